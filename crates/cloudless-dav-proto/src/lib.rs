@@ -1,1 +1,20 @@
-//! Placeholder.
+//! The XML of WebDAV and CardDAV without any I/O: request bodies become typed queries, answers
+//! become bytes.
+//!
+//! - [`request`] parses the bodies of PROPFIND and REPORT into [`request::Propfind`] and
+//!   [`request::Report`]. It pulls events from the body and never builds a tree; every count and
+//!   every length is capped.
+//! - [`multistatus`] writes a `207 Multi-Status` body row by row.
+//! - [`error`] writes the `DAV:error` body of a refused request.
+//! - [`href`] turns a card's name into a path segment and a path back into names.
+//!
+//! Nothing here knows HTTP, the store or vCard.
+
+pub mod error;
+pub mod href;
+mod markup;
+pub mod multistatus;
+mod name;
+pub mod request;
+
+pub use name::{CALENDAR_SERVER, CARDDAV, DAV, Name};

@@ -1,0 +1,114 @@
+//! The `DAV:error` body that explains a refused request (RFC 4918 §16).
+
+use crate::Name;
+use crate::markup::{self, DECLARATION, NAMESPACES, push};
+
+/// A precondition or postcondition that a request did not meet.
+///
+/// The status that goes with each is the one its RFC names; clients look at the element at any
+/// status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `CARDDAV:addressbook-collection-location-ok` (RFC 6352 §6.3.1, §6.3.2.1).
+    AddressbookCollectionLocationOk,
+    /// `DAV:cannot-modify-protected-property` (RFC 4918 §16).
+    CannotModifyProtectedProperty,
+    /// `CARDDAV:max-resource-size` (RFC 6352 §6.3.2.1).
+    MaxResourceSize,
+    /// `DAV:need-privileges` for one resource (RFC 3744 §7.1.1).
+    NeedPrivileges {
+        /// The resource, percent-encoded.
+        href: String,
+        /// The privilege that the user lacks, such as `DAV:write`.
+        privilege: Name,
+    },
+    /// `DAV:no-external-entities`: the body holds a document type (RFC 4918 §16).
+    NoExternalEntities,
+    /// `CARDDAV:no-uid-conflict` (RFC 6352 §6.3.2.1).
+    NoUidConflict {
+        /// The card that has this UID already, percent-encoded.
+        href: String,
+    },
+    /// `DAV:number-of-matches-within-limits` (RFC 6352 §8.6.2, RFC 6578 §3.2).
+    NumberOfMatchesWithinLimits,
+    /// `DAV:propfind-finite-depth` (RFC 4918 §9.1).
+    PropfindFiniteDepth,
+    /// `CARDDAV:supported-address-data` (RFC 6352 §6.3.2.1).
+    SupportedAddressData,
+    /// `CARDDAV:supported-address-data-conversion` (RFC 6352 §8.6, §8.7).
+    SupportedAddressDataConversion,
+    /// `CARDDAV:supported-filter` (RFC 6352 §8.6).
+    SupportedFilter,
+    /// `DAV:supported-report` (RFC 3253 §3.6).
+    SupportedReport,
+    /// `DAV:sync-traversal-supported` (RFC 6578 §3.3).
+    SyncTraversalSupported,
+    /// `CARDDAV:valid-address-data` (RFC 6352 §6.3.2.1).
+    ValidAddressData,
+    /// `DAV:valid-sync-token` (RFC 6578 §3.2).
+    ValidSyncToken,
+}
+
+/// The body of a refused request, in UTF-8 with an XML declaration; its media type is
+/// `application/xml; charset=utf-8`.
+pub fn error_body(conditions: &[Condition]) -> Vec<u8> {
+    let mut body = Vec::new();
+    push(&mut body, &[DECLARATION, "<D:error", NAMESPACES, ">"]);
+    write_conditions(&mut body, conditions);
+    push(&mut body, &["</D:error>\n"]);
+    body
+}
+
+pub(crate) fn write_conditions(out: &mut Vec<u8>, conditions: &[Condition]) {
+    for condition in conditions {
+        condition.write(out);
+    }
+}
+
+impl Condition {
+    /// The name of the condition's element.
+    pub const fn name(&self) -> Name {
+        match self {
+            Self::AddressbookCollectionLocationOk => {
+                Name::carddav("addressbook-collection-location-ok")
+            }
+            Self::CannotModifyProtectedProperty => Name::dav("cannot-modify-protected-property"),
+            Self::MaxResourceSize => Name::carddav("max-resource-size"),
+            Self::NeedPrivileges { .. } => Name::dav("need-privileges"),
+            Self::NoExternalEntities => Name::dav("no-external-entities"),
+            Self::NoUidConflict { .. } => Name::carddav("no-uid-conflict"),
+            Self::NumberOfMatchesWithinLimits => Name::dav("number-of-matches-within-limits"),
+            Self::PropfindFiniteDepth => Name::dav("propfind-finite-depth"),
+            Self::SupportedAddressData => Name::carddav("supported-address-data"),
+            Self::SupportedAddressDataConversion => {
+                Name::carddav("supported-address-data-conversion")
+            }
+            Self::SupportedFilter => Name::carddav("supported-filter"),
+            Self::SupportedReport => Name::dav("supported-report"),
+            Self::SyncTraversalSupported => Name::dav("sync-traversal-supported"),
+            Self::ValidAddressData => Name::carddav("valid-address-data"),
+            Self::ValidSyncToken => Name::dav("valid-sync-token"),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        let name = self.name();
+        match self {
+            Self::NoUidConflict { href } => {
+                markup::open(out, &name);
+                markup::dav_text(out, "href", href);
+                markup::close(out, &name);
+            }
+            Self::NeedPrivileges { href, privilege } => {
+                markup::open(out, &name);
+                push(out, &["<D:resource>"]);
+                markup::dav_text(out, "href", href);
+                push(out, &["<D:privilege>"]);
+                markup::empty(out, privilege);
+                push(out, &["</D:privilege></D:resource>"]);
+                markup::close(out, &name);
+            }
+            _ => markup::empty(out, &name),
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The `207 Multi-Status` body (RFC 4918 §13), written row by row.
+
+use crate::Name;
+use crate::error::{self, Condition};
+use crate::markup::{self, DECLARATION, NAMESPACES, push};
+
+/// Writes a multistatus body into memory that the caller drains while it goes on.
+///
+/// Create one, add a row per resource with [`Writer::response`] or [`Writer::status_response`],
+/// send on what [`Writer::take`] gives whenever [`Writer::len`] has grown enough, and end with
+/// [`Writer::finish`]. Whatever text and bytes come in, the body is well-formed XML.
+#[derive(Debug)]
+pub struct Writer {
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// Starts a body.
+    pub fn new() -> Self {
+        let mut buffer = Vec::new();
+        push(
+            &mut buffer,
+            &[DECLARATION, "<D:multistatus", NAMESPACES, ">\n"],
+        );
+        Self { buffer }
+    }
+
+    /// Adds the row of a resource with its properties.
+    ///
+    /// `href` is written as it is, apart from XML escaping: percent-encode it before. The
+    /// properties that were found come first, because Thunderbird looks at the first status of a
+    /// row only; the names that are missing follow with 404. With neither, the row says 200 about
+    /// no property.
+    pub fn response(&mut self, href: &str, found: &[Property], missing: &[Name]) {
+        let out = &mut self.buffer;
+        push(out, &["<D:response>"]);
+        markup::dav_text(out, "href", href);
+        if !found.is_empty() || missing.is_empty() {
+            push(out, &["<D:propstat><D:prop>"]);
+            for property in found {
+                property.write(out);
+            }
+            push(out, &["</D:prop>"]);
+            Status::Ok.write(out);
+            push(out, &["</D:propstat>"]);
+        }
+        if !missing.is_empty() {
+            push(out, &["<D:propstat><D:prop>"]);
+            for name in missing {
+                markup::empty(out, name);
+            }
+            push(out, &["</D:prop>"]);
+            Status::NotFound.write(out);
+            push(out, &["</D:propstat>"]);
+        }
+        push(out, &["</D:response>\n"]);
+    }
+
+    /// Adds a row that has a status and no properties: a card that is gone, or 507 for the
+    /// collection when the answer was cut short.
+    pub fn status_response(&mut self, href: &str, status: Status) {
+        self.refusal(href, status, &[]);
+    }
+
+    /// Adds a row with a status and the conditions that explain it, such as 507 with
+    /// [`Condition::NumberOfMatchesWithinLimits`] (RFC 6578 §3.6).
+    pub fn refusal(&mut self, href: &str, status: Status, conditions: &[Condition]) {
+        let out = &mut self.buffer;
+        push(out, &["<D:response>"]);
+        markup::dav_text(out, "href", href);
+        status.write(out);
+        if !conditions.is_empty() {
+            push(out, &["<D:error>"]);
+            error::write_conditions(out, conditions);
+            push(out, &["</D:error>"]);
+        }
+        push(out, &["</D:response>\n"]);
+    }
+
+    /// The number of bytes that wait to be taken.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether no bytes wait to be taken.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Takes the bytes written since the last call.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Ends the body, with the sync token in the answer to a sync-collection REPORT (RFC 6578
+    /// §6.4), and gives the bytes not yet taken.
+    pub fn finish(mut self, sync_token: Option<&str>) -> Vec<u8> {
+        if let Some(sync_token) = sync_token {
+            markup::dav_text(&mut self.buffer, "sync-token", sync_token);
+        }
+        push(&mut self.buffer, &["</D:multistatus>\n"]);
+        self.buffer
+    }
+}
+
+impl Default for Writer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A property with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// The name of the property.
+    pub name: Name,
+    /// Its value.
+    pub value: Value,
+}
+
+impl Property {
+    /// A property with its value.
+    pub fn new(name: Name, value: Value) -> Self {
+        Self { name, value }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        if self.value.is_empty() {
+            markup::empty(out, &self.name);
+            return;
+        }
+        markup::open(out, &self.name);
+        self.value.write(out);
+        markup::close(out, &self.name);
+    }
+}
+
+/// The value of a property, by the shape of its XML.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A card's bytes, as the `address-data` of RFC 6352 §10.4. Bytes that are no UTF-8 and
+    /// characters that XML forbids become U+FFFD.
+    AddressData(Vec<u8>),
+    /// Media types, as in `supported-address-data` (RFC 6352 §6.2.2).
+    AddressDataTypes(Vec<AddressDataType>),
+    /// Collation names, as in `supported-collation-set` (RFC 6352 §8.3.1).
+    Collations(Vec<&'static str>),
+    /// Nothing: the property exists and is empty, or the answer is to DAV:propname.
+    Empty,
+    /// One href, as in `current-user-principal` (RFC 5397).
+    Href(String),
+    /// Any number of hrefs, as in `addressbook-home-set` (RFC 6352 §7.1.1).
+    Hrefs(Vec<String>),
+    /// Privileges, as in `current-user-privilege-set` (RFC 3744 §5.4).
+    Privileges(Vec<Name>),
+    /// Reports, as in `supported-report-set` (RFC 3253 §3.1.5).
+    Reports(Vec<Name>),
+    /// Empty elements, as in `resourcetype` (RFC 4918 §15.9).
+    ResourceTypes(Vec<Name>),
+    /// Text.
+    Text(String),
+}
+
+impl Value {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::AddressData(bytes) => bytes.is_empty(),
+            Self::AddressDataTypes(types) => types.is_empty(),
+            Self::Collations(collations) => collations.is_empty(),
+            Self::Empty => true,
+            Self::Href(_) => false,
+            Self::Hrefs(hrefs) => hrefs.is_empty(),
+            Self::Privileges(names) | Self::Reports(names) | Self::ResourceTypes(names) => {
+                names.is_empty()
+            }
+            Self::Text(text) => text.is_empty(),
+        }
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::AddressData(bytes) => markup::escape_bytes(out, bytes),
+            Self::AddressDataTypes(types) => {
+                for media in types {
+                    push(out, &["<C:address-data-type content-type=\""]);
+                    markup::escape(out, media.content_type);
+                    push(out, &["\" version=\""]);
+                    markup::escape(out, media.version);
+                    push(out, &["\"/>"]);
+                }
+            }
+            Self::Collations(collations) => {
+                for collation in collations {
+                    push(out, &["<C:supported-collation>"]);
+                    markup::escape(out, collation);
+                    push(out, &["</C:supported-collation>"]);
+                }
+            }
+            Self::Empty => {}
+            Self::Href(href) => markup::dav_text(out, "href", href),
+            Self::Hrefs(hrefs) => {
+                for href in hrefs {
+                    markup::dav_text(out, "href", href);
+                }
+            }
+            Self::Privileges(privileges) => {
+                for privilege in privileges {
+                    push(out, &["<D:privilege>"]);
+                    markup::empty(out, privilege);
+                    push(out, &["</D:privilege>"]);
+                }
+            }
+            Self::Reports(reports) => {
+                for report in reports {
+                    push(out, &["<D:supported-report><D:report>"]);
+                    markup::empty(out, report);
+                    push(out, &["</D:report></D:supported-report>"]);
+                }
+            }
+            Self::ResourceTypes(types) => {
+                for name in types {
+                    markup::empty(out, name);
+                }
+            }
+            Self::Text(text) => markup::escape(out, text),
+        }
+    }
+}
+
+/// A media type of cards with its version, as `supported-address-data` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressDataType {
+    /// The media type, `text/vcard`.
+    pub content_type: &'static str,
+    /// The version, `3.0` or `4.0`.
+    pub version: &'static str,
+}
+
+/// The status of a row. Thunderbird compares its text literally, whatever the HTTP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 200.
+    Ok,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 424.
+    FailedDependency,
+    /// 500.
+    InternalServerError,
+    /// 507: the answer was cut short, ask again with the new token (RFC 6578 §3.6).
+    InsufficientStorage,
+}
+
+impl Status {
+    /// The status line that the row carries.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Self::Ok => "HTTP/1.1 200 OK",
+            Self::Forbidden => "HTTP/1.1 403 Forbidden",
+            Self::NotFound => "HTTP/1.1 404 Not Found",
+            Self::FailedDependency => "HTTP/1.1 424 Failed Dependency",
+            Self::InternalServerError => "HTTP/1.1 500 Internal Server Error",
+            Self::InsufficientStorage => "HTTP/1.1 507 Insufficient Storage",
+        }
+    }
+
+    fn write(self, out: &mut Vec<u8>) {
+        push(out, &["<D:status>", self.line(), "</D:status>"]);
+    }
+}

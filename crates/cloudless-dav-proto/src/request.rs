@@ -1,0 +1,423 @@
+//! The bodies of PROPFIND and REPORT as typed queries.
+//!
+//! Both parsers take a whole body; the caller caps its length. Unknown elements are skipped, as
+//! RFC 4918 §17 asks. A document type is refused before anything in it is looked at, so that no
+//! entity is ever expanded.
+
+mod document;
+
+use thiserror::Error;
+
+use crate::{CARDDAV, DAV, Name};
+use document::{Document, Element};
+
+/// The deepest nesting of elements.
+pub const DEPTH_MAX: usize = 32;
+
+/// The most property names in one request, counting repeated ones.
+pub const PROPERTIES_MAX: usize = 256;
+
+/// The most hrefs in one addressbook-multiget.
+pub const HREFS_MAX: usize = 50_000;
+
+/// The longest href, in bytes.
+pub const HREF_LEN_MAX: usize = 4 * 1024;
+
+/// The longest sync token, in bytes.
+pub const SYNC_TOKEN_LEN_MAX: usize = 4 * 1024;
+
+/// Parses the body of a PROPFIND (RFC 4918 §9.1); an empty one asks for all properties.
+///
+/// # Errors
+///
+/// One variant per cause; all but the caps are the client's 400.
+pub fn parse_propfind(body: &[u8]) -> Result<Propfind, RequestError> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Propfind::AllProp {
+            include: Vec::new(),
+        });
+    }
+    let mut document = Document::new(body)?;
+    let root = document.root()?;
+    if !root.is(DAV, "propfind") {
+        return Err(RequestError::UnexpectedRoot(root.name()?));
+    }
+    let mut all_prop = false;
+    let mut prop_name = false;
+    let mut names = Names::default();
+    let mut include = Names::default();
+    let mut prop = false;
+    while let Some(child) = document.child()? {
+        match child.dav() {
+            Some("allprop") => {
+                all_prop = true;
+                document.skip()?;
+            }
+            Some("propname") => {
+                prop_name = true;
+                document.skip()?;
+            }
+            Some("include") => include.read(&mut document)?,
+            Some("prop") => {
+                prop = true;
+                names.read(&mut document)?;
+            }
+            _ => document.skip()?,
+        }
+    }
+    document.end()?;
+    match (all_prop, prop_name, prop) {
+        (true, false, false) => Ok(Propfind::AllProp {
+            include: include.names,
+        }),
+        (false, true, false) => Ok(Propfind::PropName),
+        (false, false, true) => Ok(Propfind::Prop(names.names)),
+        (false, false, false) => Err(RequestError::NoQuestion),
+        _ => Err(RequestError::SeveralQuestions),
+    }
+}
+
+/// What a PROPFIND asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Propfind {
+    /// The properties that the server likes to give, and those named besides.
+    AllProp {
+        /// The names in `DAV:include`.
+        include: Vec<Name>,
+    },
+    /// The names of all properties, without values.
+    PropName,
+    /// The properties named, each once, in the order of the request. May be empty.
+    Prop(Vec<Name>),
+}
+
+/// Parses the body of a REPORT (RFC 3253 §3.6).
+///
+/// A report that this crate does not know is [`Report::Unsupported`], which the server answers
+/// with `DAV:supported-report`; the rest of such a body is not looked at.
+///
+/// # Errors
+///
+/// One variant per cause; all but the caps are the client's 400.
+pub fn parse_report(body: &[u8]) -> Result<Report, RequestError> {
+    if body.trim_ascii().is_empty() {
+        return Err(RequestError::EmptyBody);
+    }
+    let mut document = Document::new(body)?;
+    let root = document.root()?;
+    let report = if root.is(CARDDAV, "addressbook-multiget") {
+        addressbook_multiget(&mut document)?
+    } else if root.is(DAV, "sync-collection") {
+        sync_collection(&mut document)?
+    } else {
+        return Ok(Report::Unsupported(root.name()?));
+    };
+    document.end()?;
+    Ok(report)
+}
+
+/// What a REPORT asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Some cards by href (RFC 6352 §8.7). Every href needs a row in the answer.
+    AddressbookMultiget {
+        /// What to tell of each card.
+        props: Props,
+        /// The cards, as the client wrote them without surrounding white space; not decoded.
+        hrefs: Vec<String>,
+    },
+    /// The changes since a token (RFC 6578 §3.2).
+    SyncCollection {
+        /// The token of the last answer; `None` asks for everything.
+        token: Option<String>,
+        /// How deep to look.
+        level: SyncLevel,
+        /// The most rows that the client wants, at least 1.
+        limit: Option<u32>,
+        /// What to tell of each changed card.
+        props: Props,
+    },
+    /// A report that this crate does not know.
+    Unsupported(Name),
+}
+
+/// What to tell of each card in a report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Props {
+    /// The properties named, each once, in the order of the request, without address-data.
+    pub names: Vec<Name>,
+    /// Whether and how the card itself is asked for.
+    pub address_data: Option<AddressData>,
+}
+
+/// How `CARDDAV:address-data` is asked for (RFC 6352 §10.4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressData {
+    /// The media type asked for; `None` stands for `text/vcard`.
+    pub content_type: Option<String>,
+    /// The vCard version asked for. `None` means that the client did not say.
+    pub version: Option<String>,
+    /// The vCard properties asked for. Empty means the whole card, as does `allprop`, which KDE
+    /// sends.
+    pub properties: Vec<String>,
+}
+
+/// How deep a sync-collection REPORT looks (RFC 6578 §6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyncLevel {
+    /// `infinite`.
+    Infinite,
+    /// `1`, and what a request that names no level means.
+    One,
+}
+
+/// Why a request body is refused.
+#[derive(Debug, Error)]
+pub enum RequestError {
+    /// A REPORT without a body.
+    #[error("the request has no body; a REPORT needs one")]
+    EmptyBody,
+    /// Bytes that are not UTF-8.
+    #[error("the request body is not UTF-8 from byte {offset} on")]
+    NotUtf8 {
+        /// How many bytes are well-formed.
+        offset: usize,
+    },
+    /// A character that XML 1.0 forbids, literal or as a reference.
+    #[error("the request body holds the character U+{code:04X}, which XML forbids")]
+    IllegalCharacter {
+        /// The character's code point.
+        code: u32,
+    },
+    /// Not well-formed XML.
+    #[error("the request body is not well-formed XML")]
+    Malformed {
+        /// What the XML reader says.
+        #[source]
+        source: quick_xml::Error,
+    },
+    /// The body ends inside an element.
+    #[error("the request body ends before its elements are closed")]
+    Unclosed,
+    /// No element at all.
+    #[error("the request body has no XML element")]
+    NoRoot,
+    /// Text or a second element beside the root element.
+    #[error("the request body has content outside its root element")]
+    OutsideRoot,
+    /// A prefix that is not declared where it is used.
+    #[error("the request body uses the namespace prefix {prefix:?} without declaring it")]
+    UndeclaredPrefix {
+        /// The prefix.
+        prefix: String,
+    },
+    /// An element or namespace name that cannot be a [`Name`].
+    #[error("the request body names an element that is no XML name or is too long")]
+    InvalidName,
+    /// A document type declaration.
+    #[error("the request body has a document type declaration; send it without one")]
+    DocumentType,
+    /// A reference to an entity that XML does not predefine.
+    #[error("the request body refers to the entity {entity:?}, which XML does not predefine")]
+    UnknownEntity {
+        /// The entity's name.
+        entity: String,
+    },
+    /// Deeper than [`DEPTH_MAX`].
+    #[error("the request body nests more than {DEPTH_MAX} elements")]
+    TooDeep,
+    /// More namespace declarations in scope than any client needs.
+    #[error("the request body declares too many namespaces")]
+    TooManyNamespaces,
+    /// More than [`PROPERTIES_MAX`] property names.
+    #[error("the request names more than {PROPERTIES_MAX} properties; ask for fewer")]
+    TooManyProperties,
+    /// More than [`HREFS_MAX`] hrefs.
+    #[error("the request names more than {HREFS_MAX} hrefs; ask in several requests")]
+    TooManyHrefs,
+    /// An href longer than [`HREF_LEN_MAX`].
+    #[error("the request has an href longer than {HREF_LEN_MAX} bytes")]
+    HrefTooLong,
+    /// A sync token longer than [`SYNC_TOKEN_LEN_MAX`].
+    #[error("the sync token is longer than {SYNC_TOKEN_LEN_MAX} bytes")]
+    SyncTokenTooLong,
+    /// A PROPFIND whose root is not `DAV:propfind`.
+    #[error("the root element of the request body is {0}; a PROPFIND needs DAV:propfind")]
+    UnexpectedRoot(Name),
+    /// A PROPFIND with none of allprop, propname and prop.
+    #[error("the PROPFIND asks for nothing; name allprop, propname or prop")]
+    NoQuestion,
+    /// A PROPFIND with more than one of allprop, propname and prop.
+    #[error("the PROPFIND has more than one of allprop, propname and prop; name one")]
+    SeveralQuestions,
+    /// A sync level that is neither `1` nor `infinite`.
+    #[error("the sync level is neither 1 nor infinite")]
+    SyncLevel,
+    /// A limit that is not a positive number.
+    #[error("the limit of the request is not a positive number")]
+    Limit,
+}
+
+fn addressbook_multiget(document: &mut Document<'_>) -> Result<Report, RequestError> {
+    let mut props = PropsReader::default();
+    let mut hrefs = Vec::new();
+    while let Some(child) = document.child()? {
+        match child.dav() {
+            Some("prop") => props.read(document)?,
+            Some("href") => {
+                if hrefs.len() == HREFS_MAX {
+                    return Err(RequestError::TooManyHrefs);
+                }
+                hrefs.push(
+                    document
+                        .text(HREF_LEN_MAX)?
+                        .ok_or(RequestError::HrefTooLong)?,
+                );
+            }
+            _ => document.skip()?,
+        }
+    }
+    Ok(Report::AddressbookMultiget {
+        props: props.finish(),
+        hrefs,
+    })
+}
+
+fn sync_collection(document: &mut Document<'_>) -> Result<Report, RequestError> {
+    let mut props = PropsReader::default();
+    let mut token = None;
+    let mut level = SyncLevel::One;
+    let mut limit = None;
+    while let Some(child) = document.child()? {
+        match child.dav() {
+            Some("prop") => props.read(document)?,
+            Some("sync-token") => {
+                let text = document
+                    .text(SYNC_TOKEN_LEN_MAX)?
+                    .ok_or(RequestError::SyncTokenTooLong)?;
+                token = Some(text).filter(|text| !text.is_empty());
+            }
+            Some("sync-level") => {
+                let text = document
+                    .text(HREF_LEN_MAX)?
+                    .ok_or(RequestError::SyncLevel)?;
+                level = match text.as_str() {
+                    "1" => SyncLevel::One,
+                    "infinite" | "infinity" => SyncLevel::Infinite,
+                    _ => return Err(RequestError::SyncLevel),
+                };
+            }
+            Some("limit") => {
+                while let Some(child) = document.child()? {
+                    if child.is(DAV, "nresults") {
+                        limit = Some(result_limit(document)?);
+                    } else {
+                        document.skip()?;
+                    }
+                }
+            }
+            _ => document.skip()?,
+        }
+    }
+    Ok(Report::SyncCollection {
+        token,
+        level,
+        limit,
+        props: props.finish(),
+    })
+}
+
+fn result_limit(document: &mut Document<'_>) -> Result<u32, RequestError> {
+    let text = document.text(HREF_LEN_MAX)?.ok_or(RequestError::Limit)?;
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(RequestError::Limit);
+    }
+    // Digits that do not fit are a limit that is never reached.
+    match text.parse().unwrap_or(u32::MAX) {
+        0 => Err(RequestError::Limit),
+        limit => Ok(limit),
+    }
+}
+
+/// Collects property names, each once.
+#[derive(Default)]
+struct Names {
+    names: Vec<Name>,
+    count: usize,
+}
+
+impl Names {
+    fn read(&mut self, document: &mut Document<'_>) -> Result<(), RequestError> {
+        while let Some(property) = document.child()? {
+            self.push(&property)?;
+            document.skip()?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, property: &Element<'_>) -> Result<(), RequestError> {
+        self.count += 1;
+        if self.count > PROPERTIES_MAX {
+            return Err(RequestError::TooManyProperties);
+        }
+        let name = property.name()?;
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+        Ok(())
+    }
+}
+
+/// Collects the properties of a report.
+#[derive(Default)]
+struct PropsReader {
+    names: Names,
+    address_data: Option<AddressData>,
+}
+
+impl PropsReader {
+    fn read(&mut self, document: &mut Document<'_>) -> Result<(), RequestError> {
+        while let Some(property) = document.child()? {
+            if property.is(CARDDAV, "address-data") {
+                self.address_data = Some(address_data(&property, document)?);
+            } else {
+                self.names.push(&property)?;
+                document.skip()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Props {
+        Props {
+            names: self.names.names,
+            address_data: self.address_data,
+        }
+    }
+}
+
+fn address_data(
+    element: &Element<'_>,
+    document: &mut Document<'_>,
+) -> Result<AddressData, RequestError> {
+    let mut address_data = AddressData {
+        content_type: element.attribute("content-type")?,
+        version: element.attribute("version")?,
+        properties: Vec::new(),
+    };
+    while let Some(child) = document.child()? {
+        if child.is(CARDDAV, "prop")
+            && let Some(name) = child.attribute("name")?
+        {
+            if address_data.properties.len() == PROPERTIES_MAX {
+                return Err(RequestError::TooManyProperties);
+            }
+            address_data.properties.push(name);
+        }
+        document.skip()?;
+    }
+    Ok(address_data)
+}
+
+#[cfg(test)]
+mod tests;
