@@ -1,1 +1,24 @@
-//! Placeholder.
+//! The sans-IO cores of relay and tunnel.
+//!
+//! Nothing here opens a socket, reads a clock or draws a random number: bytes, time and randomness
+//! are arguments. Both roles build on it, so that relay and home can never disagree about a rule.
+//!
+//! - [`Hostname`] and [`PublicKey`]: the two names everything is routed and trusted by.
+//! - [`client_hello`]: reads the server name out of the first bytes of a TLS connection.
+//! - [`request_head`]: reads the host out of the first bytes of an HTTP/1 connection.
+//! - [`join_code`]: the one line that lets a home join a relay.
+//! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
+//! - [`takeover`]: which of two sessions with the same key stays.
+
+pub mod client_hello;
+pub mod control;
+mod hex;
+mod hostname;
+pub mod join_code;
+pub mod lines;
+mod public_key;
+pub mod request_head;
+pub mod takeover;
+
+pub use hostname::{Hostname, InvalidHostname};
+pub use public_key::{InvalidPublicKey, PublicKey};

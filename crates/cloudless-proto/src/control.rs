@@ -1,0 +1,192 @@
+//! The messages on the control stream of a tunnel session.
+//!
+//! The home dials the relay over TLS 1.3 with [`ALPN`]; the relay, as HTTP/2 client, opens the
+//! first stream as `POST` [`CONTROL_PATH`] and both bodies stay open. Each side writes one JSON
+//! object per line ([`crate::lines`]), at most [`MAX_LINE`] bytes.
+//!
+//! ```text
+//! home                        relay
+//!   Hello ───────────────────▶       a key that is registered
+//!         ◀──────────── Welcome      or Refused, and the relay closes
+//!         ◀─────────── Hostnames     each time its names change
+//!         ◀─────────────── Drain     before the relay goes away
+//!
+//!   Join ────────────────────▶       a key that redeems a join code
+//!         ◀───────────── Joined      or Refused; the relay closes in both cases
+//! ```
+//!
+//! After Welcome every visitor is one `CONNECT` stream with [`VISITOR_HEADER`].
+//!
+//! Both sides skip messages whose type and fields they do not know, so that a newer peer can say
+//! more without being misunderstood.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{Hostname, join_code::JoinSecret, takeover::Instance};
+
+/// The application protocol that a home offers, and nothing else, when it dials a relay.
+pub const ALPN: &[u8] = b"cloudless/1";
+/// The version of these messages that this program speaks.
+pub const VERSION: u32 = 1;
+/// The longest line that either side sends, in bytes, the line feed not counted.
+pub const MAX_LINE: usize = 16 * 1024;
+/// The path of the control stream.
+pub const CONTROL_PATH: &str = "/control";
+/// The header of a `CONNECT` stream that holds the visitor's address as `ip:port`.
+pub const VISITOR_HEADER: &str = "cloudless-visitor";
+
+/// What a home says to a relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromHome {
+    /// The first line of a session whose key is registered.
+    Hello {
+        /// The version of the messages, [`VERSION`].
+        version: u32,
+        /// Name and version of the program, for people to read.
+        software: String,
+        /// The process that dials.
+        instance: Instance,
+        /// Counts the sessions of that process, upwards.
+        epoch: u64,
+    },
+    /// The first and only line of a session that redeems a join code for its own key.
+    Join {
+        /// The version of the messages, [`VERSION`].
+        version: u32,
+        /// Name and version of the program, for people to read.
+        software: String,
+        /// The name that the join code is for.
+        hostname: Hostname,
+        /// The secret in the join code.
+        secret: JoinSecret,
+    },
+}
+
+/// What a relay says to a home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FromRelay {
+    /// The relay is about to go away: dial anew after this time, the open streams may finish.
+    Drain {
+        /// How long to wait before dialing anew, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The names of the home's key have changed.
+    Hostnames {
+        /// All names of the key from here on.
+        hostnames: Vec<Hostname>,
+    },
+    /// The join code is redeemed: the name belongs to the home's key.
+    Joined {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The relay does not serve this session and closes it.
+    Refused {
+        /// Why, for the home to act upon.
+        reason: Refusal,
+        /// Why, for people to read.
+        message: String,
+        /// When to try again, in milliseconds; without it the home's own backoff holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// The session is up, visitors follow.
+    Welcome {
+        /// The version of the messages, [`VERSION`].
+        version: u32,
+        /// Name and version of the program, for people to read.
+        software: String,
+        /// All names of the home's key.
+        hostnames: Vec<Hostname>,
+    },
+}
+
+/// Why a relay does not serve a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// The name belongs to another key; only an invite that replaces it can move it.
+    HostnameTaken,
+    /// No such join code, or it is expired or used: ask for a new one.
+    JoinRejected,
+    /// The home sent a line that is no message, or the wrong one.
+    Malformed,
+    /// The same process has a newer session; let this one go.
+    OldEpoch,
+    /// Another live process is connected with the same key: stop one of the two.
+    OtherInstance,
+    /// Too many attempts; try later.
+    RateLimited,
+    /// No name belongs to this key: join first.
+    UnknownKey,
+    /// The relay does not speak the home's version; the message says which to upgrade.
+    Version,
+    /// A reason of a newer relay. Never sent.
+    #[serde(other)]
+    Other,
+}
+
+/// A message of the control stream: [`FromHome`] or [`FromRelay`].
+pub trait Message: Serialize + DeserializeOwned {
+    /// The values of `type` that this program knows.
+    const TYPES: &'static [&'static str];
+}
+
+impl Message for FromHome {
+    const TYPES: &'static [&'static str] = &["hello", "join"];
+}
+
+impl Message for FromRelay {
+    const TYPES: &'static [&'static str] = &["drain", "hostnames", "joined", "refused", "welcome"];
+}
+
+/// Reads one line; `None` when it is of a type that this program does not know and has to skip.
+///
+/// # Errors
+///
+/// [`DecodeError`] when the line is no message at all: answer [`Refusal::Malformed`] and close.
+pub fn decode<T: Message>(line: &[u8]) -> Result<Option<T>, DecodeError> {
+    let value: Value = serde_json::from_slice(line).map_err(DecodeError::Json)?;
+    let Some(message_type) = value.get("type").and_then(Value::as_str) else {
+        return Err(DecodeError::NoType);
+    };
+    let Some(message_type) = T::TYPES
+        .iter()
+        .copied()
+        .find(|known| *known == message_type)
+    else {
+        return Ok(None);
+    };
+    match serde_json::from_value(value) {
+        Ok(message) => Ok(Some(message)),
+        Err(source) => Err(DecodeError::Fields {
+            message_type,
+            source,
+        }),
+    }
+}
+
+/// The peer sent a line that is no message.
+#[derive(Debug, thiserror::Error)]
+pub enum DecodeError {
+    /// A known type whose fields are missing or wrong.
+    #[error("the peer sent a \"{message_type}\" message with missing or wrong fields")]
+    Fields {
+        /// The message's type.
+        message_type: &'static str,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+    /// Not JSON.
+    #[error("the peer sent a line on the control stream that is not JSON")]
+    Json(#[source] serde_json::Error),
+    /// JSON, but no object with a `type`.
+    #[error("the peer sent a line on the control stream without a \"type\"")]
+    NoType,
+}
+
+#[cfg(test)]
+mod tests;

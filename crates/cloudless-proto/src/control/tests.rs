@@ -1,0 +1,145 @@
+use super::*;
+use crate::lines;
+
+fn hostname() -> Hostname {
+    "home.example.test".parse().unwrap()
+}
+
+/// Encodes to exactly `json` and decodes from it.
+fn check<T: Message + PartialEq + std::fmt::Debug>(message: T, json: &str) {
+    let line = lines::encode(&message);
+    assert_eq!(String::from_utf8_lossy(&line), format!("{json}\n"));
+    assert!(line.len() <= MAX_LINE);
+    assert_eq!(decode::<T>(&line).unwrap(), Some(message));
+}
+
+#[test]
+fn wire_form_of_what_a_home_says() {
+    check(
+        FromHome::Hello {
+            version: VERSION,
+            software: "cloudless 0.1.0".into(),
+            instance: Instance::new([0xab; 16]),
+            epoch: u64::MAX,
+        },
+        r#"{"type":"hello","version":1,"software":"cloudless 0.1.0","instance":"abababababababababababababababab","epoch":18446744073709551615}"#,
+    );
+    check(
+        FromHome::Join {
+            version: VERSION,
+            software: "cloudless 0.1.0".into(),
+            hostname: hostname(),
+            secret: JoinSecret::new([1; 16]),
+        },
+        r#"{"type":"join","version":1,"software":"cloudless 0.1.0","hostname":"home.example.test","secret":"01010101010101010101010101010101"}"#,
+    );
+}
+
+#[test]
+fn wire_form_of_what_a_relay_says() {
+    check(
+        FromRelay::Drain {
+            retry_after_ms: 500,
+        },
+        r#"{"type":"drain","retry_after_ms":500}"#,
+    );
+    check(
+        FromRelay::Hostnames {
+            hostnames: vec![hostname()],
+        },
+        r#"{"type":"hostnames","hostnames":["home.example.test"]}"#,
+    );
+    check(
+        FromRelay::Joined {
+            hostname: hostname(),
+        },
+        r#"{"type":"joined","hostname":"home.example.test"}"#,
+    );
+    check(
+        FromRelay::Refused {
+            reason: Refusal::OtherInstance,
+            message: "two".into(),
+            retry_after_ms: None,
+        },
+        r#"{"type":"refused","reason":"other_instance","message":"two"}"#,
+    );
+    check(
+        FromRelay::Refused {
+            reason: Refusal::RateLimited,
+            message: "later".into(),
+            retry_after_ms: Some(9),
+        },
+        r#"{"type":"refused","reason":"rate_limited","message":"later","retry_after_ms":9}"#,
+    );
+    check(
+        FromRelay::Welcome {
+            version: 1,
+            software: "x".into(),
+            hostnames: vec![],
+        },
+        r#"{"type":"welcome","version":1,"software":"x","hostnames":[]}"#,
+    );
+}
+
+#[test]
+fn a_newer_peer_is_understood_as_far_as_possible() {
+    assert_eq!(
+        decode::<FromRelay>(br#"{"type":"leg_token","token":"x"}"#).unwrap(),
+        None
+    );
+    assert_eq!(decode::<FromHome>(br#"{"type":"welcome"}"#).unwrap(), None);
+    assert_eq!(
+        decode(br#"{"type":"drain","retry_after_ms":1,"new":{"a":[]}}"#).unwrap(),
+        Some(FromRelay::Drain { retry_after_ms: 1 })
+    );
+    let refused = decode(br#"{"type":"refused","reason":"moon_phase","message":"m"}"#).unwrap();
+    let Some(FromRelay::Refused { reason, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(reason, Refusal::Other);
+}
+
+#[test]
+fn what_is_no_message() {
+    for line in [&b""[..], b"hello", b"{", b"\xff", b"{}{}"] {
+        assert!(
+            matches!(decode::<FromHome>(line), Err(DecodeError::Json(_))),
+            "{line:?}"
+        );
+    }
+    for line in [&b"{}"[..], b"[]", b"7", br#"{"type":1}"#, br#"["type"]"#] {
+        assert!(
+            matches!(decode::<FromHome>(line), Err(DecodeError::NoType)),
+            "{line:?}"
+        );
+    }
+    for line in [
+        &br#"{"type":"hello"}"#[..],
+        br#"{"type":"hello","version":1,"software":"","instance":"00","epoch":1}"#,
+        br#"{"type":"join","version":1,"software":"","hostname":"192.0.2.1","secret":"01010101010101010101010101010101"}"#,
+    ] {
+        assert!(matches!(decode::<FromHome>(line), Err(DecodeError::Fields { .. })), "{line:?}");
+    }
+}
+
+#[test]
+fn a_secret_never_shows() {
+    let join = FromHome::Join {
+        version: 1,
+        software: String::new(),
+        hostname: hostname(),
+        secret: JoinSecret::new([0x5a; 16]),
+    };
+    let shown = format!("{join:?}");
+    assert!(
+        !shown.contains("5a5a") && !shown.contains("90, 90"),
+        "{shown}"
+    );
+    let line = br#"{"type":"join","version":1,"software":"","hostname":"a","secret":"5a5a5a5a"}"#;
+    let mut error: &dyn std::error::Error = &decode::<FromHome>(line).unwrap_err();
+    loop {
+        assert!(!error.to_string().contains("5a5a"), "{error}");
+        let Some(source) = error.source() else { break };
+        error = source;
+    }
+}
