@@ -1,1 +1,42 @@
-//! Placeholder.
+//! Accounts, address books, cards, changes and history, kept in one SQLite file.
+//!
+//! The store knows no DAV, HTTP or vCard: a card is a name, its bytes and a few columns that the
+//! caller found in them. Every operation is one transaction, and a write that returned `Ok` is on
+//! disk: it survives a killed process and a power cut. Nothing is ever overwritten: each earlier
+//! version of a card, and the body of each refused write, stays in its history.
+//!
+//! All calls block. Open a directory once with [`Store::open`] and clone the [`Store`]; many
+//! threads may use it at the same time. Writes that wait at the same moment share one commit, so
+//! many callers together are much faster than one.
+
+mod account;
+mod address_book;
+mod card;
+mod changes;
+mod delete;
+mod device;
+mod directory;
+mod error;
+mod etag;
+mod history;
+mod precondition;
+mod put;
+mod readers;
+mod schema;
+mod store;
+mod timestamp;
+mod writer;
+
+pub use account::{User, UserId};
+pub use address_book::{AddressBook, BookId};
+pub use card::{Card, CardRow};
+pub use changes::Changes;
+pub use delete::DeleteOutcome;
+pub use device::{Device, DeviceId, Login};
+pub use error::{AccountError, OpenError, StoreError};
+pub use etag::ETag;
+pub use history::{Actor, Version, VersionKind};
+pub use precondition::Precondition;
+pub use put::{NewCard, PutOutcome};
+pub use store::Store;
+pub use timestamp::Timestamp;

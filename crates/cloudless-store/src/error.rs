@@ -1,0 +1,179 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rusqlite::ErrorCode;
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state directory is missing and could not be made.
+    #[error("cannot create the directory {path}: check its owner and permissions")]
+    CreateDirectory {
+        /// The state directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the store could not be made, or kept from other users.
+    #[error("cannot prepare {path} for this user alone: check its owner and permissions")]
+    PrepareFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The lock file could not be locked for another reason than somebody holding it.
+    #[error("cannot lock {path}: check that the file system supports locks")]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process, or another `Store` of this one, has the directory open.
+    #[error("{path} is in use by another process: stop it first, or ask it to do the work")]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// SQLite could not open the file, or what is there is not a database.
+    #[error("cannot open the database {path}: it is damaged or not readable")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file system cannot do what write-ahead logging needs.
+    #[error(
+        "cannot use write-ahead logging for {path} (got {journal_mode:?}): \
+         put it on a local file system"
+    )]
+    NoWriteAheadLog {
+        /// The database file.
+        path: PathBuf,
+        /// The journal mode that SQLite fell back to.
+        journal_mode: String,
+    },
+    /// The database was written by a newer program.
+    #[error(
+        "{path} has schema version {found}, and this program knows versions up to {known}: \
+         use the newer program that wrote it"
+    )]
+    TooNew {
+        /// The database file.
+        path: PathBuf,
+        /// The version found in the file.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// A schema migration failed. The database is unchanged by it.
+    #[error("cannot migrate {path} to schema version {version}: the database is left as it was")]
+    Migrate {
+        /// The database file.
+        path: PathBuf,
+        /// The version that could not be reached.
+        version: i64,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The system refused a thread for the writer.
+    #[error("cannot start the writer thread for {path}")]
+    StartWriter {
+        /// The database file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Why a read or a write failed. A write that failed has changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// All database connections for reading were in use for too long. Try again.
+    #[error("all readers of the store are busy: try again later")]
+    Busy,
+    /// The commit that this write shared with others failed, so none of them happened.
+    #[error("cannot commit to the database: check the disk")]
+    Commit(#[source] Arc<rusqlite::Error>),
+    /// A card name is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
+    #[error("a card name must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'")]
+    InvalidCardName,
+    /// There is no address book of that id.
+    #[error("the address book does not exist")]
+    NoSuchBook,
+    /// A read failed.
+    #[error("cannot read from the database: check the disk")]
+    Read(#[source] rusqlite::Error),
+    /// A write failed on its own; others of the same moment may have succeeded.
+    #[error("cannot write to the database: check the disk")]
+    Write(#[source] rusqlite::Error),
+    /// The writer thread has ended. Restart the program.
+    #[error("the store's writer has stopped: restart the program")]
+    WriterStopped,
+}
+
+impl StoreError {
+    /// Whether the disk, or the space allowed to the database, is full.
+    pub fn is_full(&self) -> bool {
+        let source = match self {
+            Self::Commit(source) => source,
+            Self::Read(source) | Self::Write(source) => source,
+            _ => return false,
+        };
+        source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+    }
+}
+
+/// Why an operation on users or devices failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The user already has a device of that name that is not revoked.
+    #[error(
+        "the user {user} already has a device {name:?}: revoke it first or choose another name"
+    )]
+    DeviceExists {
+        /// The user's name.
+        user: String,
+        /// The device's name.
+        name: String,
+    },
+    /// A user or device name is not allowed.
+    #[error("the name {name:?} cannot be used: {rule}")]
+    InvalidName {
+        /// The refused name.
+        name: String,
+        /// What a name must be.
+        rule: &'static str,
+    },
+    /// The user has no device of that name that could be revoked.
+    #[error("the user {user} has no device {name:?} in use")]
+    NoSuchDevice {
+        /// The user's name.
+        user: String,
+        /// The device's name.
+        name: String,
+    },
+    /// There is no user of that name.
+    #[error("there is no user {name:?}: create it first")]
+    NoSuchUser {
+        /// The name that was looked for.
+        name: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There is a user of that name.
+    #[error("the user {name} already exists")]
+    UserExists {
+        /// The user's name.
+        name: String,
+    },
+}

@@ -1,0 +1,94 @@
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use crate::OpenError;
+
+/// The step at index `n` leads from schema version `n` to `n + 1`. A released step never changes.
+const MIGRATIONS: &[&str] = &[include_str!("schema/version_1.sql")];
+
+/// Another program, such as a backup, may hold the database for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Sets what every connection needs.
+pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.pragma_update(None, "cache_size", -4_000)?;
+    // Contacts never go to temporary files outside of the state directory.
+    connection.pragma_update(None, "temp_store", "MEMORY")
+}
+
+/// Makes `connection` the writer: durable commits, foreign keys, the newest schema.
+pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    let database = |source| OpenError::Database {
+        path: path.to_owned(),
+        source,
+    };
+    configure(connection).map_err(database)?;
+    let journal_mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(database)?;
+    if journal_mode != "wal" {
+        return Err(OpenError::NoWriteAheadLog {
+            path: path.to_owned(),
+            journal_mode,
+        });
+    }
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .and_then(|()| connection.pragma_update(None, "journal_size_limit", 64 << 20))
+        .map_err(database)?;
+    migrate(connection, path, MIGRATIONS)?;
+    connection
+        .pragma_update(None, "foreign_keys", true)
+        .map_err(database)
+}
+
+fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
+    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|source| OpenError::Database {
+            path: path.to_owned(),
+            source,
+        })?;
+    if found > known {
+        return Err(OpenError::TooNew {
+            path: path.to_owned(),
+            found,
+            known,
+        });
+    }
+    for (version, step) in (1..).zip(migrations) {
+        if version <= found {
+            continue;
+        }
+        apply(connection, version, step).map_err(|source| OpenError::Migrate {
+            path: path.to_owned(),
+            version,
+            source,
+        })?;
+        tracing::info!(version, "Migrated the database");
+    }
+    Ok(())
+}
+
+/// Foreign keys are off while a step runs, because rebuilding a table needs that; they are checked
+/// before the commit.
+fn apply(connection: &Connection, version: i64, step: &str) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "foreign_keys", false)?;
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(step)?;
+    transaction.query_row(
+        "SELECT count(*) FROM pragma_foreign_key_check",
+        [],
+        |row| match row.get::<_, i64>(0)? {
+            0 => Ok(()),
+            broken => Err(rusqlite::Error::IntegralValueOutOfRange(0, broken)),
+        },
+    )?;
+    transaction.pragma_update(None, "user_version", version)?;
+    transaction.commit()
+}

@@ -1,0 +1,82 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use rusqlite::{Connection, OpenFlags, Transaction};
+
+use crate::directory::Directory;
+use crate::readers::Readers;
+use crate::writer::Writer;
+use crate::{OpenError, StoreError, schema};
+
+/// Users, devices, address books and cards in one directory.
+///
+/// A clone is another handle on the same store. When the last handle is dropped, waiting writes
+/// are finished, the writer thread is joined and the directory's lock is released.
+#[derive(Clone, Debug)]
+pub struct Store {
+    sqlite: Arc<Sqlite>,
+}
+
+/// Fields are dropped in this order: the writer closes the database after the readers, which lets
+/// it fold the write-ahead log in, and the lock goes last.
+#[derive(Debug)]
+struct Sqlite {
+    readers: Readers,
+    writer: Writer,
+    _directory: Directory,
+}
+
+impl Store {
+    /// Opens the store in `directory`, or makes an empty one there.
+    ///
+    /// The files are `store.sqlite`, its write-ahead log, and `store.lock`, which keeps every other
+    /// process out; only this user can read them. An older database is migrated.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError::InUse`] when another process has it open, [`OpenError::TooNew`] when a newer
+    /// program wrote it.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let directory = Directory::open(directory)?;
+        let path = directory.database();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection =
+            Connection::open_with_flags(path, flags).map_err(|source| OpenError::Database {
+                path: path.to_owned(),
+                source,
+            })?;
+        schema::prepare_writer(&connection, path)?;
+        let writer = Writer::start(connection).map_err(|source| OpenError::StartWriter {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            sqlite: Arc::new(Sqlite {
+                readers: Readers::new(path.to_owned()),
+                writer,
+                _directory: directory,
+            }),
+        })
+    }
+
+    pub(crate) fn read<T>(
+        &self,
+        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.sqlite.readers.read(read)
+    }
+
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.sqlite.writer.write(operation)
+    }
+
+    pub(crate) fn write_later(
+        &self,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) {
+        self.sqlite.writer.write_later(operation);
+    }
+}

@@ -1,0 +1,180 @@
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::{io, thread};
+
+use rusqlite::Connection;
+
+use crate::StoreError;
+
+/// Callers beyond this many wait until the writer takes the next job.
+const QUEUE: usize = 256;
+/// The most jobs that share one commit, so that the first of them is answered soon.
+const GROUP: usize = 256;
+
+/// The one thread that writes, and its queue.
+///
+/// Jobs that wait at the same moment share one transaction and so one fsync. Each runs in a
+/// savepoint of its own, so that a failing job takes no other with it, and is answered only after
+/// the commit.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    queue: Option<SyncSender<Box<dyn Job>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+        let (queue, jobs) = sync_channel(QUEUE);
+        let thread = thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || {
+                while let Ok(first) = jobs.recv() {
+                    write_group(&connection, first, &jobs);
+                }
+            })?;
+        Ok(Self {
+            queue: Some(queue),
+            thread: Some(thread),
+        })
+    }
+
+    /// Runs `operation` in a transaction and returns its result once that is on disk.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (job, answer) = Operation::new(operation);
+        let queue = self.queue.as_ref().ok_or(StoreError::WriterStopped)?;
+        queue
+            .send(Box::new(job))
+            .map_err(|_| StoreError::WriterStopped)?;
+        answer.recv().unwrap_or(Err(StoreError::WriterStopped))
+    }
+
+    /// Queues `operation` and returns at once; it is skipped when the queue is full.
+    pub(crate) fn write_later(
+        &self,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
+    ) {
+        if let Some(queue) = &self.queue {
+            let (job, _) = Operation::new(operation);
+            if queue.try_send(Box::new(job)).is_err() {
+                tracing::debug!("The writer is busy, a minor write was skipped");
+            }
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // The thread ends when its queue is empty and nobody can send to it.
+        self.queue = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("The writer thread panicked");
+        }
+    }
+}
+
+trait Job: Send {
+    fn run(&mut self, connection: &Connection);
+
+    fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
+}
+
+struct Operation<F, T> {
+    operation: Option<F>,
+    result: Option<rusqlite::Result<T>>,
+    answer: SyncSender<Result<T, StoreError>>,
+}
+
+impl<F, T> Operation<F, T> {
+    fn new(operation: F) -> (Self, Receiver<Result<T, StoreError>>) {
+        let (answer, receiver) = sync_channel(1);
+        let job = Self {
+            operation: Some(operation),
+            result: None,
+            answer,
+        };
+        (job, receiver)
+    }
+}
+
+impl<F, T> Job for Operation<F, T>
+where
+    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, connection: &Connection) {
+        if let Some(operation) = self.operation.take() {
+            self.result = Some(in_savepoint(connection, operation));
+        }
+    }
+
+    fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
+        let answer = match (self.result, commit) {
+            (Some(Err(source)), _) => Err(StoreError::Write(source)),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(source)) => Err(StoreError::Commit(source)),
+            (None, Ok(())) => Err(StoreError::WriterStopped),
+        };
+        // Nobody waits for the answer of `write_later`.
+        let _ = self.answer.send(answer);
+    }
+}
+
+fn write_group(connection: &Connection, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+    let mut group = vec![first];
+    let commit = run_group(connection, &mut group, jobs).map_err(|source| {
+        tracing::warn!(error = %source, jobs = group.len(), "A commit failed");
+        if !connection.is_autocommit()
+            && let Err(error) = execute(connection, "ROLLBACK")
+        {
+            tracing::error!(%error, "Rolling back failed");
+        }
+        Arc::new(source)
+    });
+    for job in group {
+        job.answer(commit.clone());
+    }
+}
+
+fn run_group(
+    connection: &Connection,
+    group: &mut Vec<Box<dyn Job>>,
+    jobs: &Receiver<Box<dyn Job>>,
+) -> rusqlite::Result<()> {
+    execute(connection, "BEGIN IMMEDIATE")?;
+    group[0].run(connection);
+    // Some errors, such as a full disk, roll the whole transaction back. `COMMIT` then fails, and
+    // with it every job of the group; nothing more may run outside of a transaction.
+    while !connection.is_autocommit()
+        && group.len() < GROUP
+        && let Ok(mut job) = jobs.try_recv()
+    {
+        job.run(connection);
+        group.push(job);
+    }
+    execute(connection, "COMMIT")
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    operation: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    execute(connection, "SAVEPOINT job")?;
+    let result = operation(connection);
+    if result.is_err() && !connection.is_autocommit() {
+        execute(connection, "ROLLBACK TO job")?;
+    }
+    if !connection.is_autocommit() {
+        execute(connection, "RELEASE job")?;
+    }
+    result
+}
+
+fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
+}
