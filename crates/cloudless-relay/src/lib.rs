@@ -1,1 +1,33 @@
-//! Placeholder.
+//! The relay: the machine with a public address that passes TLS bytes between visitors and homes
+//! and cannot read them.
+//!
+//! One port carries both visitors and tunnels. A visitor's ClientHello is read, never answered: its
+//! server name decides which home's tunnel its bytes go into, or that they go to a fallback web
+//! server. A tunnel is TLS 1.3 with raw public keys on both sides, and HTTP/2 inside it with the
+//! relay as the client.
+//!
+//! A connection takes this way through the modules: `listener` → `visitor` (reads the ClientHello)
+//! → `router` → one of `tunnel` (a home dialed in), `home` (a visitor of a home; its bytes are
+//! moved by `pump`), or `fallback`. Connections to the plain HTTP port go `listener` → `port80`.
+//!
+//! The caller supplies everything that belongs to the machine: bound [`Listeners`], the relay's
+//! identity key in [`Config`], the state directory as a [`Registry`], and the token that ends
+//! [`run`].
+
+pub mod admin;
+mod config;
+mod identity;
+mod registry;
+mod run;
+mod status;
+
+pub use config::{Config, Limits, Listeners, Timings};
+pub use identity::{IdentityError, public_key};
+pub use registry::{
+    HomeRow, InviteError, InviteTerms, RedeemError, Redeemed, Registry, RegistryError, RevokeError,
+    WriteError,
+};
+pub use run::{RunError, run};
+pub use status::{HomeStatus, Status, Totals};
+
+pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

@@ -1,0 +1,184 @@
+//! The commands that the relay's command line sends, and their execution with or without a running
+//! relay.
+//!
+//! On the socket each request is one JSON line and gets one JSON line; a connection may carry many.
+
+mod socket;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use cloudless_proto::Hostname;
+use cloudless_proto::join_code::JoinSecret;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::registry::{HomeRow, InviteTerms, Registry};
+use crate::status::{HomeStatus, Status, Totals, unix_now};
+
+pub use socket::{BindError, bind};
+
+/// A request of the command line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Command {
+    /// Report on the relay; answered by [`Reply::Status`].
+    Status,
+    /// List the bound names; answered by [`Reply::Homes`].
+    Homes,
+    /// Make a join code; answered by [`Reply::Invited`].
+    Invite {
+        /// The name to bind.
+        hostname: Hostname,
+        /// How long the code may be redeemed, in seconds.
+        ttl_s: u64,
+        /// Whether it may take the name from the home that has it.
+        replace: bool,
+    },
+    /// Take a name from its home and cut its connections; answered by [`Reply::Revoked`].
+    Revoke {
+        /// The name.
+        hostname: Hostname,
+    },
+}
+
+/// The answer to a [`Command`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Reply {
+    /// To [`Command::Status`].
+    Status(Status),
+    /// To [`Command::Homes`].
+    Homes {
+        /// Sorted by hostname.
+        homes: Vec<HomeRow>,
+    },
+    /// To [`Command::Invite`]. The code cannot be shown a second time.
+    Invited {
+        /// The name.
+        hostname: Hostname,
+        /// The join code, one line.
+        code: String,
+        /// When the code ends, Unix time in seconds.
+        expires_at: u64,
+    },
+    /// To [`Command::Revoke`].
+    Revoked {
+        /// The name.
+        hostname: Hostname,
+        /// Whether a live tunnel was closed for it.
+        session_closed: bool,
+    },
+    /// The command was not done.
+    Error {
+        /// What failed and what to do, one line.
+        message: String,
+    },
+}
+
+/// Executes a command while no relay runs on this state, which an open [`Registry`] proves.
+/// Blocks on the disk.
+pub fn execute_offline(config: &Config, registry: &Registry, command: Command) -> Reply {
+    execute(config, registry, None, command)
+}
+
+/// Executes a command; on the sessions of `relay` too if there is one. Blocks on the disk.
+pub(crate) fn execute(
+    config: &Config,
+    registry: &Registry,
+    relay: Option<()>,
+    command: Command,
+) -> Reply {
+    match command {
+        Command::Status => Reply::Status(status(config, registry, relay)),
+        Command::Homes => Reply::Homes {
+            homes: registry.homes(),
+        },
+        Command::Invite {
+            hostname,
+            ttl_s,
+            replace,
+        } => {
+            let mut random = [0; 16];
+            if let Err(error) = getrandom::fill(&mut random) {
+                return Reply::Error {
+                    message: format!("the system gives no random bytes: {error}"),
+                };
+            }
+            let terms = InviteTerms {
+                hostname,
+                ttl: Duration::from_secs(ttl_s),
+                replace,
+            };
+            match registry.invite(config, terms, JoinSecret::new(random), unix_now()) {
+                Ok(code) => Reply::Invited {
+                    hostname: code.hostname.clone(),
+                    code: code.to_string(),
+                    expires_at: code.expires_at,
+                },
+                Err(error) => error_reply(&error),
+            }
+        }
+        Command::Revoke { hostname } => match registry.revoke(&hostname) {
+            Ok(key) => {
+                let session_closed = false;
+                let _ = (relay, key);
+                Reply::Revoked {
+                    hostname,
+                    session_closed,
+                }
+            }
+            Err(error) => error_reply(&error),
+        },
+    }
+}
+
+fn status(config: &Config, registry: &Registry, relay: Option<()>) -> Status {
+    let home_status = |row: HomeRow| {
+        let session: Option<u64> = None;
+        let counters = std::sync::Arc::<crate::status::HomeCounters>::default();
+        HomeStatus {
+            hostname: row.hostname,
+            key: row.key,
+            online: session.is_some(),
+            since: session,
+            visitors_now: counters.visitors_now.load(Ordering::Relaxed),
+            visitors_total: counters.visitors_total.load(Ordering::Relaxed),
+            bytes_up: counters.bytes_up.load(Ordering::Relaxed),
+            bytes_down: counters.bytes_down.load(Ordering::Relaxed),
+            last_server_name: counters.last_server_name(),
+        }
+    };
+    let homes: Vec<HomeStatus> = registry.homes().into_iter().map(home_status).collect();
+    let sum = |field: fn(&HomeStatus) -> u64| homes.iter().map(field).sum();
+    let totals = Totals {
+        sessions_now: 0,
+        visitors_now: sum(|home| home.visitors_now),
+        visitors_total: sum(|home| home.visitors_total),
+        bytes_up: sum(|home| home.bytes_up),
+        bytes_down: sum(|home| home.bytes_down),
+    };
+    Status {
+        running: relay.is_some(),
+        server_name: config.server_name.clone(),
+        software: crate::SOFTWARE.to_owned(),
+        since: None,
+        homes,
+        totals,
+        outcomes: Default::default(),
+    }
+}
+
+/// One line with the whole chain of causes: the command line has nothing but this text.
+fn error_reply(error: &dyn std::error::Error) -> Reply {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        message.push_str(": ");
+        message.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    Reply::Error {
+        message: message.replace('\n', " "),
+    }
+}

@@ -1,0 +1,146 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cloudless_proto::Hostname;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::net::{TcpListener, UnixListener};
+
+/// What one relay is and how far it lets its peers go.
+///
+/// Every field is already validated: reading and checking a configuration file is the caller's.
+#[derive(Debug)]
+pub struct Config {
+    /// The relay's own name. A ClientHello with this server name and ALPN `cloudless/1` opens a
+    /// tunnel.
+    pub server_name: Hostname,
+    /// The relay's Ed25519 key, PKCS #8 DER. Homes pin its public half.
+    pub identity: PrivatePkcs8KeyDer<'static>,
+    /// Where homes dial, `host:port`, put into join codes: one to eight of them.
+    pub addresses: Vec<String>,
+    /// The web server that gets TLS connections which are for no home. `None` closes them.
+    pub fallback_https: Option<SocketAddr>,
+    /// The web server that gets plain HTTP requests which are for no home. `None` answers 404.
+    pub fallback_http: Option<SocketAddr>,
+    /// How long a visitor waits for a home whose tunnel is down before it gets a TLS alert.
+    pub hold: Duration,
+    /// Caps on what peers may take.
+    pub limits: Limits,
+    /// Deadlines and intervals.
+    pub timings: Timings,
+}
+
+impl Config {
+    /// How long a visitor of an offline home waits unless configured: five seconds.
+    pub const DEFAULT_HOLD: Duration = Duration::from_secs(5);
+
+    /// A relay with default limits and timings and no fallback.
+    pub fn new(
+        server_name: Hostname,
+        identity: PrivatePkcs8KeyDer<'static>,
+        addresses: Vec<String>,
+    ) -> Self {
+        Self {
+            server_name,
+            identity,
+            addresses,
+            fallback_https: None,
+            fallback_http: None,
+            hold: Self::DEFAULT_HOLD,
+            limits: Limits::default(),
+            timings: Timings::default(),
+        }
+    }
+}
+
+/// The sockets that [`run`](crate::run) serves, bound by the caller.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// TLS: visitors and tunnels, usually port 443 on IPv4 and IPv6.
+    pub https: Vec<TcpListener>,
+    /// Plain HTTP, usually port 80 on IPv4 and IPv6.
+    pub http: Vec<TcpListener>,
+    /// The command line's socket; see [`admin::bind`](crate::admin::bind).
+    pub admin: Option<UnixListener>,
+}
+
+/// Caps on what peers may take. Beyond a cap a connection is closed, never queued without end.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections that have not said yet what they want. Accepting stops at this many.
+    pub handshakes: usize,
+    /// Connections of one source address, of every kind: an IPv4 address or an IPv6 /64.
+    pub connections_per_source: usize,
+    /// Visitors in total, those passed to a fallback included.
+    pub visitors: usize,
+    /// Visitors of one home at a time.
+    pub visitors_per_home: usize,
+    /// Tunnels in total.
+    pub sessions: usize,
+    /// Bytes that one home's visitors may leave waiting in the relay. Beyond it the stream with
+    /// most bytes waiting is reset.
+    pub queued_bytes_per_home: usize,
+    /// Join requests in a minute, in total.
+    pub joins_per_minute: u32,
+    /// Join requests in a minute from one source address.
+    pub joins_per_minute_per_source: u32,
+    /// Connections to the admin socket at a time.
+    pub admin_connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            handshakes: 1024,
+            connections_per_source: 256,
+            visitors: 8192,
+            visitors_per_home: 1024,
+            sessions: 4096,
+            queued_bytes_per_home: 64 * 1024 * 1024,
+            joins_per_minute: 60,
+            joins_per_minute_per_source: 10,
+            admin_connections: 16,
+        }
+    }
+}
+
+/// Deadlines and intervals. The defaults fit the internet; tests shrink them.
+#[derive(Clone, Debug)]
+pub struct Timings {
+    /// A visitor's whole ClientHello, or a whole HTTP request head, must be here after this long.
+    pub client_hello: Duration,
+    /// A home's TLS handshake, and then again its first control line, must be done after this long.
+    pub handshake: Duration,
+    /// A home must answer a visitor's `CONNECT`, and a fallback must accept, within this time.
+    pub connect: Duration,
+    /// A connection of which one direction has ended is reset after this much silence.
+    pub half_closed_silence: Duration,
+    /// A connection open both ways is reset after this much silence.
+    pub idle: Duration,
+    /// A tunnel quiet for this long is pinged.
+    pub ping_interval: Duration,
+    /// A tunnel quiet for this long is dead.
+    pub dead_after: Duration,
+    /// A visitor that arrives on a tunnel quiet for this long triggers a ping at once.
+    pub quiet: Duration,
+    /// How long a tunnel has to answer a ping when another instance of its home asks for its place.
+    pub probe: Duration,
+    /// How long visitors may go on after shutdown began.
+    pub drain: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            client_hello: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            connect: Duration::from_secs(5),
+            half_closed_silence: Duration::from_secs(60),
+            idle: Duration::from_secs(60 * 60),
+            ping_interval: Duration::from_secs(20),
+            dead_after: Duration::from_secs(45),
+            quiet: Duration::from_secs(5),
+            probe: Duration::from_secs(2),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! Which hostname belongs to which home's key, and which invites are open.
+
+mod file;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use cloudless_proto::join_code::{JoinCode, JoinSecret};
+use cloudless_proto::{Hostname, PublicKey};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+
+use crate::config::Config;
+use crate::identity::{IdentityError, public_key};
+
+const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// The relay's state: `homes.toml` and `invites.toml` in one directory, which this process has to
+/// itself while a `Registry` is open.
+///
+/// Clones share the state. Lookups never wait for the disk; changes are on disk (fsync) before they
+/// are in force, and each is atomic. All methods that change something block on the disk: call them
+/// outside async tasks.
+#[derive(Clone, Debug)]
+pub struct Registry(Arc<Shared>);
+
+impl Registry {
+    /// Opens the state in `directory`, which must exist.
+    ///
+    /// # Errors
+    /// [`RegistryError::InUse`] while another process has it open; otherwise what could not be read.
+    pub fn open(directory: &Path) -> Result<Self, RegistryError> {
+        let path = directory.join("registry.lock");
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|source| RegistryError::Lock {
+                path: path.clone(),
+                source,
+            })?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(RegistryError::InUse { path }),
+            Err(TryLockError::Error(source)) => return Err(RegistryError::Lock { path, source }),
+        }
+        let tables = Tables {
+            homes: file::read_homes(directory)?,
+            invites: file::read_invites(directory)?,
+        };
+        Ok(Self(Arc::new(Shared {
+            directory: directory.to_owned(),
+            _lock: lock,
+            changing: Mutex::new(()),
+            tables: RwLock::new(Arc::new(tables)),
+        })))
+    }
+
+    /// Makes a one-time join code that binds `terms.hostname` to the key of whoever redeems it
+    /// first. An earlier open code for the same hostname ends with this.
+    ///
+    /// `now` is Unix time in seconds; `secret` must be fresh random bytes. Only its hash is kept, so
+    /// the returned code cannot be shown a second time.
+    ///
+    /// # Errors
+    /// When the terms cannot be met or the invite cannot be written.
+    pub fn invite(
+        &self,
+        config: &Config,
+        terms: InviteTerms,
+        secret: JoinSecret,
+        now: u64,
+    ) -> Result<JoinCode, InviteError> {
+        let InviteTerms {
+            hostname,
+            ttl,
+            replace,
+        } = terms;
+        if ttl < Duration::from_secs(1) || ttl > TTL_MAX {
+            return Err(InviteError::Ttl);
+        }
+        if !(1..=8).contains(&config.addresses.len()) {
+            return Err(InviteError::Addresses);
+        }
+        if hostname == config.server_name {
+            return Err(InviteError::OwnName { hostname });
+        }
+        let relay_key = public_key(&config.identity).map_err(InviteError::Identity)?;
+        let expires_at = now.saturating_add(ttl.as_secs());
+
+        self.0.change(|tables| {
+            if !replace && tables.homes.contains_key(&hostname) {
+                return Err(InviteError::HostnameTaken {
+                    hostname: hostname.clone(),
+                });
+            }
+            tables
+                .invites
+                .retain(|invite| invite.hostname != hostname && invite.expires_at > now);
+            tables.invites.push(Invite {
+                hostname: hostname.clone(),
+                secret_hash: secret.hash(),
+                expires_at,
+                replace,
+            });
+            file::write_invites(&self.0.directory, &tables.invites).map_err(InviteError::Write)
+        })?;
+        Ok(JoinCode {
+            addresses: config.addresses.clone(),
+            server_name: config.server_name.clone(),
+            relay_key,
+            hostname,
+            secret,
+            expires_at,
+        })
+    }
+
+    /// Uses up the invite for `hostname` and binds the name to `key`; of several callers with the
+    /// same code exactly one succeeds. `now` is Unix time in seconds.
+    ///
+    /// A key that has the name already is told so again, because the answer to its first attempt
+    /// may have been lost on the way.
+    ///
+    /// # Errors
+    /// [`RedeemError::Rejected`] does not tell a wrong secret from a used or expired one.
+    pub fn redeem(
+        &self,
+        key: PublicKey,
+        hostname: &Hostname,
+        secret: &JoinSecret,
+        now: u64,
+    ) -> Result<Redeemed, RedeemError> {
+        let secret_hash = secret.hash();
+        self.0.change(|tables| {
+            let owner = tables.homes.get(hostname).map(|home| home.key);
+            let invite = tables.open_invite(hostname, &secret_hash, now);
+            if owner == Some(key) && invite.is_none() {
+                return Ok(Redeemed { replaced: None });
+            }
+            let replace = invite.ok_or(RedeemError::Rejected)?.replace;
+            if owner.is_some_and(|owner| owner != key) && !replace {
+                return Err(RedeemError::HostnameTaken);
+            }
+            tables
+                .invites
+                .retain(|invite| invite.hostname != *hostname && invite.expires_at > now);
+            tables.homes.insert(
+                hostname.clone(),
+                Home {
+                    key,
+                    joined_at: now,
+                },
+            );
+            // The invite goes first: a crash in between costs a new invite, never a second use.
+            let directory = &self.0.directory;
+            file::write_invites(directory, &tables.invites).map_err(RedeemError::Write)?;
+            file::write_homes(directory, &tables.homes).map_err(RedeemError::Write)?;
+            Ok(Redeemed {
+                replaced: owner.filter(|owner| *owner != key),
+            })
+        })
+    }
+
+    /// Takes a hostname from its home and ends an open invite for it. Returns the key that had it.
+    ///
+    /// # Errors
+    /// When the name belongs to nobody, or the change cannot be written.
+    pub fn revoke(&self, hostname: &Hostname) -> Result<Option<PublicKey>, RevokeError> {
+        self.0.change(|tables| {
+            let n_invites = tables.invites.len();
+            tables.invites.retain(|invite| invite.hostname != *hostname);
+            let home = tables.homes.remove(hostname);
+            if home.is_none() && tables.invites.len() == n_invites {
+                return Err(RevokeError::NoSuchHome {
+                    hostname: hostname.clone(),
+                });
+            }
+            let directory = &self.0.directory;
+            file::write_invites(directory, &tables.invites).map_err(RevokeError::Write)?;
+            file::write_homes(directory, &tables.homes).map_err(RevokeError::Write)?;
+            Ok(home.map(|home| home.key))
+        })
+    }
+
+    /// Every bound hostname, sorted.
+    pub fn homes(&self) -> Vec<HomeRow> {
+        let row = |(hostname, home): (&Hostname, &Home)| HomeRow {
+            hostname: hostname.clone(),
+            key: home.key,
+            joined_at: home.joined_at,
+        };
+        self.0.tables().homes.iter().map(row).collect()
+    }
+
+    /// The hostnames bound to `key`, sorted; empty for an unknown key.
+    pub fn hostnames_of(&self, key: &PublicKey) -> Vec<Hostname> {
+        let tables = self.0.tables();
+        let owned = tables.homes.iter().filter(|(_, home)| home.key == *key);
+        owned.map(|(hostname, _)| hostname.clone()).collect()
+    }
+
+    /// The key that `hostname` is bound to.
+    pub fn key_of(&self, hostname: &Hostname) -> Option<PublicKey> {
+        self.0.tables().homes.get(hostname).map(|home| home.key)
+    }
+}
+
+/// What an invite promises.
+#[derive(Clone, Debug)]
+pub struct InviteTerms {
+    /// The name to bind.
+    pub hostname: Hostname,
+    /// How long the code may be redeemed: one second to thirty days.
+    pub ttl: Duration,
+    /// Whether the code may take the name from the home that has it.
+    pub replace: bool,
+}
+
+/// The outcome of a redeemed join code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Redeemed {
+    /// The other key that had the name until this moment: its sessions must end.
+    pub replaced: Option<PublicKey>,
+}
+
+/// One line of `homes.toml`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeRow {
+    /// The bound name.
+    pub hostname: Hostname,
+    /// The home's key.
+    pub key: PublicKey,
+    /// When it joined, Unix time in seconds.
+    pub joined_at: u64,
+}
+
+/// Why the relay's state cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Another process works on it.
+    #[error("{} is locked: a relay runs on this state already", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The lock file cannot be made or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A state file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A state file is not what it must be.
+    #[error("{} is damaged: correct it, or remove it and invite its homes again", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// `homes.toml` names one hostname twice.
+    #[error("{} names {hostname} twice: remove one of the two", path.display())]
+    Duplicate {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        hostname: Hostname,
+    },
+}
+
+/// Why a state file was not replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    pub(crate) path: PathBuf,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// Why there is no join code.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// The relay's configuration names no address, or more than a join code holds.
+    #[error("a join code holds one to eight relay addresses: set `addresses` in the configuration")]
+    Addresses,
+    /// The name has a home.
+    #[error("{hostname} belongs to a home already: invite with `--replace` to give it to another")]
+    HostnameTaken {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The relay's own key is unusable.
+    #[error("cannot put the relay's key into a join code")]
+    Identity(#[source] IdentityError),
+    /// The relay's own name cannot be a home's.
+    #[error("{hostname} is this relay's own name: choose another name for the home")]
+    OwnName {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The life of the code is out of range.
+    #[error("a join code lives between one second and thirty days")]
+    Ttl,
+    /// The invite could not be kept.
+    #[error("the invite was not kept")]
+    Write(#[source] WriteError),
+}
+
+/// Why a join code was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum RedeemError {
+    /// The code is good but the name has another home.
+    #[error("the name belongs to another home")]
+    HostnameTaken,
+    /// No open invite of that name has this secret.
+    #[error("the join code is wrong, used up or expired")]
+    Rejected,
+    /// The binding could not be kept.
+    #[error("the binding was not kept")]
+    Write(#[source] WriteError),
+}
+
+/// Why a name was not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// Nobody has the name and no invite is open for it.
+    #[error("{hostname} belongs to no home here")]
+    NoSuchHome {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The change could not be kept.
+    #[error("the revocation was not kept")]
+    Write(#[source] WriteError),
+}
+
+#[derive(Debug)]
+struct Shared {
+    directory: PathBuf,
+    _lock: File,
+    /// Held by whoever changes the tables, disk writes included.
+    changing: Mutex<()>,
+    tables: RwLock<Arc<Tables>>,
+}
+
+impl Shared {
+    fn tables(&self) -> Arc<Tables> {
+        Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Runs `apply` on a copy of the tables, alone, and puts the copy in force if it succeeds.
+    fn change<T, E>(&self, apply: impl FnOnce(&mut Tables) -> Result<T, E>) -> Result<T, E> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = Tables::clone(&self.tables());
+        let outcome = apply(&mut tables)?;
+        *self.tables.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tables);
+        Ok(outcome)
+    }
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    homes: BTreeMap<Hostname, Home>,
+    invites: Vec<Invite>,
+}
+
+impl Tables {
+    /// Compares with every invite and every byte, so that the time taken tells nothing about how
+    /// close a guess was.
+    fn open_invite(
+        &self,
+        hostname: &Hostname,
+        secret_hash: &[u8; 32],
+        now: u64,
+    ) -> Option<&Invite> {
+        let mut found = None;
+        for invite in &self.invites {
+            let same_secret = bool::from(invite.secret_hash.ct_eq(secret_hash));
+            if same_secret & (invite.hostname == *hostname) & (invite.expires_at > now) {
+                found = Some(invite);
+            }
+        }
+        found
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Home {
+    key: PublicKey,
+    joined_at: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Invite {
+    hostname: Hostname,
+    secret_hash: [u8; 32],
+    expires_at: u64,
+    replace: bool,
+}
+
+/// Names that appear more than once, for reading `homes.toml`.
+fn duplicate<'a>(hostnames: impl Iterator<Item = &'a Hostname>) -> Option<&'a Hostname> {
+    let mut seen = BTreeSet::new();
+    hostnames
+        .into_iter()
+        .find(|hostname| !seen.insert(*hostname))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! `homes.toml` and `invites.toml`: read whole, replaced whole.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use cloudless_proto::{Hostname, PublicKey};
+use data_encoding::HEXLOWER;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use toml::value::Datetime;
+
+use super::{Home, Invite, RegistryError, WriteError, duplicate};
+
+const HOMES: &str = "homes.toml";
+const INVITES: &str = "invites.toml";
+
+pub(super) fn read_homes(directory: &Path) -> Result<BTreeMap<Hostname, Home>, RegistryError> {
+    let file: HomesFile = read(directory, HOMES)?;
+    if let Some(hostname) = duplicate(file.home.iter().map(|line| &line.hostname)) {
+        let path = directory.join(HOMES);
+        return Err(RegistryError::Duplicate {
+            path,
+            hostname: hostname.clone(),
+        });
+    }
+    let home = |line: HomeLine| {
+        (
+            line.hostname,
+            Home {
+                key: line.key,
+                joined_at: line.joined,
+            },
+        )
+    };
+    Ok(file.home.into_iter().map(home).collect())
+}
+
+pub(super) fn read_invites(directory: &Path) -> Result<Vec<Invite>, RegistryError> {
+    let file: InvitesFile = read(directory, INVITES)?;
+    let invite = |line: InviteLine| Invite {
+        hostname: line.hostname,
+        secret_hash: line.secret_sha256,
+        expires_at: line.expires,
+        replace: line.replace,
+    };
+    Ok(file.invite.into_iter().map(invite).collect())
+}
+
+pub(super) fn write_homes(
+    directory: &Path,
+    homes: &BTreeMap<Hostname, Home>,
+) -> Result<(), WriteError> {
+    let line = |(hostname, home): (&Hostname, &Home)| HomeLine {
+        hostname: hostname.clone(),
+        key: home.key,
+        joined: home.joined_at,
+    };
+    write(
+        directory,
+        HOMES,
+        &HomesFile {
+            home: homes.iter().map(line).collect(),
+        },
+    )
+}
+
+pub(super) fn write_invites(directory: &Path, invites: &[Invite]) -> Result<(), WriteError> {
+    let line = |invite: &Invite| InviteLine {
+        hostname: invite.hostname.clone(),
+        secret_sha256: invite.secret_hash,
+        expires: invite.expires_at,
+        replace: invite.replace,
+    };
+    write(
+        directory,
+        INVITES,
+        &InvitesFile {
+            invite: invites.iter().map(line).collect(),
+        },
+    )
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HomesFile {
+    #[serde(default)]
+    home: Vec<HomeLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HomeLine {
+    hostname: Hostname,
+    key: PublicKey,
+    #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
+    joined: u64,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InvitesFile {
+    #[serde(default)]
+    invite: Vec<InviteLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InviteLine {
+    hostname: Hostname,
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    secret_sha256: [u8; 32],
+    #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
+    expires: u64,
+    #[serde(default)]
+    replace: bool,
+}
+
+fn read<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T, RegistryError> {
+    let path = directory.join(name);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(T::default()),
+        Err(source) => return Err(RegistryError::Read { path, source }),
+    };
+    toml::from_str(&text).map_err(|source| RegistryError::Parse {
+        path,
+        source: Box::new(source),
+    })
+}
+
+/// Replaces a file so that after a crash either the old or the new one is there, whole.
+fn write<T: Serialize>(directory: &Path, name: &str, content: &T) -> Result<(), WriteError> {
+    let path = directory.join(name);
+    replace(directory, name, content).map_err(|source| WriteError { path, source })
+}
+
+fn replace<T: Serialize>(directory: &Path, name: &str, content: &T) -> io::Result<()> {
+    let text = toml::to_string(content).map_err(io::Error::other)?;
+    let new = directory.join(format!("{name}.new"));
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, directory.join(name))?;
+    File::open(directory)?.sync_all()
+}
+
+fn to_datetime<S: Serializer>(unix: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    use serde::ser::Error;
+    let seconds = i64::try_from(*unix).map_err(Error::custom)?;
+    let time = OffsetDateTime::from_unix_timestamp(seconds).map_err(Error::custom)?;
+    let text = time.format(&Rfc3339).map_err(Error::custom)?;
+    text.parse::<Datetime>()
+        .map_err(Error::custom)?
+        .serialize(serializer)
+}
+
+fn from_datetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let text = Datetime::deserialize(deserializer)?.to_string();
+    let time = OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| {
+        D::Error::custom(format_args!(
+            "`{text}` is not a time like 2026-01-31T12:00:00Z"
+        ))
+    })?;
+    u64::try_from(time.unix_timestamp()).map_err(D::Error::custom)
+}
+
+fn to_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&HEXLOWER.encode(bytes))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let bytes = HEXLOWER
+        .decode(text.as_bytes())
+        .ok()
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| D::Error::custom("expected 64 lower-case hexadecimal digits"))
+}

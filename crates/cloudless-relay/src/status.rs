@@ -1,0 +1,166 @@
+//! What the relay counts, and the report made of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cloudless_proto::{Hostname, PublicKey};
+use serde::{Deserialize, Serialize};
+
+/// A report on the whole relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether a relay process answered; `false` when the report comes from the state files alone.
+    pub running: bool,
+    /// The relay's own name.
+    pub server_name: Hostname,
+    /// The relay's software, `cloudless/VERSION`.
+    pub software: String,
+    /// When the process started, Unix time in seconds. `None` when not running.
+    pub since: Option<u64>,
+    /// Every bound hostname, sorted.
+    pub homes: Vec<HomeStatus>,
+    /// Sums over all homes.
+    pub totals: Totals,
+    /// How connections ended up, counted by class since the process started.
+    pub outcomes: BTreeMap<String, u64>,
+}
+
+/// A report on one hostname.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeStatus {
+    /// The bound name.
+    pub hostname: Hostname,
+    /// The home's key.
+    pub key: PublicKey,
+    /// Whether the home's tunnel is up.
+    pub online: bool,
+    /// Since when it is up, Unix time in seconds. `None` when offline.
+    pub since: Option<u64>,
+    /// Visitors connected at this moment.
+    pub visitors_now: u64,
+    /// Visitors since the process started.
+    pub visitors_total: u64,
+    /// Ciphertext bytes from visitors to the home since the process started.
+    pub bytes_up: u64,
+    /// Ciphertext bytes from the home to visitors since the process started.
+    pub bytes_down: u64,
+    /// The server name in the last visitor's ClientHello: all that the relay can read.
+    pub last_server_name: Option<Hostname>,
+}
+
+/// Sums over all homes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Tunnels that are up.
+    pub sessions_now: u64,
+    /// Visitors connected at this moment.
+    pub visitors_now: u64,
+    /// Visitors since the process started.
+    pub visitors_total: u64,
+    /// Ciphertext bytes from visitors to homes since the process started.
+    pub bytes_up: u64,
+    /// Ciphertext bytes from homes to visitors since the process started.
+    pub bytes_down: u64,
+}
+
+/// The counters of a running relay.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) since: u64,
+    outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    homes: Mutex<HashMap<Hostname, Arc<HomeCounters>>>,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            since: unix_now(),
+            outcomes: Mutex::default(),
+            homes: Mutex::default(),
+        }
+    }
+
+    /// Counts one connection under the class of what became of it.
+    pub(crate) fn count(&self, class: &'static str) {
+        tracing::debug!(class, "Connection classified");
+        let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        *outcomes.entry(class).or_default() += 1;
+    }
+
+    /// The counters of a bound hostname. Never call this with a name that a peer made up.
+    pub(crate) fn of(&self, hostname: &Hostname) -> Arc<HomeCounters> {
+        let mut homes = self.homes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(homes.entry(hostname.clone()).or_default())
+    }
+
+    /// Drops what is known about a name that is bound no longer.
+    pub(crate) fn forget(&self, hostname: &Hostname) {
+        self.homes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(hostname);
+    }
+
+    pub(crate) fn outcomes(&self) -> BTreeMap<String, u64> {
+        let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
+        outcomes
+            .iter()
+            .map(|(class, count)| ((*class).to_owned(), *count))
+            .collect()
+    }
+}
+
+/// The counters of one hostname.
+#[derive(Debug, Default)]
+pub(crate) struct HomeCounters {
+    pub(crate) visitors_now: AtomicU64,
+    pub(crate) visitors_total: AtomicU64,
+    pub(crate) bytes_up: AtomicU64,
+    pub(crate) bytes_down: AtomicU64,
+    last_server_name: Mutex<Option<Hostname>>,
+}
+
+impl HomeCounters {
+    /// Counts a visitor until the guard is dropped.
+    pub(crate) fn visit(self: &Arc<Self>, server_name: &Hostname) -> Visit {
+        self.visitors_now.fetch_add(1, Ordering::Relaxed);
+        self.visitors_total.fetch_add(1, Ordering::Relaxed);
+        *self
+            .last_server_name
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
+        Visit(Arc::clone(self))
+    }
+
+    pub(crate) fn last_server_name(&self) -> Option<Hostname> {
+        self.last_server_name
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+/// One counted visitor.
+#[derive(Debug)]
+pub(crate) struct Visit(Arc<HomeCounters>);
+
+impl Visit {
+    pub(crate) fn counters(&self) -> &HomeCounters {
+        &self.0
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.0.visitors_now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Unix time in seconds.
+pub(crate) fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| elapsed.as_secs())
+}
