@@ -1,0 +1,40 @@
+//! `cargo xtask acceptance`: the tests, then the suites that take long.
+
+use anyhow::Result;
+
+use crate::step::{self, Steps};
+use crate::test::{self, Profile};
+use crate::workspace::Workspace;
+
+/// A suite that is too long for every change, and too important to be forgotten.
+struct Suite {
+    name: &'static str,
+    /// Tests whose name contains this are run.
+    filter: &'static str,
+    /// Tells the tests to take their long form.
+    environment: (&'static str, &'static str),
+}
+
+const SUITES: &[Suite] = &[Suite {
+    name: "faults, many rounds",
+    filter: "",
+    environment: ("CLOUDLESS_ACCEPTANCE", "1"),
+}];
+
+/// Runs everything; the result belongs into the note of the change.
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.run("cargo xtask test", || test::run(workspace, None));
+    let tools = test::prepare(workspace, &mut steps);
+    for suite in SUITES {
+        steps.run(suite.name, || {
+            let mut tests = tools.tests(workspace, Profile::Acceptance);
+            tests.env(suite.environment.0, suite.environment.1);
+            if !suite.filter.is_empty() {
+                tests.arg(suite.filter);
+            }
+            step::run(&mut tests)
+        });
+    }
+    steps.finish()
+}

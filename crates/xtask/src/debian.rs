@@ -1,0 +1,114 @@
+//! Programs that the tests call, and the Debian packages that bring them.
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::step;
+
+/// A Debian package, and a command that succeeds once it is installed.
+struct Need {
+    package: &'static str,
+    probe: &'static [&'static str],
+}
+
+const NEEDS: &[Need] = &[
+    Need {
+        package: "ca-certificates",
+        probe: &["test", "-e", "/etc/ssl/certs"],
+    },
+    Need {
+        package: "curl",
+        probe: &["curl", "--version"],
+    },
+    Need {
+        package: "iproute2",
+        probe: &["ip", "-V"],
+    },
+    Need {
+        package: "openssl",
+        probe: &["openssl", "version"],
+    },
+    Need {
+        package: "python3",
+        probe: &["python3", "--version"],
+    },
+    Need {
+        package: "python3-venv",
+        probe: &["python3", "-c", "import ensurepip, venv"],
+    },
+];
+
+/// Installs what is missing where that is allowed; else says what to run.
+pub(crate) fn prepare() -> Result<()> {
+    let missing = missing_packages(NEEDS, is_present);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let can_install = is_root()? && is_present(&["apt-get", "--version"]);
+    if !can_install {
+        return step::missing(&format!(
+            "the tests need more programs; run: sudo apt-get install {}",
+            missing.join(" ")
+        ));
+    }
+    println!("installing {}", missing.join(" "));
+    step::run(&mut apt_get(&["update", "--quiet=2"]))?;
+    let mut arguments = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
+    arguments.extend(&missing);
+    step::run(&mut apt_get(&arguments))?;
+    let still_missing = missing_packages(NEEDS, is_present);
+    if still_missing.is_empty() {
+        return Ok(());
+    }
+    step::missing(&format!(
+        "installed, but still not to be found: {}",
+        still_missing.join(" ")
+    ))
+}
+
+fn missing_packages(needs: &[Need], is_present: impl Fn(&[&str]) -> bool) -> Vec<&'static str> {
+    needs
+        .iter()
+        .filter(|it| !is_present(it.probe))
+        .map(|it| it.package)
+        .collect()
+}
+
+fn is_present(probe: &[&str]) -> bool {
+    step::succeeds(Command::new(probe[0]).args(&probe[1..]))
+}
+
+fn is_root() -> Result<bool> {
+    let output = Command::new("id")
+        .arg("-u")
+        .output()
+        .context("run `id -u`")?;
+    Ok(output.stdout.trim_ascii() == b"0")
+}
+
+fn apt_get(arguments: &[&str]) -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(arguments)
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_absent_is_missing() {
+        let has_curl = |probe: &[&str]| probe[0] == "curl";
+        let missing = missing_packages(NEEDS, has_curl);
+        assert!(!missing.contains(&"curl"));
+        assert!(missing.contains(&"openssl"));
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_absent() {
+        assert!(!is_present(&["cloudless-no-such-program"]));
+    }
+}

@@ -1,0 +1,113 @@
+//! `cargo xtask test`: everything that must pass before a change lands.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::step::{self, Steps};
+use crate::workspace::Workspace;
+use crate::{debian, dependencies, python, tidy};
+
+/// Runs all checks and tests, or only the tests whose name contains `filter`.
+pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
+    let mut steps = Steps::default();
+    let tools = prepare(workspace, &mut steps);
+    if let Some(filter) = filter {
+        steps.run("tests", || {
+            step::run(tools.tests(workspace, Profile::Default).arg(filter))
+        });
+        return steps.finish();
+    }
+    steps.run("format", || {
+        step::run(cargo(workspace).args(["fmt", "--all", "--check"]))
+    });
+    steps.run("tidy", || tidy::run(workspace));
+    steps.run("dependencies", || dependencies::check(workspace));
+    steps.run("clippy", || {
+        step::run(
+            cargo(workspace)
+                .args([
+                    "clippy",
+                    "--quiet",
+                    "--locked",
+                    "--workspace",
+                    "--all-targets",
+                ])
+                .args(["--", "--deny", "warnings"]),
+        )
+    });
+    // Last, so that a reader finds the count of tests at the end.
+    steps.run("documentation tests", || {
+        step::run(cargo(workspace).args(["test", "--quiet", "--locked", "--workspace", "--doc"]))
+    });
+    steps.run("tests", || {
+        step::run(&mut tools.tests(workspace, Profile::Default))
+    });
+    steps.finish()
+}
+
+/// How long tests may take; the names are those of `.config/nextest.toml`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Default,
+    Acceptance,
+}
+
+/// Prepared programs that tests are told about in environment variables.
+pub(crate) struct Tools {
+    vdirsyncer: Option<PathBuf>,
+    has_nextest: bool,
+}
+
+/// Installs what the tests need, or says what is missing.
+pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
+    steps.run("programs", debian::prepare);
+    let mut vdirsyncer = None;
+    steps.run("Python packages", || {
+        match python::TESTS.prepare(workspace) {
+            Ok(bin) => {
+                vdirsyncer = Some(bin.join("vdirsyncer"));
+                Ok(())
+            }
+            Err(error) => step::missing(&format!("vdirsyncer: {error:#}")),
+        }
+    });
+    let has_nextest = step::succeeds(Command::new("cargo").args(["nextest", "--version"]));
+    Tools {
+        vdirsyncer,
+        has_nextest,
+    }
+}
+
+impl Tools {
+    /// The command that runs the workspace's tests; arguments may be added to it.
+    pub(crate) fn tests(&self, workspace: &Workspace, profile: Profile) -> Command {
+        let mut command = cargo(workspace);
+        if self.has_nextest {
+            command.args(["nextest", "run", "--locked", "--workspace", "--all-targets"]);
+            command.args(["--status-level", "slow", "--final-status-level", "fail"]);
+            if profile == Profile::Acceptance {
+                command.args(["--profile", "acceptance"]);
+            }
+        } else {
+            command.args([
+                "test",
+                "--locked",
+                "--workspace",
+                "--all-targets",
+                "--no-fail-fast",
+            ]);
+        }
+        if let Some(vdirsyncer) = &self.vdirsyncer {
+            command.env("CLOUDLESS_VDIRSYNCER", vdirsyncer);
+        }
+        command
+    }
+}
+
+fn cargo(workspace: &Workspace) -> Command {
+    let mut command = Command::new("cargo");
+    command.current_dir(&workspace.root);
+    command
+}
