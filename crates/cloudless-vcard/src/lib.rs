@@ -1,1 +1,19 @@
-//! Placeholder.
+//! A tolerant reader of vCards: enough to index a card and to cut an export into cards.
+//!
+//! - [`summarize`] reads the UID, the formatted name and the version of one card.
+//! - [`split`] cuts a file of many cards into the bytes of each.
+//! - [`content_line`] has the lexer below both.
+//!
+//! Cards are bytes and stay bytes: nothing here changes one. What real programs write is read:
+//! folded lines, the soft line breaks of vCard 2.1's quoted-printable, any line ending, a byte
+//! order mark, lower case names, property groups, nested AGENT cards and bytes that are no UTF-8
+//! (RFC 6350, RFC 2426, vCard 2.1). Work and memory are linear in the input, whatever it holds.
+
+pub mod content_line;
+mod line;
+mod split;
+mod summary;
+mod text;
+
+pub use split::split;
+pub use summary::{Invalid, Summary, summarize};
