@@ -1,0 +1,182 @@
+//! Conditional requests: `If-Match` and `If-None-Match` (RFC 9110 §13.1).
+
+use cloudless_store::{ETag, Precondition};
+use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
+use http::{HeaderMap, StatusCode};
+
+use crate::refusal::Refusal;
+
+/// Reads what must hold for a PUT or DELETE to be carried out. The store checks it in the same
+/// transaction that writes.
+///
+/// # Errors
+/// 400 for a malformed condition and for one that cannot be checked here: carrying the request out
+/// without it could overwrite somebody's edit. 412 for the `If` header of RFC 4918 §10.4: there are
+/// no locks, so its state tokens match nothing.
+pub(crate) fn precondition(headers: &HeaderMap) -> Result<Precondition, Refusal> {
+    if headers.contains_key("if") {
+        let message = "The If header is not supported: there are no locks here.";
+        return Err(Refusal::text(StatusCode::PRECONDITION_FAILED, message));
+    }
+    if headers.contains_key(IF_UNMODIFIED_SINCE) {
+        let message = "If-Unmodified-Since is not supported: use If-Match with the ETag.";
+        return Err(Refusal::text(StatusCode::BAD_REQUEST, message));
+    }
+    match (
+        EntityTags::read(headers, &IF_MATCH)?,
+        EntityTags::read(headers, &IF_NONE_MATCH)?,
+    ) {
+        (None, None) => Ok(Precondition::None),
+        (Some(EntityTags::Any), None) => Ok(Precondition::MustExist),
+        (Some(EntityTags::List(tags)), None) => {
+            // If-Match compares strongly: a weak tag matches nothing.
+            let strong = tags
+                .into_iter()
+                .filter(|tag| !tag.weak)
+                .map(|tag| tag.opaque);
+            Ok(Precondition::Match(strong.map(ETag::from).collect()))
+        }
+        (None, Some(EntityTags::Any)) => Ok(Precondition::MustNotExist),
+        (None, Some(EntityTags::List(tags))) => {
+            // If-None-Match compares weakly: W/ makes no difference.
+            Ok(Precondition::NoneMatch(
+                tags.into_iter().map(|tag| ETag::from(tag.opaque)).collect(),
+            ))
+        }
+        (Some(_), Some(_)) => {
+            let message = "Send If-Match or If-None-Match, not both.";
+            Err(Refusal::text(StatusCode::BAD_REQUEST, message))
+        }
+    }
+}
+
+/// Tells whether the client of a GET or HEAD has this version already (`If-None-Match`).
+///
+/// # Errors
+/// 400 for a malformed header.
+pub(crate) fn has_current(headers: &HeaderMap, current: &ETag) -> Result<bool, Refusal> {
+    Ok(match EntityTags::read(headers, &IF_NONE_MATCH)? {
+        None => false,
+        Some(EntityTags::Any) => true,
+        Some(EntityTags::List(tags)) => tags.iter().any(|tag| tag.opaque == current.as_str()),
+    })
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum EntityTags {
+    Any,
+    List(Vec<EntityTag>),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct EntityTag {
+    weak: bool,
+    opaque: String,
+}
+
+impl EntityTags {
+    fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Refusal> {
+        let lines: Vec<&[u8]> = headers
+            .get_all(name)
+            .iter()
+            .map(|it| it.as_bytes())
+            .collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        match Self::parse(&lines.join(&b","[..])) {
+            Some(tags) => Ok(Some(tags)),
+            None => {
+                let message = format!("{name} is malformed: write * or \"etag\", \"etag\".");
+                Err(Refusal::text(StatusCode::BAD_REQUEST, message))
+            }
+        }
+    }
+
+    /// Parses `*` or a list of entity tags. A tag may hold a comma, so this does not split at them.
+    fn parse(value: &[u8]) -> Option<Self> {
+        if value.trim_ascii() == b"*" {
+            return Some(Self::Any);
+        }
+        let mut tags = Vec::new();
+        let mut rest = value.trim_ascii_start();
+        loop {
+            while let Some(after) = rest.strip_prefix(b",") {
+                rest = after.trim_ascii_start();
+            }
+            if rest.is_empty() {
+                break;
+            }
+            let (tag, after) = EntityTag::parse(rest)?;
+            tags.push(tag);
+            rest = after.trim_ascii_start();
+            if !rest.is_empty() && !rest.starts_with(b",") {
+                return None;
+            }
+        }
+        (!tags.is_empty()).then_some(Self::List(tags))
+    }
+}
+
+impl EntityTag {
+    fn parse(value: &[u8]) -> Option<(Self, &[u8])> {
+        let (weak, quoted) = match value.strip_prefix(b"W/") {
+            Some(quoted) => (true, quoted),
+            None => (false, value),
+        };
+        let opaque = quoted.strip_prefix(b"\"")?;
+        let length = opaque.iter().position(|byte| *byte == b'"')?;
+        let (opaque, after) = opaque.split_at(length);
+        let allowed = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
+        if !opaque.iter().all(allowed) {
+            return None;
+        }
+        // Tags made here are ASCII, so replacing what is not UTF-8 never makes two tags equal.
+        let opaque = String::from_utf8_lossy(opaque).into_owned();
+        Some((Self { weak, opaque }, &after[1..]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(weak: bool, opaque: &str) -> EntityTag {
+        EntityTag {
+            weak,
+            opaque: opaque.to_owned(),
+        }
+    }
+
+    #[test]
+    fn lists_are_read_with_commas_inside_tags_and_empty_elements() {
+        let expected = EntityTags::List(vec![tag(false, "a,b"), tag(true, ""), tag(false, "c")]);
+        assert_eq!(
+            EntityTags::parse(br#" , "a,b" ,W/"",, "c", "#),
+            Some(expected)
+        );
+        assert_eq!(EntityTags::parse(b" * "), Some(EntityTags::Any));
+    }
+
+    #[test]
+    fn malformed_values_are_refused() {
+        for value in [
+            "",
+            " ",
+            ",",
+            "abc",
+            "\"abc",
+            "abc\"",
+            "w/\"abc\"",
+            "\"a\" \"b\"",
+            "\"a\"b",
+            "*, \"a\"",
+            "\"a b\"",
+            "W/abc",
+            "W/",
+            "\"",
+        ] {
+            assert_eq!(EntityTags::parse(value.as_bytes()), None, "{value:?}");
+        }
+    }
+}

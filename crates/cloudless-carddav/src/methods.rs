@@ -1,0 +1,99 @@
+//! The HTTP methods, one file each.
+
+mod delete;
+mod get;
+mod options;
+mod propfind;
+mod put;
+mod report;
+pub(crate) mod well_known;
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use cloudless_store::ETag;
+use http::header::{ALLOW, CONTENT_ENCODING};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::resource::Resource;
+use crate::{Body, request_body};
+
+/// The longest XML body that is read, in bytes.
+const XML_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Carries out a request by its method and the resource that it names.
+pub(crate) async fn respond<B>(
+    method: &Method,
+    request: Request,
+    body: B,
+) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Display,
+{
+    match (method.as_str(), request.resource.clone()) {
+        ("OPTIONS", _) => options::respond(request).await,
+        ("PROPFIND", _) => propfind::respond(request, body).await,
+        ("GET" | "HEAD", Resource::Card { book, card, .. }) => {
+            get::card(request, book, card, method == Method::HEAD).await
+        }
+        ("GET" | "HEAD", _) => get::collection(request).await,
+        ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
+        ("DELETE", Resource::Card { book, card, .. }) => delete::card(request, book, card).await,
+        ("DELETE", Resource::AddressBook { book, .. }) => delete::address_book(request, book).await,
+        ("REPORT", Resource::AddressBook { book, .. }) => {
+            report::respond(request, book, body).await
+        }
+        (_, resource) => {
+            let reason = format!("{method} is not possible here.");
+            Err(Refusal::text(StatusCode::METHOD_NOT_ALLOWED, reason)
+                .with_header(ALLOW, allowed(&resource)))
+        }
+    }
+}
+
+/// The methods of a resource, for the `Allow` header.
+fn allowed(resource: &Resource) -> HeaderValue {
+    HeaderValue::from_static(match resource {
+        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND",
+        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, PROPFIND, REPORT",
+        _ => "OPTIONS, GET, HEAD, PROPFIND",
+    })
+}
+
+/// Reads an XML body.
+async fn read_xml<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Display,
+{
+    if is_encoded(headers) {
+        return Err(Refusal::content_encoding());
+    }
+    Ok(request_body::read(body, XML_BYTES_MAX).await?)
+}
+
+/// Tells whether the body came in an encoding such as gzip.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(CONTENT_ENCODING).iter();
+    encodings.any(|value| {
+        !value
+            .as_bytes()
+            .trim_ascii()
+            .eq_ignore_ascii_case(b"identity")
+    })
+}
+
+/// Spells an ETag as a header.
+fn etag_header(etag: &ETag) -> HeaderValue {
+    HeaderValue::try_from(format!("\"{etag}\""))
+        .expect("the tag of a stored card is made of hexadecimal digits")
+}
+
+/// The answer to a condition that does not hold (RFC 9110 §13.1).
+fn changed_meanwhile() -> Refusal {
+    let reason = "The card was changed or deleted meanwhile. Fetch it again first.";
+    Refusal::text(StatusCode::PRECONDITION_FAILED, reason)
+}

@@ -1,0 +1,62 @@
+//! PROPFIND (RFC 4918 §9.1).
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::request::parse_propfind;
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use super::read_xml;
+use crate::depth::Depth;
+use crate::multistatus::{self, Row, Rows};
+use crate::prefer::is_minimal;
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::{Body, blocking, properties};
+
+/// Tells properties of a resource, and at Depth 1 of its members.
+pub(super) async fn respond<B>(request: Request, body: B) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Display,
+{
+    // Without the header the RFC means infinity.
+    let depth = Depth::from_headers(&request.headers)?.unwrap_or(Depth::Infinity);
+    let minimal = is_minimal(&request.headers);
+    let body = read_xml(&request.headers, body).await?;
+    let propfind = parse_propfind(&body)?;
+    let rows: Rows = blocking::run(move || {
+        let target = request.target()?.ok_or_else(Refusal::not_found)?;
+        if depth == Depth::Infinity && target.is_collection() {
+            let reason = "Send PROPFIND with Depth: 0 or Depth: 1.";
+            let condition = Condition::PropfindFiniteDepth;
+            return Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason));
+        }
+        let members = match depth {
+            Depth::One => Some(target.members(&request.store, &request.login)?),
+            Depth::Zero | Depth::Infinity => None,
+        };
+        let user = request.login.user_name;
+        let targets = std::iter::once(target).chain(members.into_iter().flatten());
+        let rows = targets.map(move |target| {
+            let (found, missing) = properties::answer(&target, &user, &propfind);
+            let missing = if minimal { Vec::new() } else { missing };
+            Ok(Row::Properties {
+                href: target.href(&user),
+                found,
+                missing,
+            })
+        });
+        Ok(Box::new(rows) as Rows)
+    })
+    .await?;
+    let mut response = multistatus::respond(rows, None).await?;
+    if minimal {
+        let applied = HeaderValue::from_static("return=minimal");
+        response
+            .headers_mut()
+            .insert(HeaderName::from_static("preference-applied"), applied);
+    }
+    Ok(response)
+}

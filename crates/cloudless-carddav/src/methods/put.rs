@@ -1,0 +1,146 @@
+//! PUT (RFC 6352 §6.3.2).
+
+use std::fmt::Display;
+
+use bytes::Bytes;
+use cloudless_dav_proto::error::Condition;
+use cloudless_store::{NewCard, Precondition, PutOutcome};
+use cloudless_vcard::{Summary, summarize};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, Response, StatusCode};
+
+use super::{changed_meanwhile, etag_header, is_encoded};
+use crate::conditions::precondition;
+use crate::properties::MAX_RESOURCE_SIZE;
+use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
+use crate::request::Request;
+use crate::request_body::{self, ReadError};
+use crate::resource::{book_href, card_href};
+use crate::{Body, blocking};
+
+/// Stores a card as it came.
+///
+/// A body that was read to its end and is refused is kept in the history of the card: some clients
+/// throw an edit away that a server refuses.
+pub(super) async fn respond<B>(
+    request: Request,
+    book: String,
+    card: String,
+    body: B,
+) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Display,
+{
+    let bytes = request_body::read(body, MAX_RESOURCE_SIZE)
+        .await
+        .map_err(refuse_body)?;
+    blocking::run(move || {
+        let Some(book) = request.address_book(&book)? else {
+            return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));
+        };
+        let (precondition, summary) = match check(&request.headers, &bytes) {
+            Ok(checked) => checked,
+            Err(refusal) => {
+                let (bytes, reason) = (Vec::from(bytes), refusal.reason());
+                request
+                    .store
+                    .keep_refused(book.id, &card, bytes, reason, request.actor())?;
+                return Err(refusal);
+            }
+        };
+        let card = NewCard {
+            book: book.id,
+            name: card,
+            bytes: Vec::from(bytes),
+            uid: summary.uid,
+            full_name: summary.full_name,
+        };
+        let (status, etag) = match request
+            .store
+            .put_card(card, precondition, request.actor())?
+        {
+            PutOutcome::Created(etag) => (StatusCode::CREATED, etag),
+            PutOutcome::Updated(etag) | PutOutcome::Unchanged(etag) => {
+                (StatusCode::NO_CONTENT, etag)
+            }
+            PutOutcome::PreconditionFailed { .. } => return Err(changed_meanwhile()),
+            PutOutcome::UidConflict { name } => {
+                let href = card_href(&book_href(&request.login.user_name, &book.slug), &name);
+                let condition = Condition::NoUidConflict { href };
+                let reason = "Another card of this address book has the same UID.";
+                return Err(Refusal::condition(StatusCode::CONFLICT, condition, reason));
+            }
+            PutOutcome::NoSuchBook => {
+                return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));
+            }
+        };
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = status;
+        // The bytes are kept as they are, which is when RFC 6352 §6.3.2.3 allows a strong ETag.
+        response.headers_mut().insert(ETAG, etag_header(&etag));
+        Ok(response)
+    })
+    .await
+}
+
+/// Checks everything that can be checked without the store.
+fn check(headers: &HeaderMap, bytes: &[u8]) -> Result<(Precondition, Summary), Refusal> {
+    if is_encoded(headers) {
+        return Err(Refusal::content_encoding());
+    }
+    if headers.contains_key(CONTENT_RANGE) {
+        let reason = "Send the whole card, without Content-Range.";
+        return Err(Refusal::text(StatusCode::BAD_REQUEST, reason));
+    }
+    if !is_vcard_type(headers) {
+        let reason = "Send a card with Content-Type: text/vcard.";
+        let condition = Condition::SupportedAddressData;
+        return Err(Refusal::condition(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            condition,
+            reason,
+        ));
+    }
+    let precondition = precondition(headers)?;
+    match summarize(bytes) {
+        Ok(summary) => Ok((precondition, summary)),
+        Err(invalid) => {
+            let condition = Condition::ValidAddressData;
+            Err(Refusal::condition(
+                StatusCode::FORBIDDEN,
+                condition,
+                chain(&invalid),
+            ))
+        }
+    }
+}
+
+/// Tells whether the body is said to be a vCard. Nothing said is taken for a yes.
+fn is_vcard_type(headers: &HeaderMap) -> bool {
+    headers.get_all(CONTENT_TYPE).iter().all(|value| {
+        let media_type = value
+            .as_bytes()
+            .split(|byte| *byte == b';')
+            .next()
+            .unwrap_or_default();
+        let media_type = media_type.trim_ascii();
+        ["", "text/vcard", "text/x-vcard", "text/directory"]
+            .iter()
+            .any(|known| media_type.eq_ignore_ascii_case(known.as_bytes()))
+    })
+}
+
+fn refuse_body(error: ReadError) -> Refusal {
+    match error {
+        ReadError::TooLarge => {
+            let reason = format!("A card may have {MAX_RESOURCE_SIZE} bytes.");
+            Refusal::condition(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                Condition::MaxResourceSize,
+                reason,
+            )
+        }
+        error => error.into(),
+    }
+}

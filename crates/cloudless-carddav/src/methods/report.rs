@@ -1,0 +1,141 @@
+//! REPORT (RFC 3253 §3.6): one file per report.
+
+mod addressbook_multiget;
+mod sync_collection;
+
+use std::fmt::Display;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloudless_dav_proto::Name;
+use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::multistatus::{Property, Value};
+use cloudless_dav_proto::request::{Props, Report, parse_report};
+use cloudless_store::{AddressBook, CardRow, StoreError};
+use http::{Response, StatusCode};
+
+use super::read_xml;
+use crate::depth::Depth;
+use crate::multistatus::Row;
+use crate::properties;
+use crate::refusal::Refusal;
+use crate::request::Request;
+use crate::resource::book_href;
+use crate::target::Target;
+use crate::{Body, blocking};
+
+/// Answers a REPORT on an address book.
+pub(super) async fn respond<B>(
+    request: Request,
+    book: String,
+    body: B,
+) -> Result<Response<Body>, Refusal>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Display,
+{
+    // Each report defines its own depth, and clients send any: 0, 1, infinity or nothing.
+    Depth::from_headers(&request.headers)?;
+    let body = read_xml(&request.headers, body).await?;
+    let report = parse_report(&body)?;
+    let (request, book) = blocking::run(move || {
+        let book = request
+            .address_book(&book)?
+            .ok_or_else(Refusal::not_found)?;
+        Ok((request, book))
+    })
+    .await?;
+    match report {
+        Report::AddressbookMultiget { props, hrefs } => {
+            check(&props)?;
+            addressbook_multiget::respond(Cards::new(request, book, props), hrefs).await
+        }
+        // An address book has no collections below it, so that both levels mean the same.
+        Report::SyncCollection {
+            token,
+            level: _,
+            limit,
+            props,
+        } => {
+            check(&props)?;
+            sync_collection::respond(Cards::new(request, book, props), token, limit).await
+        }
+        Report::Unsupported(name) => {
+            let reason = format!("The report {name} is not supported here.");
+            Err(Refusal::condition(
+                StatusCode::FORBIDDEN,
+                Condition::SupportedReport,
+                reason,
+            ))
+        }
+    }
+}
+
+/// Refuses to give cards in another format than vCard, such as jCard. Any version may be asked for;
+/// cards are given as they are stored.
+fn check(props: &Props) -> Result<(), Refusal> {
+    let content_type = props
+        .address_data
+        .as_ref()
+        .and_then(|it| it.content_type.as_deref());
+    let media_type = content_type.map(|it| it.split(';').next().unwrap_or_default().trim());
+    match media_type {
+        Some(other) if !other.eq_ignore_ascii_case("text/vcard") => {
+            let reason = "Cards are given as text/vcard only.";
+            let condition = Condition::SupportedAddressData;
+            Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Tells of cards, for the reports. Blocks on the store.
+struct Cards {
+    request: Request,
+    book: Arc<AddressBook>,
+    props: Props,
+}
+
+impl Cards {
+    fn new(request: Request, book: AddressBook, props: Props) -> Self {
+        Self {
+            request,
+            book: Arc::new(book),
+            props,
+        }
+    }
+
+    /// The row of the card of this name; None when there is no such card.
+    fn named(&self, name: &str) -> Result<Option<Row>, StoreError> {
+        let Request { store, .. } = &self.request;
+        if self.props.address_data.is_none() {
+            return Ok(store
+                .card_row(self.book.id, name)?
+                .map(|row| self.row(row, None)));
+        }
+        // The tag and the bytes come from one snapshot, so that they always belong together.
+        let card = store.card(self.book.id, name)?;
+        Ok(card.map(|card| self.row(card.row, Some(card.bytes))))
+    }
+
+    /// The row of a card that is known already.
+    fn row(&self, row: CardRow, bytes: Option<Vec<u8>>) -> Row {
+        let user = &self.request.login.user_name;
+        let target = Target::Card(Arc::clone(&self.book), row);
+        let (mut found, missing) = properties::select(&target, user, &self.props.names);
+        found.extend(
+            bytes.map(|bytes| {
+                Property::new(Name::carddav("address-data"), Value::AddressData(bytes))
+            }),
+        );
+        Row::Properties {
+            href: target.href(user),
+            found,
+            missing,
+        }
+    }
+
+    fn book_href(&self) -> String {
+        book_href(&self.request.login.user_name, &self.book.slug)
+    }
+}

@@ -1,0 +1,36 @@
+//! CARDDAV:addressbook-multiget (RFC 6352 §8.7).
+
+use http::Response;
+
+use super::Cards;
+use crate::Body;
+use crate::multistatus::{self, Row};
+use crate::refusal::Refusal;
+use crate::resource::Resource;
+
+/// Tells of the cards with these hrefs, one row for each href in the order of the request.
+pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response<Body>, Refusal> {
+    let rows = hrefs.into_iter().map(move |href| {
+        let row = match name(&cards, &href) {
+            Some(name) => cards.named(&name)?,
+            None => None,
+        };
+        // A card is called by our spelling: Thunderbird takes the href of a new card from here and
+        // compares it, as text, with those of sync-collection. What does not exist has no spelling
+        // but the client's, and a client that misses its href in the answer asks for ever (iOS).
+        Ok(row.unwrap_or(Row::NotFound { href }))
+    });
+    multistatus::respond(Box::new(rows), None).await
+}
+
+/// The name of the card in this address book that an href means, in whatever spelling.
+fn name(cards: &Cards, href: &str) -> Option<String> {
+    match Resource::parse(href)? {
+        Resource::Card { user, book, card }
+            if user == cards.request.login.user_name && book == cards.book.slug =>
+        {
+            Some(card)
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,209 @@
+//! Live properties: what each resource says about itself.
+
+use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
+use cloudless_dav_proto::request::Propfind;
+use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
+
+use crate::clock::http_date;
+use crate::resource::{PRINCIPALS_PATH, home_set_href, principal_href};
+use crate::sync_token;
+use crate::target::Target;
+
+/// The largest card that is taken, in bytes.
+pub(crate) const MAX_RESOURCE_SIZE: usize = 10 * 1024 * 1024;
+
+/// The media type of every card.
+pub(crate) const CARD_CONTENT_TYPE: &str = "text/vcard; charset=utf-8";
+
+/// What DAV:allprop gives: the properties of RFC 4918 §15. Those of other RFCs must be named
+/// (RFC 6352 §6.2).
+const ALLPROP: [Name; 6] = [
+    Name::dav("displayname"),
+    Name::dav("getcontentlength"),
+    Name::dav("getcontenttype"),
+    Name::dav("getetag"),
+    Name::dav("getlastmodified"),
+    Name::dav("resourcetype"),
+];
+
+/// The properties that some resource has beyond those of [`ALLPROP`].
+const OTHERS: [Name; 14] = [
+    Name::carddav("addressbook-description"),
+    Name::carddav("addressbook-home-set"),
+    Name::carddav("max-resource-size"),
+    Name::carddav("supported-address-data"),
+    Name::calendar_server("email-address-set"),
+    Name::calendar_server("getctag"),
+    Name::dav("current-user-principal"),
+    Name::dav("current-user-privilege-set"),
+    Name::dav("owner"),
+    Name::dav("principal-URL"),
+    Name::dav("principal-collection-set"),
+    Name::dav("supported-report-set"),
+    Name::dav("sync-token"),
+    Name::dav("group-membership"),
+];
+
+/// Answers a PROPFIND for one resource: the properties that were found, and the names of those that
+/// it does not have.
+pub(crate) fn answer(
+    target: &Target,
+    user: &str,
+    propfind: &Propfind,
+) -> (Vec<Property>, Vec<Name>) {
+    match propfind {
+        Propfind::AllProp { include } => {
+            let (mut found, _) = select(target, user, &ALLPROP);
+            let others = include.iter().filter(|name| !ALLPROP.contains(name));
+            let (included, missing) = select(target, user, others);
+            found.extend(included);
+            (found, missing)
+        }
+        Propfind::PropName => {
+            let (mut found, _) = select(target, user, ALLPROP.iter().chain(&OTHERS));
+            for property in &mut found {
+                property.value = Value::Empty;
+            }
+            (found, Vec::new())
+        }
+        Propfind::Prop(names) => select(target, user, names),
+    }
+}
+
+/// Splits names into the properties that a resource has and the names that it has not.
+pub(crate) fn select<'a>(
+    target: &Target,
+    user: &str,
+    names: impl IntoIterator<Item = &'a Name>,
+) -> (Vec<Property>, Vec<Name>) {
+    let mut found = Vec::new();
+    let mut missing = Vec::new();
+    for name in names {
+        match value(target, user, name) {
+            Some(value) => found.push(Property {
+                name: name.clone(),
+                value,
+            }),
+            None => missing.push(name.clone()),
+        }
+    }
+    (found, missing)
+}
+
+fn value(target: &Target, user: &str, name: &Name) -> Option<Value> {
+    match (name.namespace(), name.local()) {
+        (DAV, "current-user-principal") => Some(Value::Href(principal_href(user))),
+        (DAV, "current-user-privilege-set") => Some(Value::Privileges(privileges(target))),
+        (DAV, "displayname") => display_name(target, user).map(Value::Text),
+        (DAV, "owner") => owner(target, user).map(Value::Href),
+        (DAV, "principal-collection-set") => Some(Value::Hrefs(vec![PRINCIPALS_PATH.to_owned()])),
+        (DAV, "resourcetype") => Some(Value::ResourceTypes(resource_types(target))),
+        (DAV, "supported-report-set") => Some(Value::Reports(reports(target))),
+        _ => match target {
+            Target::Root | Target::Context | Target::Principal => discovery(target, user, name),
+            Target::AddressBook(book) => match (name.namespace(), name.local()) {
+                (DAV, "sync-token") | (CALENDAR_SERVER, "getctag") => {
+                    Some(Value::Text(sync_token::token(book, book.revision)))
+                }
+                (CARDDAV, "addressbook-description") if !book.description.is_empty() => {
+                    Some(Value::Text(book.description.clone()))
+                }
+                (CARDDAV, "max-resource-size") => Some(Value::Text(MAX_RESOURCE_SIZE.to_string())),
+                (CARDDAV, "supported-address-data") => {
+                    Some(Value::AddressDataTypes(vec![ADDRESS_DATA_TYPE]))
+                }
+                _ => None,
+            },
+            Target::Card(_, row) => match (name.namespace(), name.local()) {
+                (DAV, "getcontentlength") => Some(Value::Text(row.size.to_string())),
+                (DAV, "getcontenttype") => Some(Value::Text(CARD_CONTENT_TYPE.to_owned())),
+                (DAV, "getetag") => Some(Value::Text(format!("\"{}\"", row.etag))),
+                (DAV, "getlastmodified") => Some(Value::Text(http_date(row.modified_at))),
+                _ => None,
+            },
+            Target::Principals | Target::HomeSets | Target::HomeSet => None,
+        },
+    }
+}
+
+/// What a client is told to upload. Cards of any version are taken and given back as they are, but
+/// nothing is converted yet: a client that saw 4.0 here (DAVx5) would rewrite the book in a version
+/// that others (iOS) cannot read.
+const ADDRESS_DATA_TYPE: AddressDataType = AddressDataType {
+    content_type: "text/vcard",
+    version: "3.0",
+};
+
+/// What leads a client from the first path that it tries to the user's address books. Some look for
+/// all of it on `/`.
+fn discovery(target: &Target, user: &str, name: &Name) -> Option<Value> {
+    let is_principal = matches!(target, Target::Principal);
+    match (name.namespace(), name.local()) {
+        (CARDDAV, "addressbook-home-set") => Some(Value::Hrefs(vec![home_set_href(user)])),
+        (DAV, "principal-URL") => Some(Value::Href(principal_href(user))),
+        (DAV, "group-membership") if is_principal => Some(Value::Empty),
+        (CALENDAR_SERVER, "email-address-set") if is_principal => Some(Value::Empty),
+        _ => None,
+    }
+}
+
+fn display_name(target: &Target, user: &str) -> Option<String> {
+    match target {
+        Target::Root | Target::Context => Some("cloudless".to_owned()),
+        Target::Principals => Some("Principals".to_owned()),
+        Target::HomeSets => Some("Address books".to_owned()),
+        Target::Principal => Some(user.to_owned()),
+        Target::HomeSet => Some(format!("Address books of {user}")),
+        Target::AddressBook(book) => Some(book.display_name.clone()),
+        Target::Card(..) => None,
+    }
+}
+
+fn owner(target: &Target, user: &str) -> Option<String> {
+    let owned = matches!(
+        target,
+        Target::HomeSet | Target::AddressBook(_) | Target::Card(..)
+    );
+    owned.then(|| principal_href(user))
+}
+
+fn resource_types(target: &Target) -> Vec<Name> {
+    match target {
+        Target::Root
+        | Target::Context
+        | Target::Principals
+        | Target::HomeSets
+        | Target::HomeSet => vec![Name::dav("collection")],
+        Target::Principal => vec![Name::dav("principal")],
+        Target::AddressBook(_) => vec![Name::dav("collection"), Name::carddav("addressbook")],
+        Target::Card(..) => Vec::new(),
+    }
+}
+
+/// Privileges of RFC 3744 §3. Thunderbird shows a book without `write` as read-only; DAVx5 offers
+/// to create address books where it sees `bind` on the home set.
+fn privileges(target: &Target) -> Vec<Name> {
+    let mut privileges = vec![
+        Name::dav("read"),
+        Name::dav("read-current-user-privilege-set"),
+    ];
+    if matches!(target, Target::AddressBook(_) | Target::Card(..)) {
+        privileges.extend([Name::dav("write"), Name::dav("write-content")]);
+    }
+    if matches!(target, Target::AddressBook(_)) {
+        privileges.extend([Name::dav("bind"), Name::dav("unbind")]);
+    }
+    privileges
+}
+
+fn reports(target: &Target) -> Vec<Name> {
+    match target {
+        Target::AddressBook(_) => {
+            vec![
+                Name::carddav("addressbook-multiget"),
+                Name::dav("sync-collection"),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}

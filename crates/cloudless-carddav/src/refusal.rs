@@ -1,0 +1,193 @@
+//! Why a request is not carried out, and the one place where errors become an HTTP status.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use cloudless_dav_proto::error::{Condition, error_body};
+use cloudless_dav_proto::request::RequestError;
+use cloudless_store::StoreError;
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
+
+use crate::Body;
+use crate::body::BodyError;
+use crate::request_body::ReadError;
+
+/// How long a client is asked to wait when the store is busy.
+const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+
+/// An answer that says no, and why.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    reason: Cow<'static, str>,
+    condition: Option<Condition>,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    /// A refusal that is explained in plain text.
+    pub(crate) fn text(status: StatusCode, reason: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            condition: None,
+            header: None,
+        }
+    }
+
+    /// A refusal whose reason clients can read: a `DAV:error` element (RFC 4918 §16).
+    pub(crate) fn condition(
+        status: StatusCode,
+        condition: Condition,
+        reason: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+            condition: Some(condition),
+            header: None,
+        }
+    }
+
+    /// What does not exist, and what another user has.
+    pub(crate) fn not_found() -> Self {
+        Self::text(StatusCode::NOT_FOUND, "There is nothing here.")
+    }
+
+    /// A body in an encoding such as gzip.
+    pub(crate) fn content_encoding() -> Self {
+        let reason = "Send the body without Content-Encoding.";
+        Self::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).with_header(
+            http::header::ACCEPT_ENCODING,
+            HeaderValue::from_static("identity"),
+        )
+    }
+
+    /// A bug or a failure that is nobody's fault outside. It is logged with its causes.
+    pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(error = chain(error), "cannot answer a request");
+        Self::text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "The server failed. Its log says why.",
+        )
+    }
+
+    /// The same refusal with one more header.
+    pub(crate) fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
+        Self {
+            header: Some((name, value)),
+            ..self
+        }
+    }
+
+    /// The reason in words, for the history of a card.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl From<Refusal> for Response<Body> {
+    fn from(refusal: Refusal) -> Self {
+        let (body, content_type) = match refusal.condition {
+            None => (
+                format!("{}\n", refusal.reason).into_bytes(),
+                "text/plain; charset=utf-8",
+            ),
+            Some(condition) => (error_body(&[condition]), "application/xml; charset=utf-8"),
+        };
+        let mut response = Self::new(Body::from(bytes::Bytes::from(body)));
+        *response.status_mut() = refusal.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.extend(refusal.header.map(|(name, value)| (Some(name), value)));
+        response
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => {
+                let reason = "The store is busy. Try again in a moment.";
+                Self::text(StatusCode::SERVICE_UNAVAILABLE, reason)
+                    .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
+            }
+            StoreError::InvalidCardName => {
+                let reason = "This name cannot be used for a card: \
+                              write 1 to 255 bytes without a slash.";
+                Self::text(StatusCode::BAD_REQUEST, reason)
+            }
+            StoreError::NoSuchBook => Self::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK),
+            error if error.is_full() => {
+                tracing::warn!(error = chain(&error), "the disk is full");
+                Self::text(
+                    StatusCode::INSUFFICIENT_STORAGE,
+                    "The disk of the server is full.",
+                )
+            }
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        match error {
+            BodyError::Store(error) => Self::from(error),
+            BodyError::Task(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<RequestError> for Refusal {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::DocumentType => {
+                let condition = Condition::NoExternalEntities;
+                Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
+            }
+            RequestError::TooManyProperties | RequestError::TooManyHrefs => {
+                Self::text(StatusCode::PAYLOAD_TOO_LARGE, chain(&error))
+            }
+            error => Self::text(StatusCode::BAD_REQUEST, chain(&error)),
+        }
+    }
+}
+
+impl From<ReadError> for Refusal {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Broken(error) => {
+                tracing::debug!(error, "a request body could not be read");
+                Self::text(
+                    StatusCode::BAD_REQUEST,
+                    "The body could not be read to its end.",
+                )
+            }
+            ReadError::Silent => Self::text(
+                StatusCode::REQUEST_TIMEOUT,
+                "The body stopped in the middle.",
+            ),
+            ReadError::TooLarge => Self::text(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "The body is larger than allowed.",
+            ),
+        }
+    }
+}
+
+/// Why a card cannot be written where there is no address book.
+pub(crate) const NO_ADDRESS_BOOK: &str = "There is no such address book to put a card into.";
+
+/// Joins an error and its causes.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,138 @@
+//! Reading a request body, never more of it than allowed.
+
+use std::fmt::Display;
+use std::pin::pin;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
+
+/// How long a client may be silent in the middle of a body. Phones pause for many seconds when they
+/// change networks.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// Why a request body could not be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum ReadError {
+    /// The connection broke or the transfer was malformed.
+    Broken(String),
+    /// Nothing came for a minute.
+    Silent,
+    /// The body is longer than allowed. The rest was not read.
+    TooLarge,
+}
+
+/// Reads a body of at most `limit` bytes.
+pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, ReadError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Display,
+{
+    let announced = body.size_hint().lower();
+    if usize::try_from(announced).map_or(true, |length| length > limit) {
+        return Err(ReadError::TooLarge);
+    }
+    let mut body = pin!(body);
+    let mut first = Bytes::new();
+    let mut joined = BytesMut::new();
+    loop {
+        let frame = match tokio::time::timeout(SILENCE, body.frame()).await {
+            Err(_) => return Err(ReadError::Silent),
+            Ok(None) => break,
+            Ok(Some(Err(error))) => return Err(ReadError::Broken(error.to_string())),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        // A trailer says nothing that matters here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if data.len() > limit - first.len() - joined.len() {
+            return Err(ReadError::TooLarge);
+        }
+        if first.is_empty() {
+            first = data;
+        } else {
+            joined.extend_from_slice(&data);
+        }
+    }
+    if joined.is_empty() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(first.len() + joined.len());
+    whole.extend_from_slice(&first);
+    whole.extend_from_slice(&joined);
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body::Frame;
+    use http_body_util::Full;
+
+    use super::*;
+
+    /// A body of these frames, as a list of results.
+    struct Frames(std::vec::IntoIter<Result<Frame<Bytes>, &'static str>>);
+
+    impl http_body::Body for Frames {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            std::task::Poll::Ready(self.get_mut().0.next())
+        }
+    }
+
+    fn frames(parts: &[Result<&'static str, &'static str>]) -> Frames {
+        let frame = |part: &&'static str| Frame::data(Bytes::from_static(part.as_bytes()));
+        let frames: Vec<_> = parts
+            .iter()
+            .map(|part| part.as_ref().map(frame).map_err(|error| *error))
+            .collect();
+        Frames(frames.into_iter())
+    }
+
+    #[tokio::test]
+    async fn frames_are_joined_up_to_the_limit() {
+        let parts = [Ok("ab"), Ok(""), Ok("c"), Ok("de")];
+        assert_eq!(
+            read(frames(&parts), 5).await,
+            Ok(Bytes::from_static(b"abcde"))
+        );
+        assert_eq!(read(frames(&parts), 4).await, Err(ReadError::TooLarge));
+        assert_eq!(read(frames(&[]), 0).await, Ok(Bytes::new()));
+    }
+
+    #[tokio::test]
+    async fn an_announced_length_is_refused_before_reading() {
+        let body = Full::new(Bytes::from_static(b"abcdef"));
+        assert_eq!(read(body, 5).await, Err(ReadError::TooLarge));
+    }
+
+    #[tokio::test]
+    async fn a_broken_body_is_no_short_body() {
+        let broken = read(frames(&[Ok("ab"), Err("reset")]), 5).await;
+        assert_eq!(broken, Err(ReadError::Broken("reset".to_owned())));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_client_is_given_up() {
+        struct Never;
+        impl http_body::Body for Never {
+            type Data = Bytes;
+            type Error = Infallible;
+            fn poll_frame(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+                std::task::Poll::Pending
+            }
+        }
+        assert_eq!(read(Never, 5).await, Err(ReadError::Silent));
+    }
+}

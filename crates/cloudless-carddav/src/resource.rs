@@ -1,0 +1,124 @@
+//! The URL space: which resource a path names, and how its href is spelled.
+
+use cloudless_dav_proto::href::{decode_path, encode_segment};
+
+/// Where clients are sent to from `/.well-known/carddav`.
+pub(crate) const CONTEXT_PATH: &str = "/dav/";
+
+/// The collection of principals.
+pub(crate) const PRINCIPALS_PATH: &str = "/dav/principals/";
+
+/// The collection of home sets.
+pub(crate) const HOME_SETS_PATH: &str = "/dav/addressbooks/";
+
+/// What a path names. It says nothing about whether that exists or may be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resource {
+    /// `/.well-known/carddav`
+    WellKnown,
+    /// `/`
+    Root,
+    /// `/dav/`
+    Context,
+    /// `/dav/principals/`
+    Principals,
+    /// `/dav/principals/USER/`
+    Principal { user: String },
+    /// `/dav/addressbooks/`
+    HomeSets,
+    /// `/dav/addressbooks/USER/`
+    HomeSet { user: String },
+    /// `/dav/addressbooks/USER/BOOK/`
+    AddressBook { user: String, book: String },
+    /// `/dav/addressbooks/USER/BOOK/CARD`
+    Card {
+        user: String,
+        book: String,
+        card: String,
+    },
+}
+
+impl Resource {
+    /// Reads a path, or the path of an absolute URL, in any spelling. None for a path that names
+    /// nothing here. A collection is also found without its last slash, a card only without one.
+    pub(crate) fn parse(path: &str) -> Option<Self> {
+        let segments = decode_path(path).ok()?;
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let is_collection = path
+            .split(['?', '#'])
+            .next()
+            .is_some_and(|path| path.ends_with('/'));
+        Some(match *segments.as_slice() {
+            [".well-known", "carddav"] => Self::WellKnown,
+            [] => Self::Root,
+            ["dav"] => Self::Context,
+            ["dav", "principals"] => Self::Principals,
+            ["dav", "principals", user] => Self::Principal {
+                user: user.to_owned(),
+            },
+            ["dav", "addressbooks"] => Self::HomeSets,
+            ["dav", "addressbooks", user] => Self::HomeSet {
+                user: user.to_owned(),
+            },
+            ["dav", "addressbooks", user, book] => Self::AddressBook {
+                user: user.to_owned(),
+                book: book.to_owned(),
+            },
+            ["dav", "addressbooks", user, book, card] if !is_collection => Self::Card {
+                user: user.to_owned(),
+                book: book.to_owned(),
+                card: card.to_owned(),
+            },
+            _ => return None,
+        })
+    }
+
+    /// Whose resource it is; None for what all users share.
+    pub(crate) fn user(&self) -> Option<&str> {
+        match self {
+            Self::Principal { user }
+            | Self::HomeSet { user }
+            | Self::AddressBook { user, .. }
+            | Self::Card { user, .. } => Some(user),
+            Self::WellKnown | Self::Root | Self::Context | Self::Principals | Self::HomeSets => {
+                None
+            }
+        }
+    }
+
+    /// What kind of resource it is, for the log.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::WellKnown => "well-known",
+            Self::Root => "root",
+            Self::Context => "context",
+            Self::Principals => "principals",
+            Self::Principal { .. } => "principal",
+            Self::HomeSets => "home sets",
+            Self::HomeSet { .. } => "home set",
+            Self::AddressBook { .. } => "address book",
+            Self::Card { .. } => "card",
+        }
+    }
+}
+
+/// The href of a user's principal. Some clients compare hrefs as text, so each resource has one
+/// spelling in every answer.
+pub(crate) fn principal_href(user: &str) -> String {
+    format!("{PRINCIPALS_PATH}{}/", encode_segment(user))
+}
+
+/// The href of a user's address book home set.
+pub(crate) fn home_set_href(user: &str) -> String {
+    format!("{HOME_SETS_PATH}{}/", encode_segment(user))
+}
+
+/// The href of an address book.
+pub(crate) fn book_href(user: &str, book: &str) -> String {
+    format!("{}{}/", home_set_href(user), encode_segment(book))
+}
+
+/// The href of a card in the address book with this href.
+pub(crate) fn card_href(book_href: &str, card: &str) -> String {
+    format!("{book_href}{}", encode_segment(card))
+}

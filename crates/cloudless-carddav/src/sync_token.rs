@@ -1,0 +1,23 @@
+//! Sync tokens (RFC 6578 §3): a state of an address book, as text.
+
+use cloudless_store::AddressBook;
+
+/// Tokens must be URIs. This one leads nowhere (RFC 6761), and some clients want a `/` or `:`.
+const PREFIX: &str = "https://cloudless.invalid/sync/";
+
+/// Spells the token of a book at a revision. Tokens never expire.
+pub(crate) fn token(book: &AddressBook, revision: u64) -> String {
+    format!("{PREFIX}{}/{revision}", book.incarnation)
+}
+
+/// Reads the revision out of a token of this book. None for a token that was not made for it: of
+/// another server, of a book that was deleted since, or of a later state than the present one (the
+/// store was brought back from a copy).
+pub(crate) fn revision(book: &AddressBook, text: &str) -> Option<u64> {
+    let (incarnation, revision) = text.trim().strip_prefix(PREFIX)?.split_once('/')?;
+    let revision = revision
+        .parse()
+        .ok()
+        .filter(|revision| *revision <= book.revision)?;
+    (incarnation == book.incarnation && text.trim() == token(book, revision)).then_some(revision)
+}

@@ -1,0 +1,106 @@
+//! The resources that exist for a user, with what their properties are made from.
+
+use std::sync::Arc;
+
+use cloudless_store::{AddressBook, CardRow, Login, Store, StoreError};
+
+use crate::resource::{self, CONTEXT_PATH, Resource};
+
+/// A resource that exists and that the user may see.
+#[derive(Clone, Debug)]
+pub(crate) enum Target {
+    Root,
+    Context,
+    Principals,
+    Principal,
+    HomeSets,
+    HomeSet,
+    AddressBook(Arc<AddressBook>),
+    Card(Arc<AddressBook>, CardRow),
+}
+
+impl Target {
+    /// Looks up what a request of its user names. Blocks on the store. None when it does not exist.
+    pub(crate) fn find(
+        store: &Store,
+        login: &Login,
+        resource: &Resource,
+    ) -> Result<Option<Self>, StoreError> {
+        Ok(Some(match resource {
+            Resource::WellKnown => return Ok(None),
+            Resource::Root => Self::Root,
+            Resource::Context => Self::Context,
+            Resource::Principals => Self::Principals,
+            Resource::Principal { .. } => Self::Principal,
+            Resource::HomeSets => Self::HomeSets,
+            Resource::HomeSet { .. } => Self::HomeSet,
+            Resource::AddressBook { book, .. } => {
+                let Some(book) = store.address_book(login.user, book)? else {
+                    return Ok(None);
+                };
+                Self::AddressBook(Arc::new(book))
+            }
+            Resource::Card { book, card, .. } => {
+                let Some(book) = store.address_book(login.user, book)? else {
+                    return Ok(None);
+                };
+                let Some(row) = store.card_row(book.id, card)? else {
+                    return Ok(None);
+                };
+                Self::Card(Arc::new(book), row)
+            }
+        }))
+    }
+
+    /// The members of a collection, each in turn. Blocks on the store.
+    pub(crate) fn members(
+        &self,
+        store: &Store,
+        login: &Login,
+    ) -> Result<Box<dyn Iterator<Item = Self> + Send>, StoreError> {
+        Ok(match self {
+            Self::Root => Box::new([Self::Context].into_iter()),
+            Self::Context => Box::new([Self::Principals, Self::HomeSets].into_iter()),
+            Self::Principals => Box::new([Self::Principal].into_iter()),
+            Self::HomeSets => Box::new([Self::HomeSet].into_iter()),
+            Self::HomeSet => {
+                let books = store.address_books(login.user)?;
+                Box::new(
+                    books
+                        .into_iter()
+                        .map(|book| Self::AddressBook(Arc::new(book))),
+                )
+            }
+            Self::AddressBook(book) => {
+                let rows = store.card_rows(book.id)?;
+                let book = Arc::clone(book);
+                Box::new(
+                    rows.into_iter()
+                        .map(move |row| Self::Card(Arc::clone(&book), row)),
+                )
+            }
+            Self::Principal | Self::Card(..) => Box::new(std::iter::empty()),
+        })
+    }
+
+    /// The one spelling of this resource's path.
+    pub(crate) fn href(&self, user: &str) -> String {
+        match self {
+            Self::Root => "/".to_owned(),
+            Self::Context => CONTEXT_PATH.to_owned(),
+            Self::Principals => resource::PRINCIPALS_PATH.to_owned(),
+            Self::Principal => resource::principal_href(user),
+            Self::HomeSets => resource::HOME_SETS_PATH.to_owned(),
+            Self::HomeSet => resource::home_set_href(user),
+            Self::AddressBook(book) => resource::book_href(user, &book.slug),
+            Self::Card(book, row) => {
+                resource::card_href(&resource::book_href(user, &book.slug), &row.name)
+            }
+        }
+    }
+
+    /// Whether it has, or could have, members.
+    pub(crate) fn is_collection(&self) -> bool {
+        !matches!(self, Self::Card(..))
+    }
+}
