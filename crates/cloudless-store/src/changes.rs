@@ -20,8 +20,9 @@ impl Store {
     /// The changes after revision `since`, each card at most once and as it is at this moment; with
     /// 0 all cards. No revision is ever too old.
     ///
-    /// With a `limit`, at most that many cards, the oldest changes first. A card that appeared and
-    /// went again after `since` is not mentioned.
+    /// With a `limit`, at most that many cards, the oldest changes first. A card that was first
+    /// stored after `since` and is gone again is not mentioned; but a removed card may still be one
+    /// that the client never saw, when it went between two pages or had been gone before.
     ///
     /// # Errors
     ///

@@ -11,11 +11,13 @@ const MIGRATIONS: &[&str] = &[include_str!("schema/version_1.sql")];
 /// Another program, such as a backup, may hold the database for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The value of `synchronous` with which each commit is followed by an fsync.
+const FULL: i64 = 2;
+
 /// Sets what every connection needs.
 pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
-    connection.pragma_update(None, "cache_size", -4_000)?;
     // Contacts never go to temporary files outside of the state directory.
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
@@ -27,6 +29,7 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(),
         source,
     };
     configure(connection).map_err(database)?;
+    let found = version(connection, path, MIGRATIONS)?;
     let journal_mode: String = connection
         .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
         .map_err(database)?;
@@ -36,19 +39,22 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(),
             journal_mode,
         });
     }
-    connection
-        .pragma_update(None, "synchronous", "FULL")
-        .and_then(|()| connection.pragma_update(None, "journal_size_limit", 64 << 20))
-        .map_err(database)?;
-    migrate(connection, path, MIGRATIONS)?;
-    connection
-        .pragma_update(None, "foreign_keys", true)
-        .map_err(database)
+    let set = |name, value: i64| {
+        connection
+            .pragma_update(None, name, value)
+            .map_err(database)
+    };
+    set("synchronous", FULL)?;
+    set("journal_size_limit", 64 << 20)?;
+    set("cache_size", -8 << 10)?;
+    migrate(connection, path, found, MIGRATIONS)?;
+    set("foreign_keys", 1)
 }
 
-fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<(), OpenError> {
+/// The schema version of the file, if this program knows it.
+fn version(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<i64, OpenError> {
     let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
-    let found: i64 = connection
+    let found = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|source| OpenError::Database {
             path: path.to_owned(),
@@ -61,6 +67,15 @@ fn migrate(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<
             known,
         });
     }
+    Ok(found)
+}
+
+fn migrate(
+    connection: &Connection,
+    path: &Path,
+    found: i64,
+    migrations: &[&str],
+) -> Result<(), OpenError> {
     for (version, step) in (1..).zip(migrations) {
         if version <= found {
             continue;
@@ -92,3 +107,6 @@ fn apply(connection: &Connection, version: i64, step: &str) -> rusqlite::Result<
     transaction.pragma_update(None, "user_version", version)?;
     transaction.commit()
 }
+
+#[cfg(test)]
+mod tests;

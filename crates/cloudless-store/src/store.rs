@@ -80,3 +80,6 @@ impl Store {
         self.sqlite.writer.write_later(operation);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::{io, thread};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::StoreError;
 
@@ -44,12 +44,22 @@ impl Writer {
         &self,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.enqueue(operation)?
+            .recv()
+            .unwrap_or(Err(StoreError::WriterStopped))
+    }
+
+    /// Waits for room in the queue and returns where the answer will come.
+    fn enqueue<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<Receiver<Result<T, StoreError>>, StoreError> {
         let (job, answer) = Operation::new(operation);
         let queue = self.queue.as_ref().ok_or(StoreError::WriterStopped)?;
         queue
             .send(Box::new(job))
             .map_err(|_| StoreError::WriterStopped)?;
-        answer.recv().unwrap_or(Err(StoreError::WriterStopped))
+        Ok(answer)
     }
 
     /// Queues `operation` and returns at once; it is skipped when the queue is full.
@@ -79,8 +89,11 @@ impl Drop for Writer {
 }
 
 trait Job: Send {
-    fn run(&mut self, connection: &Connection);
+    /// Runs the job in a savepoint. A job that fails takes its own writes back and returns `Ok`;
+    /// an error means that the whole transaction is lost.
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
 
+    /// Tells the caller, once it is known whether the transaction was committed.
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
 }
 
@@ -107,10 +120,23 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
-    fn run(&mut self, connection: &Connection) {
-        if let Some(operation) = self.operation.take() {
-            self.result = Some(in_savepoint(connection, operation));
+    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let Some(operation) = self.operation.take() else {
+            return Ok(());
+        };
+        execute(connection, "SAVEPOINT job")?;
+        let result = operation(connection);
+        let failed = result.is_err();
+        self.result = Some(result);
+        if connection.is_autocommit() {
+            // Some errors, such as a full disk, roll the whole transaction back at once.
+            let code = ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK);
+            return Err(rusqlite::Error::SqliteFailure(code, None));
         }
+        if failed {
+            execute(connection, "ROLLBACK TO job")?;
+        }
+        execute(connection, "RELEASE job")
     }
 
     fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
@@ -147,34 +173,20 @@ fn run_group(
     jobs: &Receiver<Box<dyn Job>>,
 ) -> rusqlite::Result<()> {
     execute(connection, "BEGIN IMMEDIATE")?;
-    group[0].run(connection);
-    // Some errors, such as a full disk, roll the whole transaction back. `COMMIT` then fails, and
-    // with it every job of the group; nothing more may run outside of a transaction.
-    while !connection.is_autocommit()
-        && group.len() < GROUP
+    group[0].run(connection)?;
+    while group.len() < GROUP
         && let Ok(mut job) = jobs.try_recv()
     {
-        job.run(connection);
+        let result = job.run(connection);
         group.push(job);
+        result?;
     }
     execute(connection, "COMMIT")
-}
-
-fn in_savepoint<T>(
-    connection: &Connection,
-    operation: impl FnOnce(&Connection) -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    execute(connection, "SAVEPOINT job")?;
-    let result = operation(connection);
-    if result.is_err() && !connection.is_autocommit() {
-        execute(connection, "ROLLBACK TO job")?;
-    }
-    if !connection.is_autocommit() {
-        execute(connection, "RELEASE job")?;
-    }
-    result
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
     connection.prepare_cached(sql)?.execute([]).map(drop)
 }
+
+#[cfg(test)]
+mod tests;
