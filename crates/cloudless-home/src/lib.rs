@@ -1,1 +1,24 @@
-//! Placeholder.
+//! Home: the owned machine's side of cloudless.
+//!
+//! [`run`] keeps one tunnel to each relay, ends the TLS of every visitor that comes through it with
+//! a certificate of its own, and answers with the CardDAV service, publicly through the tunnel and
+//! on loopback listeners for local programs. [`join`] redeems a relay's one-time join code.
+//! [`admin`] is what the command line asks of a home, running or not.
+//!
+//! Configuration, listeners, clock and the end of the run are arguments: this crate reads neither
+//! files of settings nor the environment.
+
+pub mod admin;
+pub mod certificate;
+mod config;
+mod http;
+mod local;
+mod run;
+pub mod status;
+mod termination;
+mod tunnel;
+
+pub use config::{Clock, Config, Listeners, Relay, Timings};
+pub use run::{RunError, run};
+pub use tunnel::join::{JoinError, join};
+pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};

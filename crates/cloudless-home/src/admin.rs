@@ -1,0 +1,22 @@
+//! What the command line asks of a home.
+//!
+//! With a home running, each [`Command`] is one JSON line on its admin socket and each [`Reply`]
+//! one JSON line back, so that what a command changes is in force at once. With none running the
+//! command line opens the store itself and calls [`execute`].
+
+mod command;
+mod execute;
+mod import;
+mod reply;
+mod socket;
+
+pub use command::{Command, ImportCard};
+pub use execute::{Facts, execute};
+pub use reply::{
+    Book, CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status,
+    User,
+};
+pub(crate) use socket::{Admin, serve};
+
+/// The longest line on the admin socket, either way, in bytes.
+pub const MAX_LINE: usize = 32 * 1024 * 1024;

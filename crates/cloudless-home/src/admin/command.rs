@@ -1,0 +1,77 @@
+//! The questions.
+
+use serde::{Deserialize, Serialize};
+
+/// One request to a home: a JSON object whose `command` names the variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case")]
+pub enum Command {
+    /// Tunnels, certificates, addresses.
+    Status,
+    /// Creates a user with an empty address book.
+    UserAdd {
+        /// Lower-case letters, digits, `.`, `_`, `-`.
+        name: String,
+    },
+    /// Lists the users.
+    Users,
+    /// Creates a device with a generated password, which is shown this once.
+    DeviceAdd {
+        /// Whose device.
+        user: String,
+        /// What to call it.
+        name: String,
+        /// Creates the user first if there is none of that name.
+        #[serde(default)]
+        create_user: bool,
+    },
+    /// Lists devices, of one user or of all.
+    DeviceList {
+        /// All users if absent.
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// Refuses the device's password from this moment on.
+    DeviceRevoke {
+        /// Whose device.
+        user: String,
+        /// Its name.
+        name: String,
+    },
+    /// Lists a user's address books.
+    Books {
+        /// Whose.
+        user: String,
+    },
+    /// Imports cards; each has an outcome of its own.
+    CardsPut {
+        /// Whose.
+        user: String,
+        /// The address book's slug, usually `contacts`.
+        book: String,
+        /// One vCard each.
+        cards: Vec<ImportCard>,
+    },
+    /// Exports cards in the order of their names, a page at a time.
+    CardsGet {
+        /// Whose.
+        user: String,
+        /// The address book's slug.
+        book: String,
+        /// The last name of the previous page.
+        #[serde(default)]
+        after: Option<String>,
+        /// At most so many cards; a page may be shorter when the cards are large.
+        limit: usize,
+    },
+}
+
+/// A card to import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportCard {
+    /// The resource name to give it; made from its UID if absent or unfit.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// The vCard's exact bytes, in standard base64 with padding.
+    pub bytes_base64: String,
+}

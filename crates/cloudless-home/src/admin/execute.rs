@@ -1,0 +1,238 @@
+//! Doing a command: pure over the store, with time and randomness as arguments.
+
+use std::net::SocketAddr;
+
+use cloudless_carddav::{generate_password, hash_password};
+use cloudless_proto::Hostname;
+use cloudless_store::{AccountError, AddressBook, Store, StoreError, Timestamp};
+use data_encoding::BASE64;
+
+use super::command::Command;
+use super::import::import;
+use super::reply::{Book, Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
+use crate::status::{CertificateStatus, RelayStatus, chain};
+
+/// Cards of one page, whatever the command asks for.
+const PAGE_CARDS_MAX: usize = 1000;
+/// A page ends once it holds this many bytes of cards, so that its line stays within
+/// [`MAX_LINE`](super::MAX_LINE): the largest card and base64 are allowed for.
+const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// What the store does not know and a reply needs.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// Whether a home runs.
+    pub running: bool,
+    /// The names that the home answers for.
+    pub hostnames: Vec<Hostname>,
+    /// The port visitors reach the relay at; 0 counts as 443.
+    pub public_port: u16,
+    /// The loopback addresses that are bound, or will be.
+    pub local: Vec<SocketAddr>,
+    /// The tunnels of a running home.
+    pub relays: Vec<RelayStatus>,
+    /// The certificates of a running home.
+    pub certificates: Vec<CertificateStatus>,
+}
+
+impl Facts {
+    fn public_urls(&self) -> Vec<String> {
+        let port = match self.public_port {
+            0 | 443 => String::new(),
+            port => format!(":{port}"),
+        };
+        self.hostnames
+            .iter()
+            .map(|hostname| format!("https://{hostname}{port}/"))
+            .collect()
+    }
+
+    fn local_urls(&self) -> Vec<String> {
+        self.local
+            .iter()
+            .map(|address| format!("http://{address}/"))
+            .collect()
+    }
+}
+
+/// Does one command on the store, blocking. `random` becomes the password of a new device: fresh
+/// bytes of the system's generator for every call.
+pub fn execute(
+    store: &Store,
+    facts: &Facts,
+    command: Command,
+    now: Timestamp,
+    random: [u8; 16],
+) -> Reply {
+    let reply = match command {
+        Command::Status => Ok(status(facts)),
+        Command::UserAdd { name } => store
+            .create_user(&name, now)
+            .map(|_| Reply::UserAdded { user: name })
+            .map_err(Failure::Account),
+        Command::Users => users(store),
+        Command::DeviceAdd {
+            user,
+            name,
+            create_user,
+        } => device_add(store, facts, user, name, create_user, now, random),
+        Command::DeviceList { user } => device_list(store, user.as_deref()),
+        Command::DeviceRevoke { user, name } => store
+            .revoke_device(&user, &name, now)
+            .map(|()| Reply::DeviceRevoked { user, name })
+            .map_err(Failure::Account),
+        Command::Books { user } => books(store, &user),
+        Command::CardsPut { user, book, cards } => address_book(store, &user, &book)
+            .and_then(|book| import(store, book.id, &cards, now).map_err(Failure::Store))
+            .map(|outcomes| Reply::CardsPut { outcomes }),
+        Command::CardsGet {
+            user,
+            book,
+            after,
+            limit,
+        } => cards(store, &user, &book, after.as_deref(), limit),
+    };
+    reply.unwrap_or_else(|failure| Reply::Error {
+        message: chain(&failure),
+    })
+}
+
+/// Why a command could not be done.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Account(AccountError),
+    #[error("the user {user} has no address book {book:?}; list them with `cloudless user books`")]
+    NoSuchBook { user: String, book: String },
+    #[error("there is no user {0:?}: create it first")]
+    NoSuchUser(String),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+fn status(facts: &Facts) -> Reply {
+    Reply::Status(Status {
+        running: facts.running,
+        hostnames: facts.hostnames.clone(),
+        relays: facts.relays.clone(),
+        certificates: facts.certificates.clone(),
+        public_urls: facts.public_urls(),
+        local_urls: facts.local_urls(),
+        local_addresses: facts.local.clone(),
+    })
+}
+
+fn users(store: &Store) -> Result<Reply, Failure> {
+    let users = store.users().map_err(Failure::Store)?;
+    let user = |user: cloudless_store::User| User {
+        name: user.name,
+        created_at: user.created_at.0,
+    };
+    Ok(Reply::Users {
+        users: users.into_iter().map(user).collect(),
+    })
+}
+
+fn device_add(
+    store: &Store,
+    facts: &Facts,
+    user: String,
+    name: String,
+    create_user: bool,
+    now: Timestamp,
+    random: [u8; 16],
+) -> Result<Reply, Failure> {
+    if create_user {
+        match store.create_user(&user, now) {
+            Ok(_) | Err(AccountError::UserExists { .. }) => {}
+            Err(error) => return Err(Failure::Account(error)),
+        }
+    }
+    let password = generate_password(random);
+    store
+        .add_device(&user, &name, hash_password(&password), now)
+        .map_err(Failure::Account)?;
+    Ok(Reply::DeviceAdded(DeviceAdded {
+        user,
+        device: name,
+        password: Password(password),
+        public_urls: facts.public_urls(),
+        local_urls: facts.local_urls(),
+    }))
+}
+
+fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
+    if let Some(user) = user {
+        require_user(store, user)?;
+    }
+    let devices = store.devices(user).map_err(Failure::Store)?;
+    let device = |device: cloudless_store::Device| Device {
+        user: device.user,
+        name: device.name,
+        created_at: device.created_at.0,
+        last_seen_at: device.last_seen_at.map(|at| at.0),
+        revoked_at: device.revoked_at.map(|at| at.0),
+    };
+    Ok(Reply::Devices {
+        devices: devices.into_iter().map(device).collect(),
+    })
+}
+
+fn books(store: &Store, user: &str) -> Result<Reply, Failure> {
+    let user = require_user(store, user)?;
+    let books = store.address_books(user.id).map_err(Failure::Store)?;
+    let book = |book: AddressBook| Book {
+        slug: book.slug,
+        display_name: book.display_name,
+        revision: book.revision,
+    };
+    Ok(Reply::Books {
+        books: books.into_iter().map(book).collect(),
+    })
+}
+
+fn cards(
+    store: &Store,
+    user: &str,
+    book: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Reply, Failure> {
+    let book = address_book(store, user, book)?;
+    let rows = store.card_rows(book.id).map_err(Failure::Store)?;
+    let rest = rows.partition_point(|row| after.is_some_and(|after| row.name.as_str() <= after));
+    let mut names = Vec::new();
+    let mut size = 0;
+    for row in &rows[rest..] {
+        if names.len() >= limit.clamp(1, PAGE_CARDS_MAX) || size >= PAGE_BYTES {
+            break;
+        }
+        size += row.size;
+        names.push(row.name.clone());
+    }
+    let more = rest + names.len() < rows.len();
+    let found = store.cards(book.id, &names).map_err(Failure::Store)?;
+    let cards = found.into_iter().flatten().map(|card| ExportCard {
+        name: card.row.name,
+        bytes_base64: BASE64.encode(&card.bytes),
+    });
+    Ok(Reply::Cards {
+        cards: cards.collect(),
+        more,
+    })
+}
+
+fn require_user(store: &Store, name: &str) -> Result<cloudless_store::User, Failure> {
+    let users = store.users().map_err(Failure::Store)?;
+    let user = users.into_iter().find(|user| user.name == name);
+    user.ok_or_else(|| Failure::NoSuchUser(name.to_owned()))
+}
+
+fn address_book(store: &Store, user: &str, slug: &str) -> Result<AddressBook, Failure> {
+    let user = require_user(store, user)?;
+    let book = store.address_book(user.id, slug).map_err(Failure::Store)?;
+    book.ok_or_else(|| Failure::NoSuchBook {
+        user: user.name,
+        book: slug.to_owned(),
+    })
+}

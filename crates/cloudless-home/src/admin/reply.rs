@@ -1,0 +1,179 @@
+//! The answers.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use cloudless_proto::Hostname;
+use serde::{Deserialize, Serialize};
+
+use crate::status::{CertificateStatus, RelayStatus};
+
+/// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Status`.
+    Status(Status),
+    /// To `UserAdd`.
+    UserAdded {
+        /// The new user's name.
+        user: String,
+    },
+    /// To `Users`.
+    Users {
+        /// In the order of their names.
+        users: Vec<User>,
+    },
+    /// To `DeviceAdd`.
+    DeviceAdded(DeviceAdded),
+    /// To `DeviceList`.
+    Devices {
+        /// Revoked ones included.
+        devices: Vec<Device>,
+    },
+    /// To `DeviceRevoke`.
+    DeviceRevoked {
+        /// Whose device.
+        user: String,
+        /// Its name.
+        name: String,
+    },
+    /// To `Books`.
+    Books {
+        /// The user's address books.
+        books: Vec<Book>,
+    },
+    /// To `CardsPut`.
+    CardsPut {
+        /// One for each card of the command, in its order.
+        outcomes: Vec<CardOutcome>,
+    },
+    /// To `CardsGet`.
+    Cards {
+        /// The page, in the order of names.
+        cards: Vec<ExportCard>,
+        /// Whether another page follows.
+        more: bool,
+    },
+    /// The command could not be done.
+    Error {
+        /// What failed and what to do.
+        message: String,
+    },
+}
+
+/// How the home is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// False when the command line answers for a home that is not running.
+    pub running: bool,
+    /// The names that this home answers for.
+    pub hostnames: Vec<Hostname>,
+    /// One row for each relay; empty when not running.
+    pub relays: Vec<RelayStatus>,
+    /// One row for each hostname; empty when not running.
+    pub certificates: Vec<CertificateStatus>,
+    /// Where phones connect.
+    pub public_urls: Vec<String>,
+    /// Where programs on this machine connect.
+    pub local_urls: Vec<String>,
+    /// The bound loopback addresses.
+    pub local_addresses: Vec<SocketAddr>,
+}
+
+/// A user. Times are Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// What devices log in as.
+    pub name: String,
+    /// When it was created.
+    pub created_at: i64,
+}
+
+/// A new device's login.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceAdded {
+    /// The user name to log in with.
+    pub user: String,
+    /// The device's name.
+    pub device: String,
+    /// The password, known to nobody after this reply.
+    pub password: Password,
+    /// What to give a phone.
+    pub public_urls: Vec<String>,
+    /// What to give a program on this machine.
+    pub local_urls: Vec<String>,
+}
+
+/// A password on its way to the person; masked in debug output.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub String);
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(..)")
+    }
+}
+
+/// A device. Times are Unix milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device {
+    /// Whose.
+    pub user: String,
+    /// Its name.
+    pub name: String,
+    /// When it was added.
+    pub created_at: i64,
+    /// When it last logged in, to about five minutes.
+    pub last_seen_at: Option<i64>,
+    /// When it was revoked.
+    pub revoked_at: Option<i64>,
+}
+
+/// An address book.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Book {
+    /// The last segment of its URL.
+    pub slug: String,
+    /// What clients show.
+    pub display_name: String,
+    /// Grows with every change.
+    pub revision: u64,
+}
+
+/// What became of one imported card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CardOutcome {
+    /// Where it is kept; absent when it was not.
+    pub name: Option<String>,
+    /// What happened.
+    #[serde(flatten)]
+    pub outcome: ImportOutcome,
+}
+
+/// The ways an import of one card ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case")]
+pub enum ImportOutcome {
+    /// A new card.
+    Created,
+    /// A card of the same UID had other bytes, which stay in the history.
+    Updated,
+    /// The very same bytes were there.
+    Unchanged,
+    /// Not stored.
+    Refused {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+/// An exported card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExportCard {
+    /// Its resource name.
+    pub name: String,
+    /// Its exact bytes, in standard base64 with padding.
+    pub bytes_base64: String,
+}

@@ -1,0 +1,132 @@
+//! The commands of a running home, over its unix socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloudless_proto::lines::{self, Decoder};
+use cloudless_store::{Store, Timestamp};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{Command, Facts, MAX_LINE, Reply, execute};
+use crate::config::{Clock, unix_ms};
+
+/// Connections at one time; further ones wait.
+const CONNECTIONS_MAX: usize = 16;
+/// How long a connection may take for one write, or stay silent.
+const SILENCE: Duration = Duration::from_secs(10 * 60);
+/// The pause after a failed accept, such as for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the socket's connections share.
+pub(crate) struct Admin {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    /// The facts of this moment.
+    pub(crate) facts: Box<dyn Fn() -> Facts + Send + Sync>,
+}
+
+/// Answers commands until `shutdown`; a command under way is finished.
+pub(crate) async fn serve(listener: UnixListener, admin: Admin, shutdown: CancellationToken) {
+    let admin = Arc::new(admin);
+    let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            permit = permits.clone().acquire_owned() => {
+                // The semaphore is never closed.
+                let Ok(permit) = permit else { break };
+                tokio::select! {
+                    () = shutdown.cancelled() => break,
+                    accepted = listener.accept() => accepted.map(|(stream, _)| (stream, permit)),
+                }
+            }
+        };
+        match accepted {
+            Ok((stream, permit)) => {
+                let (admin, shutdown) = (admin.clone(), shutdown.clone());
+                connections.spawn(async move {
+                    converse(stream, admin, shutdown).await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "Cannot accept on the admin socket");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
+}
+
+async fn converse(mut stream: UnixStream, admin: Arc<Admin>, shutdown: CancellationToken) {
+    let mut decoder = Decoder::new(MAX_LINE);
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        loop {
+            let reply = match decoder.next_line() {
+                Ok(Some(line)) => answer(&admin, line).await,
+                Ok(None) => break,
+                Err(error) => {
+                    let reply = Reply::Error {
+                        message: error.to_string(),
+                    };
+                    let _ = write(&mut stream, &reply).await;
+                    return;
+                }
+            };
+            if write(&mut stream, &reply).await.is_none() {
+                return;
+            }
+        }
+        let read = tokio::select! {
+            () = shutdown.cancelled() => return,
+            read = tokio::time::timeout(SILENCE, stream.read(&mut buffer)) => read,
+        };
+        match read {
+            Ok(Ok(length)) if length > 0 => decoder.push(&buffer[..length]),
+            _ => return,
+        }
+    }
+}
+
+async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
+    let admin = admin.clone();
+    let answered = tokio::task::spawn_blocking(move || {
+        let command = match serde_json::from_slice::<Command>(&line) {
+            Ok(command) => command,
+            Err(error) => {
+                let message = format!("cannot read the command: {error}; is the home older?");
+                return Reply::Error { message };
+            }
+        };
+        let mut random = [0; 16];
+        if let Err(error) = getrandom::fill(&mut random) {
+            return Reply::Error {
+                message: format!("the system gives no random bytes: {error}"),
+            };
+        }
+        let now = Timestamp(unix_ms((admin.clock)()));
+        execute(&admin.store, &(admin.facts)(), command, now, random)
+    });
+    answered.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "An admin command failed");
+        Reply::Error {
+            message: "the command failed inside home; see its log".to_owned(),
+        }
+    })
+}
+
+/// `None` when the other side is gone or does not read.
+async fn write(stream: &mut UnixStream, reply: &Reply) -> Option<()> {
+    let line = lines::encode(reply);
+    tokio::time::timeout(SILENCE, stream.write_all(&line))
+        .await
+        .ok()?
+        .ok()
+}

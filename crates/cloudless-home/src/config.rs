@@ -1,0 +1,151 @@
+//! What a home is told at its start.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cloudless_proto::{Hostname, PublicKey};
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::net::{TcpListener, UnixListener};
+
+/// Tells the time of day; tests hand in one that they move.
+pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+/// The time as the store and the status tell it; times before 1970 count as 1970.
+pub(crate) fn unix_ms(time: SystemTime) -> i64 {
+    let elapsed = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(elapsed.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Everything [`run`](crate::run) needs to know. [`Config::new`] fills in what rarely differs.
+pub struct Config {
+    /// The relays to keep a tunnel to, one tunnel each.
+    pub relays: Vec<Relay>,
+    /// The names that this home answers for; any other server name is closed.
+    pub hostnames: Vec<Hostname>,
+    /// The home's Ed25519 key, which the relays know it by.
+    pub identity: PrivatePkcs8KeyDer<'static>,
+    /// Where the certificate authority and the certificates are kept (directory, must exist).
+    pub state_dir: PathBuf,
+    /// The port visitors reach the relay at, for the URLs that are shown; 443 unless testing.
+    pub public_port: u16,
+    /// All waits and deadlines.
+    pub timings: Timings,
+    /// The time of day: certificates, last-seen times, status.
+    pub clock: Clock,
+}
+
+impl Config {
+    /// A config with public port 443, default timings and the system's clock.
+    pub fn new(
+        relays: Vec<Relay>,
+        hostnames: Vec<Hostname>,
+        identity: PrivatePkcs8KeyDer<'static>,
+        state_dir: PathBuf,
+    ) -> Self {
+        Self {
+            relays,
+            hostnames,
+            identity,
+            state_dir,
+            public_port: 443,
+            timings: Timings::default(),
+            clock: Arc::new(SystemTime::now),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("relays", &self.relays)
+            .field("hostnames", &self.hostnames)
+            .field("state_dir", &self.state_dir)
+            .field("public_port", &self.public_port)
+            .field("timings", &self.timings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A relay as the join code named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relay {
+    /// `host:port`, each resolved anew for every dial; all are tried.
+    pub addresses: Vec<String>,
+    /// The name sent in the tunnel's ClientHello.
+    pub server_name: Hostname,
+    /// The only key the relay may prove; pinned when the home joined.
+    pub key: PublicKey,
+}
+
+/// Sockets that the caller has bound: tests bind port 0, systemd hands them over.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// Plain HTTP for programs on this machine. Bind loopback addresses only.
+    pub local: Vec<TcpListener>,
+    /// The admin socket, created with mode 0600.
+    pub admin: Option<UnixListener>,
+}
+
+/// Waits and deadlines. The defaults are for use; tests shrink them.
+#[derive(Clone, Debug)]
+pub struct Timings {
+    /// From the start of a dial to the relay's welcome (default 10 s).
+    pub dial: Duration,
+    /// Between connection attempts to the addresses of one dial (default 150 ms, RFC 8305 §5).
+    pub stagger: Duration,
+    /// Shortest time between the starts of two dials (default 500 ms).
+    pub redial_min: Duration,
+    /// Longest time between the starts of two dials while the outage is young (default 1 s).
+    pub redial_max: Duration,
+    /// How long an outage counts as young (default 5 min).
+    pub eager: Duration,
+    /// What the time between dials grows to in a long outage (default 30 s).
+    pub backoff_max: Duration,
+    /// A session that lived shorter than this does not end an outage (default 10 s).
+    pub steady: Duration,
+    /// A session that has heard nothing for this long pings (default 20 s).
+    pub ping_idle: Duration,
+    /// A ping unanswered for this long starts a parallel dial (default 2 s).
+    pub ping_doubt: Duration,
+    /// A session that has heard nothing for this long is dead (default 45 s).
+    pub dead: Duration,
+    /// A visitor's whole TLS handshake (default 10 s).
+    pub tls_handshake: Duration,
+    /// A request's head, and the pause between two HTTP/1 requests (default 60 s).
+    pub header_read: Duration,
+    /// From a request's head to the head of its response, body upload included (default 5 min).
+    pub request: Duration,
+    /// A visitor's connection on which no byte moves either way (default 3 min).
+    pub idle: Duration,
+    /// How long running requests may take after the shutdown began (default 10 s).
+    pub drain: Duration,
+    /// Between looks at the certificates' remaining life (default 1 min).
+    pub certificate_check: Duration,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self {
+            dial: Duration::from_secs(10),
+            stagger: Duration::from_millis(150),
+            redial_min: Duration::from_millis(500),
+            redial_max: Duration::from_secs(1),
+            eager: Duration::from_secs(5 * 60),
+            backoff_max: Duration::from_secs(30),
+            steady: Duration::from_secs(10),
+            ping_idle: Duration::from_secs(20),
+            ping_doubt: Duration::from_secs(2),
+            dead: Duration::from_secs(45),
+            tls_handshake: Duration::from_secs(10),
+            header_read: Duration::from_secs(60),
+            request: Duration::from_secs(5 * 60),
+            idle: Duration::from_secs(3 * 60),
+            drain: Duration::from_secs(10),
+            certificate_check: Duration::from_secs(60),
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! HTTP/1.1 and HTTP/2 in front of the CardDAV service, with bounds on everything a client sends.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloudless_carddav::{Body, CardDav};
+use cloudless_proto::Hostname;
+use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use http::{HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Timings;
+use crate::tunnel::{Activity, Watched};
+
+/// The longest request head, HTTP/1 and HTTP/2 alike, in bytes.
+const HEAD_MAX: u32 = 32 * 1024;
+/// Header fields in an HTTP/1 request.
+const HEADERS_MAX: usize = 100;
+/// Requests at a time in one HTTP/2 connection.
+const STREAMS_MAX: u32 = 64;
+/// What a client may send ahead of the reading, HTTP/2.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// An HTTP/2 client that answers no ping for this long is gone.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The hosts that requests of one connection may be for.
+#[derive(Clone, Debug)]
+pub(crate) enum Hosts {
+    /// The server name of the TLS handshake.
+    Only(Hostname),
+    /// This machine, whatever the port: a page on the Web that has its name resolve to a loopback
+    /// address (DNS rebinding) is none of these.
+    Loopback,
+}
+
+impl Hosts {
+    /// Whether the request says one host, and a permitted one, wherever it says it.
+    fn permit<B>(&self, request: &Request<B>) -> bool {
+        let in_target = request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str());
+        let mut hosts = request
+            .headers()
+            .get_all(HOST)
+            .iter()
+            .map(|host| host.to_str().unwrap_or_default())
+            .chain(in_target)
+            .peekable();
+        hosts.peek().is_some() && hosts.all(|host| self.permit_host(host))
+    }
+
+    fn permit_host(&self, host: &str) -> bool {
+        let Some(name) = without_port(host) else {
+            return false;
+        };
+        match self {
+            Self::Only(hostname) => name.parse::<Hostname>().is_ok_and(|name| name == *hostname),
+            Self::Loopback => {
+                name.eq_ignore_ascii_case("localhost") || name == "127.0.0.1" || name == "[::1]"
+            }
+        }
+    }
+}
+
+/// The host of `host[:port]` (RFC 9110 §7.2); `None` if the port is none.
+fn without_port(host: &str) -> Option<&str> {
+    let name_end = host.rfind(']').map_or(0, |bracket| bracket + 1);
+    match host[name_end..].rfind(':').map(|colon| name_end + colon) {
+        Some(colon) => {
+            let is_port = host[colon + 1..].bytes().all(|byte| byte.is_ascii_digit());
+            is_port.then(|| &host[..colon])
+        }
+        None => Some(host),
+    }
+}
+
+/// Serves one connection to its end. On `shutdown` requests under way are finished, new ones are
+/// not accepted.
+pub(crate) async fn serve<C>(
+    connection: C,
+    hosts: Hosts,
+    carddav: CardDav,
+    timings: &Timings,
+    shutdown: CancellationToken,
+) where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let activity = Activity::new();
+    let watched = TokioIo::new(Watched::new(connection, activity.clone()));
+    let hosts = Arc::new(hosts);
+    let deadline = timings.request;
+    let service = service_fn(move |request| {
+        let (hosts, carddav) = (hosts.clone(), carddav.clone());
+        async move { Ok::<_, Infallible>(respond(request, &hosts, &carddav, deadline).await) }
+    });
+    let builder = builder(timings);
+    let mut connection = pin!(builder.serve_connection(watched, service));
+    let mut is_shutting_down = false;
+    loop {
+        let idle_end = activity.last() + timings.idle;
+        tokio::select! {
+            served = connection.as_mut() => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "Connection ended");
+                }
+                return;
+            }
+            () = shutdown.cancelled(), if !is_shutting_down => {
+                is_shutting_down = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = sleep_until(idle_end) => {
+                if Instant::now() >= activity.last() + timings.idle {
+                    tracing::debug!("Connection idle");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn builder(timings: &Timings) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timings.header_read)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_MAX as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(HEAD_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT);
+    builder
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    hosts: &Hosts,
+    carddav: &CardDav,
+    deadline: Duration,
+) -> Response<Body> {
+    let version = request.version();
+    if !hosts.permit(&request) {
+        return refusal(
+            StatusCode::MISDIRECTED_REQUEST,
+            "this host is not served on this connection\n",
+            version,
+        );
+    }
+    match timeout(deadline, carddav.respond(request)).await {
+        Ok(response) => response,
+        Err(_) => refusal(
+            StatusCode::REQUEST_TIMEOUT,
+            "the request took too long\n",
+            version,
+        ),
+    }
+}
+
+/// An answer after which the connection is of no more use.
+fn refusal(status: StatusCode, text: &'static str, version: Version) -> Response<Body> {
+    let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    if version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(hosts: &Hosts, target: &str, host: Option<&str>) -> bool {
+        let mut request = Request::builder().uri(target);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        hosts.permit(&request.body(()).unwrap())
+    }
+
+    #[test]
+    fn host_is_the_server_name_whatever_port_and_case() {
+        let hosts = Hosts::Only("home.example.org".parse().unwrap());
+        for host in [
+            "home.example.org",
+            "Home.Example.ORG:8443",
+            "home.example.org.",
+            "home.example.org:",
+        ] {
+            assert!(check(&hosts, "/", Some(host)), "{host}");
+        }
+        for host in [
+            "other.example.org",
+            "home.example.org.evil.example",
+            "home.example.org:80@evil.example",
+            "evil.example:home.example.org",
+            "home.example.org:x",
+            "",
+            "127.0.0.1",
+        ] {
+            assert!(!check(&hosts, "/", Some(host)), "{host}");
+        }
+        assert!(!check(&hosts, "/", None));
+    }
+
+    #[test]
+    fn every_place_that_names_a_host_must_agree() {
+        let hosts = Hosts::Only("home.example.org".parse().unwrap());
+        assert!(check(&hosts, "https://home.example.org/", None));
+        assert!(check(
+            &hosts,
+            "https://home.example.org/",
+            Some("home.example.org")
+        ));
+        assert!(!check(
+            &hosts,
+            "https://evil.example/",
+            Some("home.example.org")
+        ));
+        assert!(!check(
+            &hosts,
+            "https://home.example.org/",
+            Some("evil.example")
+        ));
+        let twice = Request::builder()
+            .header(HOST, "home.example.org")
+            .header(HOST, "evil.example")
+            .body(())
+            .unwrap();
+        assert!(!hosts.permit(&twice));
+    }
+
+    #[test]
+    fn loopback_is_this_machine_by_its_three_names() {
+        for host in [
+            "localhost",
+            "LOCALHOST:5232",
+            "127.0.0.1",
+            "127.0.0.1:1",
+            "[::1]",
+            "[::1]:1",
+        ] {
+            assert!(check(&Hosts::Loopback, "/", Some(host)), "{host}");
+        }
+        for host in [
+            "::1",
+            "rebound.example",
+            "127.0.0.1.example",
+            "localhost.",
+            "10.0.0.1",
+            "[::1]x",
+        ] {
+            assert!(!check(&Hosts::Loopback, "/", Some(host)), "{host}");
+        }
+    }
+}

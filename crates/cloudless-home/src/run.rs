@@ -1,0 +1,172 @@
+//! Runs a home: the one place that owns all of its tasks.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use cloudless_carddav::CardDav;
+use cloudless_proto::takeover::Instance;
+use cloudless_store::Store;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Facts};
+use crate::certificate::{self, Certificates};
+use crate::config::{Config, Listeners};
+use crate::local;
+use crate::status::Board;
+use crate::termination::Termination;
+use crate::tunnel::{self, Context, Identity, IdentityError};
+
+/// What is left after the drain is given this long to notice that it is over.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Why a home could not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The home's key is of no use.
+    #[error(transparent)]
+    Identity(IdentityError),
+    /// A local listener has no address.
+    #[error("a local listener is not usable")]
+    Listener(#[source] io::Error),
+    /// A listener is reachable from other machines, and its passwords are not encrypted.
+    #[error("{0} is not a loopback address: the local listeners speak plain HTTP")]
+    NotLoopback(SocketAddr),
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+    /// A part of home ended although nobody asked it to.
+    #[error("a part of home stopped; restart it and report its log")]
+    Stopped,
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// Runs a home until `shutdown` is cancelled, then lets requests under way finish, for
+/// `Timings::drain` at most. Certificates that cannot be made and relays that cannot be reached
+/// are told by the status and tried again; they do not end the run.
+///
+/// # Errors
+/// [`RunError`], before anything is served or when a part of home fails for good.
+pub async fn run(
+    config: Config,
+    store: Store,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let local_addresses = loopback_addresses(&listeners)?;
+    let identity = Identity::new(&config.identity).map_err(RunError::Identity)?;
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(RunError::Random)?;
+    let instance = Instance::new(random);
+    let epochs = Arc::new(AtomicU64::new(0));
+    let timings = config.timings;
+    let carddav = CardDav::new(store.clone(), config.clock.clone());
+    let certificates = Certificates::new(config.state_dir, &config.hostnames, config.clock.clone())
+        .map_err(RunError::Tls)?;
+    let certificates = Arc::new(certificates);
+    let board = Board::new(&config.relays, config.clock.clone());
+    let termination = Arc::new(Termination {
+        certificates: certificates.clone(),
+        carddav: carddav.clone(),
+        timings: timings.clone(),
+    });
+
+    // A part that ends or panics stops the others.
+    let stop = shutdown.child_token();
+    let mut parts = JoinSet::new();
+    let check = timings.certificate_check;
+    parts.spawn(certificate::keep_fresh(
+        certificates.clone(),
+        check,
+        stop.clone(),
+    ));
+    for (index, relay) in config.relays.into_iter().enumerate() {
+        let context = Context {
+            index,
+            tls: identity
+                .client_config(relay.key)
+                .map_err(RunError::Identity)?,
+            relay,
+            timings: timings.clone(),
+            instance,
+            epochs: epochs.clone(),
+            board: board.clone(),
+            termination: termination.clone(),
+        };
+        parts.spawn(tunnel::run(context, stop.clone()));
+    }
+    for listener in listeners.local {
+        parts.spawn(local::serve(
+            listener,
+            carddav.clone(),
+            timings.clone(),
+            stop.clone(),
+        ));
+    }
+    if let Some(listener) = listeners.admin {
+        let facts = Facts {
+            running: true,
+            hostnames: config.hostnames,
+            public_port: config.public_port,
+            local: local_addresses,
+            ..Facts::default()
+        };
+        let facts = move || Facts {
+            relays: board.relays(),
+            certificates: certificates.status(),
+            ..facts.clone()
+        };
+        let admin = admin::Admin {
+            store,
+            clock: config.clock,
+            facts: Box::new(facts),
+        };
+        parts.spawn(admin::serve(listener, admin, stop.clone()));
+    }
+
+    let early = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = parts.join_next() => ended,
+    };
+    stop.cancel();
+    let drained = timeout(timings.drain + LAST_WORDS, async {
+        while let Some(ended) = parts.join_next().await {
+            resume_panic(ended);
+        }
+    });
+    if drained.await.is_err() {
+        tracing::warn!("Requests were cut off at the end of the drain");
+        parts.shutdown().await;
+    }
+    match early {
+        None => Ok(()),
+        Some(ended) => {
+            resume_panic(ended);
+            Err(RunError::Stopped)
+        }
+    }
+}
+
+fn resume_panic(ended: Result<(), tokio::task::JoinError>) {
+    if let Some(panic) = ended.err().and_then(|error| error.try_into_panic().ok()) {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn loopback_addresses(listeners: &Listeners) -> Result<Vec<SocketAddr>, RunError> {
+    let address = |listener: &tokio::net::TcpListener| {
+        let address = listener.local_addr().map_err(RunError::Listener)?;
+        if address.ip().is_loopback() {
+            Ok(address)
+        } else {
+            Err(RunError::NotLoopback(address))
+        }
+    };
+    listeners.local.iter().map(address).collect()
+}

@@ -1,0 +1,252 @@
+//! The tunnel to one relay: dials, keeps a session, and replaces it before it is missed.
+
+mod activity;
+mod connection;
+mod control;
+mod dial;
+mod identity;
+pub(crate) mod join;
+mod schedule;
+mod session;
+mod stream;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use cloudless_proto::control::Refusal;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use activity::{Activity, Watched};
+pub use connection::ConnectionError;
+pub use control::ControlError;
+pub use dial::DialError;
+pub(crate) use identity::Identity;
+pub use identity::IdentityError;
+use schedule::Schedule;
+pub(crate) use session::Context;
+use session::{End, News, Tokens};
+pub(crate) use stream::Stream;
+
+use crate::status::{RelayState, chain};
+
+/// What home calls itself to a relay.
+const SOFTWARE: &str = concat!("cloudless ", env!("CARGO_PKG_VERSION"));
+/// Sessions that are not yet welcomed. A dial that hangs does not hold back the next.
+const ATTEMPTS_MAX: usize = 10;
+/// News of sessions that the tunnel has not read yet.
+const NEWS_MAX: usize = 32;
+
+/// Keeps a tunnel to one relay until `shutdown`, then lets the visitors finish.
+pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
+    let (news_sender, news) = mpsc::channel(NEWS_MAX);
+    let schedule = Schedule::new(&context.timings, Instant::now().into_std());
+    let tunnel = Tunnel {
+        context: Arc::new(context),
+        schedule,
+        sessions: JoinSet::new(),
+        retire: HashMap::new(),
+        last_number: 0,
+        current: None,
+        dialing: CancellationToken::new(),
+        news_sender,
+    };
+    tunnel.supervise(news, shutdown).await;
+}
+
+struct Tunnel {
+    context: Arc<Context>,
+    schedule: Schedule,
+    sessions: JoinSet<(u64, End)>,
+    /// How to end each session in `sessions`.
+    retire: HashMap<u64, CancellationToken>,
+    last_number: u64,
+    /// The newest welcomed session.
+    current: Option<u64>,
+    /// Ends the dials under way.
+    dialing: CancellationToken,
+    news_sender: mpsc::Sender<(u64, News)>,
+}
+
+impl Tunnel {
+    async fn supervise(
+        mut self,
+        mut news: mpsc::Receiver<(u64, News)>,
+        shutdown: CancellationToken,
+    ) {
+        loop {
+            let next_dial = self.schedule.next_dial().map(Instant::from_std);
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some((number, news)) = news.recv() => self.heed(number, news),
+                Some(ended) = self.sessions.join_next() => match ended {
+                    Ok((number, end)) => self.ended(number, end),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = sleep_until(next_dial.unwrap_or_else(Instant::now)), if next_dial.is_some() => {
+                    self.dial();
+                }
+            }
+        }
+        self.dialing.cancel();
+        for retire in self.retire.values() {
+            retire.cancel();
+        }
+        // The sessions' last words must not fill the channel and hold them up.
+        news.close();
+        while self.sessions.join_next().await.is_some() {}
+    }
+
+    /// Starts a session.
+    fn dial(&mut self) {
+        self.schedule.dialed(now(), random());
+        if self.retire.len() >= ATTEMPTS_MAX {
+            return;
+        }
+        self.last_number += 1;
+        let number = self.last_number;
+        let tokens = Tokens {
+            dialing: self.dialing.clone(),
+            retire: CancellationToken::new(),
+        };
+        self.retire.insert(number, tokens.retire.clone());
+        let context = self.context.clone();
+        let news = self.news_sender.clone();
+        self.sessions
+            .spawn(async move { (number, session::run(context, number, news, tokens).await) });
+    }
+
+    fn heed(&mut self, number: u64, news: News) {
+        let context = &self.context;
+        match news {
+            News::Welcomed(hostnames) => {
+                self.schedule.welcomed(now());
+                self.stop_dialing();
+                let previous = self.current.replace(number);
+                if let Some(retire) = previous.and_then(|number| self.retire.get(&number)) {
+                    retire.cancel();
+                }
+                let context = &self.context;
+                context.board.hostnames(context.index, hostnames);
+                if context
+                    .board
+                    .set(context.index, RelayState::Connected, None)
+                {
+                    tracing::info!(relay = context.index, "Connected to the relay");
+                }
+            }
+            News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
+            // Only the newest session decides about dials.
+            _ if self.current != Some(number) => {}
+            News::Doubted => {
+                tracing::debug!(number, "A ping is unanswered: dialing in parallel");
+                self.schedule.doubted(now());
+            }
+            News::Trusted => {
+                self.schedule.trusted();
+                self.stop_dialing();
+            }
+            News::Draining(wait) => {
+                self.schedule.retry_after(now(), wait, random());
+                self.schedule.doubted(now());
+            }
+        }
+    }
+
+    fn ended(&mut self, number: u64, end: End) {
+        self.retire.remove(&number);
+        let was_current = self.current == Some(number);
+        if was_current {
+            self.current = None;
+            self.schedule.lost(now());
+        }
+        let context = &self.context;
+        let (state, error) = match end {
+            End::Retired if was_current => (RelayState::Dialing, None),
+            End::Retired => return,
+            End::Failed(error) => (RelayState::Dialing, Some(chain(&error))),
+            // Another session of this very process is newer.
+            End::Refused {
+                reason: Refusal::OldEpoch,
+                ..
+            } => return,
+            End::Refused {
+                reason,
+                message,
+                retry_after,
+            } => {
+                let wait = retry_after.unwrap_or(context.timings.backoff_max);
+                self.schedule.retry_after(now(), wait, random());
+                (RelayState::Refused, Some(explain(reason, &message)))
+            }
+        };
+        tracing::debug!(number, ?state, error, "Session ended");
+        if self.current.is_some() {
+            return;
+        }
+        let is_new = context.board.set(context.index, state, error.clone());
+        match state {
+            RelayState::Refused if is_new => {
+                tracing::warn!(relay = context.index, error, "The relay refuses this home");
+            }
+            RelayState::Dialing if is_new => {
+                tracing::info!(relay = context.index, "Lost the relay, dialing");
+            }
+            RelayState::Connected | RelayState::Dialing | RelayState::Refused => {}
+        }
+    }
+
+    fn stop_dialing(&mut self) {
+        self.dialing.cancel();
+        self.dialing = CancellationToken::new();
+    }
+}
+
+/// What a refusal means and what to do about it.
+fn explain(reason: Refusal, message: &str) -> String {
+    let advice = match reason {
+        Refusal::UnknownKey => {
+            "the relay has no name for this home's key: on the relay run `cloudless relay invite \
+             HOST`, here `cloudless home join CODE`"
+        }
+        Refusal::Version => "home and relay speak different versions of the tunnel protocol",
+        Refusal::OtherInstance => {
+            "another machine is connected with this home's key: stop one of the two"
+        }
+        Refusal::OldEpoch => "a newer session of this home is connected",
+        Refusal::RateLimited => "too many attempts: the relay asks to wait",
+        Refusal::HostnameTaken => {
+            "the name belongs to another key: on the relay run `cloudless relay invite --replace \
+             HOST`"
+        }
+        Refusal::JoinRejected => {
+            "the join code is expired, already used or not for this relay: on the relay run \
+             `cloudless relay invite HOST` for a new one, and check both machines' clocks"
+        }
+        Refusal::Malformed => "the relay could not read this home's message: upgrade the older one",
+        Refusal::Other => "the relay refuses for a reason newer than this home: upgrade home",
+    };
+    format!("{advice} (the relay says: {})", printable(message))
+}
+
+/// The relay's words without what could confuse a terminal, and not too many of them.
+fn printable(message: &str) -> String {
+    message
+        .chars()
+        .filter(|character| !character.is_control())
+        .take(300)
+        .collect()
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
+}
+
+/// A number in `[0, 1)` for spreading out dials, where nothing depends on its quality.
+fn random() -> f64 {
+    getrandom::u32().map_or(0.5, |random| {
+        f64::from(random) / (f64::from(u32::MAX) + 1.0)
+    })
+}

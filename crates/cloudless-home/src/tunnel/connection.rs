@@ -1,0 +1,144 @@
+//! A connection to a relay with its control stream open: what a session and a join have in common.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloudless_proto::control;
+use cloudless_proto::control::FromRelay;
+use h2::server::SendResponse;
+use h2::{PingPong, RecvStream};
+use http::{Method, Request, Response, StatusCode};
+use rustls::ClientConfig;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::activity::{Activity, Watched};
+use super::control::{Control, ControlError};
+use super::dial::{DialError, dial};
+use crate::config::Relay;
+
+/// Visitors in one session; the relay is told so.
+pub(crate) const VISITORS_MAX: u32 = 1024;
+/// What a visitor may have under way, each direction.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// The largest that HTTP/2 has: only the stream windows bind.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// Why a connection to a relay ended, or did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// The relay closed it.
+    #[error("the relay closed the connection")]
+    Closed,
+    /// The control stream failed.
+    #[error(transparent)]
+    Control(ControlError),
+    /// Nobody was reached.
+    #[error(transparent)]
+    Dial(DialError),
+    /// The connection broke.
+    #[error("the connection to the relay broke")]
+    Http2(#[source] h2::Error),
+    /// The relay's first request is not the control stream.
+    #[error("the relay does not speak this tunnel protocol; upgrade home or relay")]
+    NoControl,
+    /// Nothing was heard for too long.
+    #[error("nothing was heard from the relay for {} seconds", .0.as_secs())]
+    Silent(Duration),
+    /// The relay was not reached, or did not answer, in time.
+    #[error("the relay did not answer within {} seconds", .0.as_secs())]
+    Timeout(Duration),
+}
+
+/// An open connection. Nothing moves on it but while [`next`](Self::next) is polled.
+pub(crate) struct Connection {
+    http2: h2::server::Connection<Watched<TlsStream<TcpStream>>, Bytes>,
+    pub(crate) control: Control,
+    pub(crate) activity: Activity,
+}
+
+/// What the relay did.
+pub(crate) enum Event {
+    /// It said something on the control stream.
+    Said(FromRelay),
+    /// It opened a stream.
+    Opened(Request<RecvStream>, SendResponse<Bytes>),
+}
+
+impl Connection {
+    /// Dials the relay and answers its control stream. Sets no deadline of its own. The
+    /// [`PingPong`] works only while the connection is polled.
+    pub(crate) async fn open(
+        relay: &Relay,
+        tls: Arc<ClientConfig>,
+        stagger: Duration,
+    ) -> Result<(Self, PingPong), ConnectionError> {
+        let tls = dial(relay, tls, stagger)
+            .await
+            .map_err(ConnectionError::Dial)?;
+        let activity = Activity::new();
+        let mut http2 = h2::server::Builder::new()
+            .initial_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_concurrent_streams(VISITORS_MAX)
+            .max_header_list_size(8 * 1024)
+            // Visitors that come and go at once are the relay's ordinary traffic.
+            .max_concurrent_reset_streams(1024)
+            .max_pending_accept_reset_streams(1024)
+            .handshake(Watched::new(tls, activity.clone()))
+            .await
+            .map_err(ConnectionError::Http2)?;
+        let ping_pong = http2.ping_pong().ok_or(ConnectionError::Closed)?;
+        let (request, mut respond) = http2
+            .accept()
+            .await
+            .ok_or(ConnectionError::Closed)?
+            .map_err(ConnectionError::Http2)?;
+        if request.method() != Method::POST || request.uri().path() != control::CONTROL_PATH {
+            return Err(ConnectionError::NoControl);
+        }
+        let send = respond
+            .send_response(ok(), false)
+            .map_err(ConnectionError::Http2)?;
+        let control = Control::new(send, request.into_body());
+        Ok((
+            Self {
+                http2,
+                control,
+                activity,
+            },
+            ping_pong,
+        ))
+    }
+
+    /// Moves the connection on until the relay does something. May be dropped and called again.
+    pub(crate) async fn next(&mut self) -> Result<Event, ConnectionError> {
+        tokio::select! {
+            biased;
+            accepted = self.http2.accept() => match accepted {
+                Some(Ok((request, respond))) => Ok(Event::Opened(request, respond)),
+                Some(Err(error)) => Err(ConnectionError::Http2(error)),
+                None => Err(ConnectionError::Closed),
+            },
+            said = self.control.hear() => said.map(Event::Said).map_err(ConnectionError::Control),
+        }
+    }
+
+    /// Refuses further streams; the open ones go on.
+    pub(crate) fn refuse_new_streams(&mut self) {
+        self.http2.graceful_shutdown();
+    }
+
+    /// Whether any stream is open, the control stream included.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.http2.has_streams()
+    }
+}
+
+/// The answer to the control stream and to every visitor.
+pub(crate) fn ok() -> Response<()> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::OK;
+    response
+}

@@ -1,0 +1,76 @@
+//! The control stream: the first stream of a session, one JSON object per line, both ways.
+
+use bytes::Bytes;
+use cloudless_proto::control::{self, DecodeError, FromHome, FromRelay};
+use cloudless_proto::lines::{self, Decoder, LineTooLong};
+use h2::{RecvStream, SendStream};
+
+/// Why the control stream is of no more use.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The relay sent something that is no message.
+    #[error("the relay sent a message that this version cannot read; upgrade home or relay")]
+    Decode(#[source] DecodeError),
+    /// The relay ended the stream.
+    #[error("the relay ended the control stream")]
+    Ended,
+    /// The stream broke.
+    #[error("the control stream broke")]
+    Http2(#[source] h2::Error),
+    /// The relay sent an endless line.
+    #[error("the relay sent a message that is too long")]
+    TooLong(#[source] LineTooLong),
+}
+
+/// Home's end of the control stream. Its messages only move while the connection is polled.
+pub(crate) struct Control {
+    send: SendStream<Bytes>,
+    recv: RecvStream,
+    decoder: Decoder,
+}
+
+impl Control {
+    pub(crate) fn new(send: SendStream<Bytes>, recv: RecvStream) -> Self {
+        Self {
+            send,
+            recv,
+            decoder: Decoder::new(control::MAX_LINE),
+        }
+    }
+
+    /// Queues a message. Home says one thing per session, so the queue stays short.
+    pub(crate) fn say(&mut self, message: &FromHome) -> Result<(), ControlError> {
+        let line = Bytes::from(lines::encode(message));
+        self.send
+            .send_data(line, false)
+            .map_err(ControlError::Http2)
+    }
+
+    /// The relay's next message; those of a type that this version does not know are skipped.
+    /// May be dropped and called again without losing anything.
+    pub(crate) async fn hear(&mut self) -> Result<FromRelay, ControlError> {
+        loop {
+            while let Some(line) = self.decoder.next_line().map_err(ControlError::TooLong)? {
+                if let Some(message) = control::decode(&line).map_err(ControlError::Decode)? {
+                    return Ok(message);
+                }
+            }
+            let Some(chunk) = self.recv.data().await else {
+                return Err(ControlError::Ended);
+            };
+            let chunk = chunk.map_err(ControlError::Http2)?;
+            self.decoder.push(&chunk);
+            self.recv
+                .flow_control()
+                .release_capacity(chunk.len())
+                .map_err(ControlError::Http2)?;
+        }
+    }
+
+    /// Tells the relay that home is done with the session.
+    pub(crate) fn end(&mut self) {
+        if let Err(error) = self.send.send_data(Bytes::new(), true) {
+            tracing::debug!(%error, "The control stream was gone before its end");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! A TLS connection to a relay, by whichever of its addresses answers first.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloudless_proto::control;
+use rustls::{ClientConfig, PeerIncompatible};
+use rustls_pki_types::ServerName;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::config::Relay;
+use crate::status::chain;
+
+/// More addresses than this in one dial are left out.
+const ADDRESSES_MAX: usize = 16;
+/// One address's handshake; the other addresses are tried after it.
+const HANDSHAKE: Duration = Duration::from_secs(4);
+/// Sent bytes that stay unacknowledged for this long close the connection.
+const USER_TIMEOUT: Duration = Duration::from_secs(45);
+/// Keeps a ping from waiting behind megabytes of unsent data in the kernel.
+const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+
+/// Why a dial failed. Ordered: of several addresses' failures the greatest is reported.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// No address at all.
+    #[error("the relay {relay} has no address; write one to home.toml or join again")]
+    NoAddress {
+        /// The relay's name.
+        relay: String,
+    },
+    /// The name of an address could not be resolved.
+    #[error("cannot find the address of {address}; is this machine online?")]
+    Resolve {
+        /// `host:port` as configured.
+        address: String,
+        /// What the resolver said.
+        #[source]
+        source: io::Error,
+    },
+    /// No TCP connection.
+    #[error("cannot connect to {address}; is the relay running, and is this machine online?")]
+    Connect {
+        /// The address tried.
+        address: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// TLS failed for a reason other than the key.
+    #[error("what answers at {address} does not answer as a cloudless relay")]
+    Tls {
+        /// The address tried.
+        address: SocketAddr,
+        /// What TLS said.
+        #[source]
+        source: io::Error,
+    },
+    /// Somebody proved another key, or showed a certificate.
+    #[error(
+        "this network (or somebody) answers for the relay {relay} at {address} with another key; \
+         nothing was sent: try another network, or join again if the relay was set up anew"
+    )]
+    WrongKey {
+        /// The relay's name.
+        relay: String,
+        /// The address tried.
+        address: SocketAddr,
+    },
+}
+
+impl DialError {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::NoAddress { .. } => 0,
+            Self::Resolve { .. } => 1,
+            Self::Connect { .. } => 2,
+            Self::Tls { .. } => 3,
+            Self::WrongKey { .. } => 4,
+        }
+    }
+}
+
+/// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
+/// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
+/// Sets no overall deadline: drop the future to give up.
+pub(crate) async fn dial(
+    relay: &Relay,
+    tls: Arc<ClientConfig>,
+    stagger: Duration,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let connector = TlsConnector::from(tls);
+    let mut lookups = JoinSet::new();
+    for address in relay.addresses.iter().take(ADDRESSES_MAX).cloned() {
+        lookups.spawn(async move {
+            let found = lookup_host(&address).await.map(Vec::from_iter);
+            (address, found)
+        });
+    }
+    let mut queue = VecDeque::new();
+    let mut connects = JoinSet::new();
+    let mut next_start = Instant::now();
+    let mut n_addresses = 0;
+    let mut worst = DialError::NoAddress {
+        relay: relay.server_name.to_string(),
+    };
+    let mut fail = |error: DialError| {
+        tracing::debug!(error = %chain(&error), "Dial failed");
+        if error.rank() >= worst.rank() {
+            worst = error;
+        }
+    };
+    loop {
+        if connects.is_empty() || Instant::now() >= next_start {
+            if let Some(address) = queue.pop_front() {
+                connects.spawn(async move { (address, connect(address).await) });
+                next_start = Instant::now() + stagger;
+            }
+        }
+        tokio::select! {
+            Some(Ok((address, found))) = lookups.join_next() => match found {
+                Ok(found) => {
+                    let room = ADDRESSES_MAX - n_addresses;
+                    let found = alternate(found).into_iter().take(room);
+                    n_addresses += found.len();
+                    queue.extend(found);
+                }
+                Err(source) => fail(DialError::Resolve { address, source }),
+            },
+            Some(Ok((address, connected))) = connects.join_next() => {
+                next_start = Instant::now();
+                let tcp = match connected {
+                    Ok(tcp) => tcp,
+                    Err(source) => {
+                        fail(DialError::Connect { address, source });
+                        continue;
+                    }
+                };
+                match handshake(&connector, relay, address, tcp).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => fail(error),
+                }
+            }
+            () = sleep_until(next_start), if !queue.is_empty() => {}
+            else => return Err(worst),
+        }
+    }
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(&stream);
+    socket.set_tcp_keepalive(
+        &TcpKeepalive::new()
+            .with_time(Duration::from_secs(30))
+            .with_interval(Duration::from_secs(5))
+            .with_retries(3),
+    )?;
+    #[cfg(target_os = "linux")]
+    {
+        socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+        socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
+    }
+    Ok(stream)
+}
+
+async fn handshake(
+    connector: &TlsConnector,
+    relay: &Relay,
+    address: SocketAddr,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, DialError> {
+    let tls_error = |source| DialError::Tls { address, source };
+    let name = ServerName::try_from(relay.server_name.as_str().to_owned())
+        .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
+    let stream = timeout(HANDSHAKE, connector.connect(name, tcp))
+        .await
+        .map_err(|_| tls_error(io::Error::from(io::ErrorKind::TimedOut)))?
+        .map_err(|source| {
+            if is_wrong_key(&source) {
+                DialError::WrongKey {
+                    relay: relay.server_name.to_string(),
+                    address,
+                }
+            } else {
+                tls_error(source)
+            }
+        })?;
+    if stream.get_ref().1.alpn_protocol() != Some(control::ALPN) {
+        let message = "the server speaks TLS but not the tunnel protocol";
+        return Err(tls_error(io::Error::new(
+            io::ErrorKind::InvalidData,
+            message,
+        )));
+    }
+    Ok(stream)
+}
+
+/// A key that is not the pinned one, or a certificate where a raw key was asked for.
+fn is_wrong_key(error: &io::Error) -> bool {
+    let cause = error
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(
+        cause,
+        Some(
+            rustls::Error::InvalidCertificate(_)
+                | rustls::Error::PeerIncompatible(
+                    PeerIncompatible::IncorrectCertificateTypeExtension
+                )
+        )
+    )
+}
+
+/// The addresses with the two families taking turns, in the resolver's order otherwise
+/// (RFC 8305 §4).
+fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses
+        .into_iter()
+        .partition(|address| address.is_ipv6() == first_is_v6);
+    let mut second = second.into_iter();
+    let mut alternated = Vec::new();
+    for address in first {
+        alternated.push(address);
+        alternated.extend(second.next());
+    }
+    alternated.extend(second);
+    alternated
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn families_take_turns_and_none_is_lost() {
+        let parse = |text: &str| -> SocketAddr { text.parse().unwrap() };
+        let v6 = ["[::1]:1", "[::2]:1", "[::3]:1"].map(parse);
+        let v4 = ["10.0.0.1:1", "10.0.0.2:1"].map(parse);
+        assert_eq!(
+            alternate([v6[0], v6[1], v6[2], v4[0], v4[1]].into()),
+            [v6[0], v4[0], v6[1], v4[1], v6[2]]
+        );
+        assert_eq!(
+            alternate([v4[0], v6[0], v6[1]].into()),
+            [v4[0], v6[0], v6[1]]
+        );
+        assert_eq!(alternate(v4.into()), v4);
+    }
+}

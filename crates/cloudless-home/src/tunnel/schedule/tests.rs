@@ -1,0 +1,143 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Dials whenever due until `end`, and returns when.
+fn dials(schedule: &mut Schedule, end: Instant, random: f64) -> Vec<Instant> {
+    let mut times = Vec::new();
+    while let Some(at) = schedule.next_dial().filter(|at| *at < end) {
+        schedule.dialed(at, random);
+        times.push(at);
+    }
+    times
+}
+
+#[test]
+fn first_dial_is_at_once_and_a_welcome_ends_dialing() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(&Timings::default(), start);
+    assert_eq!(schedule.next_dial(), Some(start));
+    schedule.dialed(start, 0.0);
+    assert_eq!(
+        schedule.next_dial(),
+        Some(start + Duration::from_millis(500))
+    );
+    schedule.welcomed(start + Duration::from_millis(40));
+    assert_eq!(schedule.next_dial(), None);
+}
+
+#[test]
+fn a_steady_session_that_ends_is_redialed_at_once_and_eagerly() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(&Timings::default(), start);
+    dials(&mut schedule, start + seconds(3600), 0.9);
+    schedule.welcomed(start + seconds(3600));
+    let end = start + seconds(7200);
+    schedule.lost(end);
+    let times = dials(&mut schedule, end + seconds(10), 0.0);
+    assert_eq!(times[0], end);
+    assert_eq!(times.len(), 20);
+}
+
+#[test]
+fn a_relay_that_welcomes_and_drops_is_not_hammered() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(&Timings::default(), start);
+    let mut now = start;
+    let mut n_dials = 0;
+    while now < start + seconds(3600) {
+        now = schedule.next_dial().unwrap();
+        schedule.dialed(now, 0.5);
+        schedule.welcomed(now);
+        schedule.lost(now);
+        n_dials += 1;
+    }
+    // 400 in the eager five minutes, then one in about 22 s.
+    assert!((500..700).contains(&n_dials), "{n_dials}");
+}
+
+#[test]
+fn doubt_dials_at_once_and_trust_stops() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(&Timings::default(), start);
+    schedule.dialed(start, 0.0);
+    schedule.welcomed(start);
+    let later = start + seconds(60);
+    schedule.doubted(later);
+    assert_eq!(schedule.next_dial(), Some(later));
+    schedule.dialed(later, 0.0);
+    // The session's end does not push the planned dial away.
+    schedule.lost(later + Duration::from_millis(100));
+    assert_eq!(
+        schedule.next_dial(),
+        Some(later + Duration::from_millis(500))
+    );
+    schedule.trusted();
+    assert_eq!(schedule.next_dial(), None);
+}
+
+#[test]
+fn retry_after_is_honored_even_by_a_new_outage() {
+    let start = Instant::now();
+    let mut schedule = Schedule::new(&Timings::default(), start);
+    schedule.dialed(start, 0.0);
+    schedule.welcomed(start);
+    schedule.retry_after(start, seconds(7), 0.0);
+    assert_eq!(schedule.next_dial(), None);
+    schedule.lost(start + seconds(1));
+    assert_eq!(schedule.next_dial(), Some(start + seconds(7)));
+    schedule.retry_after(start, seconds(1_000_000), 0.0);
+    assert_eq!(schedule.next_dial(), Some(start + RETRY_AFTER_MAX));
+}
+
+proptest! {
+    #[test]
+    fn gaps_stay_within_bounds(randoms in prop::collection::vec(0.0..1.0_f64, 1..900)) {
+        let start = Instant::now();
+        let timings = Timings::default();
+        let mut schedule = Schedule::new(&timings, start);
+        let mut previous = schedule.next_dial().unwrap();
+        for random in randoms {
+            schedule.dialed(previous, random);
+            let next = schedule.next_dial().unwrap();
+            let gap = next - previous;
+            prop_assert!(gap >= timings.redial_min, "{gap:?}");
+            prop_assert!(gap <= timings.backoff_max, "{gap:?}");
+            if previous < start + timings.eager {
+                prop_assert!(gap <= timings.redial_max, "{gap:?}");
+            }
+            previous = next;
+        }
+        if previous > start + seconds(15 * 60) {
+            schedule.dialed(previous, 0.0);
+            prop_assert!(schedule.next_dial().unwrap() - previous >= timings.backoff_max / 2);
+        }
+    }
+
+    #[test]
+    fn whatever_happens_a_lost_session_is_dialed_within_the_promised_time(
+        steps in prop::collection::vec((0..6_u8, 0..60_000_u64, 0.0..1.0_f64), 1..200)
+    ) {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::new(&Timings::default(), now);
+        for (step, wait, random) in steps {
+            now += Duration::from_millis(wait);
+            match step {
+                0 => schedule.dialed(now, random),
+                1 => schedule.welcomed(now),
+                2 => schedule.doubted(now),
+                3 => schedule.trusted(),
+                4 => schedule.lost(now),
+                _ => schedule.retry_after(now, Duration::from_millis(wait), random),
+            }
+            if step == 4 {
+                let next = schedule.next_dial().unwrap();
+                prop_assert!(next <= now + seconds(61), "{:?}", next - now);
+            }
+        }
+    }
+}

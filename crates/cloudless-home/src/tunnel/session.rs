@@ -1,0 +1,359 @@
+//! One session: from the dial over the relay's welcome to the end of its last visitor.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use cloudless_proto::Hostname;
+use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION, VISITOR_HEADER};
+use cloudless_proto::takeover::Instance;
+use h2::server::SendResponse;
+use h2::{Ping, PingPong, Reason, RecvStream};
+use http::{Method, Request};
+use rustls::ClientConfig;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
+use super::stream::Stream;
+use crate::config::{Relay, Timings};
+use crate::status::Board;
+use crate::termination::Termination;
+
+/// How long a visitor that was answered may go on sending before it is reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// How often a session that ends looks whether its streams are through; HTTP/2 does not tell.
+const FLUSH_CHECK: Duration = Duration::from_millis(20);
+
+/// What all sessions of one tunnel share.
+pub(crate) struct Context {
+    /// The relay's row on the board.
+    pub(crate) index: usize,
+    pub(crate) relay: Relay,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) timings: Timings,
+    pub(crate) instance: Instance,
+    /// The last epoch used by this process.
+    pub(crate) epochs: Arc<AtomicU64>,
+    pub(crate) board: Board,
+    pub(crate) termination: Arc<Termination>,
+}
+
+/// What a session tells its tunnel before it ends.
+#[derive(Debug)]
+pub(crate) enum News {
+    /// Visitors come through it.
+    Welcomed(Vec<Hostname>),
+    /// The names have changed.
+    Hostnames(Vec<Hostname>),
+    /// A ping is unanswered.
+    Doubted,
+    /// The ping was answered after all.
+    Trusted,
+    /// The relay is about to end it, and may be dialed after this wait.
+    Draining(Duration),
+}
+
+/// How a session ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// Another one is in its place, or home shuts down.
+    Retired,
+    /// It never came to be, or broke.
+    Failed(ConnectionError),
+    /// The relay did not want it.
+    Refused {
+        reason: Refusal,
+        message: String,
+        retry_after: Option<Duration>,
+    },
+}
+
+/// The tunnel's hold on a session.
+#[derive(Clone, Debug)]
+pub(crate) struct Tokens {
+    /// Ends the session if it has not said its Hello. After that the relay may already have put it
+    /// in the place of the one before, so it must go on.
+    pub(crate) dialing: CancellationToken,
+    /// Ends the session when its visitors are through, in `Timings::drain` at the latest.
+    pub(crate) retire: CancellationToken,
+}
+
+pub(crate) async fn run(
+    context: Arc<Context>,
+    number: u64,
+    news: mpsc::Sender<(u64, News)>,
+    tokens: Tokens,
+) -> End {
+    let deadline = Instant::now() + context.timings.dial;
+    let open = Connection::open(&context.relay, context.tls.clone(), context.timings.stagger);
+    let opened = tokio::select! {
+        opened = tokio::time::timeout_at(deadline, open) => opened,
+        () = tokens.dialing.cancelled() => return End::Retired,
+    };
+    let (mut connection, ping_pong) = match opened {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return End::Failed(error),
+        Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
+    };
+    let epoch = context.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+    let greeted = tokio::select! {
+        greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, epoch)) => greeted,
+        () = tokens.retire.cancelled() => return End::Retired,
+    };
+    let hostnames = match greeted {
+        Ok(Ok(hostnames)) => hostnames,
+        Ok(Err(end)) => return end,
+        Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
+    };
+    tracing::debug!(number, epoch, "Session welcomed");
+    let session = Session {
+        context,
+        number,
+        news,
+        retire: tokens.retire,
+        connection,
+        ping_pong,
+        visitors: JoinSet::new(),
+        ping_sent: None,
+        in_doubt: false,
+        draining: false,
+    };
+    session.tell(News::Welcomed(hostnames)).await;
+    session.serve().await
+}
+
+/// Says Hello and awaits the relay's word.
+async fn greet(
+    connection: &mut Connection,
+    context: &Context,
+    epoch: u64,
+) -> Result<Vec<Hostname>, End> {
+    let hello = FromHome::Hello {
+        version: VERSION,
+        software: super::SOFTWARE.to_owned(),
+        instance: context.instance,
+        epoch,
+    };
+    connection
+        .control
+        .say(&hello)
+        .map_err(|error| End::Failed(ConnectionError::Control(error)))?;
+    loop {
+        match connection.next().await.map_err(End::Failed)? {
+            Event::Said(FromRelay::Welcome { hostnames, .. }) => return Ok(hostnames),
+            Event::Said(FromRelay::Refused {
+                reason,
+                message,
+                retry_after_ms,
+            }) => {
+                return Err(refused(reason, message, retry_after_ms));
+            }
+            Event::Said(_) => {}
+            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+        }
+    }
+}
+
+fn refused(reason: Refusal, message: String, retry_after_ms: Option<u64>) -> End {
+    End::Refused {
+        reason,
+        message,
+        retry_after: retry_after_ms.map(Duration::from_millis),
+    }
+}
+
+/// A welcomed session.
+struct Session {
+    context: Arc<Context>,
+    number: u64,
+    news: mpsc::Sender<(u64, News)>,
+    retire: CancellationToken,
+    connection: Connection,
+    ping_pong: PingPong,
+    visitors: JoinSet<()>,
+    /// When the ping that is on its way was sent.
+    ping_sent: Option<Instant>,
+    in_doubt: bool,
+    draining: bool,
+}
+
+impl Session {
+    async fn serve(mut self) -> End {
+        let retire = self.retire.clone();
+        loop {
+            let wake = match self.keep_alive().await {
+                Ok(wake) => wake,
+                Err(error) => return End::Failed(error),
+            };
+            tokio::select! {
+                event = self.connection.next() => match event {
+                    Ok(Event::Opened(request, respond)) => self.admit(request, respond),
+                    Ok(Event::Said(message)) => {
+                        if let Some(end) = self.heed(message).await {
+                            return end;
+                        }
+                    }
+                    Err(_) if self.draining => return End::Retired,
+                    Err(error) => return End::Failed(error),
+                },
+                answered = pong(&mut self.ping_pong), if self.ping_sent.is_some() => {
+                    if let Err(error) = answered {
+                        return End::Failed(error);
+                    }
+                    self.ping_sent = None;
+                    if std::mem::take(&mut self.in_doubt) && !self.draining {
+                        self.tell(News::Trusted).await;
+                    }
+                }
+                Some(_) = self.visitors.join_next() => {}
+                () = sleep_until(wake) => {}
+                () = retire.cancelled() => {
+                    self.drain().await;
+                    return End::Retired;
+                }
+            }
+        }
+    }
+
+    /// Pings, doubts or gives up as the silence demands; returns when to look again.
+    async fn keep_alive(&mut self) -> Result<Instant, ConnectionError> {
+        let timings = &self.context.timings;
+        let heard = self.connection.activity.last_read();
+        let now = Instant::now();
+        let dead = heard + timings.dead;
+        if now >= dead {
+            return Err(ConnectionError::Silent(timings.dead));
+        }
+        let ping = heard + timings.ping_idle;
+        let doubt = match self.ping_sent {
+            None if now < ping => return Ok(ping.min(dead)),
+            None => {
+                self.ping_pong
+                    .send_ping(Ping::opaque())
+                    .map_err(ConnectionError::Http2)?;
+                self.ping_sent = Some(now);
+                now + timings.ping_doubt
+            }
+            // Whatever else the relay sends is a sign of life too.
+            Some(sent) => sent.max(heard) + timings.ping_doubt,
+        };
+        if self.in_doubt || self.draining {
+            return Ok(dead);
+        }
+        if now < doubt {
+            return Ok(doubt.min(dead));
+        }
+        self.in_doubt = true;
+        self.tell(News::Doubted).await;
+        Ok(dead)
+    }
+
+    /// Acts on what the relay said; an end of the session is returned.
+    async fn heed(&mut self, message: FromRelay) -> Option<End> {
+        match message {
+            FromRelay::Hostnames { hostnames } => self.tell(News::Hostnames(hostnames)).await,
+            FromRelay::Drain { retry_after_ms } => {
+                self.draining = true;
+                self.tell(News::Draining(Duration::from_millis(retry_after_ms)))
+                    .await;
+            }
+            FromRelay::Refused {
+                reason,
+                message,
+                retry_after_ms,
+            } => {
+                return Some(refused(reason, message, retry_after_ms));
+            }
+            FromRelay::Joined { .. } | FromRelay::Welcome { .. } => {}
+        }
+        None
+    }
+
+    /// Starts serving a visitor, or resets its stream.
+    fn admit(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+        if request.method() != Method::CONNECT {
+            respond.send_reset(Reason::PROTOCOL_ERROR);
+            return;
+        }
+        if self.visitors.len() >= usize::try_from(VISITORS_MAX).unwrap_or(usize::MAX) {
+            respond.send_reset(Reason::REFUSED_STREAM);
+            return;
+        }
+        let address = visitor_address(&request);
+        let send = match respond.send_response(ok(), false) {
+            Ok(send) => send,
+            Err(error) => {
+                tracing::debug!(%error, "A visitor left before the answer");
+                return;
+            }
+        };
+        let count = self.context.board.visitor(self.context.index);
+        let termination = self.context.termination.clone();
+        let shutdown = self.retire.clone();
+        let stream = Stream::new(request.into_body(), send);
+        self.visitors.spawn(async move {
+            tracing::debug!(?address, "Visitor");
+            let rest = stream.rest();
+            termination.serve(stream, shutdown).await;
+            // Silence means the visitor is gone or hostile; dropping the rest resets it.
+            let _ = timeout(LINGER, rest.discard()).await;
+            drop(count);
+        });
+    }
+
+    /// Lets the visitors finish, then tells the relay and closes.
+    async fn drain(&mut self) {
+        let deadline = Instant::now() + self.context.timings.drain;
+        self.connection.refuse_new_streams();
+        let mut check = tokio::time::interval(FLUSH_CHECK);
+        let mut is_over = false;
+        loop {
+            tokio::select! {
+                event = self.connection.next() => match event {
+                    Ok(Event::Opened(_, mut respond)) => respond.send_reset(Reason::REFUSED_STREAM),
+                    Ok(Event::Said(_)) => {}
+                    Err(_) => break,
+                },
+                Some(_) = self.visitors.join_next() => {}
+                _ = check.tick() => {
+                    if !is_over && self.visitors.is_empty() {
+                        self.connection.control.end();
+                        is_over = true;
+                    } else if is_over && !self.connection.has_streams() {
+                        break;
+                    }
+                }
+                () = sleep_until(deadline) => break,
+            }
+        }
+        self.visitors.shutdown().await;
+    }
+
+    async fn tell(&self, news: News) {
+        // The tunnel outlives its sessions, so this fails only while it is being dropped.
+        let _ = self.news.send((self.number, news)).await;
+    }
+}
+
+/// Awaits the answer to the ping on its way.
+async fn pong(ping_pong: &mut PingPong) -> Result<(), ConnectionError> {
+    std::future::poll_fn(|cx| ping_pong.poll_pong(cx))
+        .await
+        .map(drop)
+        .map_err(ConnectionError::Http2)
+}
+
+fn visitor_address(request: &Request<RecvStream>) -> Option<SocketAddr> {
+    request
+        .headers()
+        .get(VISITOR_HEADER)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
