@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 
+use crate::bench;
 use crate::step::{self, Steps};
 use crate::test::{self, Profile};
 use crate::workspace::Workspace;
@@ -36,5 +37,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
             step::run(&mut tests)
         });
     }
+    // So small that it proves only that the benchmark still runs.
+    let options = bench::Options {
+        cards: vec![50, 200],
+        rounds: 1,
+        peers: false,
+    };
+    steps.run("benchmark, small", || bench::run(workspace, &options));
     steps.finish()
 }

@@ -6,6 +6,7 @@
 )]
 
 mod acceptance;
+mod bench;
 mod debian;
 mod dependencies;
 mod python;
@@ -13,6 +14,8 @@ mod step;
 mod test;
 mod tidy;
 mod workspace;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -38,14 +41,26 @@ enum Command {
     },
     /// Run the tests, then the suites that take long
     Acceptance,
+    /// Measure speed and memory of a release build, and print tables
+    Bench(bench::Options),
 }
 
-fn main() -> Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
     let workspace = Workspace::load()?;
-    match arguments.command {
+    match command {
         Command::Tidy => tidy::run(&workspace),
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Acceptance => acceptance::run(&workspace),
+        Command::Bench(options) => bench::run(&workspace, &options),
     }
 }

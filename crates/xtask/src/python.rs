@@ -23,6 +23,12 @@ pub(crate) const TESTS: Environment = Environment {
     requirements: include_str!("../requirements.txt"),
 };
 
+/// The servers that the benchmark compares with.
+pub(crate) const PEERS: Environment = Environment {
+    folder: "venv-peers",
+    requirements: include_str!("../requirements-peers.txt"),
+};
+
 impl Environment {
     /// Creates or updates the environment; free when it is up to date.
     ///
@@ -48,7 +54,7 @@ impl Environment {
                 .args(["--disable-pip-version-check", "--no-deps", "--requirement"])
                 .arg(&list),
         )?;
-        step::run(Command::new(bin.join("python")).args(["-m", "pip", "--quiet", "check"]))?;
+        step::run(Command::new(bin.join("python")).args(["-m", "pip", "check"]))?;
         // Written last: an interrupted installation starts over.
         write(&stamp, self.requirements)?;
         Ok(bin)
