@@ -21,8 +21,8 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 pub(crate) struct Refusal {
     status: StatusCode,
     reason: Cow<'static, str>,
-    condition: Option<Condition>,
-    header: Option<(HeaderName, HeaderValue)>,
+    condition: Option<Box<Condition>>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 impl Refusal {
@@ -45,7 +45,7 @@ impl Refusal {
         Self {
             status,
             reason: reason.into(),
-            condition: Some(condition),
+            condition: Some(Box::new(condition)),
             header: None,
         }
     }
@@ -76,7 +76,7 @@ impl Refusal {
     /// The same refusal with one more header.
     pub(crate) fn with_header(self, name: HeaderName, value: HeaderValue) -> Self {
         Self {
-            header: Some((name, value)),
+            header: Some(Box::new((name, value))),
             ..self
         }
     }
@@ -94,13 +94,15 @@ impl From<Refusal> for Response<Body> {
                 format!("{}\n", refusal.reason).into_bytes(),
                 "text/plain; charset=utf-8",
             ),
-            Some(condition) => (error_body(&[condition]), "application/xml; charset=utf-8"),
+            Some(condition) => (error_body(&[*condition]), "application/xml; charset=utf-8"),
         };
         let mut response = Self::new(Body::from(bytes::Bytes::from(body)));
         *response.status_mut() = refusal.status;
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.extend(refusal.header.map(|(name, value)| (Some(name), value)));
+        if let Some((name, value)) = refusal.header.map(|header| *header) {
+            headers.insert(name, value);
+        }
         response
     }
 }

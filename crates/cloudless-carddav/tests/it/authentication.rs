@@ -1,0 +1,128 @@
+//! RFC 7617, and what a stranger may learn: nothing.
+
+use crate::harness::{BOOK, PASSWORD, PRINCIPAL, Server, basic, card};
+
+const CHALLENGE: &str = r#"Basic realm="cloudless", charset="UTF-8""#;
+
+#[tokio::test]
+async fn a_stranger_is_told_the_same_about_every_path() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let card = format!("{BOOK}a.vcf");
+    let paths = [
+        "/",
+        "/dav/",
+        PRINCIPAL,
+        BOOK,
+        &card,
+        "/nothing",
+        "/dav/addressbooks/nobody/",
+        "*",
+    ];
+    let methods = [
+        "GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "PUT", "DELETE", "MKCOL", "BREW",
+    ];
+    let mut answers = Vec::new();
+    for path in paths {
+        for method in methods {
+            let answer = server
+                .send_as(None, method, path, &[("depth", "0")], "")
+                .await;
+            assert_eq!(answer.status, 401, "{method} {path}");
+            assert_eq!(answer.header("www-authenticate"), CHALLENGE);
+            assert!(!answer.headers.contains_key("dav"), "{method} {path}");
+            assert!(!answer.headers.contains_key("allow"), "{method} {path}");
+            answers.push((answer.headers, answer.body));
+        }
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[tokio::test]
+async fn only_a_live_device_logs_in() {
+    let server = Server::start();
+    let status = async |user: &str, password: &str| {
+        let login = basic(user, password);
+        let answer = server
+            .send_as(Some(&login), "PROPFIND", "/", &[("depth", "0")], "")
+            .await;
+        (answer.status, answer.header("www-authenticate").to_owned())
+    };
+    let welcome = (207, String::new());
+    let unknown = (401, CHALLENGE.to_owned());
+    assert_eq!(status("me", PASSWORD).await, welcome);
+    assert_eq!(
+        status("Me", PASSWORD).await,
+        welcome,
+        "a phone's keyboard wrote a capital"
+    );
+    assert_eq!(status("me", "wrong").await, unknown);
+    assert_eq!(
+        status("me", "yours").await,
+        unknown,
+        "the password of another user"
+    );
+    assert_eq!(status("me", "").await, unknown);
+    assert_eq!(status("nobody", PASSWORD).await, unknown);
+    assert_eq!(status("", "").await, unknown);
+    let now = cloudless_store::Timestamp::from(crate::harness::now());
+    server.store.revoke_device("me", "phone", now).unwrap();
+    assert_eq!(
+        status("me", PASSWORD).await,
+        unknown,
+        "the device was revoked"
+    );
+}
+
+#[tokio::test]
+async fn nothing_is_changed_or_read_before_the_login() {
+    let server = Server::start();
+    let path = format!("{BOOK}a.vcf");
+    let answer = server
+        .send_as(Some("Basic nonsense"), "PUT", &path, &[], card("a", "Ann"))
+        .await;
+    assert_eq!(answer.status, 401);
+    assert_eq!(server.book().revision, 0);
+    // A body of any size is not looked at.
+    let answer = server
+        .send_as(None, "PUT", &path, &[], vec![b'x'; 20 << 20])
+        .await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn another_users_tree_looks_like_nothing() {
+    let server = Server::start();
+    let yours = "/dav/addressbooks/you/contacts/";
+    let your_login = basic("you", "yours");
+    let card_path = format!("{yours}a.vcf");
+    let put = server
+        .send_as(Some(&your_login), "PUT", &card_path, &[], card("a", "Ann"))
+        .await;
+    assert_eq!(put.status, 201);
+    let nothing = server.send("GET", "/nothing", &[], "").await;
+    assert_eq!(nothing.status, 404);
+    let tree = [
+        &card_path,
+        yours,
+        "/dav/addressbooks/you/",
+        "/dav/principals/you/",
+    ];
+    for path in tree {
+        for method in [
+            "GET", "HEAD", "OPTIONS", "PROPFIND", "REPORT", "PUT", "DELETE", "MKCOL",
+        ] {
+            let answer = server
+                .send(method, path, &[("depth", "0")], card("b", "Bob"))
+                .await;
+            assert_eq!(answer.status, 404, "{method} {path}");
+            assert_eq!(answer.headers, nothing.headers, "{method} {path}");
+            assert_eq!(answer.body, nothing.body, "{method} {path}");
+        }
+    }
+    let get = server
+        .send_as(Some(&your_login), "GET", &card_path, &[], "")
+        .await;
+    assert_eq!(get.text(), card("a", "Ann"));
+}

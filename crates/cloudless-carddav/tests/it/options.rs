@@ -1,0 +1,92 @@
+//! OPTIONS, and methods that a resource does not have.
+
+use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card};
+
+const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND";
+const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, PROPFIND, REPORT";
+const CARD: &str = "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND";
+
+#[tokio::test]
+async fn options_tell_the_compliance_classes_and_the_methods() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let card = format!("{BOOK}a.vcf");
+    for (path, allow) in [
+        ("/", COLLECTION),
+        ("/dav/", COLLECTION),
+        (PRINCIPAL, COLLECTION),
+        (HOME_SET, COLLECTION),
+        (BOOK, ADDRESS_BOOK),
+        (&card, CARD),
+    ] {
+        let answer = server.send("OPTIONS", path, &[], "").await;
+        assert_eq!(
+            (answer.status, answer.header("allow")),
+            (200, allow),
+            "{path}"
+        );
+        assert_eq!(answer.header("dav"), "1, 3, addressbook", "{path}");
+        assert!(answer.body.is_empty());
+    }
+    for path in [
+        "/nothing",
+        "/dav/addressbooks/me/other/",
+        "/dav/addressbooks/me/other/a.vcf",
+    ] {
+        assert_eq!(
+            server.send("OPTIONS", path, &[], "").await.status,
+            404,
+            "{path}"
+        );
+    }
+}
+
+/// What `Allow` says is what happens, both ways.
+#[tokio::test]
+async fn each_method_is_allowed_or_405() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let card_path = format!("{BOOK}a.vcf");
+    for (path, allow) in [
+        ("/", COLLECTION),
+        ("/dav/", COLLECTION),
+        ("/dav/principals/", COLLECTION),
+        (PRINCIPAL, COLLECTION),
+        (HOME_SET, COLLECTION),
+        (BOOK, ADDRESS_BOOK),
+        (&card_path, CARD),
+    ] {
+        for method in [
+            "OPTIONS",
+            "GET",
+            "HEAD",
+            "PROPFIND",
+            "REPORT",
+            "PUT",
+            "POST",
+            "PATCH",
+            "PROPPATCH",
+            "MKCOL",
+            "COPY",
+            "MOVE",
+            "LOCK",
+            "UNLOCK",
+            "ACL",
+            "TRACE",
+            "propfind",
+            "DELETE",
+        ] {
+            let answer = server
+                .send(method, path, &[("depth", "0")], card("a", "Ann"))
+                .await;
+            if allow.split(", ").any(|allowed| allowed == method) {
+                assert_ne!(answer.status, 405, "{method} {path}");
+            } else if method == "DELETE" && path == BOOK {
+                assert_eq!(answer.status, 403);
+            } else {
+                assert_eq!(answer.status, 405, "{method} {path}");
+                assert_eq!(answer.header("allow"), allow, "{method} {path}");
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Large answers are written while the client reads.
+
+use std::future::Future;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use http_body_util::{BodyExt, Full};
+
+use crate::harness::{BOOK, PASSWORD, Server, basic, card, propfind, request, sync_collection};
+use crate::multistatus::Multistatus;
+
+const CARDS: usize = 10_000;
+
+fn full_book() -> Server {
+    let server = Server::start();
+    server.fill((0..CARDS).map(|index| {
+        let photo = "A".repeat(400);
+        let text = card(&format!("uid{index}"), &format!("Person {index}"))
+            .replace("END:", &format!("PHOTO;ENCODING=b:{photo}\r\nEND:"));
+        (format!("{index:05}.vcf"), text.into_bytes())
+    }));
+    server
+}
+
+fn signed(method: &str, depth: &str, body: String) -> http::Request<Full<Bytes>> {
+    let authorization = basic("me", PASSWORD);
+    request(
+        method,
+        BOOK,
+        &[("depth", depth), ("authorization", &authorization)],
+        body,
+    )
+}
+
+#[tokio::test]
+async fn ten_thousand_cards_come_in_small_pieces() {
+    let server = full_book();
+    let sync = sync_collection(&["D:getetag", "C:address-data"], "", "");
+    for (method, body) in [("REPORT", sync), ("PROPFIND", propfind(&["D:getetag"]))] {
+        let mut response = server.carddav.respond(signed(method, "1", body)).await;
+        assert_eq!(response.status(), 207);
+        let mut text = Vec::new();
+        let mut pieces = 0;
+        while let Some(frame) = response.body_mut().frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            assert!(piece.len() < 80 * 1024, "a piece of {} bytes", piece.len());
+            assert!(!piece.is_empty());
+            text.extend_from_slice(&piece);
+            pieces += 1;
+        }
+        assert!(pieces > 10, "{method}");
+        assert!(response.body().is_end_stream());
+        let answer = Multistatus::parse(std::str::from_utf8(&text).unwrap());
+        let cards: Vec<_> = answer.rows.iter().filter(|row| row.href != BOOK).collect();
+        assert_eq!(cards.len(), CARDS, "{method}");
+        for (index, row) in cards.iter().enumerate() {
+            assert_eq!(row.href, format!("{BOOK}{index:05}.vcf"));
+            assert!(row.found("D:getetag").is_some());
+            if method == "REPORT" {
+                let name = format!("FN:Person {index}\r\n");
+                assert!(row.text("C:address-data").contains(&name), "{row:?}");
+            }
+        }
+    }
+}
+
+/// A page is written when the one before it was taken: what comes late tells of late changes.
+#[tokio::test]
+async fn nothing_is_written_far_ahead_of_the_client() {
+    let server = full_book();
+    let sync = sync_collection(&["D:getetag", "C:address-data"], "", "");
+    let mut response = server.carddav.respond(signed("REPORT", "1", sync)).await;
+    let first = response
+        .body_mut()
+        .frame()
+        .await
+        .unwrap()
+        .unwrap()
+        .into_data()
+        .unwrap();
+    for index in [500, CARDS - 1] {
+        let path = format!("{BOOK}{index:05}.vcf");
+        assert_eq!(server.send("DELETE", &path, &[], "").await.status, 204);
+    }
+    server.put("00501.vcf", card("uid501", "Changed")).await;
+    let rest = response.into_body().collect().await.unwrap().to_bytes();
+    let text = [first, rest].concat();
+    let answer = Multistatus::parse(std::str::from_utf8(&text).unwrap());
+    assert_eq!(answer.rows.len(), CARDS);
+    for index in [500, CARDS - 1] {
+        let row = answer.row(&format!("{BOOK}{index:05}.vcf"));
+        assert_eq!(row.status.as_deref(), Some("HTTP/1.1 404 Not Found"));
+    }
+    let changed = answer.row(&format!("{BOOK}00501.vcf"));
+    assert_eq!(changed.text("C:address-data"), card("uid501", "Changed"));
+    // The next sync, from the token of before, tells of all three again.
+    let token = answer.sync_token.unwrap();
+    let sync = sync_collection(&["D:getetag"], &token, "");
+    let next = server
+        .send("REPORT", BOOK, &[("depth", "0")], sync)
+        .await
+        .multistatus();
+    assert_eq!(next.rows.len(), 3);
+}
+
+#[tokio::test]
+async fn a_short_answer_has_a_length() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let response = server
+        .carddav
+        .respond(signed("PROPFIND", "1", propfind(&["D:getetag"])))
+        .await;
+    let length = response.body().size_hint().exact().unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(length, u64::try_from(body.len()).unwrap());
+}
+
+/// A server may answer on any thread.
+#[test]
+fn the_answer_is_send() {
+    fn check<T: Send>(_: &impl Fn() -> T) {}
+    let server = Server::start();
+    let future = || -> Box<dyn Future<Output = _> + Send + '_> {
+        Box::new(server.carddav.respond(request("GET", "/", &[], "")))
+    };
+    check(&future);
+}
