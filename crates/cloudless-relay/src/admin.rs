@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::registry::{HomeRow, InviteTerms, Registry};
+use crate::run::Relay;
 use crate::status::{HomeStatus, Status, Totals, unix_now};
 
+pub(crate) use socket::serve;
 pub use socket::{BindError, bind};
 
 /// A request of the command line.
@@ -86,7 +88,7 @@ pub fn execute_offline(config: &Config, registry: &Registry, command: Command) -
 pub(crate) fn execute(
     config: &Config,
     registry: &Registry,
-    relay: Option<()>,
+    relay: Option<&Relay>,
     command: Command,
 ) -> Reply {
     match command {
@@ -121,8 +123,11 @@ pub(crate) fn execute(
         }
         Command::Revoke { hostname } => match registry.revoke(&hostname) {
             Ok(key) => {
-                let session_closed = false;
-                let _ = (relay, key);
+                let close = |relay: &Relay| {
+                    relay.counters.forget(&hostname);
+                    key.is_some_and(|key| relay.sessions.close(&key))
+                };
+                let session_closed = relay.is_some_and(close);
                 Reply::Revoked {
                     hostname,
                     session_closed,
@@ -133,15 +138,17 @@ pub(crate) fn execute(
     }
 }
 
-fn status(config: &Config, registry: &Registry, relay: Option<()>) -> Status {
+fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status {
     let home_status = |row: HomeRow| {
-        let session: Option<u64> = None;
-        let counters = std::sync::Arc::<crate::status::HomeCounters>::default();
+        let session = relay.and_then(|relay| relay.sessions.live(&row.key));
+        let counters = relay
+            .map(|relay| relay.counters.of(&row.hostname))
+            .unwrap_or_default();
         HomeStatus {
             hostname: row.hostname,
             key: row.key,
             online: session.is_some(),
-            since: session,
+            since: session.map(|session| session.since),
             visitors_now: counters.visitors_now.load(Ordering::Relaxed),
             visitors_total: counters.visitors_total.load(Ordering::Relaxed),
             bytes_up: counters.bytes_up.load(Ordering::Relaxed),
@@ -152,7 +159,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<()>) -> Status {
     let homes: Vec<HomeStatus> = registry.homes().into_iter().map(home_status).collect();
     let sum = |field: fn(&HomeStatus) -> u64| homes.iter().map(field).sum();
     let totals = Totals {
-        sessions_now: 0,
+        sessions_now: relay.map_or(0, |relay| relay.sessions.count()),
         visitors_now: sum(|home| home.visitors_now),
         visitors_total: sum(|home| home.visitors_total),
         bytes_up: sum(|home| home.bytes_up),
@@ -162,10 +169,12 @@ fn status(config: &Config, registry: &Registry, relay: Option<()>) -> Status {
         running: relay.is_some(),
         server_name: config.server_name.clone(),
         software: crate::SOFTWARE.to_owned(),
-        since: None,
+        since: relay.map(|relay| relay.counters.since),
         homes,
         totals,
-        outcomes: Default::default(),
+        outcomes: relay
+            .map(|relay| relay.counters.outcomes())
+            .unwrap_or_default(),
     }
 }
 

@@ -14,12 +14,29 @@
 //! identity key in [`Config`], the state directory as a [`Registry`], and the token that ends
 //! [`run`].
 
+mod activity;
 pub mod admin;
+mod budget;
 mod config;
+mod fallback;
+mod home;
 mod identity;
+mod limits;
+mod listener;
+mod liveness;
+mod port80;
+mod pump;
+mod rate;
 mod registry;
+mod replay;
+mod router;
 mod run;
+mod session;
+mod sessions;
+mod socket;
 mod status;
+mod tunnel;
+mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};
 pub use identity::{IdentityError, public_key};
@@ -30,4 +47,5 @@ pub use registry::{
 pub use run::{RunError, run};
 pub use status::{HomeStatus, Status, Totals};
 
+/// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) fn source_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
     }
 }
 
@@ -27,7 +27,10 @@ pub(crate) struct Sources {
 
 impl Sources {
     pub(crate) fn new(per_source_max: usize) -> Arc<Self> {
-        Arc::new(Self { per_source_max, open: Mutex::new(HashMap::new()) })
+        Arc::new(Self {
+            per_source_max,
+            open: Mutex::new(HashMap::new()),
+        })
     }
 
     /// Counts a connection from `address` until the permit is dropped; `None` when the source has
@@ -40,7 +43,10 @@ impl Sources {
             return None;
         }
         open.insert(source, count + 1);
-        Some(SourcePermit { sources: Arc::clone(self), source })
+        Some(SourcePermit {
+            sources: Arc::clone(self),
+            source,
+        })
     }
 }
 
@@ -53,7 +59,11 @@ pub(crate) struct SourcePermit {
 
 impl Drop for SourcePermit {
     fn drop(&mut self) {
-        let mut open = self.sources.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self
+            .sources
+            .open
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.source) {
             *count -= 1;
             if *count == 0 {
@@ -72,7 +82,11 @@ mod tests {
         let sources = Sources::new(1);
         let first = sources.admit("2001:db8:1:2::a".parse().unwrap());
         assert!(first.is_some());
-        assert!(sources.admit("2001:db8:1:2:ffff::b".parse().unwrap()).is_none());
+        assert!(
+            sources
+                .admit("2001:db8:1:2:ffff::b".parse().unwrap())
+                .is_none()
+        );
         assert!(sources.admit("2001:db8:1:3::a".parse().unwrap()).is_some());
     }
 

@@ -19,7 +19,13 @@ pub(crate) struct Rate {
 
 impl Rate {
     pub(crate) fn new(total_max: u32, per_source_max: u32, now: Instant) -> Self {
-        Self { total_max, per_source_max, window_start: now, total: 0, sources: HashMap::new() }
+        Self {
+            total_max,
+            per_source_max,
+            window_start: now,
+            total: 0,
+            sources: HashMap::new(),
+        }
     }
 
     /// Counts one event of `source`, or says how long to wait until one is allowed.

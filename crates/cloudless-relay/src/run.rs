@@ -1,27 +1,152 @@
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use crate::admin;
 use crate::config::{Config, Listeners};
+use crate::identity::IdentityError;
+use crate::limits::Sources;
+use crate::listener::{self, Protocol};
+use crate::rate::Rate;
 use crate::registry::Registry;
+use crate::sessions::Sessions;
+use crate::status::Counters;
+use crate::tunnel::{self, TlsConfigError};
 
-/// Why the relay ended before it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The relay's own key is unusable.
-    #[error("cannot prove the relay's identity to homes")]
-    Identity(#[source] crate::IdentityError),
-}
-
-/// Serves until `shutdown` is cancelled, then drains and ends.
+/// Serves until `shutdown` is cancelled; then homes are told, no connection is accepted any more,
+/// and visitors may go on for `config.timings.drain`. All tasks have ended when this returns.
 ///
 /// # Errors
-/// When the configuration cannot be served.
+/// When the configuration cannot be served; nothing was accepted then.
 pub async fn run(
     config: Config,
     registry: Registry,
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    let _ = (config, registry, listeners);
-    shutdown.cancelled().await;
-    Ok(())
+    let relay = Arc::new(Relay::new(config, registry, shutdown.child_token())?);
+    let mut parts = JoinSet::new();
+    for listener in listeners.https {
+        parts.spawn(listener::serve(Arc::clone(&relay), listener, Protocol::Tls));
+    }
+    for listener in listeners.http {
+        parts.spawn(listener::serve(
+            Arc::clone(&relay),
+            listener,
+            Protocol::Http,
+        ));
+    }
+    if let Some(listener) = listeners.admin {
+        parts.spawn(admin::serve(Arc::clone(&relay), listener));
+    }
+    tracing::info!("The relay is up");
+
+    // A part ends before the shutdown only by a panic; the others end with it.
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => None,
+        Some(ended) = parts.join_next() => Some(ended),
+    };
+    relay.draining.cancel();
+    tracing::info!("The relay stops");
+    relay.visiting.close();
+    if timeout(relay.config.timings.drain, relay.visiting.wait())
+        .await
+        .is_err()
+    {
+        tracing::info!("Visitors that were still there are cut");
+    }
+    relay.stopped.cancel();
+    relay.connections.close();
+    relay.connections.wait().await;
+    let mut ended = ended;
+    loop {
+        if let Some(Err(error)) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            std::panic::resume_unwind(panic);
+        }
+        match parts.join_next().await {
+            Some(next) => ended = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Why a relay cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The relay's own key is unusable.
+    #[error("cannot prove the relay's identity to homes")]
+    Identity(#[source] IdentityError),
+    /// The cryptography library refuses the relay's settings.
+    #[error("cannot set up TLS for tunnels")]
+    Tls(#[source] rustls::Error),
+}
+
+impl From<TlsConfigError> for RunError {
+    fn from(error: TlsConfigError) -> Self {
+        match error {
+            TlsConfigError::Identity(source) => Self::Identity(source),
+            TlsConfigError::Tls(source) => Self::Tls(source),
+        }
+    }
+}
+
+/// What all connections of a running relay share.
+pub(crate) struct Relay {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) counters: Counters,
+    pub(crate) sessions: Arc<Sessions>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) joins: Mutex<Rate>,
+    pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) visitors: Semaphore,
+    pub(crate) tunnels: Semaphore,
+    /// Every task that serves a connection.
+    pub(crate) connections: TaskTracker,
+    /// The connections that a drain waits for: all but tunnels.
+    pub(crate) visiting: TaskTracker,
+    /// Cancelled when no connection is accepted any more.
+    pub(crate) draining: CancellationToken,
+    /// Cancelled when the drain is over: every task ends at once.
+    pub(crate) stopped: CancellationToken,
+}
+
+impl Relay {
+    fn new(
+        config: Config,
+        registry: Registry,
+        draining: CancellationToken,
+    ) -> Result<Self, TlsConfigError> {
+        let limits = &config.limits;
+        let joins = Rate::new(
+            limits.joins_per_minute,
+            limits.joins_per_minute_per_source,
+            Instant::now(),
+        );
+        Ok(Self {
+            acceptor: tunnel::acceptor(&config.identity)?,
+            counters: Counters::new(),
+            sessions: Arc::default(),
+            sources: Sources::new(limits.connections_per_source),
+            joins: Mutex::new(joins),
+            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
+            visitors: Semaphore::new(limits.visitors),
+            tunnels: Semaphore::new(limits.sessions),
+            connections: TaskTracker::new(),
+            visiting: TaskTracker::new(),
+            draining,
+            stopped: CancellationToken::new(),
+            config,
+            registry,
+        })
+    }
 }

@@ -123,15 +123,23 @@ pub(crate) struct HomeCounters {
 }
 
 impl HomeCounters {
-    /// Counts a visitor until the guard is dropped.
-    pub(crate) fn visit(self: &Arc<Self>, server_name: &Hostname) -> Visit {
-        self.visitors_now.fetch_add(1, Ordering::Relaxed);
+    /// Counts a visitor until the guard is dropped; `None` when there are `visitors_max` already.
+    pub(crate) fn visit(
+        self: &Arc<Self>,
+        server_name: &Hostname,
+        visitors_max: usize,
+    ) -> Option<Visit> {
+        let visitors_max = visitors_max as u64;
+        let more = |now| (now < visitors_max).then_some(now + 1);
+        self.visitors_now
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
         self.visitors_total.fetch_add(1, Ordering::Relaxed);
         *self
             .last_server_name
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
-        Visit(Arc::clone(self))
+        Some(Visit(Arc::clone(self)))
     }
 
     pub(crate) fn last_server_name(&self) -> Option<Hostname> {

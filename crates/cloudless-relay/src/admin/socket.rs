@@ -4,8 +4,20 @@ use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use tokio::net::UnixListener;
+use cloudless_proto::lines;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::{Command, Reply, execute};
+use crate::listener::accept_backoff;
+use crate::run::Relay;
+
+const LINE_MAX: usize = 64 * 1024;
 
 /// Binds the command line's socket at `path` with mode 0600, in place of a socket that a process
 /// now gone left there. Call it only while holding the state's [`Registry`](crate::Registry), or it
@@ -37,4 +49,78 @@ pub struct BindError {
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+/// Answers commands until the relay stops.
+pub(crate) async fn serve(relay: Arc<Relay>, listener: UnixListener) {
+    let permits = Arc::new(Semaphore::new(relay.config.limits.admin_connections));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = tokio::select! {
+            () = relay.stopped.cancelled() => break,
+            accepted = async {
+                let permit = Arc::clone(&permits).acquire_owned().await;
+                (permit, listener.accept().await)
+            } => accepted,
+        };
+        match accepted {
+            (Ok(permit), Ok((stream, _))) => {
+                let relay = Arc::clone(&relay);
+                connections.spawn(async move {
+                    if let Err(error) = answer(&relay, stream).await {
+                        tracing::debug!(%error, "Admin connection ended");
+                    }
+                    drop(permit);
+                });
+            }
+            (_, Err(error)) => accept_backoff(&error).await,
+            (Err(_), _) => break,
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn answer(relay: &Arc<Relay>, mut stream: UnixStream) -> io::Result<()> {
+    let mut decoder = lines::Decoder::new(LINE_MAX);
+    let mut buffer = vec![0; 4096];
+    loop {
+        match decoder.next_line() {
+            Ok(Some(line)) => {
+                let reply = match serde_json::from_slice::<Command>(&line) {
+                    Ok(command) => {
+                        let relay = Arc::clone(relay);
+                        let execution = tokio::task::spawn_blocking(move || {
+                            execute(&relay.config, &relay.registry, Some(&relay), command)
+                        });
+                        execution.await.map_err(io::Error::other)?
+                    }
+                    Err(error) => Reply::Error {
+                        message: format!("not a command: {error}"),
+                    },
+                };
+                timeout(
+                    relay.config.timings.drain,
+                    stream.write_all(&lines::encode(&reply)),
+                )
+                .await??;
+            }
+            Ok(None) => {
+                let n = tokio::select! {
+                    () = relay.stopped.cancelled() => return Ok(()),
+                    n = stream.read(&mut buffer) => n?,
+                };
+                if n == 0 {
+                    return Ok(());
+                }
+                decoder.push(&buffer[..n]);
+            }
+            Err(_) => {
+                let reply = Reply::Error {
+                    message: "the command is too long".to_owned(),
+                };
+                return stream.write_all(&lines::encode(&reply)).await;
+            }
+        }
+    }
 }

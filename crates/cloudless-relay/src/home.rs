@@ -1,0 +1,193 @@
+//! Brings a visitor to its home, also when the home is away for a moment.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use cloudless_proto::Hostname;
+use cloudless_proto::control::VISITOR_HEADER;
+use h2::{Reason, SendStream};
+use http::{Method, Request, Response};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::listener::Connection;
+use crate::pump::{self, Stream, send_all};
+use crate::run::Relay;
+use crate::session::Session;
+use crate::socket;
+
+/// The port that visitors mean, whatever port the relay listens on.
+const HTTPS_PORT: u16 = 443;
+
+/// Serves a visitor of a registered hostname, to its end. `opening` is what was read from it.
+///
+/// The visitor is held while its home is offline, and gets a TLS alert when that takes too long.
+pub(crate) async fn visit(
+    relay: &Arc<Relay>,
+    connection: Connection,
+    hostname: Hostname,
+    opening: Bytes,
+) {
+    let Connection {
+        stream: visitor,
+        peer,
+        permits: _permits,
+    } = connection;
+    let Ok(_permit) = relay.visitors.try_acquire() else {
+        relay.counters.count("visitor_limit");
+        return socket::alert(visitor).await;
+    };
+    let counters = relay.counters.of(&hostname);
+    let Some(visit) = counters.visit(&hostname, relay.config.limits.visitors_per_home) else {
+        relay.counters.count("home_limit");
+        return socket::alert(visitor).await;
+    };
+    match reach(relay, &visitor, peer, &hostname, &opening).await {
+        Ok(stream) => {
+            relay.counters.count("visitor");
+            visit
+                .counters()
+                .bytes_up
+                .fetch_add(opening.len() as u64, Ordering::Relaxed);
+            drop(opening);
+            pump::pump(visitor, stream, visit.counters(), &relay.config.timings).await;
+        }
+        Err(Unreached::Offline) => {
+            relay.counters.count("home_offline");
+            socket::alert(visitor).await;
+        }
+        Err(Unreached::Refused) => {
+            relay.counters.count("home_refused");
+            socket::alert(visitor).await;
+        }
+        Err(Unreached::Reset) => {
+            relay.counters.count("home_reset");
+            socket::reset(visitor);
+        }
+    }
+}
+
+/// Why a visitor does not get to its home.
+enum Unreached {
+    /// There was no session until the hold ended.
+    Offline,
+    /// The home does not take this visitor.
+    Refused,
+    /// The home closed the visitor's connection.
+    Reset,
+}
+
+/// Opens a stream to the home, on another session if one fails before the home has said a byte to
+/// the visitor: until then nobody can tell.
+async fn reach(
+    relay: &Relay,
+    visitor: &TcpStream,
+    peer: SocketAddr,
+    hostname: &Hostname,
+    opening: &Bytes,
+) -> Result<Stream, Unreached> {
+    let deadline = Instant::now() + relay.config.hold;
+    let mut lost = None;
+    loop {
+        let key = relay.registry.key_of(hostname).ok_or(Unreached::Offline)?;
+        let session = relay
+            .sessions
+            .wait(&key, lost, deadline)
+            .await
+            .ok_or(Unreached::Offline)?;
+        let attempt = async {
+            let (response, send) = connect(relay, &session, peer, hostname, opening).await?;
+            first_bytes(relay, &session, visitor, response, send).await
+        };
+        let failure = tokio::select! {
+            () = session.closed.cancelled() => Failure::SessionLost,
+            stream = attempt => match stream {
+                Ok(stream) => return Ok(stream),
+                Err(failure) => failure,
+            },
+        };
+        match failure {
+            Failure::Refused => return Err(Unreached::Refused),
+            Failure::Reset => return Err(Unreached::Reset),
+            Failure::SessionLost => lost = Some(session.number),
+        }
+    }
+}
+
+/// Why one session did not bring the visitor to its home.
+enum Failure {
+    Refused,
+    Reset,
+    SessionLost,
+}
+
+impl From<h2::Error> for Failure {
+    fn from(error: h2::Error) -> Self {
+        match error.reason() {
+            Some(Reason::REFUSED_STREAM) if error.is_reset() && error.is_remote() => Self::Refused,
+            _ if error.is_reset() && error.is_remote() => Self::Reset,
+            _ => Self::SessionLost,
+        }
+    }
+}
+
+type Answer = Response<h2::RecvStream>;
+
+/// Asks the home to take the visitor, and sends the visitor's bytes along without waiting.
+async fn connect(
+    relay: &Relay,
+    session: &Session,
+    peer: SocketAddr,
+    hostname: &Hostname,
+    opening: &Bytes,
+) -> Result<(Answer, SendStream<Bytes>), Failure> {
+    session.liveness.ask_if_quiet(relay.config.timings.quiet);
+    let request = Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("{hostname}:{HTTPS_PORT}"))
+        .header(VISITOR_HEADER, peer.to_string())
+        .body(())
+        .map_err(|_| Failure::Refused)?;
+    let connect = async {
+        let mut requests = session.requests.clone().ready().await?;
+        let (response, mut send) = requests.send_request(request, false)?;
+        send_all(&mut send, opening.clone()).await?;
+        Ok::<_, h2::Error>((response.await?, send))
+    };
+    let (response, send) = match timeout(relay.config.timings.connect, connect).await {
+        Ok(connected) => connected?,
+        Err(_) => return Err(Failure::SessionLost),
+    };
+    if response.status().is_success() {
+        Ok((response, send))
+    } else {
+        tracing::debug!(status = %response.status(), "A home refused a visitor");
+        Err(Failure::Refused)
+    }
+}
+
+/// Waits until the home or the visitor says something: before that the session may still be
+/// changed for another one.
+async fn first_bytes(
+    relay: &Relay,
+    session: &Session,
+    visitor: &TcpStream,
+    response: Answer,
+    send: SendStream<Bytes>,
+) -> Result<Stream, Failure> {
+    let mut receive = response.into_body();
+    let first = tokio::select! {
+        first = receive.data() => first.transpose()?,
+        _ = visitor.readable() => None,
+        () = sleep(relay.config.timings.half_closed_silence) => None,
+    };
+    Ok(Stream {
+        send,
+        receive,
+        first,
+        share: session.budget.open(),
+        closed: session.closed.clone(),
+    })
+}

@@ -1,0 +1,151 @@
+//! Whether the home at the other end of a tunnel is still there.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use h2::{Ping, PingPong};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::activity::Activity;
+use crate::config::Timings;
+
+/// What is known about a tunnel's other end, and the way to ask it.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    heard: Arc<Activity>,
+    asked: Notify,
+    n_answers: watch::Sender<u64>,
+}
+
+impl Liveness {
+    /// `heard` is that of the tunnel's [`Heard`] stream.
+    pub(crate) fn new(heard: Arc<Activity>) -> Self {
+        Self {
+            heard,
+            asked: Notify::new(),
+            n_answers: watch::Sender::new(0),
+        }
+    }
+
+    /// Asks at once if nothing was heard for `quiet`. Does not wait for the answer: when there is
+    /// none the home notices too, and dials anew.
+    pub(crate) fn ask_if_quiet(&self, quiet: Duration) {
+        if self.heard.last().elapsed() >= quiet {
+            self.asked.notify_one();
+        }
+    }
+
+    /// Asks, and says whether an answer came within `limit`.
+    pub(crate) async fn answers(&self, limit: Duration) -> bool {
+        let mut n_answers = self.n_answers.subscribe();
+        self.asked.notify_one();
+        matches!(timeout(limit, n_answers.changed()).await, Ok(Ok(())))
+    }
+
+    /// Pings when asked to and when nothing was heard for a while. Returns when the home is dead or
+    /// the connection has failed.
+    pub(crate) async fn watch(&self, mut ping_pong: PingPong, timings: &Timings) {
+        loop {
+            let due = self.heard.last() + timings.ping_interval;
+            tokio::select! {
+                () = self.asked.notified() => {}
+                () = sleep_until(due) => {
+                    if self.heard.last() + timings.ping_interval > Instant::now() {
+                        continue;
+                    }
+                }
+            }
+            if ping_pong.send_ping(Ping::opaque()).is_err() {
+                return;
+            }
+            loop {
+                let dead = self.heard.last() + timings.dead_after;
+                tokio::select! {
+                    pong = poll_fn(|cx| ping_pong.poll_pong(cx)) => match pong {
+                        Ok(_) => break,
+                        Err(_) => return,
+                    },
+                    () = sleep_until(dead) => {
+                        if self.heard.last() + timings.dead_after <= Instant::now() {
+                            tracing::debug!("A home answers no ping");
+                            return;
+                        }
+                    }
+                }
+            }
+            self.n_answers.send_modify(|n| *n += 1);
+        }
+    }
+}
+
+/// A stream that notes when bytes arrive.
+#[derive(Debug)]
+pub(crate) struct Heard<S> {
+    stream: S,
+    heard: Arc<Activity>,
+}
+
+impl<S> Heard<S> {
+    pub(crate) fn new(stream: S) -> Self {
+        Self {
+            stream,
+            heard: Arc::new(Activity::new()),
+        }
+    }
+
+    /// When bytes last arrived.
+    pub(crate) fn heard(&self) -> Arc<Activity> {
+        Arc::clone(&self.heard)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n_before = buffer.filled().len();
+        let poll = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        if buffer.filled().len() > n_before {
+            self.heard.moved();
+        }
+        poll
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

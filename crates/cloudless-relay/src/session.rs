@@ -1,0 +1,396 @@
+//! One home's session: HTTP/2 over its tunnel, with the relay as the client.
+
+mod control;
+
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::takeover::SessionId;
+use cloudless_proto::{Hostname, PublicKey};
+use h2::PingPong;
+use h2::client::{self, SendRequest};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use crate::SOFTWARE;
+use crate::activity::Activity;
+use crate::budget::Budget;
+use crate::limits::source_of;
+use crate::liveness::Liveness;
+use crate::registry::RedeemError;
+use crate::run::Relay;
+use crate::status::unix_now;
+use crate::tunnel::{Home, Tunnel};
+use control::{Control, ControlError};
+
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+/// The largest there is (RFC 9113 section 6.9.1): only stream windows bind.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// What one stream may have waiting to be sent to the home.
+const SEND_BUFFER_LEN: usize = 256 * 1024;
+/// How much overhead a home may cause with small DATA frames that are not taken yet.
+const DATA_FRAME_BUDGET: usize = 4 * 1024 * 1024;
+const HEADER_LIST_LEN: u32 = 16 * 1024;
+/// How long a home has to close after it was told the last word.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long homes wait before they dial again when the relay shuts down.
+const RETRY_AFTER_DRAIN_MS: u64 = 1000;
+/// Messages that wait to be sent to a home. One that takes none of so many loses its session.
+const MESSAGES_MAX: usize = 16;
+
+/// A session that serves visitors.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Tells this session from every other one of this process.
+    pub(crate) number: u64,
+    pub(crate) key: PublicKey,
+    pub(crate) id: SessionId,
+    /// Unix time in seconds.
+    pub(crate) since: u64,
+    /// Opens streams to the home.
+    pub(crate) requests: SendRequest<Bytes>,
+    pub(crate) liveness: Liveness,
+    pub(crate) budget: Arc<Budget>,
+    /// Cancelled to end the session and all of its streams at once, and once it has ended.
+    pub(crate) closed: CancellationToken,
+    messages: mpsc::Sender<FromRelay>,
+}
+
+impl Session {
+    /// Queues a message to the home.
+    pub(crate) fn tell(&self, message: FromRelay) {
+        if self.messages.try_send(message).is_err() {
+            self.closed.cancel();
+        }
+    }
+}
+
+/// Serves a home whose key is proven, until its session ends.
+pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home) {
+    let heard = tunnel.heard();
+    let mut builder = client::Builder::new();
+    builder
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buffer_size(SEND_BUFFER_LEN)
+        .data_frame_budget(DATA_FRAME_BUDGET)
+        .max_header_list_size(HEADER_LIST_LEN)
+        .enable_push(false);
+    let handshake = timeout(relay.config.timings.handshake, builder.handshake(tunnel));
+    let Ok(Ok((requests, mut connection))) = handshake.await else {
+        return relay.counters.count("tunnel_handshake_failed");
+    };
+    let Some(ping_pong) = connection.ping_pong() else {
+        return;
+    };
+    let dialog = Dialog {
+        relay,
+        home,
+        requests,
+        ping_pong,
+        heard,
+    };
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        ending = dialog.hold() => match ending {
+            Ending::Now => Ok(()),
+            // What was said last may still have to be sent.
+            Ending::Polite => timeout(FAREWELL, connection).await.unwrap_or(Ok(())),
+        },
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "A tunnel failed");
+    }
+}
+
+/// How a tunnel ends after the dialog.
+enum Ending {
+    /// The home was told the last word and may close first.
+    Polite,
+    /// With all of its streams, without another word.
+    Now,
+}
+
+/// What relay and home have to say to one another.
+struct Dialog<'a> {
+    relay: &'a Arc<Relay>,
+    home: Home,
+    requests: SendRequest<Bytes>,
+    ping_pong: PingPong,
+    heard: Arc<Activity>,
+}
+
+impl Dialog<'_> {
+    async fn hold(self) -> Ending {
+        let relay = self.relay;
+        let opening = async {
+            let requests = self.requests.clone();
+            let mut control = Control::open(requests, &relay.config.server_name).await?;
+            let message = control.next().await;
+            Ok::<_, ControlError>((control, message))
+        };
+        let (control, message) = match timeout(relay.config.timings.handshake, opening).await {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A home opened no control stream");
+                relay.counters.count("tunnel_handshake_failed");
+                return Ending::Now;
+            }
+            Err(_) => {
+                relay.counters.count("tunnel_handshake_timeout");
+                return Ending::Now;
+            }
+        };
+        let last_word = match message {
+            Ok(FromHome::Hello { version, .. } | FromHome::Join { version, .. })
+                if version != VERSION =>
+            {
+                Err(Refused::version(version))
+            }
+            Ok(FromHome::Hello {
+                instance, epoch, ..
+            }) => {
+                return self.serve(control, SessionId { instance, epoch }).await;
+            }
+            Ok(FromHome::Join {
+                hostname, secret, ..
+            }) => join(relay, self.home, hostname, secret).await,
+            Err(ControlError::Malformed(_) | ControlError::TooLong(_)) => Err(Refused::new(
+                Refusal::Malformed,
+                "the first line is no message",
+            )),
+            Err(_) => {
+                relay.counters.count("tunnel_handshake_failed");
+                return Ending::Now;
+            }
+        };
+        let last_word = match last_word {
+            Ok(hostname) => {
+                relay.counters.count("joined");
+                FromRelay::Joined { hostname }
+            }
+            Err(refused) => refused.counted(relay),
+        };
+        finish(control, &last_word).await
+    }
+
+    /// Serves visitors until the session ends.
+    async fn serve(self, mut control: Control, id: SessionId) -> Ending {
+        let Self {
+            relay,
+            home,
+            requests,
+            ping_pong,
+            heard,
+        } = self;
+        let hostnames = relay.registry.hostnames_of(&home.key);
+        if hostnames.is_empty() {
+            let refused = Refused::new(
+                Refusal::UnknownKey,
+                "no name belongs to this key: join first",
+            );
+            return finish(control, &refused.counted(relay)).await;
+        }
+        let (messages, mut outbox) = mpsc::channel(MESSAGES_MAX);
+        let session = Arc::new(Session {
+            number: relay.sessions.next_number(),
+            key: home.key,
+            id,
+            since: unix_now(),
+            requests,
+            liveness: Liveness::new(heard),
+            budget: Budget::new(relay.config.limits.queued_bytes_per_home),
+            closed: CancellationToken::new(),
+            messages,
+        });
+        let mut watch = pin!(session.liveness.watch(ping_pong, &relay.config.timings));
+        let welcome = FromRelay::Welcome {
+            version: VERSION,
+            software: SOFTWARE.to_owned(),
+            hostnames,
+        };
+        // The welcome is queued before the first visitor can be.
+        let install = relay
+            .sessions
+            .install(&session, relay.config.timings.probe, || {
+                control.queue(&welcome)
+            });
+        let installed = tokio::select! {
+            () = &mut watch => return Ending::Now,
+            installed = install => installed,
+        };
+        let _installed = match installed {
+            Ok(Ok(installed)) => installed,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A home was gone before its welcome");
+                return Ending::Now;
+            }
+            Err(refusal) => {
+                let refused = Refused::new(refusal, "this key has another session");
+                return finish(control, &refused.counted(relay)).await;
+            }
+        };
+        relay.counters.count("session");
+        tracing::info!(session = session.number, "A home is online");
+        tracing::debug!(session = session.number, key = %home.key, address = %home.address);
+        if relay.registry.hostnames_of(&home.key).is_empty() {
+            // It was revoked after the first look and before there was a session to close.
+            return Ending::Now;
+        }
+        let mut drained = false;
+        let ended = loop {
+            let message = tokio::select! {
+                () = session.closed.cancelled() => break "closed by the relay",
+                () = &mut watch => break "no answer",
+                Some(message) = outbox.recv() => message,
+                () = relay.draining.cancelled(), if !drained => {
+                    drained = true;
+                    FromRelay::Drain { retry_after_ms: RETRY_AFTER_DRAIN_MS }
+                }
+                message = control.next() => match message {
+                    // A session is opened once; saying more is for later versions.
+                    Ok(_) => continue,
+                    Err(error) => {
+                        tracing::debug!(%error, "A home's control stream ended");
+                        break "closed by the home";
+                    }
+                },
+            };
+            match timeout(relay.config.timings.handshake, control.send(&message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => break "messages not taken",
+            }
+        };
+        tracing::info!(
+            session = session.number,
+            reason = ended,
+            "A home is offline"
+        );
+        Ending::Now
+    }
+}
+
+/// Tells a home the last word of its session.
+async fn finish(control: Control, last_word: &FromRelay) -> Ending {
+    match timeout(FAREWELL, control.finish(last_word)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "A home left before the last word"),
+        Err(_) => tracing::debug!("A home did not leave after the last word"),
+    }
+    Ending::Polite
+}
+
+/// Redeems a join code for the home's key.
+async fn join(
+    relay: &Arc<Relay>,
+    home: Home,
+    hostname: Hostname,
+    secret: JoinSecret,
+) -> Result<Hostname, Refused> {
+    let source = source_of(home.address.ip());
+    let admitted = {
+        let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
+        joins.admit(source, Instant::now())
+    };
+    if let Err(wait) = admitted {
+        let retry_after_ms = u64::try_from(wait.as_millis()).ok();
+        let refused = Refused::new(
+            Refusal::RateLimited,
+            "too many join requests: try again later",
+        );
+        return Err(Refused {
+            retry_after_ms,
+            ..refused
+        });
+    }
+    let registry = relay.registry.clone();
+    let name = hostname.clone();
+    let redemption =
+        tokio::task::spawn_blocking(move || registry.redeem(home.key, &name, &secret, unix_now()));
+    match redemption.await {
+        Ok(Ok(redeemed)) => {
+            if let Some(replaced) = redeemed.replaced {
+                relay.sessions.close(&replaced);
+            }
+            if let Some(session) = relay.sessions.live(&home.key) {
+                let hostnames = relay.registry.hostnames_of(&home.key);
+                session.tell(FromRelay::Hostnames { hostnames });
+            }
+            tracing::info!("A home joined");
+            Ok(hostname)
+        }
+        Ok(Err(error @ RedeemError::HostnameTaken)) => {
+            Err(Refused::new(Refusal::HostnameTaken, &error.to_string()))
+        }
+        Ok(Err(error @ RedeemError::Rejected)) => {
+            Err(Refused::new(Refusal::JoinRejected, &error.to_string()))
+        }
+        Ok(Err(RedeemError::Write(error))) => {
+            tracing::error!(
+                ?error,
+                "A join code was refused because the state cannot be written"
+            );
+            Err(Refused::unavailable())
+        }
+        Err(error) => {
+            tracing::error!(%error, "Redeeming a join code failed");
+            Err(Refused::unavailable())
+        }
+    }
+}
+
+/// Why a home is turned away.
+struct Refused {
+    refusal: Refusal,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl Refused {
+    fn new(refusal: Refusal, message: &str) -> Self {
+        Self {
+            refusal,
+            message: message.to_owned(),
+            retry_after_ms: None,
+        }
+    }
+
+    fn version(version: u32) -> Self {
+        let older = if version < VERSION { "home" } else { "relay" };
+        let message = format!(
+            "the home speaks version {version} of the tunnel protocol and the relay version \
+             {VERSION}: upgrade the {older}",
+        );
+        Self::new(Refusal::Version, &message)
+    }
+
+    /// The relay is at fault, and another try may succeed.
+    fn unavailable() -> Self {
+        let message = "the relay cannot write its state: its operator finds the cause in its log";
+        Self::new(Refusal::RateLimited, message)
+    }
+
+    fn counted(self, relay: &Relay) -> FromRelay {
+        relay.counters.count(match self.refusal {
+            Refusal::HostnameTaken => "refused_hostname_taken",
+            Refusal::JoinRejected => "refused_join_rejected",
+            Refusal::Malformed => "refused_malformed",
+            Refusal::OldEpoch => "refused_old_epoch",
+            Refusal::OtherInstance => "refused_other_instance",
+            Refusal::RateLimited => "refused_rate_limited",
+            Refusal::UnknownKey => "refused_unknown_key",
+            Refusal::Version => "refused_version",
+            Refusal::Other => "refused_other",
+        });
+        FromRelay::Refused {
+            reason: self.refusal,
+            message: self.message,
+            retry_after_ms: self.retry_after_ms,
+        }
+    }
+}

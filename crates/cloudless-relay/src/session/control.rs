@@ -1,0 +1,113 @@
+//! The control stream: lines of JSON both ways, for as long as the session lives.
+
+use bytes::Bytes;
+use cloudless_proto::Hostname;
+use cloudless_proto::control::{self, CONTROL_PATH, DecodeError, FromHome, FromRelay, MAX_LINE};
+use cloudless_proto::lines::{self, LineTooLong};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use http::{Method, Request, StatusCode};
+
+use crate::pump::send_all;
+
+/// The relay's end of a control stream.
+#[derive(Debug)]
+pub(super) struct Control {
+    send: SendStream<Bytes>,
+    receive: RecvStream,
+    decoder: lines::Decoder,
+}
+
+impl Control {
+    /// Opens the control stream, which must be the first stream of its session.
+    pub(super) async fn open(
+        requests: SendRequest<Bytes>,
+        server_name: &Hostname,
+    ) -> Result<Self, ControlError> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("https://{server_name}{CONTROL_PATH}"))
+            .body(())
+            .map_err(ControlError::Request)?;
+        let mut requests = requests.ready().await.map_err(ControlError::Stream)?;
+        let (response, send) = requests
+            .send_request(request, false)
+            .map_err(ControlError::Stream)?;
+        let response = response.await.map_err(ControlError::Stream)?;
+        if response.status() != StatusCode::OK {
+            return Err(ControlError::Status(response.status()));
+        }
+        Ok(Self {
+            send,
+            receive: response.into_body(),
+            decoder: lines::Decoder::new(MAX_LINE),
+        })
+    }
+
+    /// The next message of a type that this relay knows. May be cancelled without losing bytes.
+    pub(super) async fn next(&mut self) -> Result<FromHome, ControlError> {
+        loop {
+            while let Some(line) = self.decoder.next_line().map_err(ControlError::TooLong)? {
+                if let Some(message) = control::decode(&line).map_err(ControlError::Malformed)? {
+                    return Ok(message);
+                }
+            }
+            let bytes = self.receive.data().await.ok_or(ControlError::Ended)?;
+            let bytes = bytes.map_err(ControlError::Stream)?;
+            self.decoder.push(&bytes);
+            let flow_control = self.receive.flow_control();
+            flow_control
+                .release_capacity(bytes.len())
+                .map_err(ControlError::Stream)?;
+        }
+    }
+
+    /// Queues a message without waiting for the home to take it. For the first message only:
+    /// nothing bounds what would wait.
+    pub(super) fn queue(&mut self, message: &FromRelay) -> Result<(), ControlError> {
+        let line = Bytes::from(lines::encode(message));
+        self.send
+            .send_data(line, false)
+            .map_err(ControlError::Stream)
+    }
+
+    /// Sends a message as soon as the home takes it.
+    pub(super) async fn send(&mut self, message: &FromRelay) -> Result<(), ControlError> {
+        let line = Bytes::from(lines::encode(message));
+        send_all(&mut self.send, line)
+            .await
+            .map_err(ControlError::Stream)
+    }
+
+    /// Sends the last message and waits for the home to end the stream too.
+    pub(super) async fn finish(mut self, message: &FromRelay) -> Result<(), ControlError> {
+        let line = Bytes::from(lines::encode(message));
+        self.send
+            .send_data(line, true)
+            .map_err(ControlError::Stream)?;
+        loop {
+            match self.next().await {
+                Ok(_) => {}
+                Err(ControlError::Ended) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Why a control stream cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ControlError {
+    #[error("the home ended the control stream")]
+    Ended,
+    #[error("the home sent a line that is no message")]
+    Malformed(#[source] DecodeError),
+    #[error("the control request cannot be written")]
+    Request(#[source] http::Error),
+    #[error("the home answered the control request with {0}")]
+    Status(StatusCode),
+    #[error("the control stream failed")]
+    Stream(#[source] h2::Error),
+    #[error("the home sent a line that is too long")]
+    TooLong(#[source] LineTooLong),
+}

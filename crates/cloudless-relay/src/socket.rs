@@ -1,0 +1,80 @@
+//! What is done to every TCP socket: its options, and the ways to end it.
+
+use std::io;
+use std::net::Shutdown;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+/// A fatal `internal_error` alert in a TLS record (RFC 8446 section 6).
+const INTERNAL_ERROR_ALERT: [u8; 7] = [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 80];
+
+/// Long, because a keepalive wakes a phone's radio.
+const KEEPALIVE: Duration = Duration::from_secs(120);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_RETRIES: u32 = 3;
+/// How long sent bytes may stay unacknowledged. Keepalive does not notice those.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+const GOODBYE: Duration = Duration::from_secs(2);
+const GOODBYE_BYTES_MAX: usize = 64 * 1024;
+
+/// Sets the options that every accepted and every dialed socket needs.
+pub(crate) fn configure(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_RETRIES);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+}
+
+/// Sends FIN and leaves reading open.
+pub(crate) fn finish(stream: &TcpStream) -> io::Result<()> {
+    match SockRef::from(stream).shutdown(Shutdown::Write) {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
+}
+
+/// Closes with a reset, so that the peer does not take what it got for everything.
+pub(crate) fn reset(stream: TcpStream) {
+    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+        tracing::debug!(%error, "A socket is closed without reset");
+    }
+    drop(stream);
+}
+
+/// Sends `last_words` and closes so that they arrive.
+///
+/// Closing a socket with unread bytes resets it, and a reset overtakes bytes that the peer has not
+/// read yet: so what the peer still sends is read and thrown away for a moment.
+pub(crate) async fn close(mut stream: TcpStream, last_words: &[u8]) {
+    let goodbye = async {
+        stream.write_all(last_words).await?;
+        stream.shutdown().await?;
+        let mut buffer = Zeroizing::new(vec![0; 4096]);
+        let mut n_read = 0;
+        while n_read < GOODBYE_BYTES_MAX {
+            match stream.read(&mut buffer).await? {
+                0 => break,
+                n => n_read += n,
+            }
+        }
+        io::Result::Ok(())
+    };
+    if let Ok(Err(error)) = timeout(GOODBYE, goodbye).await {
+        tracing::debug!(%error, "A connection ended before it was closed");
+    }
+}
+
+/// Tells a TLS client that it is served nothing, and closes.
+pub(crate) async fn alert(stream: TcpStream) {
+    close(stream, &INTERNAL_ERROR_ALERT).await;
+}

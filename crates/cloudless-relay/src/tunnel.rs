@@ -1,0 +1,167 @@
+//! Ends the TLS of a home's tunnel. Both sides prove raw Ed25519 keys (RFC 7250).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloudless_proto::PublicKey;
+use cloudless_proto::control::ALPN;
+use rustls::client::danger::HandshakeSignatureValid;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
+    ServerConfig, SignatureScheme, version,
+};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use crate::identity::{IdentityError, signing_key};
+use crate::listener::Connection;
+use crate::liveness::Heard;
+use crate::replay::Replayed;
+use crate::run::Relay;
+use crate::session;
+
+/// A tunnel's bytes, decrypted.
+pub(crate) type Tunnel = Heard<TlsStream<Replayed>>;
+
+/// Why tunnels cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsConfigError {
+    #[error("the relay's key cannot be used")]
+    Identity(#[source] IdentityError),
+    #[error("TLS cannot be set up")]
+    Tls(#[source] Error),
+}
+
+/// Makes what ends the TLS of tunnels: TLS 1.3 only, no resumption, mutual raw public keys.
+pub(crate) fn acceptor(identity: &PrivatePkcs8KeyDer<'_>) -> Result<TlsAcceptor, TlsConfigError> {
+    let (key, public_key) = signing_key(identity).map_err(TlsConfigError::Identity)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = RawKeyVerifier::new(&provider);
+    let spki = CertificateDer::from(public_key.to_spki().to_vec());
+    let certified = Arc::new(CertifiedKey::new(vec![spki], key));
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&version::TLS13])
+        .map_err(TlsConfigError::Tls)?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Serves a home that dialed in, until its session ends.
+pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: Bytes) {
+    let Connection {
+        stream,
+        peer,
+        mut permits,
+    } = connection;
+    let Ok(_permit) = relay.tunnels.try_acquire() else {
+        relay.counters.count("session_limit");
+        return;
+    };
+    let accept = relay.acceptor.accept(Replayed::new(opening, stream));
+    let tunnel = match timeout(relay.config.timings.handshake, accept).await {
+        Ok(Ok(tunnel)) => tunnel,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "A tunnel's TLS handshake failed");
+            return relay.counters.count("tunnel_handshake_failed");
+        }
+        Err(_) => return relay.counters.count("tunnel_handshake_timeout"),
+    };
+    let Some(key) = peer_key(&tunnel) else {
+        return relay.counters.count("tunnel_handshake_failed");
+    };
+    permits.tunnel();
+    session::serve(relay, Heard::new(tunnel), Home { key, address: peer }).await;
+}
+
+/// Who is at the other end of a tunnel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Home {
+    /// The key it has proven.
+    pub(crate) key: PublicKey,
+    pub(crate) address: SocketAddr,
+}
+
+fn peer_key(tunnel: &TlsStream<Replayed>) -> Option<PublicKey> {
+    let (_, connection) = tunnel.get_ref();
+    // A client without ALPN passes rustls, but not the contract.
+    connection
+        .alpn_protocol()
+        .filter(|protocol| *protocol == ALPN)?;
+    PublicKey::from_spki(connection.peer_certificates()?.first()?)
+}
+
+/// Accepts any Ed25519 key that its owner proves to have. What the key may do is decided by the
+/// registry, because a key that is unknown may still redeem a join code.
+#[derive(Debug)]
+struct RawKeyVerifier {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl RawKeyVerifier {
+    fn new(provider: &CryptoProvider) -> Self {
+        Self {
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
+impl ClientCertVerifier for RawKeyVerifier {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        match PublicKey::from_spki(end_entity) {
+            Some(_) if intermediates.is_empty() => Ok(ClientCertVerified::assertion()),
+            _ => Err(CertificateError::BadEncoding.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _key: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        Err(PeerIncompatible::Tls12NotOfferedOrEnabled.into())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let spki = SubjectPublicKeyInfoDer::from(key.as_ref());
+        rustls::crypto::verify_tls13_signature_with_raw_key(
+            message,
+            &spki,
+            signature,
+            &self.algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+}

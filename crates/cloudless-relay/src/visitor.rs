@@ -1,0 +1,50 @@
+//! Reads a connection's ClientHello.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloudless_proto::client_hello::{Parsed, Reader};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use crate::listener::Connection;
+use crate::router;
+use crate::run::Relay;
+
+const READ_LEN: usize = 4096;
+
+/// Serves one connection of the TLS port, to its end.
+pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
+    let read = read_client_hello(&mut connection.stream);
+    match timeout(relay.config.timings.client_hello, read).await {
+        Ok(Ok((parsed, opening))) => router::route(relay, connection, parsed, opening).await,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "A connection ended before its ClientHello was complete");
+            relay.counters.count("closed_early");
+        }
+        Err(_) => relay.counters.count("client_hello_timeout"),
+    }
+}
+
+/// Reads until it is clear what the connection is. The returned bytes are all that was read; they
+/// are overwritten when the last reference to them is dropped.
+async fn read_client_hello(stream: &mut TcpStream) -> io::Result<(Parsed, Bytes)> {
+    let mut reader = Reader::new();
+    let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
+    loop {
+        let n = stream.read(&mut buffer).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        match reader.push(&buffer[..n]) {
+            Parsed::Incomplete => {}
+            parsed => {
+                let opening = Bytes::from_owner(Zeroizing::new(reader.into_bytes()));
+                return Ok((parsed, opening));
+            }
+        }
+    }
+}
