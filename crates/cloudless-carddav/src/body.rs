@@ -162,3 +162,109 @@ impl std::fmt::Debug for State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body::Body as _;
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    /// Writes these pages, the last of them being the last, and counts the calls.
+    fn writer(pages: &[Result<&'static str, StoreError>], calls: &Arc<AtomicUsize>) -> PageWriter {
+        let calls = Arc::clone(calls);
+        let pages: Vec<_> = pages
+            .iter()
+            .map(|page| {
+                page.as_ref()
+                    .ok()
+                    .map(|text| Bytes::from_static(text.as_bytes()))
+            })
+            .collect();
+        let mut index = 0;
+        Box::new(move || {
+            calls.fetch_add(1, Ordering::SeqCst);
+            let bytes = pages[index].clone().ok_or(StoreError::Busy)?;
+            index += 1;
+            Ok(Page {
+                bytes,
+                last: index == pages.len(),
+            })
+        })
+    }
+
+    async fn frame(body: &mut Body) -> Option<Result<Bytes, BodyError>> {
+        Some(body.frame().await?.map(|frame| frame.into_data().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn one_page_is_a_whole_body() {
+        let calls = Arc::default();
+        let mut body = Body::paged(writer(&[Ok("abc")], &calls)).await.unwrap();
+        assert_eq!(body.size_hint().exact(), Some(3));
+        assert!(!body.is_end_stream());
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "abc");
+        assert!(body.is_end_stream());
+        assert!(frame(&mut body).await.is_none());
+        assert_eq!(Body::empty().size_hint().exact(), Some(0));
+        assert!(Body::empty().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn pages_are_written_one_ahead_and_empty_ones_left_out() {
+        let calls: Arc<AtomicUsize> = Arc::default();
+        let pages = [Ok("a"), Ok(""), Ok("b"), Ok("c"), Ok("d"), Ok("")];
+        let mut body = Body::paged(writer(&pages, &calls)).await.unwrap();
+        assert_eq!(body.size_hint().exact(), None);
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
+        assert!(calls.load(Ordering::SeqCst) <= 2);
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "b");
+        assert!(calls.load(Ordering::SeqCst) <= 4);
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "c");
+        assert!(!body.is_end_stream());
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "d");
+        assert!(frame(&mut body).await.is_none());
+        assert!(body.is_end_stream());
+        assert_eq!(calls.load(Ordering::SeqCst), pages.len());
+    }
+
+    #[tokio::test]
+    async fn a_failure_at_once_is_no_body_and_later_an_early_end() {
+        let calls = Arc::default();
+        let at_once = Body::paged(writer(&[Err(StoreError::Busy)], &calls)).await;
+        assert!(matches!(at_once, Err(BodyError::Store(StoreError::Busy))));
+        let pages = [Ok("a"), Err(StoreError::Busy), Ok("b")];
+        let mut body = Body::paged(writer(&pages, &calls)).await.unwrap();
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
+        let failure = frame(&mut body).await;
+        assert!(
+            matches!(failure, Some(Err(BodyError::Store(StoreError::Busy)))),
+            "{failure:?}"
+        );
+        assert!(frame(&mut body).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_the_body_with_an_error() {
+        let mut first = true;
+        let panics: PageWriter = Box::new(move || {
+            assert!(first, "a bug");
+            first = false;
+            Ok(Page {
+                bytes: Bytes::from_static(b"a"),
+                last: false,
+            })
+        });
+        let mut body = Body::paged(panics).await.unwrap();
+        assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
+        let failure = frame(&mut body).await;
+        assert!(
+            matches!(failure, Some(Err(BodyError::Task(_)))),
+            "{failure:?}"
+        );
+        assert!(frame(&mut body).await.is_none());
+    }
+}

@@ -193,3 +193,47 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi::{self, SQLITE_CORRUPT, SQLITE_FULL};
+
+    use super::*;
+
+    fn sqlite(code: i32) -> rusqlite::Error {
+        rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
+    }
+
+    /// DAVx5 deletes an address book from the phone on 403 and 404, and throws an edit away on 409
+    /// and 412: a store in trouble must never be told by one of these.
+    #[test]
+    fn a_store_in_trouble_is_a_5xx() {
+        let status = |error: StoreError| Response::from(Refusal::from(error)).status().as_u16();
+        assert_eq!(status(StoreError::Busy), 503);
+        assert_eq!(status(StoreError::Write(sqlite(SQLITE_FULL))), 507);
+        assert_eq!(status(StoreError::Commit(sqlite(SQLITE_FULL).into())), 507);
+        assert_eq!(status(StoreError::Read(sqlite(SQLITE_CORRUPT))), 500);
+        assert_eq!(status(StoreError::WriterStopped), 500);
+        let busy = Response::from(Refusal::from(BodyError::Store(StoreError::Busy)));
+        assert_eq!(busy.status(), 503);
+        assert_eq!(busy.headers()[RETRY_AFTER], "5");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500() {
+        let panicked = crate::blocking::run(|| -> Result<(), Refusal> { panic!("a bug") }).await;
+        let response = panicked
+            .map_err(Response::from)
+            .expect_err("the work panicked");
+        assert_eq!(response.status(), 500);
+    }
+
+    #[test]
+    fn the_log_gets_every_cause() {
+        let text = chain(&StoreError::Read(sqlite(SQLITE_CORRUPT)));
+        assert!(
+            text.starts_with("cannot read from the database: check the disk: "),
+            "{text}"
+        );
+    }
+}

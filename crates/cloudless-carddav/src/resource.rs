@@ -122,3 +122,30 @@ pub(crate) fn book_href(user: &str, book: &str) -> String {
 pub(crate) fn card_href(book_href: &str, card: &str) -> String {
     format!("{book_href}{}", encode_segment(card))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a client calls a card, the href that it gets back leads to it.
+        #[test]
+        fn an_href_names_the_card_that_it_was_made_from(name in "\\PC{1,40}|[\\x01-\\x7f]{1,40}") {
+            prop_assume!(name != "." && name != "..");
+            let href = card_href(&book_href("me", "contacts"), &name);
+            let expected = Resource::Card {
+                user: "me".to_owned(),
+                book: "contacts".to_owned(),
+                card: name,
+            };
+            prop_assert_eq!(Resource::parse(&href), Some(expected));
+        }
+
+        #[test]
+        fn no_path_is_a_panic(path in ".{0,60}") {
+            Resource::parse(&path);
+        }
+    }
+}

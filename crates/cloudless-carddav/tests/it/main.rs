@@ -1,5 +1,7 @@
 //! The CardDAV service driven as clients drive it: requests in, responses out, no socket.
 
+#![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 mod authentication;
 mod corpus;
 mod discovery;

@@ -99,7 +99,7 @@ impl Row {
                 other => panic!("{other} in a response"),
             }
         }
-        assert!(row.status.is_some() != !row.propstats.is_empty(), "{row:?}");
+        assert_eq!(row.status.is_some(), row.propstats.is_empty(), "{row:?}");
         row
     }
 

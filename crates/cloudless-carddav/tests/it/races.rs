@@ -34,11 +34,11 @@ async fn of_two_edits_of_one_state_one_wins_and_the_other_is_kept() {
         let get = server.send("GET", &path, &[], "").await;
         assert_eq!(get.text(), edits[winner]);
         let versions = server.store.versions(server.book().id, "a.vcf").unwrap();
-        let lost = versions
+        let mut lost = versions
             .into_iter()
             .filter(|it| it.kind == VersionKind::Refused);
         assert_eq!(
-            lost.last().unwrap().bytes.unwrap(),
+            lost.next_back().unwrap().bytes.unwrap(),
             edits[1 - winner].as_bytes()
         );
     }
