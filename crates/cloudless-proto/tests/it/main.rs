@@ -1,1 +1,10 @@
 //! Tests of the public interface.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod client_hello;
+mod corpus;
+mod differential;
+mod linear;
+mod pieces;
+mod request_head;
