@@ -1,2 +1,35 @@
-//! Placeholder.
-fn main() {}
+//! `cloudless`: contacts sync between your own machine and your phone, through a relay that cannot
+//! read them.
+//!
+//! The binary is the only part that reads config files and the environment. It parses the command
+//! line, validates everything it was given, binds the ports and hands them to the roles.
+
+mod admin_socket;
+mod atomic_file;
+mod clock;
+mod command;
+mod config;
+mod demo;
+mod exit;
+mod identity;
+mod listen;
+mod open_files;
+mod parent;
+mod progress;
+mod signals;
+mod state;
+mod telemetry;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = match command::Cloudless::try_parse() {
+        Ok(arguments) => arguments,
+        Err(refused) => return exit::refused_arguments(&refused),
+    };
+    telemetry::init();
+    exit::report(arguments.run())
+}

@@ -1,0 +1,70 @@
+//! The command line: one file per subcommand.
+
+mod contacts;
+mod demo;
+mod device;
+mod home;
+mod relay;
+mod user;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Sync contacts between your own machine and your phone, through a relay that cannot read them
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Try it in a minute, on this machine alone:
+  cloudless demo
+
+Set it up, on a server with a public address:
+  cloudless relay init
+  cloudless relay invite contacts.example.org
+  cloudless relay run
+
+and on the machine at home that keeps the contacts:
+  cloudless home join CODE
+  cloudless user add me
+  cloudless device add me phone
+  cloudless home run
+
+Environment: CLOUDLESS_LOG (or RUST_LOG) chooses what is logged, NO_COLOR turns colors off.
+Exit status: 0 done, 1 failed, 64 wrong usage or a bad config file (nothing was started)."
+)]
+pub(crate) struct Cloudless {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Relay(relay::Relay),
+    Home(home::Home),
+    User(user::User),
+    Device(device::Device),
+    Contacts(contacts::Contacts),
+    Demo(demo::Demo),
+}
+
+impl Cloudless {
+    /// Does what the arguments ask for.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Relay(relay) => relay.run()?,
+            Command::Home(home) => home.run()?,
+            Command::User(user) => user.run()?,
+            Command::Device(device) => device.run()?,
+            Command::Contacts(contacts) => contacts.run()?,
+            Command::Demo(demo) => return demo.run(),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use cloudless_home::admin::{Command, ImportCard, ImportOutcome, Reply};
+use data_encoding::BASE64;
+use serde::Serialize;
+
+use crate::command::home;
+use crate::progress::Progress;
+use crate::state::HomeState;
+use crate::terminal;
+
+/// Cards in one request to a running home.
+const BATCH_CARDS: usize = 100;
+/// Bytes in one request: with base64 well below the longest line that home reads.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// Import the cards of vCard files, byte for byte
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless contacts import contacts.vcf --user me
+  cloudless contacts import ~/.contacts/ --user me
+
+A card that is there already, by its UID, is updated and its earlier version kept. A file may hold
+many cards. A bad card is named and left out; the others are imported, and the exit status is 1.")]
+pub(super) struct Import {
+    #[command(flatten)]
+    state: HomeState,
+    /// Import FILE, or all files of a directory that end in .vcf
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<PathBuf>,
+    /// Import into the address book of USER
+    #[arg(long, value_name = "USER")]
+    user: String,
+    /// Import into this address book of the user
+    #[arg(long, value_name = "BOOK", default_value = "contacts")]
+    book: String,
+    /// Print one line of JSON with the counts and the cards left out
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of all cards.
+#[derive(Debug, Default, Serialize)]
+struct Summary {
+    created: usize,
+    updated: usize,
+    unchanged: usize,
+    refused: Vec<Refused>,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    file: PathBuf,
+    /// The card's place in the file, from 1.
+    card: usize,
+    reason: String,
+}
+
+/// A card on its way, and where it came from.
+struct Source {
+    file: usize,
+    card: usize,
+    bytes: Vec<u8>,
+}
+
+impl Import {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let state = self.state.directory()?;
+        let files = files(&self.files)?;
+        let mut summary = Summary::default();
+        let cards = read(&files, &mut summary)?;
+        let mut progress = Progress::start("importing", Some(cards.len()));
+        let mut rest = cards.as_slice();
+        while !rest.is_empty() {
+            let (batch, after) = rest.split_at(batch_len(rest));
+            rest = after;
+            self.put(&state, &files, batch, &mut summary)?;
+            progress.advance(batch.len());
+        }
+        progress.finish();
+        self.tell(&summary)
+    }
+
+    fn put(
+        &self,
+        state: &Path,
+        files: &[PathBuf],
+        batch: &[Source],
+        summary: &mut Summary,
+    ) -> anyhow::Result<()> {
+        let import = |source: &Source| ImportCard {
+            name: None,
+            bytes_base64: BASE64.encode(&source.bytes),
+        };
+        let command = Command::CardsPut {
+            user: self.user.clone(),
+            book: self.book.clone(),
+            cards: batch.iter().map(import).collect(),
+        };
+        let Reply::CardsPut { outcomes } = home::execute(state, &command)? else {
+            bail!("home answered something else than the outcome of an import");
+        };
+        ensure!(
+            outcomes.len() == batch.len(),
+            "home did not say what became of each card"
+        );
+        for (source, outcome) in batch.iter().zip(outcomes) {
+            match outcome.outcome {
+                ImportOutcome::Created => summary.created += 1,
+                ImportOutcome::Updated => summary.updated += 1,
+                ImportOutcome::Unchanged => summary.unchanged += 1,
+                ImportOutcome::Refused { reason } => {
+                    summary.refused.push(Refused {
+                        file: files[source.file].clone(),
+                        card: source.card,
+                        reason,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&self, summary: &Summary) -> anyhow::Result<()> {
+        let Summary {
+            created,
+            updated,
+            unchanged,
+            refused,
+        } = summary;
+        if self.json {
+            terminal::json(summary)?;
+        } else {
+            terminal::data(format_args!(
+                "{created} created, {updated} updated, {unchanged} unchanged, {} left out",
+                refused.len()
+            ))?;
+        }
+        for Refused { file, card, reason } in refused {
+            terminal::warning(format_args!("{}, card {card}: {reason}", file.display()));
+        }
+        match refused.len() {
+            0 => Ok(()),
+            1 => bail!("1 card was not imported; correct it and import the file again"),
+            count => bail!("{count} cards were not imported; correct them and import again"),
+        }
+    }
+}
+
+/// The files that were named, those of directories in the order of their names.
+fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for path in named {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let list = || {
+            let paths = fs::read_dir(path)?.map(|entry| Ok(entry?.path()));
+            paths.collect::<std::io::Result<Vec<_>>>()
+        };
+        let mut found =
+            list().with_context(|| format!("cannot list the directory {}", path.display()))?;
+        found.retain(|file| {
+            let extension = file.extension().unwrap_or_default();
+            extension.eq_ignore_ascii_case("vcf") && file.is_file()
+        });
+        ensure!(
+            !found.is_empty(),
+            "there is no file ending in .vcf in {}",
+            path.display()
+        );
+        found.sort();
+        files.extend(found);
+    }
+    Ok(files)
+}
+
+/// Reads all files before anything is stored, so that a wrong name stores nothing.
+fn read(files: &[PathBuf], summary: &mut Summary) -> anyhow::Result<Vec<Source>> {
+    let mut sources = Vec::new();
+    for (file, path) in files.iter().enumerate() {
+        let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        // A file that is one card is kept with all that stands around it, a byte order mark too.
+        if cloudless_vcard::summarize(&bytes).is_ok() {
+            sources.push(Source {
+                file,
+                card: 1,
+                bytes,
+            });
+            continue;
+        }
+        let mut count = 0;
+        for (index, card) in cloudless_vcard::split(&bytes).enumerate() {
+            count += 1;
+            match card {
+                Ok(card) => {
+                    sources.push(Source {
+                        file,
+                        card: index + 1,
+                        bytes: card.to_owned(),
+                    });
+                }
+                Err(reason) => summary.refused.push(Refused {
+                    file: path.clone(),
+                    card: index + 1,
+                    reason: reason.to_string(),
+                }),
+            }
+        }
+        ensure!(
+            count > 0,
+            "{} holds no vCard: no line says BEGIN:VCARD",
+            path.display()
+        );
+    }
+    Ok(sources)
+}
+
+/// How many of the next cards go into one request: at least one.
+fn batch_len(cards: &[Source]) -> usize {
+    let mut bytes = 0;
+    let fits = |source: &&Source| {
+        bytes += source.bytes.len();
+        bytes <= BATCH_BYTES
+    };
+    cards
+        .iter()
+        .take(BATCH_CARDS)
+        .take_while(fits)
+        .count()
+        .max(1)
+}

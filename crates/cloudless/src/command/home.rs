@@ -1,0 +1,137 @@
+//! `cloudless home`: the owned machine that keeps the contacts.
+
+mod join;
+mod run;
+mod status;
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use cloudless_home::Config;
+use cloudless_home::admin::{self, Command, Facts, Reply};
+use cloudless_store::{OpenError, Store, Timestamp};
+
+use crate::admin_socket;
+use crate::clock;
+use crate::config::address::HTTPS_PORT;
+use crate::config::home::HomeFile;
+use crate::{identity, state};
+
+/// Home's key in its state directory.
+const KEY_FILE: &str = "home.key";
+const JOIN_ADVICE: &str = "make one with `cloudless home join CODE` or `cloudless user add NAME`";
+
+/// Run home: the machine you own, which keeps the contacts
+#[derive(Debug, Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  cloudless home join CODE
+  cloudless home run
+  cloudless home status"
+)]
+pub(super) struct Home {
+    #[command(subcommand)]
+    command: HomeCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum HomeCommand {
+    Join(join::Join),
+    Run(run::Run),
+    Status(status::Status),
+}
+
+impl Home {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            HomeCommand::Join(join) => join.run(),
+            HomeCommand::Run(run) => run.run(),
+            HomeCommand::Status(status) => status.run(),
+        }
+    }
+}
+
+/// Lets the running home execute a command, or executes it on the store when none is running.
+pub(crate) fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
+    state::require(state, JOIN_ADVICE)?;
+    let reply = admin_socket::ask_or_do(state, admin_socket::HOME, command, || {
+        let facts = facts(HomeFile::read_if_joined(state)?.as_ref());
+        let store = match Store::open(state) {
+            Err(OpenError::InUse { .. }) => return Ok(None),
+            opened => opened.context("cannot open the contacts")?,
+        };
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).context("the system gives no random bytes")?;
+        Ok(Some(admin::execute(
+            &store,
+            &facts,
+            command.clone(),
+            Timestamp(clock::unix_ms()),
+            random,
+        )))
+    })?;
+    match reply {
+        Reply::Error { message } => bail!(message),
+        reply => Ok(reply),
+    }
+}
+
+/// The config of a home that has joined, with its key.
+fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
+    let identity = identity::read(&state.join(KEY_FILE), JOIN_ADVICE)?;
+    let relays = file.relay.iter().map(|relay| cloudless_home::Relay {
+        addresses: relay
+            .addresses
+            .iter()
+            .map(|address| address.with_default_port(HTTPS_PORT).to_string())
+            .collect(),
+        server_name: relay.server_name.clone(),
+        key: relay.key,
+    });
+    let hostnames = file.hostnames.clone();
+    let mut config = Config::new(relays.collect(), hostnames, identity, state.to_owned());
+    config.public_port = public_port(file);
+    Ok(config)
+}
+
+/// The port that phones use: the one that home dials.
+fn public_port(file: &HomeFile) -> u16 {
+    let first = file.relay.first().and_then(|relay| relay.addresses.first());
+    first.and_then(|address| address.port).unwrap_or(HTTPS_PORT)
+}
+
+/// What is known of a home that does not run.
+fn facts(file: Option<&HomeFile>) -> Facts {
+    let Some(file) = file else {
+        return Facts::default();
+    };
+    Facts {
+        hostnames: file.hostnames.clone(),
+        public_port: public_port(file),
+        // Port 0 is chosen anew at each start.
+        local: file
+            .local
+            .0
+            .iter()
+            .copied()
+            .filter(|address| address.port() != 0)
+            .collect(),
+        ..Facts::default()
+    }
+}
+
+/// Where phones connect.
+fn public_urls(file: &HomeFile) -> Vec<String> {
+    let port = match public_port(file) {
+        HTTPS_PORT => String::new(),
+        port => format!(":{port}"),
+    };
+    file.hostnames
+        .iter()
+        .map(|hostname| format!("https://{hostname}{port}/"))
+        .collect()
+}

@@ -1,0 +1,131 @@
+use std::io::{self, Read as _};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Args;
+use cloudless_proto::join_code::JoinCode;
+
+use super::KEY_FILE;
+use crate::config::home::{DEFAULT_LOCAL, FILE, HomeDocument, HomeFile, RelayTable};
+use crate::exit::Usage;
+use crate::state::{self, HomeState};
+use crate::terminal::{self, BOLD};
+use crate::{clock, identity, signals};
+
+/// Join a relay with a code from `cloudless relay invite`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless home join cloudless1-...
+  ssh server cloudless relay invite contacts.example.org | cloudless home join -
+
+The relay must be running. A second code adds a second name or relay. A home that runs learns of
+it when it is started again.")]
+pub(super) struct Join {
+    #[command(flatten)]
+    state: HomeState,
+    /// Join with this code; - reads it from standard input, where other users cannot see it
+    #[arg(value_name = "CODE")]
+    code: String,
+    /// Serve programs on this machine at ADDRESS, a loopback address; may be repeated [default:
+    /// 127.0.0.1:25683]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    local: Vec<SocketAddr>,
+}
+
+impl Join {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let code = self.code()?;
+        if let Some(address) = self
+            .local
+            .iter()
+            .find(|address| !address.ip().is_loopback())
+        {
+            return Err(Usage(format!(
+                "--local {address} can be reached from other machines, and passwords are in clear \
+                 there; name a loopback address, such as {DEFAULT_LOCAL}"
+            ))
+            .into());
+        }
+        let state = self.state.directory()?;
+        // A config that cannot be extended must not cost the code.
+        let document = HomeDocument::read(&state)?;
+        state::create(&state)?;
+        let key_path = state.join(KEY_FILE);
+        identity::create(&key_path)?;
+        let identity = identity::read(&key_path, "")?;
+
+        let hostname = signals::block_on(async {
+            cloudless_home::join(&code, &identity)
+                .await
+                .with_context(|| format!("cannot join the relay at {}", code.addresses.join(", ")))
+        })?;
+
+        let local = if self.local.is_empty() {
+            &[DEFAULT_LOCAL][..]
+        } else {
+            &self.local
+        };
+        let mut document = document.unwrap_or_else(|| HomeDocument::new(local));
+        document.add(&hostname, &table(&code)?)?;
+        document.write(&state)?;
+        tell(&state)
+    }
+
+    /// The code that was given, checked as far as it can be without asking the relay.
+    fn code(&self) -> anyhow::Result<JoinCode> {
+        let mut text = self.code.clone();
+        if text == "-" {
+            text.clear();
+            io::stdin()
+                .take(64 * 1024)
+                .read_to_string(&mut text)
+                .context("cannot read the join code from standard input")?;
+        }
+        let code: JoinCode = text
+            .trim()
+            .parse()
+            .map_err(|error| Usage(format!("{error}")))?;
+        let expires_at = i64::try_from(code.expires_at).unwrap_or(i64::MAX);
+        // The relay decides; this only helps to understand its refusal.
+        if expires_at < clock::unix_ms() / 1000 {
+            terminal::warning(format_args!(
+                "the join code expired on {}; if the relay refuses it, make a new one there: \
+                 cloudless relay invite {}",
+                clock::utc(expires_at),
+                code.hostname
+            ));
+        }
+        Ok(code)
+    }
+}
+
+fn table(code: &JoinCode) -> anyhow::Result<RelayTable> {
+    let addresses: Result<Vec<_>, _> = code.addresses.iter().map(|it| it.parse()).collect();
+    Ok(RelayTable {
+        addresses: addresses.context("the join code has an address of an unknown kind")?,
+        server_name: code.server_name.clone(),
+        key: code.relay_key,
+    })
+}
+
+/// Says what was done and what comes next.
+fn tell(state: &Path) -> anyhow::Result<()> {
+    let urls = super::public_urls(&HomeFile::read(state)?);
+    terminal::note(format_args!(
+        "joined: {} leads here as soon as home runs",
+        urls.join(" and ")
+    ));
+    terminal::note(format_args!(
+        "  settings and contacts are in {} ({FILE})",
+        state.display()
+    ));
+    terminal::note("next, unless you have done it already:");
+    terminal::note(format_args!("  {BOLD}cloudless user add me{BOLD:#}"));
+    terminal::note(format_args!(
+        "  {BOLD}cloudless device add me phone{BOLD:#}"
+    ));
+    terminal::note(format_args!("  {BOLD}cloudless home run{BOLD:#}"));
+    Ok(())
+}

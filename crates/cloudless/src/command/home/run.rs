@@ -1,0 +1,128 @@
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use cloudless_home::Listeners;
+use cloudless_home::admin::{Command, Reply};
+use cloudless_home::status::RelayState;
+use cloudless_store::Store;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::home::HomeFile;
+use crate::state::{self, HomeState};
+use crate::terminal;
+use crate::{admin_socket, listen, open_files, parent, signals};
+
+/// Time between two looks at whether the tunnel is up.
+const TUNNEL_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Serve contacts to phones through the relay, and to programs on this machine, until stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless home run
+  CLOUDLESS_LOG=debug cloudless home run --state ~/contacts
+
+home.toml is checked before a port is bound. SIGTERM and Ctrl-C let running requests end, a second
+one stops at once.")]
+pub(super) struct Run {
+    #[command(flatten)]
+    state: HomeState,
+    /// Print a line of JSON to standard output once the ports are bound, and one more once the
+    /// first tunnel is up
+    #[arg(long, hide = true)]
+    ready_json: bool,
+    /// End when this process, the parent, ends
+    #[arg(long, hide = true, value_name = "PID")]
+    die_with: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    role: &'static str,
+    local: &'a [SocketAddr],
+}
+
+#[derive(Serialize)]
+struct TunnelReady {
+    role: &'static str,
+    tunnel: &'static str,
+}
+
+impl Run {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        if let Some(parent) = self.die_with {
+            parent::die_with(parent)?;
+        }
+        let state = self.state.directory()?;
+        let file = HomeFile::read(&state)?;
+        let config = super::config(&state, &file)?;
+        state::create(&state)?;
+        let store = Store::open(&state).context("cannot open the contacts")?;
+        open_files::raise_limit();
+        let public_urls = super::public_urls(&file);
+
+        signals::block_on(async {
+            let local = listen::bind(&file.local.0, "`local` in home.toml")?;
+            let admin = admin_socket::bind(&state, admin_socket::HOME)
+                .with_context(|| format!("cannot make the socket in {}", state.display()))?;
+            let bound = listen::bound(&local)?;
+
+            terminal::note("home is ready");
+            for url in public_urls {
+                terminal::note(format_args!("  for phones         {url}"));
+            }
+            for address in &bound {
+                terminal::note(format_args!("  for this machine   http://{address}/"));
+            }
+            let shutdown = CancellationToken::new();
+            let listeners = Listeners {
+                local,
+                admin: Some(admin),
+            };
+            let role = cloudless_home::run(config, store, listeners, shutdown.clone());
+            if !self.ready_json {
+                return signals::run_until_signal(role, shutdown)
+                    .await?
+                    .context("home failed");
+            }
+            terminal::json(&Ready {
+                role: "home",
+                local: &bound,
+            })?;
+            let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown));
+            tokio::select! {
+                ended = &mut role => return ended?.context("home failed"),
+                tunnel = announce_tunnel(&state) => tunnel?,
+            }
+            role.await?.context("home failed")
+        })
+    }
+}
+
+/// Prints a line once the first tunnel is up.
+async fn announce_tunnel(state: &Path) -> anyhow::Result<()> {
+    loop {
+        let state = state.to_owned();
+        let status = tokio::task::spawn_blocking(move || {
+            admin_socket::ask(&state, admin_socket::HOME, &Command::Status)
+        });
+        let Some(Reply::Status(status)) = status.await?? else {
+            bail!("home answered something else than its status");
+        };
+        if status
+            .relays
+            .iter()
+            .any(|relay| relay.state == RelayState::Connected)
+        {
+            return terminal::json(&TunnelReady {
+                role: "home",
+                tunnel: "up",
+            });
+        }
+        tokio::time::sleep(TUNNEL_INTERVAL).await;
+    }
+}

@@ -1,0 +1,77 @@
+use anyhow::bail;
+use clap::Args;
+use cloudless_home::admin::{Command, Reply};
+use cloudless_home::status::RelayState;
+
+use crate::clock;
+use crate::state::HomeState;
+use crate::terminal::{self, BOLD};
+
+/// Show tunnels, certificates and addresses
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless home status
+  cloudless home status --json")]
+pub(super) struct Status {
+    #[command(flatten)]
+    state: HomeState,
+    /// Print one line of JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let state = self.state.directory()?;
+        let Reply::Status(status) = super::execute(&state, &Command::Status)? else {
+            bail!("home answered something else than its status");
+        };
+        if self.json {
+            return terminal::json(&status);
+        }
+        let running = if status.running {
+            "running"
+        } else {
+            "not running"
+        };
+        terminal::data(format_args!("home is {BOLD}{running}{BOLD:#}"))?;
+        for url in &status.public_urls {
+            terminal::data(format_args!("  for phones             {url}"))?;
+        }
+        for url in &status.local_urls {
+            terminal::data(format_args!("  for this machine       {url}"))?;
+        }
+        for relay in &status.relays {
+            let since = clock::utc_ms(relay.since);
+            let state = match relay.state {
+                RelayState::Connected => format!("connected since {since}"),
+                RelayState::Dialing => format!("not connected since {since}, dialing"),
+                RelayState::Refused => format!("refused since {since}"),
+            };
+            terminal::data(format_args!(
+                "relay {BOLD}{}{BOLD:#}: {state}",
+                relay.server_name
+            ))?;
+            terminal::data(format_args!(
+                "  visitors               {} of {}",
+                relay.visitors_now, relay.visitors_total
+            ))?;
+            if let Some(error) = &relay.error {
+                terminal::data(format_args!("  last error             {error}"))?;
+            }
+        }
+        for certificate in &status.certificates {
+            let until = match certificate.expires_at {
+                Some(at) => format!("valid until {}", clock::utc_ms(at)),
+                None => "none".to_owned(),
+            };
+            let name = &certificate.hostname;
+            terminal::data(format_args!("certificate of {BOLD}{name}{BOLD:#}: {until}"))?;
+            if let Some(error) = &certificate.error {
+                terminal::data(format_args!("  last error             {error}"))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,111 @@
+//! `cloudless relay`: the machine with a public address.
+
+mod homes;
+mod init;
+mod invite;
+mod revoke;
+mod run;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use cloudless_relay::admin::{self, Command, Reply};
+use cloudless_relay::{Config, Registry, RegistryError};
+
+use crate::admin_socket;
+use crate::config::address::{Address, HTTPS_PORT};
+use crate::config::relay::RelayFile;
+use crate::identity;
+use crate::state;
+
+/// The relay's key in its state directory.
+const KEY_FILE: &str = "relay.key";
+const INIT_ADVICE: &str = "make one with `cloudless relay init`";
+
+/// Run the relay: the server with a public address, which forwards and cannot read
+#[derive(Debug, Args)]
+#[command(
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "\
+Examples:
+  cloudless relay init --address relay.example.org
+  cloudless relay invite contacts.example.org
+  cloudless relay run"
+)]
+pub(super) struct Relay {
+    #[command(subcommand)]
+    command: RelayCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RelayCommand {
+    Init(init::Init),
+    Invite(invite::Invite),
+    Run(run::Run),
+    Homes(homes::Homes),
+    Status(status::Status),
+    Revoke(revoke::Revoke),
+}
+
+impl Relay {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            RelayCommand::Init(init) => init.run(),
+            RelayCommand::Invite(invite) => invite.run(),
+            RelayCommand::Run(run) => run.run(),
+            RelayCommand::Homes(homes) => homes.run(),
+            RelayCommand::Status(status) => status.run(),
+            RelayCommand::Revoke(revoke) => revoke.run(),
+        }
+    }
+}
+
+/// Lets the running relay execute a command, or executes it on the state when none is running.
+fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
+    state::require(state, INIT_ADVICE)?;
+    let reply = admin_socket::ask_or_do(state, admin_socket::RELAY, command, || {
+        let config = config(state, &RelayFile::read(state)?, None)?;
+        let registry = match Registry::open(state) {
+            Err(RegistryError::InUse { .. }) => return Ok(None),
+            opened => opened.context("cannot open the relay's registry")?,
+        };
+        Ok(Some(admin::execute_offline(
+            &config,
+            &registry,
+            command.clone(),
+        )))
+    })?;
+    match reply {
+        Reply::Error { message } => bail!(message),
+        reply => Ok(reply),
+    }
+}
+
+/// The relay's config, with its key and with `bound`, the addresses that it listens on in fact.
+fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyhow::Result<Config> {
+    let identity = identity::read(&state.join(KEY_FILE), INIT_ADVICE)?;
+    let listening = bound.unwrap_or(&file.listen.https.0);
+    let port = listening.first().map_or(HTTPS_PORT, SocketAddr::port);
+    let addresses = file
+        .addresses
+        .iter()
+        .map(|address| reachable(address, port).to_string());
+    let mut config = Config::new(file.server_name.clone(), identity, addresses.collect());
+    config.hold = file.hold.0;
+    config.fallback_https = file.fallback.https.map(|address| address.0);
+    config.fallback_http = file.fallback.http.map(|address| address.0);
+    Ok(config)
+}
+
+/// An address with the port it is reached at: the one that was bound, unless the file says another.
+fn reachable(address: &Address, bound: u16) -> Address {
+    let port = address.port.filter(|port| *port != 0).unwrap_or(bound);
+    Address {
+        host: address.host.clone(),
+        port: Some(port),
+    }
+}

@@ -1,0 +1,90 @@
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use clap::Args;
+use cloudless_relay::{Listeners, Registry};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::relay::RelayFile;
+use crate::state::{self, RelayState};
+use crate::terminal;
+use crate::{admin_socket, listen, open_files, parent, signals};
+
+/// Forward visitors to homes until stopped
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless relay run
+  CLOUDLESS_LOG=debug cloudless relay run --state /srv/relay
+
+relay.toml is checked before a port is bound. SIGTERM and Ctrl-C let running connections end, a
+second one stops at once. Ports below 1024 need root or CAP_NET_BIND_SERVICE.")]
+pub(super) struct Run {
+    #[command(flatten)]
+    state: RelayState,
+    /// Print a line of JSON to standard output once the ports are bound
+    #[arg(long, hide = true)]
+    ready_json: bool,
+    /// End when this process, the parent, ends
+    #[arg(long, hide = true, value_name = "PID")]
+    die_with: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    role: &'static str,
+    https: &'a [SocketAddr],
+    http: &'a [SocketAddr],
+}
+
+impl Run {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        if let Some(parent) = self.die_with {
+            parent::die_with(parent)?;
+        }
+        let state = self.state.directory()?;
+        state::require(&state, super::INIT_ADVICE)?;
+        let file = RelayFile::read(&state)?;
+        super::config(&state, &file, None)?;
+        let registry = Registry::open(&state).context("cannot open the relay's registry")?;
+        open_files::raise_limit();
+
+        signals::block_on(async {
+            let https = listen::bind(&file.listen.https.0, "`listen.https` in relay.toml")?;
+            let http = listen::bind(&file.listen.http.0, "`listen.http` in relay.toml")?;
+            let admin = admin_socket::bind(&state, admin_socket::RELAY)
+                .with_context(|| format!("cannot make the socket in {}", state.display()))?;
+            let (bound_https, bound_http) = (listen::bound(&https)?, listen::bound(&http)?);
+            let config = super::config(&state, &file, Some(&bound_https))?;
+
+            terminal::note(format_args!("relay {} is ready", file.server_name));
+            for address in &bound_https {
+                terminal::note(format_args!("  visitors and homes  {address}"));
+            }
+            for address in &bound_http {
+                terminal::note(format_args!("  redirect to https   {address}"));
+            }
+            if registry.homes().is_empty() {
+                terminal::note("no home has a name here yet: cloudless relay invite HOST");
+            }
+            let shutdown = CancellationToken::new();
+            let listeners = Listeners {
+                https,
+                http,
+                admin: Some(admin),
+            };
+            let role = cloudless_relay::run(config, registry, listeners, shutdown.clone());
+            if self.ready_json {
+                terminal::json(&Ready {
+                    role: "relay",
+                    https: &bound_https,
+                    http: &bound_http,
+                })?;
+            }
+            signals::run_until_signal(role, shutdown)
+                .await?
+                .context("the relay failed")
+        })
+    }
+}

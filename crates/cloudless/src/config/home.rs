@@ -1,0 +1,244 @@
+//! `home.toml`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use anyhow::Context as _;
+use cloudless_proto::{Hostname, PublicKey};
+use serde::{Deserialize, Deserializer, de};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+
+use super::ConfigError;
+use super::address::Address;
+use super::relay::some_addresses;
+use super::sockets::SocketAddresses;
+use crate::atomic_file;
+
+/// The file in home's state directory.
+pub(crate) const FILE: &str = "home.toml";
+
+/// Where local programs find their contacts unless the file says otherwise.
+pub(crate) const DEFAULT_LOCAL: SocketAddr = SocketAddr::new(
+    std::net::IpAddr::V4(Ipv4Addr::LOCALHOST),
+    // "CLOUD" on the keys of a telephone. IANA has assigned it to nobody, and it is below the
+    // range that Linux takes outgoing ports from.
+    25683,
+);
+
+const ADVICE: &str = "get a join code from the relay (`cloudless relay invite HOST`) and run \
+    `cloudless home join CODE`";
+
+/// What a home is told.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct HomeFile {
+    #[serde(deserialize_with = "some_hostnames")]
+    pub(crate) hostnames: Vec<Hostname>,
+    #[serde(default = "default_local", deserialize_with = "loopback")]
+    pub(crate) local: SocketAddresses,
+    #[serde(deserialize_with = "some_relays")]
+    pub(crate) relay: Vec<RelayTable>,
+}
+
+/// `[[relay]]`: a relay that home keeps a tunnel to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RelayTable {
+    #[serde(deserialize_with = "some_addresses")]
+    pub(crate) addresses: Vec<Address>,
+    pub(crate) server_name: Hostname,
+    pub(crate) key: PublicKey,
+}
+
+impl HomeFile {
+    /// Reads and checks `home.toml` in a state directory.
+    pub(crate) fn read(state: &Path) -> Result<Self, ConfigError> {
+        super::read(&state.join(FILE), ADVICE)
+    }
+
+    /// Like [`HomeFile::read`]; `None` when this home has not joined a relay.
+    pub(crate) fn read_if_joined(state: &Path) -> Result<Option<Self>, ConfigError> {
+        match Self::read(state) {
+            Err(ConfigError::Missing { .. }) => Ok(None),
+            read => read.map(Some),
+        }
+    }
+}
+
+/// `home.toml` as text that is changed in place: comments and order stay.
+pub(crate) struct HomeDocument(DocumentMut);
+
+impl HomeDocument {
+    /// A file for a home that serves local programs at `local` and has joined nothing.
+    pub(crate) fn new(local: &[SocketAddr]) -> Self {
+        let mut document = DocumentMut::new();
+        document["hostnames"] = value(Array::new());
+        document["local"] = match local {
+            [address] => value(address.to_string()),
+            addresses => value(addresses.iter().map(ToString::to_string).collect::<Array>()),
+        };
+        document["relay"] = Item::ArrayOfTables(ArrayOfTables::new());
+        comment(
+            &mut document,
+            "hostnames",
+            "# Home. `cloudless home join CODE` adds to this file, `cloudless home run` checks it.\n\n\
+             # The names that lead to this home.\n",
+        );
+        comment(
+            &mut document,
+            "local",
+            "\n# Where programs on this machine find the contacts, without TLS: loopback only.\n",
+        );
+        Self(document)
+    }
+
+    /// The file in a state directory, `None` when there is none. It is checked first.
+    pub(crate) fn read(state: &Path) -> anyhow::Result<Option<Self>> {
+        if HomeFile::read_if_joined(state)?.is_none() {
+            return Ok(None);
+        }
+        let path = state.join(FILE);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let document = text
+            .parse()
+            .with_context(|| format!("cannot edit {}", path.display()))?;
+        Ok(Some(Self(document)))
+    }
+
+    /// Adds a name and the relay that it was joined at, or updates the relay's addresses.
+    pub(crate) fn add(&mut self, hostname: &Hostname, relay: &RelayTable) -> anyhow::Result<()> {
+        let hostnames = self.0["hostnames"]
+            .as_array_mut()
+            .context("`hostnames` is no array")?;
+        if !hostnames
+            .iter()
+            .any(|known| known.as_str() == Some(hostname.as_str()))
+        {
+            hostnames.push(hostname.as_str());
+        }
+        let relays = self.0["relay"]
+            .as_array_of_tables_mut()
+            .context("`relay` is no [[relay]]")?;
+        let addresses = relay
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Array>();
+        let key = relay.key.to_string();
+        let known = relays
+            .iter_mut()
+            .find(|table| table.get("key").and_then(Item::as_str) == Some(key.as_str()));
+        match known {
+            Some(table) => table["addresses"] = value(addresses),
+            None => {
+                let mut table = Table::new();
+                table["addresses"] = value(addresses);
+                table["server_name"] = value(relay.server_name.as_str());
+                table["key"] = value(key);
+                table
+                    .decor_mut()
+                    .set_prefix("\n# A relay that home keeps a tunnel to.\n");
+                relays.push(table);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets where local programs are served.
+    pub(crate) fn set_local(&mut self, address: SocketAddr) {
+        self.0["local"] = value(address.to_string());
+    }
+
+    /// Writes the file into a state directory.
+    pub(crate) fn write(&self, state: &Path) -> anyhow::Result<()> {
+        atomic_file::replace(&state.join(FILE), self.0.to_string().as_bytes())
+    }
+}
+
+fn comment(document: &mut DocumentMut, key: &str, text: &str) {
+    if let Some(mut key) = document.key_mut(key) {
+        key.leaf_decor_mut().set_prefix(text);
+    }
+}
+
+fn default_local() -> SocketAddresses {
+    SocketAddresses(vec![DEFAULT_LOCAL])
+}
+
+fn loopback<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddresses, D::Error> {
+    let sockets = SocketAddresses::deserialize(deserializer)?;
+    match sockets.0.iter().find(|address| !address.ip().is_loopback()) {
+        Some(address) => Err(de::Error::custom(format!(
+            "`{address}` can be reached from other machines, and passwords are in clear there; \
+             expected a loopback address, such as \"{DEFAULT_LOCAL}\""
+        ))),
+        None => Ok(sockets),
+    }
+}
+
+fn some_hostnames<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hostname>, D::Error> {
+    let hostnames = Vec::<Hostname>::deserialize(deserializer)?;
+    if hostnames.is_empty() {
+        return Err(de::Error::custom(
+            "expected at least one hostname, such as [\"contacts.example.org\"]",
+        ));
+    }
+    Ok(hostnames)
+}
+
+fn some_relays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelayTable>, D::Error> {
+    let relays = Vec::<RelayTable>::deserialize(deserializer)?;
+    if relays.is_empty() {
+        return Err(de::Error::custom("expected at least one [[relay]]"));
+    }
+    Ok(relays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::parse;
+    use super::*;
+
+    fn relay(address: &str, key: u8) -> RelayTable {
+        RelayTable {
+            addresses: vec![address.parse().unwrap()],
+            server_name: "relay.cloudless.internal".parse().unwrap(),
+            key: PublicKey([key; 32]),
+        }
+    }
+
+    #[test]
+    fn joining_twice_keeps_comments_and_both_names() {
+        let mut document = HomeDocument::new(&[DEFAULT_LOCAL]);
+        document
+            .add(&"a.example".parse().unwrap(), &relay("203.0.113.5:443", 1))
+            .unwrap();
+        let text = format!("# mine\n{}", document.0);
+        let mut document = HomeDocument(text.parse().unwrap());
+        document
+            .add(&"b.example".parse().unwrap(), &relay("203.0.113.6:443", 1))
+            .unwrap();
+        document
+            .add(&"c.example".parse().unwrap(), &relay("203.0.113.7:443", 2))
+            .unwrap();
+        let text = document.0.to_string();
+        assert!(text.starts_with("# mine\n"), "{text}");
+        let file: HomeFile = parse(text.as_bytes()).unwrap();
+        let hostnames: Vec<_> = file.hostnames.iter().map(Hostname::as_str).collect();
+        assert_eq!(hostnames, ["a.example", "b.example", "c.example"]);
+        assert_eq!(
+            file.relay,
+            [relay("203.0.113.6:443", 1), relay("203.0.113.7:443", 2)]
+        );
+        assert_eq!(file.local.0, [DEFAULT_LOCAL]);
+    }
+
+    #[test]
+    fn passwords_stay_on_this_machine() {
+        let text = "hostnames = [\"a.example\"]\nlocal = \"0.0.0.0:8080\"\nrelay = []\n";
+        let fault = parse::<HomeFile>(text.as_bytes()).unwrap_err().to_string();
+        assert!(fault.starts_with("2:9:"), "{fault}");
+        assert!(fault.contains("expected a loopback address"), "{fault}");
+    }
+}

@@ -1,0 +1,71 @@
+//! Thirty invented contacts that are as varied as real ones.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// All sample contacts, one after the other.
+pub(super) const ALL: &[u8] = include_bytes!("../../samples/contacts.vcf");
+
+/// Each sample by itself.
+pub(super) fn cards() -> impl Iterator<Item = &'static [u8]> {
+    cloudless_vcard::split(ALL).flatten()
+}
+
+/// The sample that the demo changes at home, with its UID and with a note that was never there.
+pub(super) fn changed() -> Option<(String, Vec<u8>)> {
+    let card = cards().next()?;
+    let uid = cloudless_vcard::summarize(card).ok()?.uid?;
+    let elapsed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let end = b"END:VCARD\r\n";
+    let mut bytes = card.strip_suffix(end)?.to_vec();
+    bytes
+        .extend_from_slice(format!("NOTE:Changed at home ({})\r\n", elapsed.as_nanos()).as_bytes());
+    bytes.extend_from_slice(end);
+    Some((uid, bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_sample_is_a_card_with_its_own_uid() {
+        let uids: BTreeSet<_> = cards()
+            .map(|card| cloudless_vcard::summarize(card).unwrap().uid.unwrap())
+            .collect();
+        assert_eq!(cards().count(), 30);
+        assert_eq!(uids.len(), 30);
+        assert_eq!(cards().flatten().copied().collect::<Vec<_>>(), ALL);
+    }
+
+    #[test]
+    fn lines_are_folded_as_the_standard_says() {
+        for line in ALL
+            .strip_suffix(b"\r\n")
+            .unwrap()
+            .split(|byte| *byte == b'\n')
+        {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            assert!(line.len() <= 75 && !line.contains(&b'\r'), "{line:?}");
+            assert!(
+                std::str::from_utf8(line).is_ok(),
+                "a fold splits a character: {line:?}"
+            );
+        }
+        assert_eq!(
+            ALL.iter().filter(|byte| **byte == b'\n').count(),
+            ALL.windows(2).filter(|pair| *pair == b"\r\n").count()
+        );
+    }
+
+    #[test]
+    fn the_changed_sample_keeps_its_uid_and_is_new_each_time() {
+        let (uid, first) = changed().unwrap();
+        let (_, second) = changed().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(cloudless_vcard::summarize(&first).unwrap().uid, Some(uid));
+    }
+}
