@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
 use crate::OpenError;
 
@@ -47,6 +47,8 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(),
     set("synchronous", FULL)?;
     set("journal_size_limit", 64 << 20)?;
     set("cache_size", -8 << 10)?;
+    // Pages that change often are then written back less often.
+    set("wal_autocheckpoint", 4_000)?;
     migrate(connection, path, found, MIGRATIONS)?;
     set("foreign_keys", 1)
 }
@@ -96,14 +98,13 @@ fn apply(connection: &Connection, version: i64, step: &str) -> rusqlite::Result<
     connection.pragma_update(None, "foreign_keys", false)?;
     let transaction = connection.unchecked_transaction()?;
     transaction.execute_batch(step)?;
-    transaction.query_row(
-        "SELECT count(*) FROM pragma_foreign_key_check",
-        [],
-        |row| match row.get::<_, i64>(0)? {
-            0 => Ok(()),
-            broken => Err(rusqlite::Error::IntegralValueOutOfRange(0, broken)),
-        },
-    )?;
+    let broken = transaction
+        .prepare("SELECT 1 FROM pragma_foreign_key_check")?
+        .exists([])?;
+    if broken {
+        let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+        return Err(rusqlite::Error::SqliteFailure(code, None));
+    }
     transaction.pragma_update(None, "user_version", version)?;
     transaction.commit()
 }

@@ -30,7 +30,8 @@ impl Store {
     /// Opens the store in `directory`, or makes an empty one there.
     ///
     /// The files are `store.sqlite`, its write-ahead log, and `store.lock`, which keeps every other
-    /// process out; only this user can read them. An older database is migrated.
+    /// process out; only this user can read them. A directory that is missing is made for this
+    /// user alone; one that exists keeps its permissions. An older database is migrated.
     ///
     /// # Errors
     ///

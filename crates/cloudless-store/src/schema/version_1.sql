@@ -31,7 +31,7 @@ CREATE TABLE address_books (
 -- Everything that was ever stored, removed or refused under a name. Rows are only added.
 -- `bytes` comes last so that the other columns are read without it.
 CREATE TABLE versions (
-    id        INTEGER PRIMARY KEY AUTOINCREMENT,
+    id        INTEGER PRIMARY KEY,
     book_id   INTEGER NOT NULL REFERENCES address_books (id),
     name      TEXT    NOT NULL,
     number    INTEGER NOT NULL,

@@ -9,6 +9,7 @@ mod changes;
 mod concurrency;
 mod damage;
 mod directory;
+mod disk;
 mod kill;
 mod story;
 
