@@ -55,13 +55,10 @@ impl<'a> Lines<'a> {
         let Some(len) = rest.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
             return (rest, self.bytes.len());
         };
-        let carriage_returns = rest[len..]
-            .iter()
-            .take_while(|byte| **byte == b'\r')
-            .count();
-        // Text mode done twice ends lines in several CR and one LF.
-        let ending = match rest.get(len + carriage_returns) {
-            Some(b'\n') => carriage_returns + 1,
+        let ending = match &rest[len..] {
+            // A translation to CRLF done twice.
+            [b'\r', b'\r', b'\n', ..] => 3,
+            [b'\r', b'\n', ..] => 2,
             _ => 1,
         };
         (&rest[..len], start + len + ending)

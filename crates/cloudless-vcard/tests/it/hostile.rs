@@ -1,0 +1,96 @@
+//! Input made to make a reader panic, or work for a very long time.
+
+use std::time::{Duration, Instant};
+
+use cloudless_vcard::content_line::Lexer;
+use cloudless_vcard::{split, summarize};
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+/// Reads the bytes in every way and checks what always holds.
+fn check(bytes: &[u8]) {
+    let mut end = 0;
+    for card in split(bytes).filter_map(Result::ok) {
+        let at = end
+            + bytes[end..]
+                .windows(card.len())
+                .position(|part| part == card)
+                .unwrap();
+        end = at + card.len();
+        summarize(card).unwrap();
+    }
+    let _ = summarize(bytes);
+    for line in Lexer::new(bytes) {
+        let _ = (
+            line.group(),
+            line.name(),
+            line.value(),
+            line.text(),
+            line.is("UID"),
+        );
+        for parameter in line.parameters() {
+            let _ = (parameter.name(), parameter.values().count());
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in vec(any::<u8>(), 0..400)) {
+        check(&bytes);
+    }
+
+    #[test]
+    fn no_mixture_of_what_matters_panics(
+        pieces in vec(
+            prop::sample::select(vec![
+                "BEGIN:VCARD", "END:VCARD", "begin : vcard", "AGENT:", "AGENT:BEGIN:VCARD", "\r",
+                "\n", "\r\n", "\r\r\n", " ", "\t", "=", ";", ":", "\"", ",", ".", "\\", "\u{FEFF}",
+                "ENCODING=QUOTED-PRINTABLE", "NOTE;QUOTED-PRINTABLE:", "FN:", "UID:", "item1.",
+                "CHARSET=ISO-8859-1", "=C3=A4", "\0", "\u{b}", "x", "é",
+            ]),
+            0..60,
+        ),
+    ) {
+        check(pieces.concat().as_bytes());
+    }
+}
+
+#[test]
+fn work_is_linear_in_the_input() {
+    let card = |body: String| format!("BEGIN:VCARD\r\n{body}\r\nEND:VCARD\r\n");
+    let many = 1 << 20;
+    let inputs = [
+        "\r".repeat(many),
+        "\r\r\n".repeat(many),
+        "BEGIN:VCARD\r\n".repeat(many / 8),
+        "BEGIN:VCARD\r\nAGENT:\r\n".repeat(many / 8),
+        card("X\r\n =\r\n".repeat(many / 4)),
+        card(format!("NOTE;QUOTED-PRINTABLE:{}", "=\r\n".repeat(many))),
+        card(format!(
+            "NOTE{}",
+            "\r\n ;QUOTED-PRINTABLE=".repeat(many / 16)
+        )),
+        card(format!("NOTE;X=\"{}", "\r\n :".repeat(many / 4))),
+        card(format!("FN{}:x", ";".repeat(many))),
+        card(format!("FN;X={}:x", ",".repeat(many))),
+        card(format!("FN:{}", "\\".repeat(many))),
+        card(format!("PHOTO:{}", "AAAA\r\n ".repeat(many / 4))),
+        "\u{FEFF}".repeat(many),
+    ];
+    for input in inputs {
+        let start = Instant::now();
+        let _ = summarize(input.as_bytes());
+        split(input.as_bytes()).for_each(drop);
+        for line in Lexer::new(input.as_bytes()) {
+            line.parameters()
+                .for_each(|parameter| parameter.values().for_each(drop));
+        }
+        let head: String = input.chars().take(40).collect();
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "{head:?} took {:?}",
+            start.elapsed()
+        );
+    }
+}

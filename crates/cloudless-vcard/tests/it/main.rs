@@ -1,0 +1,8 @@
+//! The published interface of the crate against real exports and generated ones.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod corpus;
+mod hostile;
+mod properties;
+mod tolerance;
