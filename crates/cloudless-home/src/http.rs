@@ -135,6 +135,7 @@ fn builder(timings: &Timings) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
+        .half_close(true)
         .timer(TokioTimer::new())
         .header_read_timeout(timings.header_read)
         .max_headers(HEADERS_MAX)

@@ -107,7 +107,7 @@ pub(super) fn is_due(not_before: SystemTime, not_after: SystemTime, now: SystemT
 }
 
 /// A new key and certificate and, to tell whose it is, the authority, in PEM.
-fn issue(
+pub(super) fn issue(
     hostname: &Hostname,
     authority: &Authority,
     now: SystemTime,

@@ -1,1 +1,346 @@
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
 
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName};
+use tempfile::TempDir;
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn host(name: &str) -> Hostname {
+    name.parse().unwrap()
+}
+
+/// Certificates in a fresh directory, at a time that the test moves.
+struct Fixture {
+    directory: TempDir,
+    now: Arc<Mutex<SystemTime>>,
+    certificates: Certificates,
+}
+
+impl Fixture {
+    fn new(hostnames: &[&str]) -> Self {
+        Self::open(TempDir::new().unwrap(), hostnames, SystemTime::now())
+    }
+
+    fn open(directory: TempDir, hostnames: &[&str], now: SystemTime) -> Self {
+        let hostnames: Vec<_> = hostnames.iter().map(|name| host(name)).collect();
+        let now = Arc::new(Mutex::new(now));
+        let clock = now.clone();
+        let clock: Clock = Arc::new(move || *clock.lock().unwrap());
+        let certificates =
+            Certificates::new(directory.path().to_owned(), &hostnames, clock).unwrap();
+        certificates.refresh();
+        Self {
+            directory,
+            now,
+            certificates,
+        }
+    }
+
+    fn after(self, hostnames: &[&str], step: Duration) -> Self {
+        let now = *self.now.lock().unwrap() + step;
+        Self::open(self.directory, hostnames, now)
+    }
+
+    fn pass(&self, step: Duration) {
+        *self.now.lock().unwrap() += step;
+    }
+
+    fn now(&self) -> SystemTime {
+        *self.now.lock().unwrap()
+    }
+
+    fn text(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+
+    fn trust(&self) -> Trust {
+        Trust::new(&self.text("ca.pem"))
+    }
+
+    /// The leaf that a client sees which trusts `ca.pem`.
+    fn handshake(&self, name: &str) -> Result<CertificateDer<'static>, rustls::Error> {
+        let config = self
+            .certificates
+            .server_config(&host(name))
+            .expect("a certificate");
+        self.trust().handshake(config, name)
+    }
+
+    fn expiry(&self) -> Option<SystemTime> {
+        let status = self.certificates.status();
+        let expires_at = u64::try_from(status[0].expires_at?).unwrap();
+        Some(UNIX_EPOCH + Duration::from_millis(expires_at))
+    }
+}
+
+/// A client that trusts some authorities.
+struct Trust(Arc<ClientConfig>);
+
+impl Trust {
+    fn new(pem: &str) -> Self {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Self(Arc::new(config))
+    }
+
+    fn handshake(
+        &self,
+        server: Arc<ServerConfig>,
+        name: &str,
+    ) -> Result<CertificateDer<'static>, rustls::Error> {
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let mut client = ClientConnection::new(self.0.clone(), name).unwrap();
+        let mut server = ServerConnection::new(server).unwrap();
+        while client.is_handshaking() {
+            let mut bytes = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                server.read_tls(&mut rest).unwrap();
+                server.process_new_packets()?;
+            }
+            bytes.clear();
+            while server.wants_write() {
+                server.write_tls(&mut bytes).unwrap();
+            }
+            let mut rest = bytes.as_slice();
+            while !rest.is_empty() {
+                client.read_tls(&mut rest).unwrap();
+                client.process_new_packets()?;
+            }
+        }
+        Ok(client.peer_certificates().unwrap()[0].clone().into_owned())
+    }
+}
+
+#[test]
+fn a_device_that_trusts_the_authority_accepts_the_host() {
+    let fixture = Fixture::new(&["home.example.org", "localhost"]);
+    fixture.handshake("home.example.org").unwrap();
+    fixture.handshake("localhost").unwrap();
+    assert!(
+        fixture
+            .certificates
+            .server_config(&host("other.example.org"))
+            .is_none()
+    );
+}
+
+#[test]
+fn the_authority_cannot_speak_for_another_name() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let directory = fixture.directory.path().join("certificates");
+    let home = host("home.example.org");
+    let authority = Authority::open_or_create(&directory, &home, fixture.now()).unwrap();
+    for name in ["evil.example.org", "example.org", "evilhome.example.org"] {
+        let text = leaf::issue(&host(name), &authority, fixture.now()).unwrap();
+        std::fs::write(directory.join(format!("{name}.pem")), text).unwrap();
+        let leaf = Leaf::open_or_issue(&directory, &host(name), &authority, fixture.now()).unwrap();
+        let tickets = aws_lc_rs::Ticketer::new().unwrap();
+        let config = leaf.server_config(&host(name), tickets).unwrap();
+        let error = fixture.trust().handshake(config, name).unwrap_err();
+        // The chain is refused for the name constraint, not for the signature or the name asked.
+        assert!(
+            matches!(&error, rustls::Error::InvalidCertificate(cause)
+                if format!("{cause:?}").contains("NameConstraint")),
+            "{name}: {error:?}"
+        );
+    }
+}
+
+#[test]
+fn the_authority_cannot_speak_for_an_address_or_sign_another_authority() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let authority = CertificateDer::from_pem_slice(fixture.text("ca.pem").as_bytes()).unwrap();
+    let (_, authority) = x509_parser::parse_x509_certificate(&authority).unwrap();
+    let basic = authority.basic_constraints().unwrap().unwrap();
+    assert!(basic.critical && basic.value.ca);
+    assert_eq!(basic.value.path_len_constraint, Some(0));
+    let names = authority.name_constraints().unwrap().unwrap();
+    assert!(names.critical);
+    assert_eq!(names.value.permitted_subtrees.as_ref().unwrap().len(), 1);
+    assert_eq!(names.value.excluded_subtrees.as_ref().unwrap().len(), 2);
+    let life = authority
+        .validity()
+        .time_to_expiration()
+        .unwrap()
+        .whole_days();
+    assert!((3640..3660).contains(&life), "{life}");
+}
+
+#[test]
+fn the_leaf_is_short_lived_and_for_servers() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let leaf = fixture.handshake("home.example.org").unwrap();
+    let (from, until) = authority::validity(&leaf).unwrap();
+    assert!(until.duration_since(from).unwrap() <= 397 * DAY);
+    assert!(from < fixture.now());
+    let (_, leaf) = x509_parser::parse_x509_certificate(&leaf).unwrap();
+    assert!(
+        leaf.extended_key_usage()
+            .unwrap()
+            .unwrap()
+            .value
+            .server_auth
+    );
+    assert!(!leaf.is_ca());
+}
+
+#[test]
+fn keys_are_for_the_owner_alone() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let mode = |name: &str| {
+        let metadata = std::fs::metadata(fixture.directory.path().join(name)).unwrap();
+        metadata.permissions().mode() & 0o7777
+    };
+    assert_eq!(mode("certificates/home.example.org.pem"), 0o600);
+    assert_eq!(mode("certificates/home.example.org_ca.pem"), 0o600);
+    assert_eq!(mode("certificates"), 0o700);
+    assert!(!fixture.text("ca.pem").contains("PRIVATE"));
+    let files = std::fs::read_dir(fixture.directory.path().join("certificates")).unwrap();
+    assert_eq!(files.count(), 2, "a temporary file was left");
+}
+
+#[test]
+fn a_restart_keeps_authority_and_leaf() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let (authority, leaf) = (
+        fixture.text("ca.pem"),
+        fixture.handshake("home.example.org").unwrap(),
+    );
+    let fixture = fixture.after(&["home.example.org"], DAY);
+    assert_eq!(fixture.text("ca.pem"), authority);
+    assert_eq!(fixture.handshake("home.example.org").unwrap(), leaf);
+}
+
+#[test]
+fn another_hostname_disturbs_no_trust() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let trust = fixture.trust();
+    let fixture = fixture.after(&["home.example.org", "m.example.org"], DAY);
+    let config = fixture
+        .certificates
+        .server_config(&host("home.example.org"))
+        .unwrap();
+    trust.handshake(config, "home.example.org").unwrap();
+    fixture.handshake("m.example.org").unwrap();
+}
+
+#[test]
+fn the_leaf_is_renewed_when_a_third_of_its_life_is_left() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let first = fixture.expiry().unwrap();
+    fixture.pass(262 * DAY);
+    fixture.certificates.refresh();
+    assert_eq!(fixture.expiry(), Some(first), "renewed too early");
+    fixture.pass(4 * DAY);
+    fixture.certificates.refresh();
+    let second = fixture.expiry().unwrap();
+    assert!(second > first + 200 * DAY, "not renewed");
+    // Also while home was down.
+    let fixture = fixture.after(&["home.example.org"], 300 * DAY);
+    assert!(fixture.expiry().unwrap() > second + 200 * DAY);
+}
+
+#[test]
+fn an_expired_certificate_is_never_shown() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    fixture.pass(400 * DAY);
+    assert!(
+        fixture
+            .certificates
+            .server_config(&host("home.example.org"))
+            .is_none()
+    );
+    assert_eq!(fixture.expiry(), None);
+    fixture.certificates.refresh();
+    assert!(
+        fixture
+            .certificates
+            .server_config(&host("home.example.org"))
+            .is_some()
+    );
+}
+
+#[test]
+fn a_clock_that_lost_the_time_makes_no_authority() {
+    let epoch = UNIX_EPOCH + DAY;
+    let fixture = Fixture::open(TempDir::new().unwrap(), &["home.example.org"], epoch);
+    assert!(
+        fixture
+            .certificates
+            .server_config(&host("home.example.org"))
+            .is_none()
+    );
+    let error = fixture.certificates.status()[0].error.clone().unwrap();
+    assert!(error.contains("1970-01-02"), "{error}");
+    assert!(!fixture.directory.path().join("certificates").exists());
+    *fixture.now.lock().unwrap() = SystemTime::now();
+    fixture.certificates.refresh();
+    fixture.handshake("home.example.org").unwrap();
+}
+
+#[test]
+fn an_authority_whose_time_is_over_is_told_and_not_replaced() {
+    let fixture = Fixture::new(&["home.example.org"]);
+    let before = fixture.text("ca.pem");
+    fixture.pass(11 * 365 * DAY);
+    fixture.certificates.refresh();
+    let error = fixture.certificates.status()[0].error.clone().unwrap();
+    assert!(error.contains("is good from"), "{error}");
+    assert_eq!(fixture.text("ca.pem"), before);
+}
+
+#[test]
+fn a_damaged_leaf_is_replaced_and_a_damaged_authority_is_told() {
+    let fixture = Fixture::new(&["home.example.org", "b.example.org"]);
+    let leaf = fixture
+        .directory
+        .path()
+        .join("certificates/home.example.org.pem");
+    std::fs::write(&leaf, "garbage").unwrap();
+    let fixture = fixture.after(&["home.example.org", "b.example.org"], DAY);
+    fixture.handshake("home.example.org").unwrap();
+
+    let authority = fixture
+        .directory
+        .path()
+        .join("certificates/home.example.org_ca.pem");
+    std::fs::write(&authority, "garbage").unwrap();
+    let fixture = fixture.after(&["home.example.org", "b.example.org"], DAY);
+    assert!(
+        fixture
+            .certificates
+            .server_config(&host("home.example.org"))
+            .is_none()
+    );
+    assert_eq!(std::fs::read_to_string(&authority).unwrap(), "garbage");
+    // The other host goes on.
+    fixture.handshake("b.example.org").unwrap();
+}
+
+#[test]
+fn prepare_writes_what_a_running_home_then_uses() {
+    let directory = TempDir::new().unwrap();
+    let now = SystemTime::now();
+    let path = prepare(directory.path(), &[host("home.example.org")], now).unwrap();
+    let bundle = std::fs::read_to_string(path).unwrap();
+    let fixture = Fixture::open(directory, &["home.example.org"], now);
+    assert_eq!(fixture.text("ca.pem"), bundle);
+    fixture.handshake("home.example.org").unwrap();
+}

@@ -59,6 +59,10 @@ pub(crate) struct Connection {
 }
 
 /// What the relay did.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it is moved once, and most are the large one"
+)]
 pub(crate) enum Event {
     /// It said something on the control stream.
     Said(FromRelay),

@@ -119,11 +119,11 @@ pub(crate) async fn dial(
         }
     };
     loop {
-        if connects.is_empty() || Instant::now() >= next_start {
-            if let Some(address) = queue.pop_front() {
-                connects.spawn(async move { (address, connect(address).await) });
-                next_start = Instant::now() + stagger;
-            }
+        if (connects.is_empty() || Instant::now() >= next_start)
+            && let Some(address) = queue.pop_front()
+        {
+            connects.spawn(async move { (address, connect(address).await) });
+            next_start = Instant::now() + stagger;
         }
         tokio::select! {
             Some(Ok((address, found))) = lookups.join_next() => match found {
