@@ -45,7 +45,7 @@ fn assert_name<'a>(parsed: &'a Parsed, capture: &Capture) -> &'a Offer {
 fn one_segment() {
     for capture in corpus::hellos() {
         let parsed = read([&capture.bytes[..]]);
-        assert_name(&parsed, &capture);
+        assert_name(&parsed, capture);
         let Parsed::Name(_, offer) = parsed else {
             return;
         };
@@ -79,7 +79,7 @@ fn every_cut_into_two_segments() {
                 "{} at {cut}",
                 capture.file_name
             );
-            assert_name(&read([first, second]), &capture);
+            assert_name(&read([first, second]), capture);
         }
     }
 }
@@ -87,7 +87,7 @@ fn every_cut_into_two_segments() {
 #[test]
 fn one_byte_at_a_time() {
     for capture in corpus::hellos() {
-        assert_name(&read(capture.bytes.chunks(1)), &capture);
+        assert_name(&read(capture.bytes.chunks(1)), capture);
         let but_one = &capture.bytes[..capture.bytes.len() - 1];
         assert_eq!(read(but_one.chunks(1)), Parsed::Incomplete);
     }
@@ -98,8 +98,8 @@ fn every_cut_into_two_records() {
     for capture in corpus::hellos() {
         for cut in 1..capture.bytes.len() - 5 {
             let stream = reframe(&capture.bytes, [cut]);
-            assert_name(&read([&stream[..]]), &capture);
-            assert_name(&read(stream.chunks(7)), &capture);
+            assert_name(&read([&stream[..]]), capture);
+            assert_name(&read(stream.chunks(7)), capture);
         }
     }
 }
@@ -116,8 +116,8 @@ fn records_that_others_stumble_over() {
             vec![1; 4096],
         ] {
             let stream = reframe(&capture.bytes, lengths);
-            assert_name(&read([&stream[..]]), &capture);
-            assert_name(&read(stream.chunks(1)), &capture);
+            assert_name(&read([&stream[..]]), capture);
+            assert_name(&read(stream.chunks(1)), capture);
             let but_one = &stream[..stream.len() - 1];
             assert_eq!(read([but_one]), Parsed::Incomplete, "{}", capture.file_name);
         }
@@ -128,7 +128,7 @@ fn records_that_others_stumble_over() {
 fn spellings_of_the_name() {
     for capture in corpus::hellos() {
         let name_of = |name: &[u8]| read([&capture.with_name(name)[..]]);
-        assert_name(&name_of(b"HOME.EXAMPLE.TEST"), &capture);
+        assert_name(&name_of(b"HOME.EXAMPLE.TEST"), capture);
         let Parsed::Name(hostname, _) = name_of(b"home.example.tst.") else {
             panic!("{}", capture.file_name);
         };
@@ -146,10 +146,10 @@ fn a_change_cipher_spec_record_behind_the_hello() {
         for stream in [capture.bytes.clone(), reframe(&capture.bytes, [100, 200])] {
             let hello_len = stream.len();
             let stream = [&stream[..], &CHANGE_CIPHER_SPEC].concat();
-            assert_name(&read([&stream[..]]), &capture);
+            assert_name(&read([&stream[..]]), capture);
             for cut in hello_len - 2..stream.len() {
                 let (first, second) = stream.split_at(cut);
-                assert_name(&read([first, second]), &capture);
+                assert_name(&read([first, second]), capture);
             }
         }
     }
@@ -165,7 +165,7 @@ proptest! {
         for capture in corpus::hellos() {
             let stream = reframe(&capture.bytes, record_lengths.iter().copied());
             let stream = [stream, behind.clone()].concat();
-            assert_name(&read(segments(&stream, &segment_lengths)), &capture);
+            assert_name(&read(segments(&stream, &segment_lengths)), capture);
         }
     }
 

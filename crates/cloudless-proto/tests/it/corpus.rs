@@ -4,7 +4,7 @@ use std::{
     env, fs,
     io::{self, Write},
     path::Path,
-    sync::Once,
+    sync::LazyLock,
 };
 
 pub(crate) const HOSTNAME: &str = "home.example.test";
@@ -35,22 +35,22 @@ impl Capture {
 }
 
 /// Every captured hello with a server name; none, with a loud line, when the corpus is missing.
-pub(crate) fn hellos() -> Vec<Capture> {
-    all()
-        .into_iter()
+pub(crate) fn hellos() -> impl Iterator<Item = &'static Capture> {
+    CAPTURES
+        .iter()
         .filter(|capture| !capture.file_name.contains("no_server_name"))
-        .collect()
 }
 
 /// Every captured hello without a server name.
-pub(crate) fn hellos_without_name() -> Vec<Capture> {
-    all()
-        .into_iter()
+pub(crate) fn hellos_without_name() -> impl Iterator<Item = &'static Capture> {
+    CAPTURES
+        .iter()
         .filter(|capture| capture.file_name.contains("no_server_name"))
-        .collect()
 }
 
-fn all() -> Vec<Capture> {
+static CAPTURES: LazyLock<Vec<Capture>> = LazyLock::new(read_captures);
+
+fn read_captures() -> Vec<Capture> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/clienthello");
     let Ok(directory) = fs::read_dir(&corpus) else {
         say_missing();
@@ -77,9 +77,10 @@ fn all() -> Vec<Capture> {
 }
 
 fn say_missing() {
-    static ONCE: Once = Once::new();
     let message = "MISSING: ../shared/corpus/clienthello, so no real ClientHello is tested";
     assert!(env::var_os("CI").is_none(), "{message}");
     // Not with eprintln, which the test harness hides unless the test fails.
-    ONCE.call_once(|| writeln!(io::stderr(), "{message}").unwrap());
+    io::stderr()
+        .write_all(format!("{message}\n").as_bytes())
+        .unwrap();
 }

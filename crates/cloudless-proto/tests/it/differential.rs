@@ -87,10 +87,7 @@ fn agree(parsed: &Parsed, reading: &Reading) -> bool {
 
 #[test]
 fn real_hellos_read_the_same() {
-    for capture in corpus::hellos()
-        .into_iter()
-        .chain(corpus::hellos_without_name())
-    {
+    for capture in corpus::hellos().chain(corpus::hellos_without_name()) {
         let reading = read_with_rustls(&capture.bytes);
         assert!(
             matches!(reading, Reading::Hello { .. }),
