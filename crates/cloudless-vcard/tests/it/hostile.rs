@@ -88,7 +88,7 @@ fn work_is_linear_in_the_input() {
         }
         let head: String = input.chars().take(40).collect();
         assert!(
-            start.elapsed() < Duration::from_secs(20),
+            start.elapsed() < Duration::from_secs(60),
             "{head:?} took {:?}",
             start.elapsed()
         );
