@@ -276,21 +276,25 @@ impl Certificates {
     }
 }
 
-/// Looks at the certificates every `interval` until `shutdown`.
+/// Looks at the certificates every `interval` until `shutdown`, the first time after it.
 pub(crate) async fn keep_fresh(
     certificates: Arc<Certificates>,
     interval: Duration,
     shutdown: CancellationToken,
 ) {
     loop {
-        let refreshing = certificates.clone();
-        if let Err(error) = tokio::task::spawn_blocking(move || refreshing.refresh()).await {
-            tracing::error!(%error, "Looking at the certificates failed");
-        }
         tokio::select! {
             () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(interval) => refresh(&certificates).await,
         }
+    }
+}
+
+/// Looks at the certificates once, off the threads that serve.
+pub(crate) async fn refresh(certificates: &Arc<Certificates>) {
+    let certificates = certificates.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || certificates.refresh()).await {
+        tracing::error!(%error, "Looking at the certificates failed");
     }
 }
 

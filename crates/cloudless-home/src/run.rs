@@ -70,6 +70,8 @@ pub async fn run(
     let certificates = Certificates::new(config.state_dir, &config.hostnames, config.clock.clone())
         .map_err(RunError::Tls)?;
     let certificates = Arc::new(certificates);
+    // Before the first visitor can come.
+    certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, config.clock.clone());
     let termination = Arc::new(Termination {
         certificates: certificates.clone(),
@@ -131,6 +133,8 @@ pub async fn run(
     }
 
     let early = tokio::select! {
+        // Parts that end because of the shutdown do not end early.
+        biased;
         () = shutdown.cancelled() => None,
         ended = parts.join_next() => ended,
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_proto::control;
-use rustls::{ClientConfig, PeerIncompatible};
+use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, lookup_host};
@@ -205,17 +205,19 @@ async fn handshake(
     Ok(stream)
 }
 
-/// A key that is not the pinned one, or a certificate where a raw key was asked for.
+/// A key that is not the pinned one, a certificate where a raw key was asked for, or a server that
+/// has no raw key to prove.
 fn is_wrong_key(error: &io::Error) -> bool {
     let cause = error
         .get_ref()
-        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+        .and_then(|cause| cause.downcast_ref::<Error>());
     matches!(
         cause,
         Some(
-            rustls::Error::InvalidCertificate(_)
-                | rustls::Error::PeerIncompatible(
-                    PeerIncompatible::IncorrectCertificateTypeExtension
+            Error::InvalidCertificate(_)
+                | Error::PeerIncompatible(PeerIncompatible::IncorrectCertificateTypeExtension)
+                | Error::AlertReceived(
+                    AlertDescription::HandshakeFailure | AlertDescription::UnsupportedCertificate
                 )
         )
     )

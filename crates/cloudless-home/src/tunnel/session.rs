@@ -105,13 +105,13 @@ pub(crate) async fn run(
         greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, epoch)) => greeted,
         () = tokens.retire.cancelled() => return End::Retired,
     };
-    let hostnames = match greeted {
-        Ok(Ok(hostnames)) => hostnames,
+    let (hostnames, early) = match greeted {
+        Ok(Ok(welcome)) => welcome,
         Ok(Err(end)) => return end,
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
     };
     tracing::debug!(number, epoch, "Session welcomed");
-    let session = Session {
+    let mut session = Session {
         context,
         number,
         news,
@@ -124,15 +124,22 @@ pub(crate) async fn run(
         draining: false,
     };
     session.tell(News::Welcomed(hostnames)).await;
+    for (request, respond) in early {
+        session.admit(request, respond);
+    }
     session.serve().await
 }
 
-/// Says Hello and awaits the relay's word.
+/// A stream that the relay opened, and the way to answer it.
+type Opened = (Request<RecvStream>, SendResponse<Bytes>);
+
+/// Says Hello and awaits the relay's word: the names, and the visitors that came so close behind
+/// the welcome that they were seen first. HTTP/2 bounds their number to `VISITORS_MAX`.
 async fn greet(
     connection: &mut Connection,
     context: &Context,
     epoch: u64,
-) -> Result<Vec<Hostname>, End> {
+) -> Result<(Vec<Hostname>, Vec<Opened>), End> {
     let hello = FromHome::Hello {
         version: VERSION,
         software: super::SOFTWARE.to_owned(),
@@ -143,9 +150,10 @@ async fn greet(
         .control
         .say(&hello)
         .map_err(|error| End::Failed(ConnectionError::Control(error)))?;
+    let mut early = Vec::new();
     loop {
         match connection.next().await.map_err(End::Failed)? {
-            Event::Said(FromRelay::Welcome { hostnames, .. }) => return Ok(hostnames),
+            Event::Said(FromRelay::Welcome { hostnames, .. }) => return Ok((hostnames, early)),
             Event::Said(FromRelay::Refused {
                 reason,
                 message,
@@ -154,7 +162,7 @@ async fn greet(
                 return Err(refused(reason, message, retry_after_ms));
             }
             Event::Said(_) => {}
-            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+            Event::Opened(request, respond) => early.push((request, respond)),
         }
     }
 }

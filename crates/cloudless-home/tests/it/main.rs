@@ -1,0 +1,12 @@
+//! A home against a relay that the tests play, and visitors that come through it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod admin;
+mod fixture;
+mod join;
+mod local;
+mod relay;
+mod tunnel;
+mod visitor;
+mod visitors;

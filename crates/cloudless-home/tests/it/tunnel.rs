@@ -1,0 +1,294 @@
+//! Sessions: the greeting, losing them, replacing them, refusals.
+
+use std::time::Duration;
+
+use cloudless_home::status::RelayState;
+use cloudless_proto::control::{self, FromHome, FromRelay, Refusal};
+use tokio::time::timeout;
+
+use crate::fixture::{HOST, Home, PATIENCE};
+use crate::relay::FakeRelay;
+use crate::visitor::{http1, request, tls};
+
+#[tokio::test]
+async fn home_proves_its_key_and_says_hello() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let mut session = relay.accept().await;
+    assert_eq!(session.home_key, home.key);
+    let FromHome::Hello {
+        version,
+        software,
+        epoch,
+        ..
+    } = &session.first
+    else {
+        panic!("{:?}", session.first);
+    };
+    assert_eq!((*version, *epoch), (control::VERSION, 1));
+    assert!(software.starts_with("cloudless "), "{software}");
+
+    session.welcome(HOST);
+    let row = home
+        .relay_status(|row| row.state == RelayState::Connected)
+        .await;
+    assert_eq!(row.hostnames, [HOST.parse().unwrap()]);
+    assert_eq!(row.error, None);
+}
+
+#[tokio::test]
+async fn unknown_messages_are_skipped_and_new_names_noted() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let mut session = relay.accept().await;
+    session.say_bytes(b"{\"type\":\"from_the_future\",\"x\":[1]}\n".to_vec());
+    session.welcome(HOST);
+    home.connected().await;
+    let hostnames = vec!["other.example.org".parse().unwrap()];
+    session.say(&FromRelay::Hostnames {
+        hostnames: hostnames.clone(),
+    });
+    home.relay_status(|row| row.hostnames == hostnames).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_dies_is_dialed_again_with_the_next_epoch() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let mut instances = Vec::new();
+    for round in 1..=3 {
+        let session = relay.welcome(HOST).await;
+        home.connected().await;
+        assert_eq!(session.epoch(), round);
+        let FromHome::Hello { instance, .. } = &session.first else {
+            panic!()
+        };
+        instances.push(*instance);
+        session.kill();
+        home.relay_status(|row| row.state == RelayState::Dialing)
+            .await;
+    }
+    assert!(instances.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[tokio::test]
+async fn a_relay_that_hangs_in_the_handshake_does_not_hold_back_the_next_dial() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let silent = (relay.ignore_one().await, relay.ignore_one().await);
+    let _session = timeout(Duration::from_secs(2), relay.welcome(HOST))
+        .await
+        .unwrap();
+    home.connected().await;
+    drop(silent);
+}
+
+#[tokio::test]
+async fn the_second_address_is_used_when_the_first_is_dead() {
+    let relay = FakeRelay::bind().await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let mut config = relay.relay();
+    config.addresses.insert(0, "name.invalid:443".into());
+    config.addresses.insert(1, dead.to_string());
+    let home = Home::start(vec![config]).await;
+    let _session = relay.welcome(HOST).await;
+    home.connected().await;
+}
+
+#[tokio::test]
+async fn an_unanswered_ping_dials_in_parallel_and_the_old_session_lives_until_the_new_is_welcomed()
+{
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let old = relay.welcome(HOST).await;
+    home.connected().await;
+    let visitor = tls(&old, home.trust(), HOST, b"http/1.1").await.unwrap();
+
+    old.freeze(true);
+    let mut new = relay.accept().await;
+    assert!(new.epoch() > old.epoch());
+    // The new one is dialed but not welcomed: the old one is still good.
+    old.freeze(false);
+    let request = request("PROPFIND", "/dav/", &home.authorization);
+    let request = with_host(request, HOST);
+    let response = timeout(PATIENCE, http1(visitor, request)).await.unwrap();
+    assert_eq!(response.status(), 207);
+    assert_eq!(
+        home.relay_status(|_| true).await.state,
+        RelayState::Connected
+    );
+
+    // The newcomer said Hello, so it goes on, and the old one is let go.
+    new.welcome(HOST);
+    let mut old = old;
+    assert_eq!(timeout(PATIENCE, old.hear()).await.unwrap(), None);
+    let visitor = tls(&new, home.trust(), HOST, b"http/1.1").await.unwrap();
+    drop(visitor);
+}
+
+#[tokio::test]
+async fn a_ping_that_is_answered_late_ends_the_dialing() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    session.freeze(true);
+    // A dial is under way, which the relay does not take further.
+    let mut parallel = relay.ignore_one().await;
+    session.freeze(false);
+    // Home gives it up: the connection ends although nobody answered.
+    let mut rest = Vec::new();
+    let read = tokio::io::AsyncReadExt::read_to_end(&mut parallel, &mut rest);
+    let _ = timeout(Duration::from_secs(4), read)
+        .await
+        .expect("the dial is given up");
+    home.connected().await;
+}
+
+#[tokio::test]
+async fn a_silent_relay_is_dead_in_the_end() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start_with(vec![relay.relay()], |config| {
+        config.timings.dead = Duration::from_millis(400);
+    })
+    .await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    session.freeze(true);
+    let row = home
+        .relay_status(|row| row.state == RelayState::Dialing)
+        .await;
+    assert!(row.error.unwrap().contains("nothing was heard"));
+    let _session = relay.welcome(HOST).await;
+    home.connected().await;
+}
+
+#[tokio::test]
+async fn a_drain_is_a_new_session_after_the_wait_while_the_old_one_serves_on() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let mut old = relay.welcome(HOST).await;
+    home.connected().await;
+    old.say(&FromRelay::Drain {
+        retry_after_ms: 300,
+    });
+    let begun = std::time::Instant::now();
+    let new = relay.accept().await;
+    assert!(begun.elapsed() >= Duration::from_millis(290));
+    let visitor = tls(&old, home.trust(), HOST, b"http/1.1").await.unwrap();
+    drop((visitor, new));
+}
+
+#[tokio::test]
+async fn another_key_is_refused_with_a_clear_word_and_nothing_is_said() {
+    let relay = FakeRelay::bind().await;
+    let mut config = relay.relay();
+    config.key = FakeRelay::bind().await.key;
+    let home = Home::start(vec![config]).await;
+    // No session ever comes out of it; serve handshakes until the status tells.
+    let row = tokio::select! {
+        _ = relay.accept() => panic!("home spoke to a relay with another key"),
+        row = home.relay_status(|row| row.error.is_some()) => row,
+    };
+    assert_eq!(row.state, RelayState::Dialing);
+    let error = row.error.unwrap();
+    assert!(
+        error.contains("this network (or somebody) answers for the relay"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn an_interceptor_with_a_certificate_is_refused_with_the_same_word() {
+    let certified = rcgen::generate_simple_self_signed(["relay.example.org".to_owned()]).unwrap();
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certified.cert.der().clone()], key.into())
+        .unwrap();
+    tls.alpn_protocols = vec![control::ALPN.to_vec()];
+    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = FakeRelay::bind().await.relay();
+    config.addresses = vec![listener.local_addr().unwrap().to_string()];
+    let home = Home::start(vec![config]).await;
+    let row = tokio::select! {
+        () = async {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                assert!(acceptor.accept(tcp).await.is_err());
+            }
+        } => unreachable!(),
+        row = home.relay_status(|row| row.error.is_some()) => row,
+    };
+    let error = row.error.unwrap();
+    assert!(
+        error.contains("this network (or somebody) answers for the relay"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn refusals_say_what_to_do_and_their_wait_is_honored() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    for (reason, words) in [
+        (Refusal::UnknownKey, "cloudless relay invite"),
+        (Refusal::OtherInstance, "stop one of the two"),
+        (Refusal::Version, "different versions"),
+    ] {
+        let mut session = relay.accept().await;
+        session.say(&FromRelay::Refused {
+            reason,
+            message: "so \u{1b}[31mit is".into(),
+            retry_after_ms: Some(200),
+        });
+        let begun = std::time::Instant::now();
+        let row = home
+            .relay_status(|row| {
+                row.error
+                    .as_ref()
+                    .is_some_and(|error| error.contains(words))
+            })
+            .await;
+        assert_eq!(row.state, RelayState::Refused);
+        assert!(!row.error.unwrap().contains('\u{1b}'));
+        drop(session);
+        let next = relay.accept().await;
+        assert!(begun.elapsed() >= Duration::from_millis(190), "{reason:?}");
+        drop(next);
+    }
+}
+
+#[tokio::test]
+async fn two_relays_are_both_kept() {
+    let (first, second) = (FakeRelay::bind().await, FakeRelay::bind().await);
+    let home = Home::start(vec![first.relay(), second.relay()]).await;
+    let (one, two) = tokio::join!(first.welcome(HOST), second.welcome(HOST));
+    for session in [&one, &two] {
+        drop(tls(session, home.trust(), HOST, b"h2").await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_and_tells_the_relay() {
+    let relay = FakeRelay::bind().await;
+    let mut home = Home::start(vec![relay.relay()]).await;
+    let mut session = relay.welcome(HOST).await;
+    home.connected().await;
+    home.begin_stop();
+    assert_eq!(timeout(PATIENCE, session.hear()).await.unwrap(), None);
+    drop(session);
+    home.stop().await;
+}
+
+fn with_host<B>(mut request: http::Request<B>, host: &str) -> http::Request<B> {
+    request.headers_mut().insert("host", host.parse().unwrap());
+    request
+}
