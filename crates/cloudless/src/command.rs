@@ -52,6 +52,17 @@ enum Command {
 }
 
 impl Cloudless {
+    /// Whether this is a relay or a home that runs until it is stopped.
+    pub(crate) fn is_role(&self) -> bool {
+        match &self.command {
+            Command::Relay(relay) => relay.is_role(),
+            Command::Home(home) => home.is_role(),
+            Command::User(_) | Command::Device(_) | Command::Contacts(_) | Command::Demo(_) => {
+                false
+            }
+        }
+    }
+
     /// Does what the arguments ask for.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {

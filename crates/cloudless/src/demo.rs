@@ -61,6 +61,7 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
         directory.display()
     ));
 
+    story.heading("set up, by the commands that you would type on two machines");
     let mut running = tokio::select! {
         started = setup::start(&plan, &directory, &story) => started?,
         () = signals.next() => bail!("stopped before everything was up"),

@@ -30,6 +30,6 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(refused) => return exit::refused_arguments(&refused),
     };
-    telemetry::init();
+    telemetry::init(arguments.is_role());
     exit::report(arguments.run())
 }

@@ -30,7 +30,9 @@ impl Progress {
             bar,
             line_at: Instant::now(),
         };
-        progress.line();
+        if total.is_some() {
+            progress.line();
+        }
         progress
     }
 

@@ -20,6 +20,11 @@ pub(crate) struct RelayState {
 }
 
 impl RelayState {
+    /// The flag as it has to be repeated in the next command, with a space before it.
+    pub(crate) fn flag(&self) -> String {
+        flag(self.directory.as_deref())
+    }
+
     /// The directory that was asked for, or the default one.
     pub(crate) fn directory(&self) -> anyhow::Result<PathBuf> {
         self.directory
@@ -38,6 +43,11 @@ pub(crate) struct HomeState {
 }
 
 impl HomeState {
+    /// The flag as it has to be repeated in the next command, with a space before it.
+    pub(crate) fn flag(&self) -> String {
+        flag(self.directory.as_deref())
+    }
+
     /// The directory that was asked for, or the default one.
     pub(crate) fn directory(&self) -> anyhow::Result<PathBuf> {
         self.directory
@@ -82,6 +92,12 @@ pub(crate) fn require(directory: &Path, advice: &str) -> anyhow::Result<()> {
         Err(error) => Err(error)
             .with_context(|| format!("cannot look at the state directory {}", directory.display())),
     }
+}
+
+fn flag(directory: Option<&Path>) -> String {
+    directory.map_or_else(String::new, |directory| {
+        format!(" --state {}", directory.display())
+    })
 }
 
 fn default_directory(role: &str) -> anyhow::Result<PathBuf> {

@@ -46,6 +46,10 @@ enum HomeCommand {
 }
 
 impl Home {
+    pub(super) fn is_role(&self) -> bool {
+        matches!(self.command, HomeCommand::Run(_))
+    }
+
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self.command {
             HomeCommand::Join(join) => join.run(),

@@ -52,6 +52,10 @@ enum RelayCommand {
 }
 
 impl Relay {
+    pub(super) fn is_role(&self) -> bool {
+        matches!(self.command, RelayCommand::Run(_))
+    }
+
     pub(super) fn run(self) -> anyhow::Result<()> {
         match self.command {
             RelayCommand::Init(init) => init.run(),

@@ -69,14 +69,11 @@ impl HomeFile {
 pub(crate) struct HomeDocument(DocumentMut);
 
 impl HomeDocument {
-    /// A file for a home that serves local programs at `local` and has joined nothing.
-    pub(crate) fn new(local: &[SocketAddr]) -> Self {
+    /// A file for a home that serves local programs at the default port and has joined nothing.
+    pub(crate) fn new() -> Self {
         let mut document = DocumentMut::new();
         document["hostnames"] = value(Array::new());
-        document["local"] = match local {
-            [address] => value(address.to_string()),
-            addresses => value(addresses.iter().map(ToString::to_string).collect::<Array>()),
-        };
+        document["local"] = value(DEFAULT_LOCAL.to_string());
         document["relay"] = Item::ArrayOfTables(ArrayOfTables::new());
         comment(
             &mut document,
@@ -146,8 +143,11 @@ impl HomeDocument {
     }
 
     /// Sets where local programs are served.
-    pub(crate) fn set_local(&mut self, address: SocketAddr) {
-        self.0["local"] = value(address.to_string());
+    pub(crate) fn set_local(&mut self, addresses: &[SocketAddr]) {
+        self.0["local"] = match addresses {
+            [address] => value(address.to_string()),
+            addresses => value(addresses.iter().map(ToString::to_string).collect::<Array>()),
+        };
     }
 
     /// Writes the file into a state directory.
@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn joining_twice_keeps_comments_and_both_names() {
-        let mut document = HomeDocument::new(&[DEFAULT_LOCAL]);
+        let mut document = HomeDocument::new();
         document
             .add(&"a.example".parse().unwrap(), &relay("203.0.113.5:443", 1))
             .unwrap();

@@ -231,7 +231,7 @@ mod tests {
             ),
             (
                 format!("{good}[listen]\nhttps = [\"[::]:443\", \"x\"]\n"),
-                "4:23:",
+                "4:9:",
                 "expected an IP",
             ),
             (

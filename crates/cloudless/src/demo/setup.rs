@@ -302,7 +302,7 @@ fn save_home(state: &Path, relay: SocketAddr, local: Option<SocketAddr>) -> anyh
         document.add(hostname, &table)?;
     }
     if let Some(local) = local {
-        document.set_local(local);
+        document.set_local(&[local]);
     }
     document.write(state)
 }

@@ -62,15 +62,13 @@ impl Join {
                 .with_context(|| format!("cannot join the relay at {}", code.addresses.join(", ")))
         })?;
 
-        let local = if self.local.is_empty() {
-            &[DEFAULT_LOCAL][..]
-        } else {
-            &self.local
-        };
-        let mut document = document.unwrap_or_else(|| HomeDocument::new(local));
+        let mut document = document.unwrap_or_else(HomeDocument::new);
+        if !self.local.is_empty() {
+            document.set_local(&self.local);
+        }
         document.add(&hostname, &table(&code)?)?;
         document.write(&state)?;
-        tell(&state)
+        tell(&state, &self.state.flag())
     }
 
     /// The code that was given, checked as far as it can be without asking the relay.
@@ -111,7 +109,7 @@ fn table(code: &JoinCode) -> anyhow::Result<RelayTable> {
 }
 
 /// Says what was done and what comes next.
-fn tell(state: &Path) -> anyhow::Result<()> {
+fn tell(state: &Path, flag: &str) -> anyhow::Result<()> {
     let urls = super::public_urls(&HomeFile::read(state)?);
     terminal::note(format_args!(
         "joined: {} leads here as soon as home runs",
@@ -122,10 +120,10 @@ fn tell(state: &Path) -> anyhow::Result<()> {
         state.display()
     ));
     terminal::note("next, unless you have done it already:");
-    terminal::note(format_args!("  {BOLD}cloudless user add me{BOLD:#}"));
+    terminal::note(format_args!("  {BOLD}cloudless user add me{flag}{BOLD:#}"));
     terminal::note(format_args!(
-        "  {BOLD}cloudless device add me phone{BOLD:#}"
+        "  {BOLD}cloudless device add me phone{flag}{BOLD:#}"
     ));
-    terminal::note(format_args!("  {BOLD}cloudless home run{BOLD:#}"));
+    terminal::note(format_args!("  {BOLD}cloudless home run{flag}{BOLD:#}"));
     Ok(())
 }

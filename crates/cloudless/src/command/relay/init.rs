@@ -72,7 +72,7 @@ impl Init {
             ));
             return Ok(());
         }
-        tell(&state, &file)
+        tell(&state, &file, &self.state.flag())
     }
 
     /// The config file that the flags ask for.
@@ -120,7 +120,7 @@ impl Init {
 }
 
 /// Says what was made and what comes next.
-fn tell(state: &Path, file: &RelayFile) -> anyhow::Result<()> {
+fn tell(state: &Path, file: &RelayFile, flag: &str) -> anyhow::Result<()> {
     let identity = identity::read(&state.join(KEY_FILE), INIT_ADVICE)?;
     let key = cloudless_relay::public_key(&identity)?;
     let list = |addresses: &[SocketAddr]| {
@@ -150,9 +150,9 @@ fn tell(state: &Path, file: &RelayFile) -> anyhow::Result<()> {
     ));
     terminal::note("next, with the name that your phone will use (its DNS leads to this machine):");
     terminal::note(format_args!(
-        "  {BOLD}cloudless relay invite contacts.example.org{BOLD:#}"
+        "  {BOLD}cloudless relay invite contacts.example.org{flag}{BOLD:#}"
     ));
-    terminal::note(format_args!("  {BOLD}cloudless relay run{BOLD:#}"));
+    terminal::note(format_args!("  {BOLD}cloudless relay run{flag}{BOLD:#}"));
     Ok(())
 }
 

@@ -26,6 +26,7 @@ pub(super) struct Add {
 
 impl Add {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        let flag = self.state.flag();
         let state = self.state.directory()?;
         state::create(&state)?;
         let Reply::UserAdded { user } =
@@ -40,7 +41,7 @@ impl Add {
             "added the user {user}; next, a password for a phone:"
         ));
         terminal::note(format_args!(
-            "  {BOLD}cloudless device add {user} phone{BOLD:#}"
+            "  {BOLD}cloudless device add {user} phone{flag}{BOLD:#}"
         ));
         Ok(())
     }

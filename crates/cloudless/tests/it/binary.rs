@@ -1,0 +1,54 @@
+//! The binary, run to its end.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// What a run printed, and its exit status.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `cloudless` with these arguments and nothing on standard input.
+pub(crate) fn cloudless(arguments: &[&str]) -> Run {
+    let output = command(arguments).output().expect("the binary starts");
+    Run {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("text on standard output"),
+        stderr: String::from_utf8(output.stderr).expect("text on standard error"),
+    }
+}
+
+/// Runs `cloudless` on a state directory.
+pub(crate) fn on(state: &Path, arguments: &[&str]) -> Run {
+    let state = state.to_str().expect("a path that is text");
+    cloudless(&[arguments, &["--state", state]].concat())
+}
+
+/// The command, to be changed before it is run.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
+    command.args(arguments).stdin(Stdio::null());
+    for variable in ["CLOUDLESS_LOG", "RUST_LOG", "RUST_BACKTRACE"] {
+        command.env_remove(variable);
+    }
+    command
+}
+
+impl Run {
+    /// Fails the test unless the exit status is this one.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        self
+    }
+
+    /// The only line of standard output, as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
+        serde_json::from_str(&self.stdout).expect("JSON on standard output")
+    }
+}
