@@ -5,11 +5,13 @@
 //! entity is ever expanded.
 
 mod document;
+mod properties;
 
 use thiserror::Error;
 
 use crate::{CARDDAV, DAV, Name};
-use document::{Document, Element};
+use document::Document;
+use properties::{Names, PropsReader};
 
 /// The deepest nesting of elements.
 pub const DEPTH_MAX: usize = 32;
@@ -68,10 +70,10 @@ pub fn parse_propfind(body: &[u8]) -> Result<Propfind, RequestError> {
     document.end()?;
     match (all_prop, prop_name, prop) {
         (true, false, false) => Ok(Propfind::AllProp {
-            include: include.names,
+            include: include.finish(),
         }),
         (false, true, false) => Ok(Propfind::PropName),
-        (false, false, true) => Ok(Propfind::Prop(names.names)),
+        (false, false, true) => Ok(Propfind::Prop(names.finish())),
         (false, false, false) => Err(RequestError::NoQuestion),
         _ => Err(RequestError::SeveralQuestions),
     }
@@ -337,86 +339,6 @@ fn result_limit(document: &mut Document<'_>) -> Result<u32, RequestError> {
         0 => Err(RequestError::Limit),
         limit => Ok(limit),
     }
-}
-
-/// Collects property names, each once.
-#[derive(Default)]
-struct Names {
-    names: Vec<Name>,
-    count: usize,
-}
-
-impl Names {
-    fn read(&mut self, document: &mut Document<'_>) -> Result<(), RequestError> {
-        while let Some(property) = document.child()? {
-            self.push(&property)?;
-            document.skip()?;
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, property: &Element<'_>) -> Result<(), RequestError> {
-        self.count += 1;
-        if self.count > PROPERTIES_MAX {
-            return Err(RequestError::TooManyProperties);
-        }
-        let name = property.name()?;
-        if !self.names.contains(&name) {
-            self.names.push(name);
-        }
-        Ok(())
-    }
-}
-
-/// Collects the properties of a report.
-#[derive(Default)]
-struct PropsReader {
-    names: Names,
-    address_data: Option<AddressData>,
-}
-
-impl PropsReader {
-    fn read(&mut self, document: &mut Document<'_>) -> Result<(), RequestError> {
-        while let Some(property) = document.child()? {
-            if property.is(CARDDAV, "address-data") {
-                self.address_data = Some(address_data(&property, document)?);
-            } else {
-                self.names.push(&property)?;
-                document.skip()?;
-            }
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Props {
-        Props {
-            names: self.names.names,
-            address_data: self.address_data,
-        }
-    }
-}
-
-fn address_data(
-    element: &Element<'_>,
-    document: &mut Document<'_>,
-) -> Result<AddressData, RequestError> {
-    let mut address_data = AddressData {
-        content_type: element.attribute("content-type")?,
-        version: element.attribute("version")?,
-        properties: Vec::new(),
-    };
-    while let Some(child) = document.child()? {
-        if child.is(CARDDAV, "prop")
-            && let Some(name) = child.attribute("name")?
-        {
-            if address_data.properties.len() == PROPERTIES_MAX {
-                return Err(RequestError::TooManyProperties);
-            }
-            address_data.properties.push(name);
-        }
-        document.skip()?;
-    }
-    Ok(address_data)
 }
 
 #[cfg(test)]
