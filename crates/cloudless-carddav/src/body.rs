@@ -8,6 +8,8 @@ use cloudless_store::StoreError;
 use http_body::{Frame, SizeHint};
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::refusal::chain;
+
 /// The body of a response.
 ///
 /// A short body is one piece whose length is known. A long multistatus is pulled page by page: each
@@ -116,8 +118,10 @@ impl http_body::Body for Body {
                         *written = Some(page.bytes);
                         *next = (!page.last).then(|| write_page(writer));
                     }
-                    Ok((Err(error), _)) => return Poll::Ready(Some(Err(BodyError::Store(error)))),
-                    Err(error) => return Poll::Ready(Some(Err(BodyError::Task(error)))),
+                    Ok((Err(error), _)) => {
+                        return Poll::Ready(Some(Err(log(BodyError::Store(error)))));
+                    }
+                    Err(error) => return Poll::Ready(Some(Err(log(BodyError::Task(error))))),
                 }
             },
         }
@@ -139,6 +143,12 @@ impl http_body::Body for Body {
             State::Paged { .. } => SizeHint::default(),
         }
     }
+}
+
+/// The client only sees a connection that ends too early.
+fn log(error: BodyError) -> BodyError {
+    tracing::error!(error = chain(&error), "an answer breaks off");
+    error
 }
 
 fn write_page(mut writer: PageWriter) -> WritingTask {

@@ -40,8 +40,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use cloudless_store::{Store, Timestamp};
-use http::Response;
 use http::request::Parts;
+use http::{Method, Response};
 
 pub use body::{Body, BodyError};
 pub use clock::Clock;
@@ -81,10 +81,13 @@ impl CardDav {
         let method = head.method.clone();
         let resource = Resource::parse(head.uri.path());
         let kind = resource.as_ref().map_or("nothing", Resource::kind);
-        let response = self
+        let mut response = self
             .answer(head, resource, body)
             .await
-            .unwrap_or_else(|refusal| refusal.into());
+            .unwrap_or_else(Response::from);
+        if method == Method::HEAD {
+            methods::leave_body_out(&mut response);
+        }
         tracing::debug!(
             %method,
             resource = kind,

@@ -12,8 +12,9 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use cloudless_store::ETag;
-use http::header::{ALLOW, CONTENT_ENCODING};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http_body::Body as _;
 
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -51,6 +52,15 @@ where
             Err(Refusal::text(StatusCode::METHOD_NOT_ALLOWED, reason)
                 .with_header(ALLOW, allowed(&resource)))
         }
+    }
+}
+
+/// Makes the answer to a GET one to HEAD, whose body would not be read (RFC 9110 §9.3.2).
+pub(crate) fn leave_body_out(response: &mut Response<Body>) {
+    let body = std::mem::replace(response.body_mut(), Body::empty());
+    if let Some(length @ 1..) = body.size_hint().exact() {
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
     }
 }
 

@@ -14,10 +14,7 @@ pub(crate) fn token(book: &AddressBook, revision: u64) -> String {
 /// another server, of a book that was deleted since, or of a later state than the present one (the
 /// store was brought back from a copy).
 pub(crate) fn revision(book: &AddressBook, text: &str) -> Option<u64> {
-    let (incarnation, revision) = text.trim().strip_prefix(PREFIX)?.split_once('/')?;
-    let revision = revision
-        .parse()
-        .ok()
-        .filter(|revision| *revision <= book.revision)?;
-    (incarnation == book.incarnation && text.trim() == token(book, revision)).then_some(revision)
+    let (_, revision) = text.rsplit_once('/')?;
+    let revision = revision.parse().ok()?;
+    (revision <= book.revision && text == token(book, revision)).then_some(revision)
 }

@@ -32,7 +32,11 @@ async fn a_stranger_is_told_the_same_about_every_path() {
             assert_eq!(answer.header("www-authenticate"), CHALLENGE);
             assert!(!answer.headers.contains_key("dav"), "{method} {path}");
             assert!(!answer.headers.contains_key("allow"), "{method} {path}");
-            answers.push((answer.headers, answer.body));
+            if method == "HEAD" {
+                assert!(answer.body.is_empty(), "{path}");
+            } else {
+                answers.push((answer.headers, answer.body));
+            }
         }
     }
     answers.dedup();
@@ -117,8 +121,10 @@ async fn another_users_tree_looks_like_nothing() {
                 .send(method, path, &[("depth", "0")], card("b", "Bob"))
                 .await;
             assert_eq!(answer.status, 404, "{method} {path}");
-            assert_eq!(answer.headers, nothing.headers, "{method} {path}");
-            assert_eq!(answer.body, nothing.body, "{method} {path}");
+            if method != "HEAD" {
+                assert_eq!(answer.headers, nothing.headers, "{method} {path}");
+                assert_eq!(answer.body, nothing.body, "{method} {path}");
+            }
         }
     }
     let get = server

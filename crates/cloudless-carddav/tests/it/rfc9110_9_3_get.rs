@@ -85,7 +85,11 @@ async fn a_browser_is_told_what_a_collection_is() {
         let answer = server.send("GET", path, &[], "").await;
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("content-type"), "text/plain; charset=utf-8");
-        assert!(answer.text().contains(word), "{path}: {}", answer.text());
+        let text = answer.text();
+        assert!(text.contains(word), "{path}: {text}");
+        let head = server.send("HEAD", path, &[], "").await;
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        assert_eq!(head.header("content-length"), text.len().to_string());
     }
 }
 
@@ -96,11 +100,9 @@ async fn what_does_not_exist_is_404() {
     for path in ["b.vcf", "A.vcf", "a.vcf/", "a.vcf%00", "%2fa.vcf"] {
         for method in ["GET", "HEAD"] {
             let path = format!("{BOOK}{path}");
-            assert_eq!(
-                server.send(method, &path, &[], "").await.status,
-                404,
-                "{path}"
-            );
+            let answer = server.send(method, &path, &[], "").await;
+            assert_eq!(answer.status, 404, "{path}");
+            assert_eq!(answer.body.is_empty(), method == "HEAD", "{path}");
         }
     }
     let path = "/dav/addressbooks/me/other/a.vcf";
