@@ -66,7 +66,8 @@ pub struct Listeners {
 /// Caps on what peers may take. Beyond a cap a connection is closed, never queued without end.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections that have not said yet what they want. Accepting stops at this many.
+    /// Connections of one listener that have not said yet what they want. It accepts no more until
+    /// one of them has.
     pub handshakes: usize,
     /// Connections of one source address, of every kind: an IPv4 address or an IPv6 /64.
     pub connections_per_source: usize,

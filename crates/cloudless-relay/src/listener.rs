@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::limits::SourcePermit;
@@ -55,11 +55,12 @@ impl Permits {
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
+    let handshakes = Arc::new(Semaphore::new(relay.config.limits.handshakes));
     loop {
         let accept = async {
             // The permit comes first: what the relay cannot serve waits in the kernel's queue.
-            let handshakes = Arc::clone(&relay.handshakes);
-            (handshakes.acquire_owned().await, listener.accept().await)
+            let permit = Arc::clone(&handshakes).acquire_owned().await;
+            (permit, listener.accept().await)
         };
         let (permit, accepted) = tokio::select! {
             () = relay.draining.cancelled() => return,

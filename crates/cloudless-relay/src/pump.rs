@@ -56,14 +56,18 @@ pub(crate) async fn pump(
         counters,
     };
     let outcome = tokio::select! {
-        outcome = async { tokio::try_join!(up, down.run(stream.first)) } => outcome.map(drop),
+        outcome = async { tokio::try_join!(up, down.run(stream.first)) } => outcome.map(|(end, ())| end),
         () = activity.silent(timings) => Err(Cut::Silent),
         () = stream.closed.cancelled() => Err(Cut::TunnelClosed),
     };
-    if let Err(cut) = outcome {
-        tracing::debug!(?cut, "A visitor was cut");
-        stream.send.send_reset(Reason::CANCEL);
-        socket::reset(visitor);
+    match outcome {
+        Ok(UpEnd::Visitor) => {}
+        Ok(UpEnd::Home) => socket::close(visitor, b"").await,
+        Err(cut) => {
+            tracing::debug!(?cut, "A visitor was cut");
+            stream.send.send_reset(Reason::CANCEL);
+            socket::reset(visitor);
+        }
     }
 }
 
@@ -99,17 +103,25 @@ enum Cut {
     Visitor(io::Error),
 }
 
+/// Who ended the direction from the visitor to the home.
+enum UpEnd {
+    /// The home has said all and wants no more: RST_STREAM with NO_ERROR (RFC 9113 section 8.1).
+    Home,
+    Visitor,
+}
+
 async fn up(
     visitor: &TcpStream,
     send: &mut SendStream<Bytes>,
     activity: &Activity,
     counters: &HomeCounters,
-) -> Result<(), Cut> {
+) -> Result<UpEnd, Cut> {
     loop {
         tokio::select! {
             ready = visitor.readable() => ready.map_err(Cut::Visitor)?,
             reset = poll_fn(|cx| send.poll_reset(cx)) => {
-                return Err(Cut::Home(reset.map_or_else(|error| error, h2::Error::from)));
+                activity.half_closed();
+                return up_end(reset);
             }
         }
         // The buffer exists only while there is something to read: an idle visitor holds none.
@@ -118,7 +130,7 @@ async fn up(
             Ok(0) => {
                 send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
                 activity.half_closed();
-                return Ok(());
+                return Ok(UpEnd::Visitor);
             }
             Ok(n) => n,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
@@ -129,9 +141,25 @@ async fn up(
         } else {
             buffer.freeze()
         };
-        send_all(send, bytes).await.map_err(Cut::Home)?;
+        if let Err(error) = send_all(send, bytes).await {
+            activity.half_closed();
+            // A stream that was reset says so with an error that does not tell why.
+            let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;
+            return match reset {
+                Poll::Ready(reset) => up_end(reset),
+                Poll::Pending => Err(Cut::Home(error)),
+            };
+        }
         counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
         activity.moved();
+    }
+}
+
+fn up_end(reset: Result<Reason, h2::Error>) -> Result<UpEnd, Cut> {
+    match reset {
+        Ok(Reason::NO_ERROR) => Ok(UpEnd::Home),
+        Ok(reason) => Err(Cut::Home(reason.into())),
+        Err(error) => Err(Cut::Home(error)),
     }
 }
 
@@ -195,6 +223,11 @@ impl Down<'_> {
                     Poll::Ready(Some(Ok(bytes))) => {
                         self.push(bytes);
                         received = true;
+                    }
+                    Poll::Ready(Some(Err(error)))
+                        if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) =>
+                    {
+                        return Poll::Ready(Ok(true));
                     }
                     Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Cut::Home(error))),
                     Poll::Ready(None) => return Poll::Ready(Ok(true)),

@@ -107,7 +107,6 @@ pub(crate) struct Relay {
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
-    pub(crate) handshakes: Arc<Semaphore>,
     pub(crate) visitors: Semaphore,
     pub(crate) tunnels: Semaphore,
     /// Every task that serves a connection.
@@ -138,7 +137,6 @@ impl Relay {
             sessions: Arc::default(),
             sources: Sources::new(limits.connections_per_source),
             joins: Mutex::new(joins),
-            handshakes: Arc::new(Semaphore::new(limits.handshakes)),
             visitors: Semaphore::new(limits.visitors),
             tunnels: Semaphore::new(limits.sessions),
             connections: TaskTracker::new(),

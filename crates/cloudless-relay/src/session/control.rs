@@ -85,13 +85,14 @@ impl Control {
         self.send
             .send_data(line, true)
             .map_err(ControlError::Stream)?;
-        loop {
-            match self.next().await {
-                Ok(_) => {}
-                Err(ControlError::Ended) => return Ok(()),
-                Err(error) => return Err(error),
-            }
+        while let Some(bytes) = self.receive.data().await {
+            let n = bytes.map_err(ControlError::Stream)?.len();
+            let flow_control = self.receive.flow_control();
+            flow_control
+                .release_capacity(n)
+                .map_err(ControlError::Stream)?;
         }
+        Ok(())
     }
 }
 

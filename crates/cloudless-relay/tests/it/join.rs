@@ -1,0 +1,261 @@
+//! How keys become homes, and how strangers do not.
+
+use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::takeover::Instance;
+use rustls::ClientConfig;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+
+use crate::support::{
+    HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor, connect_tls, soon, tls_builder, tls_config,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_code_makes_a_home() {
+    let relay = TestRelay::start().await;
+    let code = relay.invite(HOME_NAME).await;
+    assert_eq!(code.relay_key, HomeKey(200).public());
+    assert_eq!(code.addresses, ["relay.example.test:443"]);
+    for address in relay.https {
+        // The second time the home asks again because the answer was lost.
+        let mut tunnel = Tunnel::dial(address, HomeKey(1)).await;
+        tunnel.join(&code).await;
+        tunnel.hear_joined().await;
+        assert_eq!(tunnel.hear().await, None, "the relay ends the session");
+        tunnel.closed().await;
+    }
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+    tunnel.hello(1, 1).await;
+    assert_eq!(tunnel.hear_welcome().await, [HOME_NAME]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_foreign_or_expired_code_makes_none() {
+    let relay = TestRelay::start().await;
+    let used = relay.invite(HOME_NAME).await;
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+    tunnel.join(&used).await;
+    tunnel.hear_joined().await;
+
+    let mut foreign = relay.invite("other.example.test").await;
+    foreign.hostname = "another.example.test".parse().unwrap();
+    let mut wrong = relay.invite("third.example.test").await;
+    wrong.secret = JoinSecret::new([9; 16]);
+    let expired = relay.invite_with("fourth.example.test", 1, false).await;
+    // The life of a code is counted in whole seconds of the clock.
+    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    for code in [used, foreign, wrong, expired] {
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
+        tunnel.join(&code).await;
+        assert_eq!(
+            tunnel.hear_refused().await,
+            Refusal::JoinRejected,
+            "{}",
+            code.hostname
+        );
+        tunnel.closed().await;
+    }
+    assert_eq!(relay.status().await.homes.len(), 1);
+    assert_eq!(relay.outcome("refused_join_rejected").await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_redeem_one_code_at_once_have_one_winner() {
+    let relay = TestRelay::start().await;
+    for round in 0..5 {
+        let hostname = format!("home-{round}.example.test");
+        let code = relay.invite(&hostname).await;
+        let mut first = Tunnel::dial(relay.address(), HomeKey(1)).await;
+        let mut second = Tunnel::dial(relay.address(), HomeKey(2)).await;
+        let (heard_first, heard_second) = tokio::join!(
+            async {
+                first.join(&code).await;
+                first.hear().await
+            },
+            async {
+                second.join(&code).await;
+                second.hear().await
+            },
+        );
+        let joined = |heard: &Option<FromRelay>| matches!(heard, Some(FromRelay::Joined { .. }));
+        assert!(
+            joined(&heard_first) != joined(&heard_second),
+            "{heard_first:?} {heard_second:?}"
+        );
+        let winner = if joined(&heard_first) {
+            HomeKey(1)
+        } else {
+            HomeKey(2)
+        };
+        let status = relay.status().await;
+        let home = status
+            .homes
+            .iter()
+            .find(|home| home.hostname.as_str() == hostname)
+            .unwrap();
+        assert_eq!(home.key, winner.public());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_that_replaces_ends_the_old_home() {
+    let relay = TestRelay::start().await;
+    let mut old = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    old.accept(&hello).await;
+
+    let code = relay.invite_with(HOME_NAME, 600, true).await;
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
+    tunnel.join(&code).await;
+    tunnel.hear_joined().await;
+    old.closed().await;
+    visitor.gone().await;
+
+    let mut back = Tunnel::dial(relay.address(), HomeKey(1)).await;
+    back.hello(1, 2).await;
+    assert_eq!(back.hear_refused().await, Refusal::UnknownKey);
+    Tunnel::online(relay.address(), HomeKey(2), 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_name_is_told_to_the_session_that_is_up() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    relay.enroll(HomeKey(1), "second.example.test").await;
+    let Some(FromRelay::Hostnames { hostnames }) = home.hear().await else {
+        panic!()
+    };
+    assert_eq!(hostnames.len(), 2);
+    let (_visitor, hello) = Visitor::hello(relay.address(), "second.example.test").await;
+    home.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_key_is_refused() {
+    let relay = TestRelay::start().await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
+    tunnel.hello(2, 1).await;
+    assert_eq!(tunnel.hear_refused().await, Refusal::UnknownKey);
+    tunnel.closed().await;
+    assert_eq!(relay.status().await.totals.sessions_now, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn join_requests_of_one_source_have_a_rate() {
+    let relay = TestRelay::start_with(|config| config.limits.joins_per_minute_per_source = 3).await;
+    let mut code = relay.invite(HOME_NAME).await;
+    let good = code.secret.clone();
+    code.secret = JoinSecret::new([9; 16]);
+    for _ in 0..3 {
+        let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
+        tunnel.join(&code).await;
+        assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
+    }
+    code.secret = good;
+    let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
+    tunnel.join(&code).await;
+    let Some(FromRelay::Refused {
+        reason: Refusal::RateLimited,
+        retry_after_ms,
+        ..
+    }) = tunnel.hear().await
+    else {
+        panic!()
+    };
+    assert!(retry_after_ms.is_some_and(|wait_ms| wait_ms <= 60_000));
+    // Another source is another matter.
+    if relay.https[1].is_ipv6() {
+        let mut tunnel = Tunnel::dial(relay.https[1], HomeKey(1)).await;
+        tunnel.join(&code).await;
+        tunnel.hear_joined().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_version_is_told_whom_to_upgrade() {
+    let relay = TestRelay::start().await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    for (version, older) in [(VERSION - 1, "home"), (VERSION + 1, "relay")] {
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+        tunnel.say(&FromHome::Hello {
+            version,
+            software: "test/1".to_owned(),
+            instance: Instance::new([1; 16]),
+            epoch: 1,
+        });
+        let heard = tunnel.hear().await;
+        let Some(FromRelay::Refused {
+            reason: Refusal::Version,
+            message,
+            ..
+        }) = heard
+        else {
+            panic!("{heard:?}")
+        };
+        assert!(
+            message.ends_with(&format!("upgrade the {older}")),
+            "{message}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_line_that_is_no_message_is_refused_and_an_unknown_one_skipped() {
+    let relay = TestRelay::start().await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let too_long = vec![b'x'; 20_000];
+    for line in [
+        b"nonsense\n".to_vec(),
+        b"{\"type\":\"hello\"}\n".to_vec(),
+        too_long,
+    ] {
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+        tunnel.say_bytes(line);
+        assert_eq!(tunnel.hear_refused().await, Refusal::Malformed);
+    }
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+    tunnel.say_bytes(b"{\"type\":\"from a later version\",\"x\":[1]}\n".to_vec());
+    tunnel.hello(1, 1).await;
+    tunnel.hear_welcome().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_proves_no_raw_ed25519_key_gets_no_tunnel() {
+    let relay = TestRelay::start().await;
+    let alpn = |mut config: ClientConfig| {
+        config.alpn_protocols = vec![b"cloudless/1".to_vec()];
+        config
+    };
+    let stolen = {
+        // The public key of one and the private key of another.
+        let key = rustls::crypto::aws_lc_rs::sign::any_eddsa_type(&HomeKey(2).identity()).unwrap();
+        let spki = CertificateDer::from(HomeKey(1).public().to_spki().to_vec());
+        let certified = Arc::new(CertifiedKey::new(vec![spki], key));
+        let resolver = rustls::client::AlwaysResolvesClientRawPublicKeys::new(certified);
+        alpn(tls_builder().with_client_cert_resolver(Arc::new(resolver)))
+    };
+    let without_key = alpn(tls_builder().with_no_client_auth());
+    for (n_failed, config) in [(1, without_key), (2, stolen)] {
+        // TLS 1.3 clients learn of their failure with the first read.
+        if let Ok(mut stream) = soon(connect_tls(relay.address(), config)).await {
+            let mut bytes = Vec::new();
+            assert!(soon(stream.read_to_end(&mut bytes)).await.is_err());
+        }
+        relay
+            .until_outcome("tunnel_handshake_failed", n_failed)
+            .await;
+    }
+
+    let mut other_protocol = tls_config(HomeKey(1));
+    other_protocol.alpn_protocols = vec![b"cloudless/2".to_vec()];
+    assert!(
+        soon(connect_tls(relay.address(), other_protocol))
+            .await
+            .is_err()
+    );
+    assert_eq!(relay.outcome("own_name").await, 1);
+}

@@ -1,0 +1,141 @@
+//! What one client, one home and all together may take.
+
+use std::time::Duration;
+
+use cloudless_relay::Status;
+use tokio::io::AsyncWriteExt;
+
+use crate::support::{
+    ALERT, HOME_NAME, HomeKey, TestRelay, Visitor, client_hello, connect_tls, soon, tls_config,
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_has_its_share_and_no_more() {
+    let relay = TestRelay::start_with(|config| config.limits.connections_per_source = 3).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    // The home's tunnel is the first connection from here.
+    let mut inside = Vec::new();
+    for _ in 0..2 {
+        let (visitor, hello) = Visitor::hello(relay.https[0], HOME_NAME).await;
+        inside.push((visitor, home.accept(&hello).await));
+    }
+    let mut outside = Visitor::connect(relay.https[0]).await;
+    outside.gone().await;
+    relay.until_outcome("source_limit", 1).await;
+    if relay.https[1].is_ipv6() {
+        let (_other_source, hello) = Visitor::hello(relay.https[1], HOME_NAME).await;
+        home.accept(&hello).await;
+    }
+
+    let (mut visitor, mut stream) = inside.pop().unwrap();
+    visitor.finish().await;
+    stream.finish();
+    visitor.gone().await;
+    let n_visitors = relay.status().await.totals.visitors_total;
+    let hello = client_hello(HOME_NAME);
+    soon(async {
+        // The place is free a moment after the visitor has gone.
+        loop {
+            let n_refused = relay.outcome("source_limit").await;
+            let mut next = Visitor::connect(relay.https[0]).await;
+            if next.stream.write_all(&hello).await.is_err() {
+                continue;
+            }
+            let is_decided = |status: &Status| {
+                status.totals.visitors_total > n_visitors
+                    || status.outcomes["source_limit"] > n_refused
+            };
+            if relay.until(is_decided).await.totals.visitors_total > n_visitors {
+                return home.accept(&hello).await;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_home_has_its_share_and_no_more() {
+    let relay = TestRelay::start_with(|config| config.limits.visitors_per_home = 1).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut other = relay.home(HomeKey(2), "other.example.test").await;
+    let (mut first, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+
+    let (mut second, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    assert_eq!(second.read_to_end().await, ALERT);
+    assert_eq!(relay.outcome("home_limit").await, 1);
+    let (_others, hello) = Visitor::hello(relay.address(), "other.example.test").await;
+    let _others_stream = other.accept(&hello).await;
+
+    first.finish().await;
+    stream.finish();
+    first.gone().await;
+    relay.until(|status| status.totals.visitors_now == 1).await;
+    let (_third, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_visitors_have_a_limit_that_homes_do_not_share() {
+    let relay = TestRelay::start_with(|config| config.limits.visitors = 1).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (_first, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+    let (mut second, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    assert_eq!(second.read_to_end().await, ALERT);
+    // Homes can still come back.
+    relay.home(HomeKey(2), "other.example.test").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_delay_nobody() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut silent = Vec::new();
+    for _ in 0..100 {
+        let mut visitor = Visitor::connect(relay.address()).await;
+        visitor.send(b"\x16\x03\x01").await;
+        silent.push(visitor);
+    }
+    let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_must_come_in_time_and_then_the_next_may() {
+    let relay = TestRelay::start_with(|config| {
+        config.limits.handshakes = 1;
+        config.timings.client_hello = Duration::from_millis(300);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut silent = Visitor::connect(relay.address()).await;
+    silent.send(b"\x16\x03\x01").await;
+    let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+    assert_eq!(silent.read_to_end().await, b"");
+    assert_eq!(relay.outcome("client_hello_timeout").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_have_a_limit() {
+    let relay = TestRelay::start_with(|config| config.limits.sessions = 1).await;
+    let first = soon(connect_tls(relay.address(), tls_config(HomeKey(1))))
+        .await
+        .unwrap();
+    assert!(
+        soon(connect_tls(relay.address(), tls_config(HomeKey(2))))
+            .await
+            .is_err()
+    );
+    assert_eq!(relay.outcome("session_limit").await, 1);
+    drop(first);
+    soon(async {
+        // The place is free a moment after the first has gone.
+        while connect_tls(relay.address(), tls_config(HomeKey(2)))
+            .await
+            .is_err()
+        {}
+    })
+    .await;
+}

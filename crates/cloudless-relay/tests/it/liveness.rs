@@ -1,0 +1,38 @@
+//! Homes that vanish without a word.
+
+use std::time::Duration;
+
+use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_answers_no_ping_is_dead_after_a_while() {
+    let relay = TestRelay::start_with(|config| {
+        config.timings.ping_interval = Duration::from_millis(50);
+        config.timings.dead_after = Duration::from_millis(200);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+    stream.send(b"a part").await.unwrap();
+    visitor.expect(b"a part").await;
+    home.freeze();
+    relay.until(|status| !status.homes[0].online).await;
+    visitor.expect_reset().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_answers_pings_stays() {
+    let dead_after = Duration::from_millis(500);
+    let relay = TestRelay::start_with(|config| {
+        config.timings.ping_interval = Duration::from_millis(50);
+        config.timings.dead_after = dead_after;
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    // That nothing happens can only be seen by waiting.
+    tokio::time::sleep(dead_after * 3).await;
+    assert!(!home.is_closed());
+    let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+}

@@ -1,0 +1,81 @@
+//! Visitors of a home that is away for a moment.
+
+use std::time::Duration;
+
+use crate::support::{ALERT, HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_is_held_until_the_home_is_back() {
+    let relay = TestRelay::start().await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    relay.until(|status| status.totals.visitors_now == 1).await;
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;
+    let mut stream = home.accept(&hello).await;
+    stream.send(b"sorry for the wait").await.unwrap();
+    visitor.expect(b"sorry for the wait").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_the_hold_there_is_an_alert() {
+    let relay = TestRelay::start_with(|config| config.hold = Duration::from_millis(100)).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    for address in relay.https {
+        let (mut visitor, _) = Visitor::hello(address, HOME_NAME).await;
+        assert_eq!(visitor.read_to_end().await, ALERT);
+    }
+    assert_eq!(relay.outcome("home_offline").await, 2);
+    relay.until(|status| status.totals.visitors_now == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_that_was_not_answered_yet_moves_to_the_new_session() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let arrival = home.arrival().await;
+    // The laptop's network is gone together with the answer.
+    home.freeze();
+    drop(arrival);
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 2).await;
+    home.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_does_one_that_was_accepted_but_has_heard_nothing() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let _stream = home.accept(&hello).await;
+    drop(home);
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 2).await;
+    let mut stream = home.accept(&hello).await;
+    stream.send(b"the same bytes").await.unwrap();
+    visitor.expect(b"the same bytes").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_has_heard_something_is_reset() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+    stream.send(b"one byte is enough").await.unwrap();
+    visitor.expect(b"one byte is enough").await;
+    drop(home);
+    visitor.expect_reset().await;
+    relay.until(|status| !status.homes[0].online).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_never_answers_gets_its_visitors_an_alert() {
+    let relay = TestRelay::start_with(|config| {
+        config.hold = Duration::from_millis(100);
+        config.timings.connect = Duration::from_millis(100);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut visitor, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let _arrival = home.arrival().await;
+    assert_eq!(visitor.read_to_end().await, ALERT);
+}

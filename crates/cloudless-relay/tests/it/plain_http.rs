@@ -1,0 +1,165 @@
+//! The plain HTTP port.
+
+use std::time::Duration;
+
+use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer};
+
+/// Sends a request to a relay that has one home, and returns the whole answer without its date.
+async fn ask(relay: &TestRelay, request: &str) -> String {
+    let mut client = Visitor::connect(relay.http[0]).await;
+    client.send(request.as_bytes()).await;
+    let answer = String::from_utf8(client.read_to_end().await).unwrap();
+    let lines = answer
+        .split_inclusive("\r\n")
+        .filter(|line| !line.starts_with("Date: "));
+    lines.collect()
+}
+
+fn answer(status: &str, location: Option<&str>) -> String {
+    let location = location
+        .map(|url| format!("Location: {url}\r\n"))
+        .unwrap_or_default();
+    format!("HTTP/1.1 {status}\r\n{location}Content-Length: 0\r\nConnection: close\r\n\r\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_s_name_is_sent_to_https_and_validations_are_not() {
+    let relay = TestRelay::start().await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let to = |path: &str| {
+        let location = format!("https://{HOME_NAME}{path}");
+        answer("308 Permanent Redirect", Some(&location))
+    };
+    for (request, expected) in [
+        ("GET / HTTP/1.1\r\nHost: home.example.test\r\n\r\n", to("/")),
+        (
+            "GET /a?b=%20&c HTTP/1.1\r\nhost:HOME.example.test.:8080\r\n\r\n",
+            to("/a?b=%20&c"),
+        ),
+        (
+            "PROPFIND /dav/ HTTP/1.1\r\nHost: home.example.test\r\nContent-Length: 5\r\n\r\nhello",
+            to("/dav/"),
+        ),
+        (
+            "GET http://home.example.test/x HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+            to("/x"),
+        ),
+        (
+            "OPTIONS * HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+            to(""),
+        ),
+        ("GET / HTTP/1.0\r\nHost: home.example.test\r\n\r\n", to("/")),
+        (
+            "GET /.well-known/carddav HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+            to("/.well-known/carddav"),
+        ),
+        (
+            "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+            answer("404 Not Found", None),
+        ),
+        (
+            "GET /.well-known/pki-validation/x?y HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+            answer("404 Not Found", None),
+        ),
+    ] {
+        assert_eq!(ask(&relay, request).await, expected, "{request}");
+    }
+    assert_eq!(relay.outcome("http_redirect").await, 7);
+    assert_eq!(relay.outcome("http_validation").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_two_servers_could_read_in_two_ways_is_refused() {
+    let web_server = WebServer::start().await;
+    let address = web_server.address();
+    let relay = TestRelay::start_with(|config| config.fallback_http = Some(address)).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: home.example.test\r\nHost: home.example.test\r\n\r\n",
+        "GET http://other.example/ HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: home.example.test\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\nHost: home.example.test\n\n",
+        "GET / HTTP/1.1\r\nHost: home\0.example.test\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03",
+    ] {
+        assert_eq!(
+            ask(&relay, request).await,
+            answer("400 Bad Request", None),
+            "{request:?}"
+        );
+    }
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: home.example.test\r\nX: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    let expected = answer("431 Request Header Fields Too Large", None);
+    assert_eq!(ask(&relay, &long).await, expected);
+    assert_eq!(relay.outcome("http_malformed").await, 8);
+    assert_eq!(relay.outcome("http_too_long").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_hosts_belong_to_the_web_server() {
+    let web_server = WebServer::start().await;
+    let address = web_server.address();
+    let relay = TestRelay::start_with(|config| config.fallback_http = Some(address)).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    for host in [
+        "Host: other.example",
+        "Host: 192.0.2.1:80",
+        &format!("Host: {RELAY_NAME}"),
+    ] {
+        for address in relay.http {
+            let mut client = Visitor::connect(address).await;
+            let request =
+                format!("POST /x HTTP/1.1\r\n{host}\r\nContent-Length: 4\r\n\r\nbody").into_bytes();
+            client.send(&request).await;
+            let mut server = web_server.accept().await;
+            server.expect(&request).await;
+            server.send(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            client.expect(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            client.finish().await;
+            assert_eq!(server.read_to_end().await, b"");
+            server.finish().await;
+            assert_eq!(client.read_to_end().await, b"");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_web_server_other_hosts_are_not_found() {
+    let relay = TestRelay::start().await;
+    for host in ["Host: other.example\r\n", "Host: [::1]\r\n"] {
+        let request = format!("GET / HTTP/1.1\r\n{host}\r\n");
+        assert_eq!(
+            ask(&relay, &request).await,
+            answer("404 Not Found", None),
+            "{host}"
+        );
+    }
+    assert_eq!(
+        ask(&relay, "GET / HTTP/1.0\r\n\r\n").await,
+        answer("404 Not Found", None)
+    );
+    assert_eq!(relay.outcome("http_unknown_host").await, 1);
+    assert_eq!(relay.outcome("http_no_host").await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_must_come_in_time() {
+    let relay = TestRelay::start_with(|config| {
+        config.timings.client_hello = Duration::from_millis(100);
+    })
+    .await;
+    assert_eq!(
+        ask(&relay, "GET / HTTP/1.1\r\n").await,
+        answer("408 Request Timeout", None)
+    );
+    let mut client = Visitor::connect(relay.http[0]).await;
+    client.send(b"GET /").await;
+    client.finish().await;
+    client.gone().await;
+    relay.until_outcome("http_closed_early", 1).await;
+}

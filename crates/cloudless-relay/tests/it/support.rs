@@ -1,0 +1,26 @@
+//! A relay on free ports, and those who talk to it.
+
+mod client;
+mod home;
+mod relay;
+mod web_server;
+
+use std::time::Duration;
+
+pub(crate) use client::{Visitor, client_hello};
+pub(crate) use home::{HomeKey, Tunnel, connect_tls, tls_builder, tls_config};
+pub(crate) use relay::{RELAY_NAME, TestRelay, test_config};
+pub(crate) use web_server::WebServer;
+
+/// The name that most tests register.
+pub(crate) const HOME_NAME: &str = "home.example.test";
+
+/// A fatal `internal_error` alert.
+pub(crate) const ALERT: [u8; 7] = [0x15, 3, 3, 0, 2, 2, 80];
+
+/// Waits for what must happen soon.
+pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), event)
+        .await
+        .expect("this takes too long")
+}

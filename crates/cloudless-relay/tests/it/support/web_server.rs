@@ -1,0 +1,28 @@
+use std::net::{Ipv4Addr, SocketAddr};
+
+use tokio::net::TcpListener;
+
+use super::{Visitor, soon};
+
+/// The web server that was there before the relay.
+pub(crate) struct WebServer {
+    listener: TcpListener,
+}
+
+impl WebServer {
+    pub(crate) async fn start() -> Self {
+        Self {
+            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(),
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// The next connection that the relay passed on.
+    pub(crate) async fn accept(&self) -> Visitor {
+        let (stream, _) = soon(self.listener.accept()).await.unwrap();
+        Visitor { stream }
+    }
+}
