@@ -183,7 +183,11 @@ mod tests {
             assert_eq!(text.parse::<Hostname>().unwrap().as_str(), text);
         }
         assert!(long_name.parse::<Hostname>().is_ok());
-        assert!((long_name + ".").parse::<Hostname>().is_ok());
+        assert!((long_name.clone() + ".").parse::<Hostname>().is_ok());
+        assert_eq!(
+            (long_name + "b").parse::<Hostname>(),
+            Err(InvalidHostname::TooLong)
+        );
     }
 
     #[test]

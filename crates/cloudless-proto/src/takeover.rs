@@ -122,6 +122,15 @@ mod tests {
         assert_eq!(after_probe(false), Decision::Replace);
     }
 
+    #[test]
+    fn neighboring_epochs() {
+        let current = Some(session([1; 16], 7));
+        let old_epoch = Decision::Refuse(Refusal::OldEpoch);
+        assert_eq!(decide(current, session([1; 16], 6)), old_epoch);
+        assert_eq!(decide(current, session([1; 16], 7)), old_epoch);
+        assert_eq!(decide(current, session([1; 16], 8)), Decision::Replace);
+    }
+
     proptest! {
         #[test]
         fn without_a_session_everybody_is_welcome(instance: [u8; 16], epoch: u64) {

@@ -343,6 +343,9 @@ fn the_limit_is_exact() {
 
 #[test]
 fn a_hello_that_announces_too_much_is_refused_at_once() {
+    // Nine bytes of headers leave 0x7ff7 of the 0x8000 allowed.
+    check(&[22, 3, 1, 0, 4, 1, 0, 0x7f, 0xf7], &Parsed::Incomplete);
+    check(&[22, 3, 1, 0, 4, 1, 0, 0x7f, 0xf8], &Parsed::TooLong);
     check(&[22, 3, 1, 0, 4, 1, 0, 0x80, 0], &Parsed::TooLong);
     check(&[22, 3, 1, 0, 4, 1, 0xff, 0xff, 0xff], &Parsed::TooLong);
 }
