@@ -76,20 +76,20 @@ impl Board {
         }
     }
 
-    /// The relay at `index` is in `state`. Returns whether the state is a new one, and only then
-    /// moves `since`.
+    /// The relay at `index` is in `state`, whose `since` is kept if it was before. Returns whether
+    /// this is worth telling: another state, or the first error in it.
     pub(crate) fn set(&self, index: usize, state: RelayState, error: Option<String>) -> bool {
         let now = unix_ms((self.clock)());
-        let mut is_new = false;
+        let mut is_news = false;
         self.change(index, |row| {
-            is_new = row.state != state;
-            if is_new {
+            is_news = row.state != state || (row.error.is_none() && error.is_some());
+            if row.state != state {
                 row.since = now;
                 row.state = state;
             }
             row.error = error;
         });
-        is_new
+        is_news
     }
 
     pub(crate) fn hostnames(&self, index: usize, hostnames: Vec<Hostname>) {

@@ -13,6 +13,7 @@ mod stream;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use cloudless_proto::Hostname;
 use cloudless_proto::control::Refusal;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -64,10 +65,16 @@ struct Tunnel {
     retire: HashMap<u64, CancellationToken>,
     last_number: u64,
     /// The newest welcomed session.
-    current: Option<u64>,
+    current: Option<Current>,
     /// Ends the dials under way.
     dialing: CancellationToken,
     news_sender: mpsc::Sender<(u64, News)>,
+}
+
+#[derive(Clone, Copy)]
+struct Current {
+    number: u64,
+    epoch: u64,
 }
 
 impl Tunnel {
@@ -121,25 +128,10 @@ impl Tunnel {
     fn heed(&mut self, number: u64, news: News) {
         let context = &self.context;
         match news {
-            News::Welcomed(hostnames) => {
-                self.schedule.welcomed(now());
-                self.stop_dialing();
-                let previous = self.current.replace(number);
-                if let Some(retire) = previous.and_then(|number| self.retire.get(&number)) {
-                    retire.cancel();
-                }
-                let context = &self.context;
-                context.board.hostnames(context.index, hostnames);
-                if context
-                    .board
-                    .set(context.index, RelayState::Connected, None)
-                {
-                    tracing::info!(relay = context.index, "Connected to the relay");
-                }
-            }
+            News::Welcomed { epoch, hostnames } => self.welcomed(number, epoch, hostnames),
+            // Only the newest session counts.
+            _ if self.current.is_none_or(|current| current.number != number) => {}
             News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
-            // Only the newest session decides about dials.
-            _ if self.current != Some(number) => {}
             News::Doubted => {
                 tracing::debug!(number, "A ping is unanswered: dialing in parallel");
                 self.schedule.doubted(now());
@@ -155,18 +147,38 @@ impl Tunnel {
         }
     }
 
-    fn ended(&mut self, number: u64, end: End) {
-        self.retire.remove(&number);
-        let was_current = self.current == Some(number);
-        if was_current {
-            self.current = None;
-            self.schedule.lost(now());
+    fn welcomed(&mut self, number: u64, epoch: u64, hostnames: Vec<Hostname>) {
+        // News of two sessions may overtake each other; the relay keeps the higher epoch.
+        if self.current.is_some_and(|current| current.epoch > epoch) {
+            return;
+        }
+        self.schedule.welcomed(now());
+        self.stop_dialing();
+        let previous = self.current.replace(Current { number, epoch });
+        if let Some(retire) = previous.and_then(|previous| self.retire.get(&previous.number)) {
+            retire.cancel();
         }
         let context = &self.context;
-        let (state, error) = match end {
-            End::Retired if was_current => (RelayState::Dialing, None),
-            End::Retired => return,
-            End::Failed(error) => (RelayState::Dialing, Some(chain(&error))),
+        context.board.hostnames(context.index, hostnames);
+        if context
+            .board
+            .set(context.index, RelayState::Connected, None)
+        {
+            tracing::info!(relay = context.index, "Connected to the relay");
+        }
+    }
+
+    fn ended(&mut self, number: u64, end: End) {
+        self.retire.remove(&number);
+        if self.current.is_some_and(|current| current.number == number) {
+            self.current = None;
+            self.schedule.lost(now());
+        } else if matches!(end, End::Retired) {
+            return;
+        }
+        let (state, error) = match &end {
+            End::Retired => (RelayState::Dialing, None),
+            End::Failed(error) => (RelayState::Dialing, Some(chain(error))),
             // Another session of this very process is newer.
             End::Refused {
                 reason: Refusal::OldEpoch,
@@ -177,24 +189,26 @@ impl Tunnel {
                 message,
                 retry_after,
             } => {
-                let wait = retry_after.unwrap_or(context.timings.backoff_max);
+                let wait = retry_after.unwrap_or(self.context.timings.backoff_max);
                 self.schedule.retry_after(now(), wait, random());
-                (RelayState::Refused, Some(explain(reason, &message)))
+                (RelayState::Refused, Some(explain(*reason, message)))
             }
         };
         tracing::debug!(number, ?state, error, "Session ended");
+        // What a parallel dial meets is of no concern while a session works.
         if self.current.is_some() {
             return;
         }
-        let is_new = context.board.set(context.index, state, error.clone());
-        match state {
-            RelayState::Refused if is_new => {
-                tracing::warn!(relay = context.index, error, "The relay refuses this home");
+        let relay = self.context.index;
+        if !self.context.board.set(relay, state, error.clone()) {
+            return;
+        }
+        match end {
+            End::Refused { .. } => tracing::warn!(relay, error, "The relay refuses this home"),
+            End::Failed(ConnectionError::Dial(DialError::WrongKey { .. })) => {
+                tracing::warn!(relay, "Somebody answers for the relay with another key");
             }
-            RelayState::Dialing if is_new => {
-                tracing::info!(relay = context.index, "Lost the relay, dialing");
-            }
-            RelayState::Connected | RelayState::Dialing | RelayState::Refused => {}
+            End::Failed(_) | End::Retired => tracing::info!(relay, "No relay, dialing"),
         }
     }
 

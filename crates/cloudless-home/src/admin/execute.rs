@@ -102,7 +102,9 @@ pub fn execute(
 enum Failure {
     #[error(transparent)]
     Account(AccountError),
-    #[error("the user {user} has no address book {book:?}; list them with `cloudless user books`")]
+    #[error(
+        "the user {user} has no address book {book:?}; the first one of every user is \"contacts\""
+    )]
     NoSuchBook { user: String, book: String },
     #[error("there is no user {0:?}: create it first")]
     NoSuchUser(String),

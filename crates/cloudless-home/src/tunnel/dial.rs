@@ -24,8 +24,10 @@ const ADDRESSES_MAX: usize = 16;
 /// One address's handshake; the other addresses are tried after it.
 const HANDSHAKE: Duration = Duration::from_secs(4);
 /// Sent bytes that stay unacknowledged for this long close the connection.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(45);
 /// Keeps a ping from waiting behind megabytes of unsent data in the kernel.
+#[cfg(target_os = "linux")]
 const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 
 /// Why a dial failed. Ordered: of several addresses' failures the greatest is reported.

@@ -47,7 +47,10 @@ pub(crate) struct Context {
 #[derive(Debug)]
 pub(crate) enum News {
     /// Visitors come through it.
-    Welcomed(Vec<Hostname>),
+    Welcomed {
+        epoch: u64,
+        hostnames: Vec<Hostname>,
+    },
     /// The names have changed.
     Hostnames(Vec<Hostname>),
     /// A ping is unanswered.
@@ -123,7 +126,7 @@ pub(crate) async fn run(
         in_doubt: false,
         draining: false,
     };
-    session.tell(News::Welcomed(hostnames)).await;
+    session.tell(News::Welcomed { epoch, hostnames }).await;
     for (request, respond) in early {
         session.admit(request, respond);
     }

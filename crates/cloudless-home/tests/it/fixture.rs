@@ -27,19 +27,22 @@ pub(crate) const HOST: &str = "home.example.org";
 /// Nothing in the tests takes longer, unless it hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Timings under which faults are noticed in fractions of a second.
+/// Timings under which a dial follows a dial in fractions of a second.
 pub(crate) fn quick() -> Timings {
     Timings {
         dial: Duration::from_secs(5),
         redial_min: Duration::from_millis(20),
         redial_max: Duration::from_millis(40),
         backoff_max: Duration::from_millis(80),
-        ping_idle: Duration::from_millis(100),
-        ping_doubt: Duration::from_millis(100),
-        dead: Duration::from_secs(10),
         drain: Duration::from_secs(5),
         ..Timings::default()
     }
+}
+
+/// A silent session is doubted in fractions of a second.
+pub(crate) fn doubtful(config: &mut Config) {
+    config.timings.ping_idle = Duration::from_millis(100);
+    config.timings.ping_doubt = Duration::from_millis(100);
 }
 
 /// A running home; it is stopped when dropped.
