@@ -1,0 +1,89 @@
+//! Cards for the tests: varied, and the same in each run.
+
+/// `count` cards with a UID each, as many different programs would write them.
+pub(crate) fn varied(count: usize) -> Vec<(String, Vec<u8>)> {
+    (0..count)
+        .map(|number| (format!("card-{number}"), card(number).into_bytes()))
+        .collect()
+}
+
+/// A card of about half a kilobyte.
+pub(crate) fn small(uid: &str) -> Vec<u8> {
+    let note = "met at the harbor ".repeat(20);
+    format!(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:Small {uid}\r\nNOTE:{note}\r\nEND:VCARD\r\n"
+    )
+    .into_bytes()
+}
+
+fn card(number: usize) -> String {
+    let pick = |choices: &[&'static str]| choices[number % choices.len()];
+    let version = pick(&["3.0", "4.0", "3.0", "2.1", "4.0"]);
+    let line_end = if number % 7 == 3 { "\n" } else { "\r\n" };
+    let name = pick(&[
+        "Zoë Ångström",
+        "山田 太郎",
+        "أمل حداد",
+        "Мария Иванова",
+        "Séán Ó Briain",
+        "🦊 Fox & Söhne <GmbH>",
+        "שרה לוי",
+        "Nguyễn Văn An",
+        "O'Neil; Jr., \"Bob\"",
+        "김철수",
+        "  spaces  ",
+    ]);
+    let mut lines = vec![
+        "BEGIN:VCARD".to_owned(),
+        format!("VERSION:{version}"),
+        format!("UID:card-{number}"),
+        format!("FN:{name} {number}"),
+        format!("N:{};{};;;", name.replace(';', "\\;"), number),
+    ];
+    if number % 2 == 0 {
+        lines.push(format!(
+            "TEL;TYPE=\"cell,voice\";X-E164=5550{number:03},\"+47\":+1 555 0{number:03}"
+        ));
+    }
+    if number % 3 == 0 {
+        lines.push(format!(
+            "item1.EMAIL;type=INTERNET;type=pref:person{number}@example.org"
+        ));
+        lines.push("item1.X-ABLabel:_$!<HomePage>!$_".to_owned());
+    }
+    if number % 4 == 0 {
+        let note = format!("Line one\\nline two \\, with\\; escapes, and 'quotes' ]]> {number} ");
+        let folded: Vec<_> = chunks(&note.repeat(5), 60);
+        lines.push(format!("NOTE:{}", folded.join(&format!("{line_end} "))));
+    }
+    if number % 5 == 0 {
+        lines.push("BDAY;VALUE=date;X-APPLE-OMIT-YEAR=1604:1604-05-12".to_owned());
+        lines.push("ADR;TYPE=home:;;1 Rue de l'Église;Genève;;1204;Suisse".to_owned());
+    }
+    if number % 10 == 0 {
+        let photo = "/9j/4AAQSkZJRgABAQ".repeat(40 + number);
+        let folded: Vec<_> = chunks(&photo, 74);
+        lines.push(format!(
+            "PHOTO;ENCODING=b;TYPE=JPEG:{}",
+            folded.join(&format!("{line_end} "))
+        ));
+    }
+    if number % 11 == 0 {
+        lines.push("X-UNKNOWN;X-PARAM=\"a:b;c\":kept as it is\ttab".to_owned());
+    }
+    lines.push("END:VCARD".to_owned());
+    let mut text = lines.join(line_end);
+    // Some programs leave the last line open.
+    if number % 13 != 0 {
+        text.push_str(line_end);
+    }
+    text
+}
+
+fn chunks(text: &str, length: usize) -> Vec<String> {
+    let characters: Vec<char> = text.chars().collect();
+    characters
+        .chunks(length)
+        .map(|chunk| chunk.iter().collect())
+        .collect()
+}

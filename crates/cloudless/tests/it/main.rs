@@ -1,0 +1,23 @@
+//! The whole product: processes of the binary, and real clients.
+
+mod administration;
+mod binary;
+mod cards;
+mod client;
+mod configuration;
+mod contacts;
+mod corpus;
+mod demo;
+mod faults;
+mod help;
+mod pair;
+mod vdirsyncer;
+
+/// How often a test of chance goes round: more in `cargo xtask acceptance`.
+fn rounds(few: usize) -> usize {
+    if std::env::var_os("CLOUDLESS_ACCEPTANCE").is_some() {
+        few * 10
+    } else {
+        few
+    }
+}

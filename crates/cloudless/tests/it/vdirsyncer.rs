@@ -1,0 +1,259 @@
+//! A real client, vdirsyncer, syncs two folders through relay and home.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::cards;
+use crate::corpus;
+use crate::pair::Pair;
+
+/// Cards that no phone wrote in one folder, byte for byte.
+type Contents = BTreeMap<String, Vec<u8>>;
+
+const GENERATED: usize = 300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_folders_agree_byte_for_byte() {
+    let Some(program) = program() else { return };
+    let Some(corpus) = corpus::cards() else {
+        return;
+    };
+    let pair = Pair::start();
+    let laptop = Folder::new(&program, &pair, "laptop");
+    let desktop = Folder::new(&program, &pair, "desktop");
+
+    // Up from one folder, down into another.
+    for (name, card) in corpus.iter().chain(&cards::varied(GENERATED)) {
+        laptop.write(name, card);
+    }
+    let total = corpus.len() + GENERATED;
+    assert_eq!(
+        laptop.read().len(),
+        total,
+        "each card has a name of its own"
+    );
+    laptop.discover();
+    laptop.sync();
+    assert_eq!(pair.local_program().names().await.len(), total);
+    desktop.discover();
+    desktop.sync();
+    assert_eq!(desktop.read().len(), total);
+    assert_same(&laptop, &desktop);
+
+    // Edits and deletions on both sides.
+    for number in 0..5 {
+        laptop.edit(&format!("card-{number}"), "NOTE:edited on the laptop");
+    }
+    for number in 5..9 {
+        desktop.edit(&format!("card-{number}"), "NOTE:edited on the desktop");
+    }
+    for number in 10..13 {
+        laptop.remove(&format!("card-{number}"));
+    }
+    for number in 13..15 {
+        desktop.remove(&format!("card-{number}"));
+    }
+    laptop.write("new-one", &cards::small("new-one"));
+    laptop.sync();
+    desktop.sync();
+    laptop.sync();
+    let agreed = assert_same(&laptop, &desktop);
+    assert_eq!(agreed.len(), total - 5 + 1);
+    assert_eq!(pair.local_program().names().await.len(), agreed.len());
+    let with = |text: &str| agreed.values().filter(|card| contains(card, text)).count();
+    assert_eq!(with("NOTE:edited on the laptop"), 5);
+    assert_eq!(with("NOTE:edited on the desktop"), 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_conflict_is_seen_and_loses_nothing() {
+    let Some(program) = program() else { return };
+    let pair = Pair::start();
+    let laptop = Folder::new(&program, &pair, "laptop");
+    let desktop = Folder::new(&program, &pair, "desktop");
+    for (name, card) in cards::varied(3) {
+        laptop.write(&name, &card);
+    }
+    laptop.discover();
+    laptop.sync();
+    desktop.discover();
+    desktop.sync();
+    assert_eq!(assert_same(&laptop, &desktop).len(), 3);
+
+    laptop.edit("card-1", "NOTE:the laptop's word");
+    desktop.edit("card-1", "NOTE:the desktop's word");
+    laptop.sync();
+    let refused = desktop.vdirsyncer(&["sync"]);
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        !refused.status.success(),
+        "a conflict must not pass silently: {told}"
+    );
+    assert!(told.contains("conflict"), "{told}");
+    let server = pair
+        .phone()
+        .connect()
+        .await
+        .unwrap()
+        .get("card-1.vcf")
+        .await
+        .unwrap();
+    assert!(contains(&server.body, "NOTE:the laptop's word"));
+    assert!(contains(
+        &desktop.read()["card-1"],
+        "NOTE:the desktop's word"
+    ));
+
+    // The server wins, and both agree again.
+    desktop.configure(&pair, "\"b wins\"");
+    desktop.sync();
+    let agreed = assert_same(&laptop, &desktop);
+    assert_eq!(agreed.len(), 3);
+    assert!(contains(&agreed["card-1"], "NOTE:the laptop's word"));
+}
+
+/// A folder of cards on some machine, with a vdirsyncer that knows its password.
+struct Folder {
+    program: PathBuf,
+    directory: PathBuf,
+}
+
+impl Folder {
+    fn new(program: &Path, pair: &Pair, name: &str) -> Self {
+        let folder = Self {
+            program: program.to_owned(),
+            directory: pair.folder(name),
+        };
+        std::fs::create_dir_all(folder.cards()).unwrap();
+        folder.configure(pair, "null");
+        folder
+    }
+
+    fn configure(&self, pair: &Pair, conflict_resolution: &str) {
+        let directory = self.directory.display();
+        let (port, password) = (pair.relay_port(), pair.password());
+        let ca_file = pair.ca_file();
+        let config = format!(
+            r#"[general]
+status_path = "{directory}/status"
+
+[pair contacts]
+a = "folder"
+b = "home"
+collections = ["contacts"]
+conflict_resolution = {conflict_resolution}
+
+[storage folder]
+type = "filesystem"
+path = "{directory}/cards"
+fileext = ".vcf"
+
+[storage home]
+type = "carddav"
+url = "https://localhost:{port}/"
+username = "me"
+password = "{password}"
+verify = "{}"
+"#,
+            ca_file.display()
+        );
+        std::fs::write(self.directory.join("config"), config).unwrap();
+    }
+
+    /// Finds the address book, starting at the bare host.
+    fn discover(&self) {
+        self.succeed(&["discover"]);
+    }
+
+    fn sync(&self) {
+        self.succeed(&["sync"]);
+    }
+
+    fn succeed(&self, arguments: &[&str]) {
+        let output = self.vdirsyncer(arguments);
+        assert!(
+            output.status.success(),
+            "vdirsyncer {arguments:?}:\n{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn vdirsyncer(&self, arguments: &[&str]) -> Output {
+        Command::new(&self.program)
+            .arg("--config")
+            .arg(self.directory.join("config"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap()
+    }
+
+    fn cards(&self) -> PathBuf {
+        self.directory.join("cards").join("contacts")
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.cards().join(format!("{name}.vcf"))
+    }
+
+    fn write(&self, name: &str, card: &[u8]) {
+        std::fs::create_dir_all(self.cards()).unwrap();
+        std::fs::write(self.path(name), card).unwrap();
+    }
+
+    fn remove(&self, name: &str) {
+        std::fs::remove_file(self.path(name)).unwrap();
+    }
+
+    /// Puts a line behind the version of a card.
+    fn edit(&self, name: &str, line: &str) {
+        let card = String::from_utf8(std::fs::read(self.path(name)).unwrap()).unwrap();
+        let at = card.find("UID:").expect("every generated card has a UID");
+        let edited = format!("{}{line}\r\n{}", &card[..at], &card[at..]);
+        std::fs::write(self.path(name), edited).unwrap();
+    }
+
+    fn read(&self) -> Contents {
+        let entries = std::fs::read_dir(self.cards())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        entries
+            .filter(|path| path.extension().is_some_and(|it| it == "vcf"))
+            .map(|path| {
+                let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+                (name, std::fs::read(path).unwrap())
+            })
+            .collect()
+    }
+}
+
+/// Both folders hold the same bytes, whatever the files are called; returns the first's.
+fn assert_same(left: &Folder, right: &Folder) -> Contents {
+    let sorted = |folder: &Folder| {
+        let mut cards: Vec<_> = folder.read().into_values().collect();
+        cards.sort();
+        cards
+    };
+    let (left_cards, right_cards) = (sorted(left), sorted(right));
+    for (one, other) in left_cards.iter().zip(&right_cards) {
+        assert_eq!(String::from_utf8_lossy(one), String::from_utf8_lossy(other));
+    }
+    assert_eq!(left_cards, right_cards);
+    left.read()
+}
+
+fn contains(card: &[u8], text: &str) -> bool {
+    card.windows(text.len())
+        .any(|window| window == text.as_bytes())
+}
+
+/// vdirsyncer, which `cargo xtask test` installs.
+fn program() -> Option<PathBuf> {
+    let program = std::env::var_os("CLOUDLESS_VDIRSYNCER").map(PathBuf::from);
+    if program.is_none() {
+        corpus::missing("vdirsyncer: run `cargo xtask test`, which installs it");
+    }
+    program
+}
