@@ -26,6 +26,8 @@ use crate::termination::Termination;
 
 /// How long a visitor that was answered may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
+/// How long a relay may take to close a session that home has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How often a session that ends looks whether its streams are through; HTTP/2 does not tell.
 const FLUSH_CHECK: Duration = Duration::from_millis(20);
 
@@ -319,7 +321,7 @@ impl Session {
 
     /// Lets the visitors finish, then tells the relay and closes.
     async fn drain(&mut self) {
-        let deadline = Instant::now() + self.context.timings.drain;
+        let mut deadline = Instant::now() + self.context.timings.drain;
         self.connection.refuse_new_streams();
         let mut check = tokio::time::interval(FLUSH_CHECK);
         let mut is_over = false;
@@ -335,6 +337,7 @@ impl Session {
                     if !is_over && self.visitors.is_empty() {
                         self.connection.control.end();
                         is_over = true;
+                        deadline = deadline.min(Instant::now() + FAREWELL);
                     } else if is_over && !self.connection.has_streams() {
                         break;
                     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use cloudless_home::status::RelayState;
 use cloudless_proto::control::{self, FromHome, FromRelay, Refusal};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::fixture::{HOST, Home, PATIENCE, doubtful};
@@ -144,7 +145,7 @@ async fn a_ping_that_is_answered_late_ends_the_dialing() {
     session.freeze(false);
     // Home gives it up: the connection ends although nobody answered.
     let mut rest = Vec::new();
-    let read = tokio::io::AsyncReadExt::read_to_end(&mut parallel, &mut rest);
+    let read = parallel.read_to_end(&mut rest);
     let _ = timeout(Duration::from_secs(3), read)
         .await
         .expect("the dial is given up");
@@ -288,6 +289,52 @@ async fn a_shutdown_finishes_and_tells_the_relay() {
     home.connected().await;
     home.begin_stop();
     assert_eq!(timeout(PATIENCE, session.hear()).await.unwrap(), None);
+    drop(session);
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_does_not_wait_for_a_relay_that_went_silent() {
+    let relay = FakeRelay::bind().await;
+    let mut home = Home::start_with(vec![relay.relay()], |config| {
+        config.timings.drain = PATIENCE * 2;
+    })
+    .await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    session.freeze(true);
+    home.begin_stop();
+    home.stop().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_finishes_the_request_under_way() {
+    let relay = FakeRelay::bind().await;
+    let mut home = Home::start(vec![relay.relay()]).await;
+    let session = relay.welcome(HOST).await;
+    let mut stream = tls(&session, home.trust(), HOST, b"http/1.1")
+        .await
+        .unwrap();
+    let card = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:a\r\nEND:VCARD\r\n";
+    let head = format!(
+        "PUT /dav/addressbooks/me/contacts/a.vcf HTTP/1.1\r\nhost: {HOST}\r\n\
+         authorization: {}\r\ncontent-type: text/vcard\r\ncontent-length: {}\r\n\
+         expect: 100-continue\r\n\r\n",
+        home.authorization,
+        card.len(),
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut interim = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    stream.read_exact(&mut interim).await.unwrap();
+    // The request is in the hands of the service, which waits for the body.
+    home.begin_stop();
+    stream.write_all(card.as_bytes()).await.unwrap();
+    let mut response = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut response))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(response.starts_with("HTTP/1.1 201"), "{response}");
     drop(session);
     home.stop().await;
 }
