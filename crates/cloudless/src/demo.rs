@@ -77,7 +77,17 @@ pub(crate) async fn run(plan: Plan) -> anyhow::Result<()> {
             Ok(())
         }
         Outcome::Stopped if plan.once => bail!("stopped before the check was done"),
-        Outcome::Stopped => Ok(()),
+        Outcome::Stopped => {
+            if plan.state.is_some() {
+                story.title(format_args!(
+                    "stopped; go on with: cloudless demo --state {}",
+                    directory.display()
+                ));
+            } else {
+                story.title("stopped, and its data is removed");
+            }
+            Ok(())
+        }
     }
 }
 
@@ -96,7 +106,7 @@ async fn show(plan: &Plan, story: &Story, running: &mut Running) -> anyhow::Resu
         running.import(story, &plan.import).await?;
     }
     story.heading("what a phone does, through the relay");
-    phone::sync(running, &login, story).await?;
+    let changed = phone::sync(running, &login, story).await?;
 
     story.heading("what the relay saw of it");
     witness::tell(&running.relay_state, story).await?;
@@ -107,7 +117,7 @@ async fn show(plan: &Plan, story: &Story, running: &mut Running) -> anyhow::Resu
     if plan.once {
         return Ok(Outcome::Checked);
     }
-    next::tell(running, &login, story);
+    next::tell(running, &login, &changed, story)?;
     Err(running.ended().await)
 }
 

@@ -16,7 +16,10 @@ pub(crate) fn bind(addresses: &[SocketAddr], setting: &str) -> anyhow::Result<Ve
         let only_v6 = addresses
             .iter()
             .any(|it| it.is_ipv4() && it.port() == address.port());
-        bind_one(*address, only_v6).with_context(|| failure(*address, setting))
+        bind_one(*address, only_v6).map_err(|error| {
+            let failure = failure(&error, *address, setting);
+            anyhow::Error::new(error).context(failure)
+        })
     };
     addresses.iter().map(bind).collect()
 }
@@ -61,11 +64,15 @@ fn is_without_ipv6(error: &io::Error) -> bool {
     error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error())
 }
 
-fn failure(address: SocketAddr, setting: &str) -> String {
-    format!(
-        "cannot listen on {address}; see who has the port with `ss -ltnp`, ports below 1024 need root \
-         or CAP_NET_BIND_SERVICE, and {setting} chooses another"
-    )
+/// What failed, and what to do about it.
+fn failure(error: &io::Error, address: SocketAddr, setting: &str) -> String {
+    let advice = match error.kind() {
+        io::ErrorKind::AddrInUse => "another program has the port, `ss -ltnp` shows which",
+        io::ErrorKind::AddrNotAvailable => "no interface of this machine has the address",
+        io::ErrorKind::PermissionDenied => "ports below 1024 need root or CAP_NET_BIND_SERVICE",
+        _ => "the system refuses it",
+    };
+    format!("cannot listen on {address}: {advice}; {setting} chooses another")
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::setup::Running;
 use super::story::Story;
+use crate::atomic_file;
 
 /// What `device add --json` prints, as far as the demo needs it.
 #[derive(Serialize, Deserialize)]
@@ -42,43 +43,59 @@ impl Output {
     }
 }
 
-/// Prints lines to paste into another terminal.
-pub(super) fn tell(running: &Running, login: &Login, story: &Story) {
+/// Prints lines to paste into another terminal. `changed` is the path of a card worth looking at.
+pub(super) fn tell(
+    running: &Running,
+    login: &Login,
+    changed: &str,
+    story: &Story,
+) -> anyhow::Result<()> {
     let Login { user, password } = login;
     let public_url = running.public_url();
     let ca_file = running.ca_file();
-    let ca_file = ca_file.display();
-    story.heading("try it, from another terminal, through the relay");
+    let config_file = running.file("vdirsyncer.conf");
+    let config = vdirsyncer_config(running, login);
+    atomic_file::replace(&config_file, config.as_bytes())?;
+    let (ca_file, config_file) = (ca_file.display(), config_file.display());
+    let origin = public_url.trim_end_matches('/');
+
+    story.heading("look at the card that was changed, through the relay");
     story.say(format_args!(
-        "curl --cacert '{ca_file}' -u {user}:{password} -X PROPFIND -H 'Depth: 1' \\\n      \
-         {public_url}dav/addressbooks/{user}/contacts/"
+        "curl --cacert '{ca_file}' -u {user}:{password} \\\n      {origin}{changed}"
     ));
-    story.heading("or sync it into a folder, with this as ~/.config/vdirsyncer/config");
-    for line in vdirsyncer_config(&public_url, user, password, &ca_file.to_string()).lines() {
+    story.heading("sync all of them into a folder");
+    story.say(format_args!(
+        "vdirsyncer -c '{config_file}' discover && vdirsyncer -c '{config_file}' sync"
+    ));
+    story.heading("with this in that file");
+    for line in config.lines() {
         story.say(line);
     }
     story.heading("or point any CardDAV program at it");
-    story.say(format_args!("URL               {public_url}"));
+    story.say(format_args!("URL         {public_url}"));
+    story.say(format_args!("user        {user}"));
+    story.say(format_args!("password    {password}"));
     story.say(format_args!(
-        "on this machine   {}, without TLS and without the relay",
+        "CA file     {ca_file}, for the program to trust"
+    ));
+    story.say(format_args!(
+        "past the relay, on this machine: {}",
         running.local_url()
     ));
-    story.say(format_args!("user              {user}"));
-    story.say(format_args!("password          {password}"));
-    story.say(format_args!(
-        "CA file           {ca_file}, for the program to trust"
-    ));
-    story.say(format_args!("logs              {}", running.logs()));
+    story.heading("what relay and home log");
+    story.say(running.logs());
     story.title("Ctrl-C ends it");
+    Ok(())
 }
 
-fn vdirsyncer_config(public_url: &str, user: &str, password: &str, ca_file: &str) -> String {
+/// A config for vdirsyncer that keeps everything in the demo's own directory.
+fn vdirsyncer_config(running: &Running, login: &Login) -> String {
     format!(
         "\
 [general]
-status_path = \"~/.local/share/vdirsyncer/cloudless-demo/\"
+status_path = \"{status_path}\"
 
-[pair cloudless_demo]
+[pair demo]
 a = \"phone\"
 b = \"folder\"
 collections = [\"from a\"]
@@ -92,8 +109,14 @@ verify = \"{ca_file}\"
 
 [storage folder]
 type = \"filesystem\"
-path = \"~/cloudless-demo/\"
+path = \"{path}\"
 fileext = \".vcf\"
-"
+",
+        status_path = running.file("vdirsyncer-status").display(),
+        public_url = running.public_url(),
+        user = login.user,
+        password = login.password,
+        ca_file = running.ca_file().display(),
+        path = running.file("synced").display(),
     )
 }

@@ -17,7 +17,7 @@ use super::next::Login;
 use super::setup::Running;
 use super::story::Story;
 use super::{HOSTNAME, samples};
-use crate::admin_socket;
+use crate::{admin_socket, clock};
 
 /// Cards in one multiget, as DAVx5 asks for them.
 const BATCH: usize = 10;
@@ -27,8 +27,13 @@ const PAGE_CARDS: usize = 500;
 /// Cards by href.
 type Cards = BTreeMap<String, Vec<u8>>;
 
-/// Goes through all of it and fails at the first thing that is not as it should be.
-pub(super) async fn sync(running: &Running, login: &Login, story: &Story) -> anyhow::Result<()> {
+/// Goes through all of it and fails at the first thing that is not as it should be. Returns the path
+/// of the card that was changed on the way.
+pub(super) async fn sync(
+    running: &Running,
+    login: &Login,
+    story: &Story,
+) -> anyhow::Result<String> {
     let ca_file = running.ca_file();
     let connect = Client::tls(running.relay_address, HOSTNAME, &ca_file);
     let client = story
@@ -95,7 +100,7 @@ pub(super) async fn sync(running: &Running, login: &Login, story: &Story) -> any
             |()| "incremental sync: exactly this card comes, and nothing else",
         )
         .await?;
-    Ok(())
+    Ok(href)
 }
 
 /// A CardDAV client.
@@ -382,7 +387,8 @@ async fn change_at_home(
     book: &str,
     cards: &Cards,
 ) -> anyhow::Result<(String, Vec<u8>)> {
-    let (uid, bytes) = samples::changed().context("the sample contacts are damaged")?;
+    let (uid, bytes) =
+        samples::changed(clock::unix_ms()).context("the sample contacts are damaged")?;
     let has_uid = |card: &[u8]| {
         cloudless_vcard::summarize(card).is_ok_and(|card| card.uid.as_ref() == Some(&uid))
     };

@@ -1,6 +1,6 @@
 //! Thirty invented contacts that are as varied as real ones.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use crate::clock;
 
 /// All sample contacts, one after the other.
 pub(super) const ALL: &[u8] = include_bytes!("../../samples/contacts.vcf");
@@ -10,17 +10,18 @@ pub(super) fn cards() -> impl Iterator<Item = &'static [u8]> {
     cloudless_vcard::split(ALL).flatten()
 }
 
-/// The sample that the demo changes at home, with its UID and with a note that was never there.
-pub(super) fn changed() -> Option<(String, Vec<u8>)> {
+/// The sample that the demo changes at home, with its UID and with a note that differs for each
+/// `now`, Unix time in milliseconds.
+pub(super) fn changed(now: i64) -> Option<(String, Vec<u8>)> {
     let card = cards().next()?;
     let uid = cloudless_vcard::summarize(card).ok()?.uid?;
-    let elapsed = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
     let end = b"END:VCARD\r\n";
     let mut bytes = card.strip_suffix(end)?.to_vec();
-    bytes
-        .extend_from_slice(format!("NOTE:Changed at home ({})\r\n", elapsed.as_nanos()).as_bytes());
+    let note = format!(
+        "NOTE:Changed at home on {} ({now} ms)\r\n",
+        clock::utc_ms(now)
+    );
+    bytes.extend_from_slice(note.as_bytes());
     bytes.extend_from_slice(end);
     Some((uid, bytes))
 }
@@ -63,8 +64,8 @@ mod tests {
 
     #[test]
     fn the_changed_sample_keeps_its_uid_and_is_new_each_time() {
-        let (uid, first) = changed().unwrap();
-        let (_, second) = changed().unwrap();
+        let (uid, first) = changed(1).unwrap();
+        let (_, second) = changed(2).unwrap();
         assert_ne!(first, second);
         assert_eq!(cloudless_vcard::summarize(&first).unwrap().uid, Some(uid));
     }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use anyhow::{Context as _, anyhow};
 use serde::Deserialize;
@@ -64,14 +65,18 @@ pub(super) async fn start(plan: &Plan, directory: &Path, story: &Story) -> anyho
     let relay_state = directory.join("relay");
     let home_state = directory.join("home");
 
-    let (relay, relay_address) = start_relay(plan, story, &program, &relay_state).await?;
+    let (relay, relay_address) = start_relay(plan, story, &program, &relay_state)
+        .await
+        .context("the demo's relay did not start; --port 0 chooses a free port")?;
     if home_state.join(HOME_FILE).exists() {
         // The relay may have got another port.
         save_home(&home_state, relay_address, plan.local_port.map(loopback))?;
     } else {
         join(plan, story, &program, &relay_state, &home_state).await?;
     }
-    let (home, local_address) = start_home(story, &program, &home_state).await?;
+    let (home, local_address) = start_home(story, &program, &home_state)
+        .await
+        .context("the demo's home did not start; --local-port 0 chooses a free port")?;
     save_home(&home_state, relay_address, Some(local_address))?;
     Ok(Running {
         program,
@@ -178,7 +183,7 @@ async fn start_home(
 impl Running {
     /// The login that an earlier start made, or a new one with the sample contacts.
     pub(super) async fn log_in(&self, story: &Story) -> anyhow::Result<Login> {
-        let path = self.directory.join(LOGIN_FILE);
+        let path = self.file(LOGIN_FILE);
         if let Ok(json) = fs::read(&path) {
             return serde_json::from_slice(&json)
                 .with_context(|| format!("{} is damaged; remove it", path.display()));
@@ -203,9 +208,10 @@ impl Running {
             })
             .await?;
         let login: Login = serde_json::from_str(&json).context("the login is no JSON")?;
-        let samples = self.directory.join(SAMPLES_FILE);
+        let samples = self.file(SAMPLES_FILE);
         atomic_file::replace(&samples, samples::ALL)?;
-        self.import(story, &[samples]).await?;
+        self.import(story, slice::from_ref(&samples)).await?;
+        fs::remove_file(&samples).context("cannot remove the imported samples")?;
         atomic_file::replace(&path, &serde_json::to_vec(&login)?)?;
         Ok(login)
     }
@@ -261,10 +267,15 @@ impl Running {
         cloudless_home::certificate::ca_file(&self.home_state)
     }
 
+    /// A file in the demo's own directory.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
     /// The log files of both, for people.
     pub(super) fn logs(&self) -> String {
         let [relay, home] = [&self.relay, &self.home].map(|role| role.log().display().to_string());
-        format!("{relay}, {home}")
+        format!("{relay}  {home}")
     }
 
     /// Waits until one of the processes ends, which none should do by itself.
