@@ -40,27 +40,27 @@ fn card(number: usize) -> String {
         format!("FN:{name} {number}"),
         format!("N:{};{};;;", name.replace(';', "\\;"), number),
     ];
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         lines.push(format!(
             "TEL;TYPE=\"cell,voice\";X-E164=5550{number:03},\"+47\":+1 555 0{number:03}"
         ));
     }
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         lines.push(format!(
             "item1.EMAIL;type=INTERNET;type=pref:person{number}@example.org"
         ));
         lines.push("item1.X-ABLabel:_$!<HomePage>!$_".to_owned());
     }
-    if number % 4 == 0 {
+    if number.is_multiple_of(4) {
         let note = format!("Line one\\nline two \\, with\\; escapes, and 'quotes' ]]> {number} ");
         let folded: Vec<_> = chunks(&note.repeat(5), 60);
         lines.push(format!("NOTE:{}", folded.join(&format!("{line_end} "))));
     }
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         lines.push("BDAY;VALUE=date;X-APPLE-OMIT-YEAR=1604:1604-05-12".to_owned());
         lines.push("ADR;TYPE=home:;;1 Rue de l'Église;Genève;;1204;Suisse".to_owned());
     }
-    if number % 10 == 0 {
+    if number.is_multiple_of(10) {
         let photo = "/9j/4AAQSkZJRgABAQ".repeat(40 + number);
         let folded: Vec<_> = chunks(&photo, 74);
         lines.push(format!(
@@ -68,13 +68,13 @@ fn card(number: usize) -> String {
             folded.join(&format!("{line_end} "))
         ));
     }
-    if number % 11 == 0 {
+    if number.is_multiple_of(11) {
         lines.push("X-UNKNOWN;X-PARAM=\"a:b;c\":kept as it is\ttab".to_owned());
     }
     lines.push("END:VCARD".to_owned());
     let mut text = lines.join(line_end);
     // Some programs leave the last line open.
-    if number % 13 != 0 {
+    if !number.is_multiple_of(13) {
         text.push_str(line_end);
     }
     text

@@ -1,5 +1,12 @@
 //! The whole product: processes of the binary, and real clients.
 
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on has failed, and one that cannot run says so"
+)]
+
 mod administration;
 mod binary;
 mod cards;
