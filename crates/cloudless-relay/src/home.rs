@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use cloudless_proto::Hostname;
 use cloudless_proto::control::VISITOR_HEADER;
-use h2::{Reason, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -16,6 +16,7 @@ use crate::listener::Connection;
 use crate::pump::{self, Stream, send_all};
 use crate::run::Relay;
 use crate::session::Session;
+use crate::slots::Slot;
 use crate::socket;
 
 /// The port that visitors mean, whatever port the relay listens on.
@@ -98,8 +99,8 @@ async fn reach(
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
-            let (response, send) = connect(relay, &session, peer, hostname, opening).await?;
-            first_bytes(relay, &session, visitor, response, send).await
+            let opened = connect(relay, &session, peer, hostname, opening).await?;
+            first_bytes(relay, &session, visitor, opened).await
         };
         let failure = tokio::select! {
             () = session.closed.cancelled() => Failure::SessionLost,
@@ -133,7 +134,12 @@ impl From<h2::Error> for Failure {
     }
 }
 
-type Answer = Response<h2::RecvStream>;
+/// A stream that the home has accepted.
+struct Opened {
+    response: Response<RecvStream>,
+    send: SendStream<Bytes>,
+    slot: Slot,
+}
 
 /// Asks the home to take the visitor, and sends the visitor's bytes along without waiting.
 async fn connect(
@@ -142,7 +148,7 @@ async fn connect(
     peer: SocketAddr,
     hostname: &Hostname,
     opening: &Bytes,
-) -> Result<(Answer, SendStream<Bytes>), Failure> {
+) -> Result<Opened, Failure> {
     session.liveness.ask_if_quiet(relay.config.timings.quiet);
     let request = Request::builder()
         .method(Method::CONNECT)
@@ -151,19 +157,27 @@ async fn connect(
         .body(())
         .map_err(|_| Failure::Refused)?;
     let connect = async {
+        let streams_max = || session.requests.current_max_send_streams();
+        let slot = session.slots.acquire(streams_max).await;
         let mut requests = session.requests.clone().ready().await?;
         let (response, mut send) = requests.send_request(request, false)?;
         send_all(&mut send, opening.clone()).await?;
-        Ok::<_, h2::Error>((response.await?, send))
+        let response = response.await?;
+        Ok::<_, h2::Error>(Opened {
+            response,
+            send,
+            slot,
+        })
     };
-    let (response, send) = match timeout(relay.config.timings.connect, connect).await {
+    let opened = match timeout(relay.config.timings.connect, connect).await {
         Ok(connected) => connected?,
         Err(_) => return Err(Failure::SessionLost),
     };
-    if response.status().is_success() {
-        Ok((response, send))
+    let status = opened.response.status();
+    if status.is_success() {
+        Ok(opened)
     } else {
-        tracing::debug!(status = %response.status(), "A home refused a visitor");
+        tracing::debug!(%status, "A home refused a visitor");
         Err(Failure::Refused)
     }
 }
@@ -174,20 +188,20 @@ async fn first_bytes(
     relay: &Relay,
     session: &Session,
     visitor: &TcpStream,
-    response: Answer,
-    send: SendStream<Bytes>,
+    opened: Opened,
 ) -> Result<Stream, Failure> {
-    let mut receive = response.into_body();
+    let mut receive = opened.response.into_body();
     let first = tokio::select! {
         first = receive.data() => first.transpose()?,
         _ = visitor.readable() => None,
         () = sleep(relay.config.timings.half_closed_silence) => None,
     };
     Ok(Stream {
-        send,
+        send: opened.send,
         receive,
         first,
         share: session.budget.open(),
+        _slot: opened.slot,
         closed: session.closed.clone(),
     })
 }

@@ -33,6 +33,7 @@ mod router;
 mod run;
 mod session;
 mod sessions;
+mod slots;
 mod socket;
 mod status;
 mod tunnel;

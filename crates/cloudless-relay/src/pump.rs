@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activity::Activity;
 use crate::budget::Share;
 use crate::config::Timings;
+use crate::slots::Slot;
 use crate::socket;
 use crate::status::HomeCounters;
 
@@ -31,6 +32,8 @@ pub(crate) struct Stream {
     /// Bytes of the home that were received already.
     pub(crate) first: Option<Bytes>,
     pub(crate) share: Share,
+    /// Freed when the stream is done with.
+    pub(crate) _slot: Slot,
     /// Cancelled when the tunnel ends.
     pub(crate) closed: CancellationToken,
 }

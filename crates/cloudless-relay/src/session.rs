@@ -24,6 +24,7 @@ use crate::limits::source_of;
 use crate::liveness::Liveness;
 use crate::registry::RedeemError;
 use crate::run::Relay;
+use crate::slots::Slots;
 use crate::status::unix_now;
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
@@ -56,6 +57,7 @@ pub(crate) struct Session {
     pub(crate) requests: SendRequest<Bytes>,
     pub(crate) liveness: Liveness,
     pub(crate) budget: Arc<Budget>,
+    pub(crate) slots: Arc<Slots>,
     /// Cancelled to end the session and all of its streams at once, and once it has ended.
     pub(crate) closed: CancellationToken,
     messages: mpsc::Sender<FromRelay>,
@@ -205,6 +207,7 @@ impl Dialog<'_> {
             requests,
             liveness: Liveness::new(heard),
             budget: Budget::new(relay.config.limits.queued_bytes_per_home),
+            slots: Arc::default(),
             closed: CancellationToken::new(),
             messages,
         });

@@ -58,7 +58,7 @@ async fn a_revoked_home_is_cut_at_once() {
     let (mut late, _) = Visitor::hello(relay.address(), HOME_NAME).await;
     assert_eq!(late.read_to_end().await, b"");
     let mut back = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    back.hello(1, 2).await;
+    back.hello(1, 2);
     assert_eq!(back.hear_refused().await, Refusal::UnknownKey);
     assert!(!other.is_closed());
 

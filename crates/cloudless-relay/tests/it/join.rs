@@ -22,13 +22,13 @@ async fn a_join_code_makes_a_home() {
     for address in relay.https {
         // The second time the home asks again because the answer was lost.
         let mut tunnel = Tunnel::dial(address, HomeKey(1)).await;
-        tunnel.join(&code).await;
+        tunnel.join(&code);
         tunnel.hear_joined().await;
         assert_eq!(tunnel.hear().await, None, "the relay ends the session");
         tunnel.closed().await;
     }
     let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    tunnel.hello(1, 1).await;
+    tunnel.hello(1, 1);
     assert_eq!(tunnel.hear_welcome().await, [HOME_NAME]);
 }
 
@@ -37,7 +37,7 @@ async fn a_used_foreign_or_expired_code_makes_none() {
     let relay = TestRelay::start().await;
     let used = relay.invite(HOME_NAME).await;
     let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    tunnel.join(&used).await;
+    tunnel.join(&used);
     tunnel.hear_joined().await;
 
     let mut foreign = relay.invite("other.example.test").await;
@@ -49,7 +49,7 @@ async fn a_used_foreign_or_expired_code_makes_none() {
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     for code in [used, foreign, wrong, expired] {
         let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
-        tunnel.join(&code).await;
+        tunnel.join(&code);
         assert_eq!(
             tunnel.hear_refused().await,
             Refusal::JoinRejected,
@@ -72,11 +72,11 @@ async fn two_that_redeem_one_code_at_once_have_one_winner() {
         let mut second = Tunnel::dial(relay.address(), HomeKey(2)).await;
         let (heard_first, heard_second) = tokio::join!(
             async {
-                first.join(&code).await;
+                first.join(&code);
                 first.hear().await
             },
             async {
-                second.join(&code).await;
+                second.join(&code);
                 second.hear().await
             },
         );
@@ -109,13 +109,13 @@ async fn a_code_that_replaces_ends_the_old_home() {
 
     let code = relay.invite_with(HOME_NAME, 600, true).await;
     let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
-    tunnel.join(&code).await;
+    tunnel.join(&code);
     tunnel.hear_joined().await;
     old.closed().await;
     visitor.gone().await;
 
     let mut back = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    back.hello(1, 2).await;
+    back.hello(1, 2);
     assert_eq!(back.hear_refused().await, Refusal::UnknownKey);
     Tunnel::online(relay.address(), HomeKey(2), 1).await;
 }
@@ -138,7 +138,7 @@ async fn an_unknown_key_is_refused() {
     let relay = TestRelay::start().await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
-    tunnel.hello(2, 1).await;
+    tunnel.hello(2, 1);
     assert_eq!(tunnel.hear_refused().await, Refusal::UnknownKey);
     tunnel.closed().await;
     assert_eq!(relay.status().await.totals.sessions_now, 0);
@@ -152,12 +152,12 @@ async fn join_requests_of_one_source_have_a_rate() {
     code.secret = JoinSecret::new([9; 16]);
     for _ in 0..3 {
         let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
-        tunnel.join(&code).await;
+        tunnel.join(&code);
         assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
     }
     code.secret = good;
     let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
-    tunnel.join(&code).await;
+    tunnel.join(&code);
     let Some(FromRelay::Refused {
         reason: Refusal::RateLimited,
         retry_after_ms,
@@ -170,7 +170,7 @@ async fn join_requests_of_one_source_have_a_rate() {
     // Another source is another matter.
     if relay.https[1].is_ipv6() {
         let mut tunnel = Tunnel::dial(relay.https[1], HomeKey(1)).await;
-        tunnel.join(&code).await;
+        tunnel.join(&code);
         tunnel.hear_joined().await;
     }
 }
@@ -219,7 +219,7 @@ async fn a_first_line_that_is_no_message_is_refused_and_an_unknown_one_skipped()
     }
     let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
     tunnel.say_bytes(b"{\"type\":\"from a later version\",\"x\":[1]}\n".to_vec());
-    tunnel.hello(1, 1).await;
+    tunnel.hello(1, 1);
     tunnel.hear_welcome().await;
 }
 

@@ -36,3 +36,17 @@ async fn a_home_that_answers_pings_stays() {
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_finds_out_at_once_whether_a_quiet_home_is_there() {
+    let relay = TestRelay::start_with(|config| {
+        config.timings.ping_interval = Duration::from_secs(3600);
+        config.timings.quiet = Duration::ZERO;
+        config.timings.dead_after = Duration::from_millis(100);
+    })
+    .await;
+    let home = relay.home(HomeKey(1), HOME_NAME).await;
+    home.freeze();
+    let (_visitor, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    relay.until(|status| !status.homes[0].online).await;
+}

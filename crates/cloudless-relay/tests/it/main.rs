@@ -2,7 +2,8 @@
 
 #![expect(
     clippy::unwrap_used,
-    reason = "a test fails by panicking, in its support code too"
+    clippy::print_stderr,
+    reason = "a test fails by panicking, its support code too, and says loudly what it lacks"
 )]
 
 mod admin;

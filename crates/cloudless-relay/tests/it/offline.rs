@@ -33,10 +33,9 @@ async fn a_visitor_that_was_not_answered_yet_moves_to_the_new_session() {
     let relay = TestRelay::start().await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
-    let arrival = home.arrival().await;
+    let _unanswered = home.arrival().await;
     // The laptop's network is gone together with the answer.
     home.freeze();
-    drop(arrival);
     let mut home = Tunnel::online(relay.address(), HomeKey(1), 2).await;
     home.accept(&hello).await;
 }
@@ -78,4 +77,27 @@ async fn a_home_that_never_answers_gets_its_visitors_an_alert() {
     let (mut visitor, _) = Visitor::hello(relay.address(), HOME_NAME).await;
     let _arrival = home.arrival().await;
     assert_eq!(visitor.read_to_end().await, ALERT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_is_full_keeps_the_next_visitor_waiting_but_not_for_ever() {
+    let relay = TestRelay::start_with(|config| {
+        config.hold = Duration::from_millis(300);
+        config.timings.connect = Duration::from_millis(300);
+    })
+    .await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    // The control stream and one visitor.
+    let mut home = Tunnel::dial_with_streams(relay.address(), HomeKey(1), 2).await;
+    home.hello(1, 1);
+    home.hear_welcome().await;
+    let (first, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+    let (mut second, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    assert_eq!(second.read_to_end().await, ALERT);
+
+    let (_third, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    first.reset();
+    stream.expect_reset().await;
+    home.accept(&hello).await;
 }

@@ -41,7 +41,7 @@ async fn an_old_epoch_never_wins() {
     let mut current = Tunnel::online(relay.address(), HomeKey(1), 5).await;
     for epoch in [4, 5] {
         let mut late = Tunnel::dial(relay.address(), HomeKey(1)).await;
-        late.hello(1, epoch).await;
+        late.hello(1, epoch);
         assert_eq!(late.hear_refused().await, Refusal::OldEpoch);
     }
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
@@ -53,7 +53,7 @@ async fn another_live_instance_is_refused() {
     let relay = TestRelay::start().await;
     let mut current = relay.home(HomeKey(1), HOME_NAME).await;
     let mut clone = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    clone.hello(77, 100).await;
+    clone.hello(77, 100);
     assert_eq!(clone.hear_refused().await, Refusal::OtherInstance);
     clone.closed().await;
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
@@ -68,7 +68,7 @@ async fn another_dead_instance_is_replaced() {
     let dead = relay.home(HomeKey(1), HOME_NAME).await;
     dead.freeze();
     let mut new = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    new.hello(77, 1).await;
+    new.hello(77, 1);
     new.hear_welcome().await;
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     new.accept(&hello).await;

@@ -65,12 +65,21 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Dials up to the open control stream.
     pub(crate) async fn dial(address: SocketAddr, key: HomeKey) -> Self {
+        Self::dial_with_streams(address, key, 1024).await
+    }
+
+    /// Dials up to the open control stream, as a home that takes only so many streams at a time.
+    pub(crate) async fn dial_with_streams(
+        address: SocketAddr,
+        key: HomeKey,
+        streams_max: u32,
+    ) -> Self {
         let tls = soon(connect_tls(address, tls_config(key))).await.unwrap();
         let mut connection = soon(
             server::Builder::new()
                 .initial_window_size(2 * 1024 * 1024)
                 .initial_connection_window_size((1 << 31) - 1)
-                .max_concurrent_streams(1024)
+                .max_concurrent_streams(streams_max)
                 .handshake::<_, Bytes>(tls),
         )
         .await
@@ -111,12 +120,12 @@ impl Tunnel {
     /// Dials, says Hello, and is welcome.
     pub(crate) async fn online(address: SocketAddr, key: HomeKey, epoch: u64) -> Self {
         let mut tunnel = Self::dial(address, key).await;
-        tunnel.hello(key.0, epoch).await;
+        tunnel.hello(key.0, epoch);
         tunnel.hear_welcome().await;
         tunnel
     }
 
-    pub(crate) async fn hello(&mut self, instance: u8, epoch: u64) {
+    pub(crate) fn hello(&mut self, instance: u8, epoch: u64) {
         self.say(&FromHome::Hello {
             version: VERSION,
             software: "test/1".to_owned(),
@@ -125,7 +134,7 @@ impl Tunnel {
         });
     }
 
-    pub(crate) async fn join(&mut self, code: &JoinCode) {
+    pub(crate) fn join(&mut self, code: &JoinCode) {
         self.say(&FromHome::Join {
             version: VERSION,
             software: "test/1".to_owned(),

@@ -1,0 +1,118 @@
+use std::io;
+use std::path::PathBuf;
+
+use cloudless_proto::Hostname;
+
+use crate::identity::IdentityError;
+
+/// Why the relay's state cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Another process works on it.
+    #[error("{} is locked: a relay runs on this state already", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The lock file cannot be made or locked.
+    #[error("cannot lock {}", path.display())]
+    Lock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A state file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A state file is not what it must be.
+    #[error("{} is damaged: correct it, or remove it and invite its homes again", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and what was expected.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// `homes.toml` names one hostname twice.
+    #[error("{} names {hostname} twice: remove one of the two", path.display())]
+    Duplicate {
+        /// The file.
+        path: PathBuf,
+        /// The name.
+        hostname: Hostname,
+    },
+}
+
+/// Why a state file was not replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write {}", path.display())]
+pub struct WriteError {
+    pub(crate) path: PathBuf,
+    #[source]
+    pub(crate) source: io::Error,
+}
+
+/// Why there is no join code.
+#[derive(Debug, thiserror::Error)]
+pub enum InviteError {
+    /// The relay's configuration names no address, or more than a join code holds.
+    #[error("a join code holds one to eight relay addresses: set `addresses` in the configuration")]
+    Addresses,
+    /// The name has a home.
+    #[error("{hostname} belongs to a home already: invite with `--replace` to give it to another")]
+    HostnameTaken {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The relay's own key is unusable.
+    #[error("cannot put the relay's key into a join code")]
+    Identity(#[source] IdentityError),
+    /// The relay's own name cannot be a home's.
+    #[error("{hostname} is this relay's own name: choose another name for the home")]
+    OwnName {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The life of the code is out of range.
+    #[error("a join code lives between one second and thirty days")]
+    Ttl,
+    /// The invite could not be kept.
+    #[error("the invite was not kept")]
+    Write(#[source] WriteError),
+}
+
+/// Why a join code was not redeemed.
+#[derive(Debug, thiserror::Error)]
+pub enum RedeemError {
+    /// The code is good but the name has another home.
+    #[error("the name belongs to another home")]
+    HostnameTaken,
+    /// No open invite of that name has this secret.
+    #[error("the join code is wrong, used up or expired")]
+    Rejected,
+    /// The binding could not be kept.
+    #[error("the binding was not kept")]
+    Write(#[source] WriteError),
+}
+
+/// Why a name was not revoked.
+#[derive(Debug, thiserror::Error)]
+pub enum RevokeError {
+    /// Nobody has the name and no invite is open for it.
+    #[error("{hostname} belongs to no home here")]
+    NoSuchHome {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The change could not be kept.
+    #[error("the revocation was not kept")]
+    Write(#[source] WriteError),
+}

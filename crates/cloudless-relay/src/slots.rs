@@ -1,0 +1,49 @@
+//! How many visitors a home takes at a time.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+/// The streams of one session that visitors have open.
+///
+/// HTTP/2 itself would queue streams beyond the home's limit (RFC 9113 section 5.1.2), and keep
+/// them queued when their visitors have gone: a home with a low limit would fill the relay.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    n_open: AtomicUsize,
+    freed: Notify,
+}
+
+impl Slots {
+    /// Waits for a slot; `streams_max` is the home's limit, which the control stream counts
+    /// against too.
+    pub(crate) async fn acquire(self: &Arc<Self>, streams_max: impl Fn() -> usize) -> Slot {
+        let mut freed = pin!(self.freed.notified());
+        loop {
+            // Enabled before the look, so that a slot freed after it is not missed.
+            freed.as_mut().enable();
+            let one_more = |n_open: usize| (n_open + 1 < streams_max()).then_some(n_open + 1);
+            let acquired = self
+                .n_open
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+            if acquired.is_ok() {
+                return Slot(Arc::clone(self));
+            }
+            freed.as_mut().await;
+            freed.set(self.freed.notified());
+        }
+    }
+}
+
+/// One visitor's place, free again when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot(Arc<Slots>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.0.freed.notify_one();
+    }
+}
