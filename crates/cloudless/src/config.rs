@@ -27,6 +27,9 @@ pub(crate) enum ConfigError {
     #[error("{path}:{fault}\nnothing was started; correct this line and run the command again",
         path = path.display())]
     Invalid { path: PathBuf, fault: Fault },
+    /// The settings cannot be used together.
+    #[error("{path}: {message}\nnothing was started", path = path.display())]
+    Contradiction { path: PathBuf, message: String },
     /// A key file holds something else.
     #[error("{path} is not an Ed25519 private key in PEM (PKCS#8); put the copy from your backup \
         back: a new key would have to be made known to the other side again", path = path.display())]

@@ -2,8 +2,9 @@
 //! client that does what a phone does.
 //!
 //! `setup` makes both and starts them by the commands that a user would type, `phone` goes through
-//! the relay, `story` tells what happens.
+//! the relay, `at_home` past it, `witness` asks the relay what it saw, `story` tells all of it.
 
+mod at_home;
 mod client;
 mod multistatus;
 mod next;
@@ -14,6 +15,8 @@ mod setup;
 mod story;
 mod witness;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -132,6 +135,7 @@ fn directory(asked: Option<&Path>) -> anyhow::Result<(PathBuf, Option<TempDir>)>
     }
     let temporary = tempfile::Builder::new()
         .prefix("cloudless-demo-")
+        .permissions(Permissions::from_mode(0o700))
         .tempdir()
         .context("cannot make a temporary directory; name one with --state DIR")?;
     Ok((temporary.path().to_owned(), Some(temporary)))

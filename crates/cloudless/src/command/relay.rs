@@ -18,6 +18,7 @@ use cloudless_relay::{Config, Registry, RegistryError};
 use crate::admin_socket;
 use crate::config::address::{Address, HTTPS_PORT};
 use crate::config::relay::RelayFile;
+use crate::exit::Usage;
 use crate::identity;
 use crate::state;
 
@@ -72,7 +73,13 @@ impl Relay {
 fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
     state::require(state, INIT_ADVICE)?;
     let reply = admin_socket::ask_or_do(state, admin_socket::RELAY, command, || {
-        let config = config(state, &RelayFile::read(state)?, None)?;
+        let file = RelayFile::read(state)?;
+        let config = config(state, &file, None)?;
+        if matches!(command, Command::Invite { .. }) && has_open_port(&file) {
+            let message =
+                "the relay's port is 0 in relay.toml, chosen when it starts; start it first";
+            return Err(Usage(message.to_owned()).into());
+        }
         let registry = match Registry::open(state) {
             Err(RegistryError::InUse { .. }) => return Ok(None),
             opened => opened.context("cannot open the relay's registry")?,
@@ -103,6 +110,12 @@ fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyho
     config.fallback_https = file.fallback.https.map(|address| address.0);
     config.fallback_http = file.fallback.http.map(|address| address.0);
     Ok(config)
+}
+
+/// Whether only a running relay knows where it is reached.
+fn has_open_port(file: &RelayFile) -> bool {
+    let listens_anywhere = file.listen.https.0.first().is_some_and(|it| it.port() == 0);
+    listens_anywhere && file.addresses.iter().any(|it| it.port.unwrap_or(0) == 0)
 }
 
 /// An address with the port it is reached at: the one that was bound, unless the file says another.

@@ -69,7 +69,34 @@ impl Default for Listen {
 impl RelayFile {
     /// Reads and checks `relay.toml` in a state directory.
     pub(crate) fn read(state: &Path) -> Result<Self, ConfigError> {
-        super::read(&state.join(FILE), ADVICE)
+        let path = state.join(FILE);
+        let file: Self = super::read(&path, ADVICE)?;
+        match file.contradiction() {
+            Some(message) => Err(ConfigError::Contradiction { path, message }),
+            None => Ok(file),
+        }
+    }
+
+    /// A fallback that is the relay itself would pass connections round and round.
+    fn contradiction(&self) -> Option<String> {
+        let is_self = |listen: &SocketAddresses, SocketAddress(fallback): SocketAddress| {
+            listen.0.iter().any(|it| {
+                let is_same = it.ip() == fallback.ip();
+                let is_covered = it.ip().is_unspecified() && fallback.ip().is_loopback();
+                it.port() == fallback.port() && (is_same || is_covered)
+            })
+        };
+        let listens = [&self.listen.https, &self.listen.http];
+        [("https", self.fallback.https), ("http", self.fallback.http)]
+            .into_iter()
+            .filter_map(|(name, fallback)| Some((name, fallback?)))
+            .find(|(_, fallback)| listens.iter().any(|listen| is_self(listen, *fallback)))
+            .map(|(name, SocketAddress(fallback))| {
+                format!(
+                    "`fallback.{name}` is {fallback}, where the relay itself listens; \
+                     let the web server listen elsewhere, such as on 127.0.0.1:8443, and name that"
+                )
+            })
     }
 
     /// The file that says this, with a comment at each setting.
@@ -270,6 +297,22 @@ mod tests {
             let fault = fault(&text);
             assert!(fault.starts_with(place), "{place} {fault}");
             assert!(fault.contains(expected), "{expected}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_fallback_to_itself_is_a_contradiction() {
+        let good = "server_name = \"a.example\"\naddresses = [\"a.example\"]\n";
+        for (fallback, is_wrong) in [
+            ("https = \"127.0.0.1:443\"", true),
+            ("https = \"127.0.0.1:80\"", true),
+            ("http = \"[::1]:80\"", true),
+            ("https = \"127.0.0.1:8443\"", false),
+            ("https = \"192.0.2.7:443\"", false),
+        ] {
+            let text = format!("{good}[fallback]\n{fallback}\n");
+            let file: RelayFile = parse(text.as_bytes()).unwrap();
+            assert_eq!(file.contradiction().is_some(), is_wrong, "{fallback}");
         }
     }
 

@@ -43,6 +43,26 @@ fn an_invite_prints_the_code_alone() {
 }
 
 #[test]
+fn a_relay_whose_port_is_not_chosen_yet_invites_nobody() {
+    let directory = tempfile::tempdir().unwrap();
+    let flags = [
+        "--address",
+        "127.0.0.1",
+        "--listen",
+        "127.0.0.1:0",
+        "--no-http",
+    ];
+    on(directory.path(), &[&["relay", "init"], &flags[..]].concat()).expect(0);
+    let refused = on(
+        directory.path(),
+        &["relay", "invite", "contacts.example.org"],
+    )
+    .expect(64);
+    assert!(refused.stderr.contains("start it first"), "{refused:?}");
+    assert_eq!(refused.stdout, "");
+}
+
+#[test]
 fn a_listing_that_is_empty_is_an_empty_array() {
     let directory = tempfile::tempdir().unwrap();
     let relay = directory.path().join("relay");
@@ -196,6 +216,7 @@ async fn a_running_pair_answers_commands() {
 
     let homes = on(&relay, &["relay", "homes", "--json"]).expect(0).json();
     assert_eq!(homes[0]["hostname"], HOSTNAME);
+    assert_eq!(homes[0]["online"], true);
     let taken = on(&relay, &["relay", "invite", HOSTNAME]).expect(1);
     assert!(taken.stderr.contains("--replace"), "{taken:?}");
     on(&relay, &["relay", "invite", HOSTNAME, "--replace"]).expect(0);

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use cloudless_home::admin::{Command, Reply};
 use cloudless_proto::join_code::JoinCode;
 
 use super::KEY_FILE;
@@ -11,7 +12,7 @@ use crate::config::home::{DEFAULT_LOCAL, FILE, HomeDocument, HomeFile, RelayTabl
 use crate::exit::Usage;
 use crate::state::{self, HomeState};
 use crate::terminal::{self, BOLD};
-use crate::{clock, identity, signals};
+use crate::{admin_socket, clock, identity, signals};
 
 /// Join a relay with a code from `cloudless relay invite`
 #[derive(Debug, Args)]
@@ -68,6 +69,10 @@ impl Join {
         }
         document.add(&hostname, &table(&code)?)?;
         document.write(&state)?;
+        let running = admin_socket::ask::<_, Reply>(&state, admin_socket::HOME, &Command::Status);
+        if let Ok(Some(_)) = running {
+            terminal::note("home is running: stop it and start it again to take the new name in");
+        }
         tell(&state, &self.state.flag())
     }
 

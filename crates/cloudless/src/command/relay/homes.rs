@@ -1,12 +1,17 @@
+use std::path::Path;
+
 use anyhow::bail;
 use clap::Args;
+use cloudless_proto::{Hostname, PublicKey};
+use cloudless_relay::HomeRow;
 use cloudless_relay::admin::{Command, Reply};
+use serde::Serialize;
 
 use crate::clock;
 use crate::state::RelayState;
 use crate::terminal;
 
-/// List the names that homes have joined with
+/// List the names that homes have joined with, and which are online
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -20,30 +25,60 @@ pub(super) struct Homes {
     json: bool,
 }
 
+/// A home as this listing shows it.
+#[derive(Serialize)]
+struct Row {
+    hostname: Hostname,
+    key: PublicKey,
+    /// Unix time in seconds.
+    joined_at: u64,
+    online: bool,
+}
+
 impl Homes {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        let Reply::Homes { homes } = super::execute(&state, &Command::Homes)? else {
-            bail!("the relay answered something else than its homes");
-        };
+        let rows = rows(&state)?;
         if self.json {
-            return terminal::json(&homes);
+            return terminal::json(&rows);
         }
-        if homes.is_empty() {
+        if rows.is_empty() {
             terminal::note("no home has joined; invite one with: cloudless relay invite HOST");
             return Ok(());
         }
-        let rows: Vec<_> = homes
-            .iter()
-            .map(|home| {
-                let joined_at = i64::try_from(home.joined_at).unwrap_or(i64::MAX);
-                [
-                    home.hostname.to_string(),
-                    clock::utc(joined_at),
-                    home.key.to_string(),
-                ]
-            })
-            .collect();
-        Ok(terminal::table(["NAME", "JOINED", "KEY"], &rows)?)
+        let cells = |row: &Row| {
+            let joined_at = i64::try_from(row.joined_at).unwrap_or(i64::MAX);
+            [
+                row.hostname.to_string(),
+                if row.online { "online" } else { "offline" }.to_owned(),
+                clock::utc(joined_at),
+                row.key.to_string(),
+            ]
+        };
+        let rows: Vec<_> = rows.iter().map(cells).collect();
+        Ok(terminal::table(["NAME", "TUNNEL", "JOINED", "KEY"], &rows)?)
     }
+}
+
+/// The homes, with what the relay says about each at this moment.
+fn rows(state: &Path) -> anyhow::Result<Vec<Row>> {
+    let Reply::Homes { homes } = super::execute(state, &Command::Homes)? else {
+        bail!("the relay answered something else than its homes");
+    };
+    let Reply::Status(status) = super::execute(state, &Command::Status)? else {
+        bail!("the relay answered something else than its status");
+    };
+    let is_online = |hostname: &Hostname| {
+        status
+            .homes
+            .iter()
+            .any(|home| home.hostname == *hostname && home.online)
+    };
+    let row = |home: HomeRow| Row {
+        online: is_online(&home.hostname),
+        hostname: home.hostname,
+        key: home.key,
+        joined_at: home.joined_at,
+    };
+    Ok(homes.into_iter().map(row).collect())
 }
