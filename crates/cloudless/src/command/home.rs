@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_home::Config;
 use cloudless_home::admin::{self, Command, Facts, Reply};
+use cloudless_proto::Hostname;
 use cloudless_store::{OpenError, Store, Timestamp};
 
 use crate::admin_socket;
@@ -129,13 +130,9 @@ fn facts(file: Option<&HomeFile>) -> Facts {
 }
 
 /// Where phones connect.
-fn public_urls(file: &HomeFile) -> Vec<String> {
-    let port = match public_port(file) {
-        HTTPS_PORT => String::new(),
-        port => format!(":{port}"),
-    };
-    file.hostnames
-        .iter()
-        .map(|hostname| format!("https://{hostname}{port}/"))
-        .collect()
+fn public_url(hostname: &Hostname, port: u16) -> String {
+    match port {
+        HTTPS_PORT => format!("https://{hostname}/"),
+        port => format!("https://{hostname}:{port}/"),
+    }
 }

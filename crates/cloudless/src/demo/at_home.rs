@@ -15,7 +15,7 @@ use super::setup::Running;
 use crate::{admin_socket, clock};
 
 /// Cards in one request.
-const PAGE_CARDS: usize = 500;
+const PAGE_CARDS: usize = 1000;
 
 /// What home keeps, asked for on its own socket and not by CardDAV.
 pub(super) async fn kept(running: &Running, login: &Login, book: &str) -> anyhow::Result<Cards> {

@@ -16,7 +16,7 @@ use crate::state::HomeState;
 use crate::terminal;
 
 /// Cards in one request to a running home.
-const PAGE_CARDS: usize = 200;
+const PAGE_CARDS: usize = 1000;
 
 /// Export all cards of an address book, byte for byte
 #[derive(Debug, Args)]

@@ -13,7 +13,7 @@ use crate::state::HomeState;
 use crate::terminal;
 
 /// Cards in one request to a running home.
-const BATCH_CARDS: usize = 100;
+const BATCH_CARDS: usize = 250;
 /// Bytes in one request: with base64 well below the longest line that home reads.
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 

@@ -1,6 +1,7 @@
 use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
+use cloudless_home::certificate;
 
 use crate::command::home;
 use crate::state::{self, HomeState};
@@ -61,7 +62,14 @@ impl Add {
                  `cloudless home join CODE`",
             );
         }
-        terminal::note("type them into the phone now: the password cannot be shown again");
+        terminal::note("type them into the device now: the password cannot be shown again");
+        if !added.public_urls.is_empty() {
+            terminal::note(format_args!(
+                "the device has to trust home's own certificate authority, which home makes when it \
+                 first runs: {}",
+                certificate::ca_file(&state).display()
+            ));
+        }
         Ok(())
     }
 }

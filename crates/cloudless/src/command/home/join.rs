@@ -7,8 +7,8 @@ use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_proto::join_code::JoinCode;
 
-use super::KEY_FILE;
-use crate::config::home::{DEFAULT_LOCAL, FILE, HomeDocument, HomeFile, RelayTable};
+use super::{KEY_FILE, public_port, public_url};
+use crate::config::home::{DEFAULT_LOCAL, HomeDocument, HomeFile, RelayTable};
 use crate::exit::Usage;
 use crate::state::{self, HomeState};
 use crate::terminal::{self, BOLD};
@@ -70,10 +70,15 @@ impl Join {
         document.add(&hostname, &table(&code)?)?;
         document.write(&state)?;
         let running = admin_socket::ask::<_, Reply>(&state, admin_socket::HOME, &Command::Status);
+        let url = public_url(&hostname, public_port(&HomeFile::read(&state)?));
         if let Ok(Some(_)) = running {
-            terminal::note("home is running: stop it and start it again to take the new name in");
+            terminal::note(format_args!(
+                "joined: {url} leads here once home is stopped and started again"
+            ));
+        } else {
+            tell(&state, &url, &self.state.flag());
         }
-        tell(&state, &self.state.flag())
+        Ok(())
     }
 
     /// The code that was given, checked as far as it can be without asking the relay.
@@ -114,14 +119,12 @@ fn table(code: &JoinCode) -> anyhow::Result<RelayTable> {
 }
 
 /// Says what was done and what comes next.
-fn tell(state: &Path, flag: &str) -> anyhow::Result<()> {
-    let urls = super::public_urls(&HomeFile::read(state)?);
+fn tell(state: &Path, url: &str, flag: &str) {
     terminal::note(format_args!(
-        "joined: {} leads here as soon as home runs",
-        urls.join(" and ")
+        "joined: {url} leads here as soon as home runs"
     ));
     terminal::note(format_args!(
-        "  settings and contacts are in {} ({FILE})",
+        "  settings and contacts are in {}",
         state.display()
     ));
     terminal::note("next, unless you have done it already:");
@@ -130,5 +133,4 @@ fn tell(state: &Path, flag: &str) -> anyhow::Result<()> {
         "  {BOLD}cloudless device add me phone{flag}{BOLD:#}"
     ));
     terminal::note(format_args!("  {BOLD}cloudless home run{flag}{BOLD:#}"));
-    Ok(())
 }

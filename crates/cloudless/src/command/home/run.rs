@@ -63,7 +63,7 @@ impl Run {
         state::create(&state)?;
         let store = Store::open(&state).context("cannot open the contacts")?;
         open_files::raise_limit();
-        let public_urls = super::public_urls(&file);
+        let port = super::public_port(&file);
 
         signals::block_on(async {
             let local = listen::bind(&file.local.0, "`local` in home.toml")?;
@@ -72,7 +72,8 @@ impl Run {
             let bound = listen::bound(&local)?;
 
             terminal::note("home is ready");
-            for url in public_urls {
+            for hostname in &file.hostnames {
+                let url = super::public_url(hostname, port);
                 terminal::note(format_args!("  for phones         {url}"));
             }
             for address in &bound {
