@@ -4,16 +4,17 @@
 
 mod authentication;
 mod corpus;
-mod discovery;
 mod harness;
 mod multistatus;
 mod options;
 mod races;
+mod request_bodies;
 mod rfc4918_9_1_propfind;
 mod rfc4918_9_6_delete;
 mod rfc6352_6_3_2_put;
 mod rfc6352_8_7_addressbook_multiget;
 mod rfc6578_sync_collection;
+mod rfc6764_5_well_known;
 mod rfc9110_9_3_get;
 mod sessions;
 mod streaming;
