@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -52,30 +52,25 @@ pub async fn run(
         () = shutdown.cancelled() => None,
         Some(ended) = parts.join_next() => Some(ended),
     };
-    relay.draining.cancel();
     tracing::info!("The relay stops");
+    relay.draining.cancel();
     relay.visiting.close();
-    if timeout(relay.config.timings.drain, relay.visiting.wait())
-        .await
-        .is_err()
-    {
+    let drained = timeout(relay.config.timings.drain, relay.visiting.wait()).await;
+    if drained.is_err() {
         tracing::info!("Visitors that were still there are cut");
     }
     relay.stopped.cancel();
     relay.connections.close();
     relay.connections.wait().await;
-    let mut ended = ended;
-    loop {
-        if let Some(Err(error)) = ended
-            && let Ok(panic) = error.try_into_panic()
-        {
-            std::panic::resume_unwind(panic);
-        }
-        match parts.join_next().await {
-            Some(next) => ended = Some(next),
-            None => return Ok(()),
-        }
+    let mut results: Vec<_> = ended.into_iter().collect();
+    while let Some(result) = parts.join_next().await {
+        results.push(result);
     }
+    let panic = |result: Result<(), JoinError>| result.err()?.try_into_panic().ok();
+    if let Some(panic) = results.into_iter().find_map(panic) {
+        std::panic::resume_unwind(panic);
+    }
+    Ok(())
 }
 
 /// Why a relay cannot run.

@@ -1,12 +1,14 @@
 //! How keys become homes, and how strangers do not.
 
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::takeover::Instance;
 use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
-use std::sync::Arc;
 use tokio::io::AsyncReadExt;
 
 use crate::support::{
@@ -45,8 +47,8 @@ async fn a_used_foreign_or_expired_code_makes_none() {
     let mut wrong = relay.invite("third.example.test").await;
     wrong.secret = JoinSecret::new([9; 16]);
     let expired = relay.invite_with("fourth.example.test", 1, false).await;
-    // The life of a code is counted in whole seconds of the clock.
-    tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
+    let expiry = SystemTime::UNIX_EPOCH + Duration::from_secs(expired.expires_at);
+    relay.until(|_| SystemTime::now() >= expiry).await;
     for code in [used, foreign, wrong, expired] {
         let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
         tunnel.join(&code);
