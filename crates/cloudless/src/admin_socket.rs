@@ -88,8 +88,12 @@ pub(crate) fn ask_or_do<C: Serialize, R: DeserializeOwned>(
 ) -> anyhow::Result<R> {
     let started = Instant::now();
     loop {
-        if let Some(reply) = ask(state, name, command)? {
-            return Ok(reply);
+        match ask(state, name, command) {
+            Ok(Some(reply)) => return Ok(reply),
+            Ok(None) => {}
+            // It stops at this very moment, and its lock will be free.
+            Err(SocketError::Exchange { source, .. }) if is_hung_up(&source) => {}
+            Err(error) => return Err(error.into()),
         }
         if let Some(reply) = offline()? {
             return Ok(reply);
@@ -151,5 +155,13 @@ fn is_absent(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+/// The process ended without an answer.
+fn is_hung_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
     )
 }

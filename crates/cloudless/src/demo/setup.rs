@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::slice;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::{Context as _, anyhow, ensure};
 use serde::Deserialize;
 
 use super::next::Login;
@@ -226,7 +226,9 @@ impl Running {
         let arguments = [&["contacts", "import"], &files[..], &flags[..]].concat();
         let import = async {
             let json = role::watched_command(&self.program, &arguments).await?;
-            serde_json::from_str::<Imported>(&json).context("the import failed")
+            // What failed stands on standard error already.
+            ensure!(!json.is_empty(), "the contacts were not imported");
+            serde_json::from_str::<Imported>(&json).context("the import said something unknown")
         };
         story
             .step(import, |imported| {
