@@ -13,7 +13,6 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use self::client::Target;
 use self::demo::Demo;
 use self::radicale::Radicale;
 use self::scenario::{FirstSync, SmallRequests, Writes};
@@ -33,13 +32,6 @@ pub(crate) struct Options {
     /// Run Radicale from PyPI beside it, at the first size
     #[arg(long)]
     pub(crate) peers: bool,
-}
-
-/// Figures of one server over one way to it, at one size.
-struct Figures {
-    writes: Writes,
-    small: SmallRequests,
-    first_sync: FirstSync,
 }
 
 /// Measures a release build and prints tables.
@@ -88,63 +80,47 @@ async fn measure(workspace: &Workspace, options: &Options) -> Result<()> {
     let memory = memory::Sampler::start(&[("relay", demo.relay_pid), ("home", demo.home_pid)])?;
 
     let first = options.cards[0];
-    let local = figures(&demo.local, "local", first, options.rounds).await?;
-    let small = scenario::small_requests(&demo.public, "local").await?;
-    let first_sync = scenario::first_sync(&demo.public, first, options.rounds).await?;
-    let writes = scenario::write(&demo.public, "public", 0..first).await?;
-    let public = Figures {
-        writes,
-        small,
-        first_sync,
-    };
-    let peer = match options.peers {
-        true => Some(measure_radicale(workspace, first, options.rounds).await?),
+    let radicale = match options.peers {
+        true => Some(Radicale::start(workspace, scratch.path()).await?),
         false => None,
     };
-    print!(
-        "{}",
-        table(
-            first,
-            &local.rows(),
-            &public.rows(),
-            peer.map(|it| it.rows()).as_deref()
-        )
-    );
+    let mut targets = vec![&demo.local, &demo.public];
+    targets.extend(radicale.as_ref().map(|it| &it.target));
 
-    // The relay's writes went into the same book.
+    let mut writes = vec![scenario::write(&demo.local, 0..first).await?];
+    if let Some(radicale) = &radicale {
+        writes.push(scenario::write(&radicale.target, 0..first).await?);
+    }
+    let small = scenario::small_requests(&targets).await?;
+    let first_sync = scenario::first_sync(&targets, first, options.rounds).await?;
+    // These go into the same book as those over loopback, so they come last.
+    writes.insert(1, scenario::write(&demo.public, first..2 * first).await?);
+    let rows: Vec<Vec<Row>> = writes
+        .iter()
+        .zip(&small)
+        .zip(&first_sync)
+        .map(|((writes, small), first_sync)| {
+            [writes.rows(), small.rows(), first_sync.rows()].concat()
+        })
+        .collect();
+    print!("{}", table(first, &rows));
+    drop(radicale);
+
     let mut n_cards = 2 * first;
     for &size in &options.cards[1..] {
         ensure!(
             size >= n_cards,
-            "--cards: {size} is too near to {first}; take {n_cards} or more"
+            "--cards: after {first} comes at least {n_cards}, not {size}"
         );
-        scenario::write(&demo.local, "more", n_cards..size).await?;
+        scenario::write(&demo.local, n_cards..size).await?;
         n_cards = size;
-        let local = scenario::first_sync(&demo.local, size, options.rounds).await?;
-        let public = scenario::first_sync(&demo.public, size, options.rounds).await?;
-        print!("{}", table(size, &local.rows(), &public.rows(), None));
+        let targets = [&demo.local, &demo.public];
+        let first_sync = scenario::first_sync(&targets, size, options.rounds).await?;
+        let rows: Vec<Vec<Row>> = first_sync.iter().map(FirstSync::rows).collect();
+        print!("{}", table(size, &rows));
     }
     print!("{}", memory.finish()?);
     demo.stop().await
-}
-
-async fn figures(
-    target: &Target,
-    prefix: &'static str,
-    size: usize,
-    rounds: usize,
-) -> Result<Figures> {
-    Ok(Figures {
-        writes: scenario::write(target, prefix, 0..size).await?,
-        small: scenario::small_requests(target, prefix).await?,
-        first_sync: scenario::first_sync(target, size, rounds).await?,
-    })
-}
-
-async fn measure_radicale(workspace: &Workspace, size: usize, rounds: usize) -> Result<Figures> {
-    let scratch = tempfile::tempdir_in(&workspace.target).context("make a folder in target")?;
-    let radicale = Radicale::start(workspace, scratch.path()).await?;
-    figures(&radicale.target, "peer", size, rounds).await
 }
 
 /// What the figures were taken on, and what the disk alone costs.
@@ -165,24 +141,29 @@ fn print_heading(folder: &std::path::Path) -> Result<()> {
     Ok(())
 }
 
-impl Figures {
+impl Writes {
     fn rows(&self) -> Vec<Row> {
-        let mut rows = vec![
-            Row("PUT/s, 1 connection", Cell::Rate(self.writes.one)),
-            Row("PUT/s, 8 connections", Cell::Rate(self.writes.eight)),
-            Row("GET of a card, p50 ms", Cell::Millis(self.small.get.p50)),
-            Row("GET of a card, p99 ms", Cell::Millis(self.small.get.p99)),
+        vec![
+            Row("PUT/s, 1 connection", Cell::Rate(self.one)),
+            Row("PUT/s, 8 connections", Cell::Rate(self.eight)),
+        ]
+    }
+}
+
+impl SmallRequests {
+    fn rows(&self) -> Vec<Row> {
+        vec![
+            Row("GET of a card, p50 ms", Cell::Millis(self.get.p50)),
+            Row("GET of a card, p99 ms", Cell::Millis(self.get.p99)),
             Row(
                 "no-change poll (getctag), p50 ms",
-                Cell::Millis(self.small.poll.p50),
+                Cell::Millis(self.poll.p50),
             ),
             Row(
                 "no-change poll (getctag), p99 ms",
-                Cell::Millis(self.small.poll.p99),
+                Cell::Millis(self.poll.p99),
             ),
-        ];
-        rows.extend(self.first_sync.rows());
-        rows
+        ]
     }
 }
 

@@ -1,5 +1,6 @@
 //! The processes that are measured: relay and home of one running demo.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -41,11 +42,15 @@ struct Ready {
 impl Demo {
     /// Starts the demo and waits until it is up.
     pub(crate) async fn start(program: &Path, state: &Path) -> Result<Self> {
+        // What it tells people would stand between the tables.
+        let log = state.join("demo.log");
+        let stderr = File::create(&log).with_context(|| format!("create {}", log.display()))?;
         let mut child = Command::new(program)
             .args(["demo", "--json", "--state"])
             .arg(state)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(stderr)
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {}", program.display()))?;
@@ -58,8 +63,10 @@ impl Demo {
             .await
             .with_context(|| format!("the demo was not up after {START_MAX:?}"))?
             .context("read the demo's standard output")?;
-        let ready: Ready = serde_json::from_str(&line)
-            .with_context(|| format!("read what the demo printed: {line:?}"))?;
+        let ready: Ready = serde_json::from_str(&line).with_context(|| {
+            let log = fs::read_to_string(&log).unwrap_or_default();
+            format!("read what the demo printed: {line:?}; it also said:\n{log}")
+        })?;
         let book = format!("/dav/addressbooks/{}/contacts/", ready.user);
         let target = |url: &str| {
             Target::new(

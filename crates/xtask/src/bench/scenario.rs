@@ -15,8 +15,11 @@ use super::cards;
 use super::client::{Connection, Target};
 use super::statistics::{Latency, median};
 
-/// Small requests of each kind.
-const N_SMALL: usize = 500;
+/// PUTs are timed in so many parts, of which the median counts.
+const N_PARTS: usize = 5;
+/// Small requests of each kind come in turns of so many.
+const N_SMALL_EACH_TURN: usize = 50;
+const N_SMALL_TURNS: usize = 10;
 /// DAVx5 fetches so many cards at once…
 const DAVX5_BATCH: usize = 10;
 /// …over so many connections: one for each core of a phone, two at least.
@@ -66,67 +69,76 @@ pub(crate) async fn clear(target: &Target) -> Result<()> {
 }
 
 /// Puts new cards with these numbers: a fifth over one connection, the others over eight.
-pub(crate) async fn write(
-    target: &Target,
-    prefix: &'static str,
-    numbers: Range<usize>,
-) -> Result<Writes> {
+pub(crate) async fn write(target: &Target, numbers: Range<usize>) -> Result<Writes> {
     let middle = numbers.start + numbers.len().div_ceil(5);
     Ok(Writes {
-        one: put_all(target, prefix, numbers.start..middle, 1).await?,
-        eight: put_all(target, prefix, middle..numbers.end, 8).await?,
+        one: put_in_parts(target, numbers.start..middle, 1).await?,
+        eight: put_in_parts(target, middle..numbers.end, 8).await?,
     })
 }
 
-/// Measures small requests about the first card that `write` put over the local way.
-pub(crate) async fn small_requests(target: &Target, prefix: &str) -> Result<SmallRequests> {
-    let mut connection = target.connect().await?;
-    let name = cards::name(prefix, 1);
-    let mut get = Vec::with_capacity(N_SMALL);
-    let mut poll = Vec::with_capacity(N_SMALL);
-    for _ in 0..N_SMALL {
-        let started = Instant::now();
-        let body = connection
-            .send("GET", &name, &[], String::new(), &[StatusCode::OK])
-            .await?;
-        get.push(started.elapsed());
-        ensure!(!body.is_empty(), "GET {name}: an empty card");
-
-        let started = Instant::now();
-        propfind(&mut connection, "0", POLL).await?;
-        poll.push(started.elapsed());
+/// Measures small requests about a card that `write` put. The targets take turns, so that
+/// whatever else the machine does hits them all.
+pub(crate) async fn small_requests(targets: &[&Target]) -> Result<Vec<SmallRequests>> {
+    let name = cards::name(1);
+    let mut measured = Vec::new();
+    for target in targets {
+        measured.push((target.connect().await?, Vec::new(), Vec::new()));
     }
-    Ok(SmallRequests {
-        get: Latency::of(&get),
-        poll: Latency::of(&poll),
-    })
+    for _ in 0..N_SMALL_TURNS {
+        for (connection, get, poll) in &mut measured {
+            for _ in 0..N_SMALL_EACH_TURN {
+                let started = Instant::now();
+                connection
+                    .send("GET", &name, &[], String::new(), &[StatusCode::OK])
+                    .await?;
+                get.push(started.elapsed());
+            }
+            for _ in 0..N_SMALL_EACH_TURN {
+                let started = Instant::now();
+                propfind(connection, "0", POLL).await?;
+                poll.push(started.elapsed());
+            }
+        }
+    }
+    let latencies = measured.iter().map(|(_, get, poll)| SmallRequests {
+        get: Latency::of(get),
+        poll: Latency::of(poll),
+    });
+    Ok(latencies.collect())
 }
 
-/// Fetches the whole address book of `size` cards, `rounds` times each way.
-pub(crate) async fn first_sync(target: &Target, size: usize, rounds: usize) -> Result<FirstSync> {
-    let mut davx5 = Vec::new();
-    let mut thunderbird = Vec::new();
+/// Fetches the whole address book of `size` cards, `rounds` times each way; the targets take turns.
+pub(crate) async fn first_sync(
+    targets: &[&Target],
+    size: usize,
+    rounds: usize,
+) -> Result<Vec<FirstSync>> {
+    let mut measured = vec![(Vec::new(), Vec::new()); targets.len()];
     for _ in 0..rounds {
-        let started = Instant::now();
-        let n_cards = sync_as_davx5(target).await?;
-        davx5.push(started.elapsed());
-        ensure!(
-            n_cards == size,
-            "as DAVx5: {n_cards} cards instead of {size}"
-        );
+        for (target, (davx5, thunderbird)) in targets.iter().zip(&mut measured) {
+            let started = Instant::now();
+            let n_cards = sync_as_davx5(target).await?;
+            davx5.push(started.elapsed());
+            ensure!(
+                n_cards == size,
+                "as DAVx5: {n_cards} cards instead of {size}"
+            );
 
-        let started = Instant::now();
-        let n_cards = sync_as_thunderbird(target).await?;
-        thunderbird.push(started.elapsed());
-        ensure!(
-            n_cards == size,
-            "as Thunderbird: {n_cards} cards instead of {size}"
-        );
+            let started = Instant::now();
+            let n_cards = sync_as_thunderbird(target).await?;
+            thunderbird.push(started.elapsed());
+            ensure!(
+                n_cards == size,
+                "as Thunderbird: {n_cards} cards instead of {size}"
+            );
+        }
     }
-    Ok(FirstSync {
-        davx5: median(&davx5),
-        thunderbird: median(&thunderbird),
-    })
+    let medians = measured.iter().map(|(davx5, thunderbird)| FirstSync {
+        davx5: median(davx5),
+        thunderbird: median(thunderbird),
+    });
+    Ok(medians.collect())
 }
 
 /// What the disk alone costs: a small append and its fsync.
@@ -143,33 +155,37 @@ pub(crate) fn fsync_times(folder: &Path) -> Result<Vec<Duration>> {
     Ok(times)
 }
 
-/// Cards are dealt to the connections in turn, so that each gets as many photos.
-async fn put_all(
-    target: &Target,
-    prefix: &'static str,
-    numbers: Range<usize>,
-    n_connections: usize,
-) -> Result<f64> {
-    let mut connections = Vec::new();
-    for _ in 0..n_connections {
-        connections.push(target.connect().await?);
+/// PUTs per second, the median over parts of the numbers.
+async fn put_in_parts(target: &Target, numbers: Range<usize>, n_connections: usize) -> Result<f64> {
+    let mut times = Vec::new();
+    let n_cards_each = numbers.len().div_ceil(N_PARTS).max(1);
+    for start in numbers.clone().step_by(n_cards_each) {
+        let part = start..(start + n_cards_each).min(numbers.end);
+        times.push(put_all(target, part, n_connections).await?);
     }
-    let n_cards = numbers.len();
-    let bodies: Vec<(String, String)> = numbers
-        .map(|it| (cards::name(prefix, it), cards::card(prefix, it)))
-        .collect();
-    let mut shares: Vec<Vec<(String, String)>> = vec![Vec::new(); n_connections];
-    for (index, body) in bodies.into_iter().enumerate() {
-        shares[index % n_connections].push(body);
+    Ok(1.0 / median(&times).as_secs_f64())
+}
+
+/// Puts all these cards and tells how long one took. They are dealt to the connections in turn, so
+/// that each gets as many photos.
+async fn put_all(target: &Target, numbers: Range<usize>, n_connections: usize) -> Result<Duration> {
+    let n_cards = u32::try_from(numbers.len()).context("more cards than there can be")?;
+    let mut shares = Vec::new();
+    for first in numbers.clone().take(n_connections) {
+        let numbers = (first..numbers.end).step_by(n_connections);
+        let cards: Vec<_> = numbers
+            .map(|it| (cards::name(it), cards::card(it)))
+            .collect();
+        shares.push((target.connect().await?, cards));
     }
     let started = Instant::now();
     let mut tasks = JoinSet::new();
-    for (mut connection, share) in connections.into_iter().zip(shares) {
+    for (mut connection, cards) in shares {
         tasks.spawn(async move {
-            for (name, body) in share {
+            for (name, card) in cards {
                 let new = [("if-none-match", "*")];
                 connection
-                    .send("PUT", &name, &new, body, &[StatusCode::CREATED])
+                    .send("PUT", &name, &new, card, &[StatusCode::CREATED])
                     .await?;
             }
             anyhow::Ok(())
@@ -178,7 +194,7 @@ async fn put_all(
     while let Some(outcome) = tasks.join_next().await {
         outcome.context("a task of the benchmark panicked")??;
     }
-    Ok(n_cards as f64 / started.elapsed().as_secs_f64())
+    Ok(started.elapsed() / n_cards)
 }
 
 async fn sync_as_davx5(target: &Target) -> Result<usize> {

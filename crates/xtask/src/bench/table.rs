@@ -45,23 +45,26 @@ impl fmt::Display for Cell {
 }
 
 /// What was measured, and the figure.
+#[derive(Clone, Copy)]
 pub(crate) struct Row(pub(crate) &'static str, pub(crate) Cell);
 
-/// The same rows over loopback, through the relay, and perhaps of a peer.
-pub(crate) fn table(size: usize, local: &[Row], public: &[Row], peer: Option<&[Row]>) -> String {
+/// The same rows over loopback, through the relay, and perhaps of Radicale, in this order.
+pub(crate) fn table(size: usize, columns: &[Vec<Row>]) -> String {
     let size = Thousands(size);
     let mut head = format!("| N = {size} | loopback | through the relay | relay costs |");
     let mut rule = String::from("|---|--:|--:|--:|");
-    if peer.is_some() {
+    if columns.len() > 2 {
         head.push_str(" Radicale | better than Radicale |");
         rule.push_str("--:|--:|");
     }
     let mut table = format!("\n{head}\n{rule}\n");
-    for (index, (Row(name, local), Row(_, public))) in local.iter().zip(public).enumerate() {
-        let cost = local.advantage(*public);
+    for (index, Row(name, local)) in columns[0].iter().enumerate() {
+        let Row(_, public) = columns[1][index];
+        let cost = local.advantage(public);
         table.push_str(&format!("| {name} | {local} | {public} | {cost:.1}x |"));
-        if let Some(Row(_, peer)) = peer.and_then(|it| it.get(index)) {
-            table.push_str(&format!(" {peer} | {:.1}x |", local.advantage(*peer)));
+        if let Some(peer) = columns.get(2) {
+            let Row(_, peer) = peer[index];
+            table.push_str(&format!(" {peer} | {:.1}x |", local.advantage(peer)));
         }
         table.push('\n');
     }
@@ -75,18 +78,13 @@ mod tests {
     #[test]
     fn ratios_point_the_right_way() {
         let rows = |rate, ms| {
-            [
+            vec![
                 Row("PUT/s", Cell::Rate(rate)),
                 Row("GET ms", Cell::Millis(Duration::from_millis(ms))),
             ]
         };
         assert_eq!(
-            table(
-                1_000,
-                &rows(800.0, 2),
-                &rows(400.0, 3),
-                Some(&rows(16.0, 20))
-            ),
+            table(1_000, &[rows(800.0, 2), rows(400.0, 3), rows(16.0, 20)]),
             "\n| N = 1,000 | loopback | through the relay | relay costs | Radicale | better than \
              Radicale |\n|---|--:|--:|--:|--:|--:|\n\
              | PUT/s | 800 | 400 | 2.0x | 16.0 | 50.0x |\n\
