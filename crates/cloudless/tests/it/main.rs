@@ -17,7 +17,9 @@ mod corpus;
 mod demo;
 mod faults;
 mod help;
+mod network;
 mod pair;
+mod role;
 mod vdirsyncer;
 
 /// How often a test of chance goes round: more in `cargo xtask acceptance`.

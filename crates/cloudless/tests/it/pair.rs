@@ -1,26 +1,19 @@
 //! A relay and a home as two processes of the binary, as they would run on two machines.
 
-use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::binary;
 use crate::client::Client;
+use crate::role::{LOG, Role};
 
-/// Long enough for a loaded machine; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The hostname of every pair: it resolves everywhere.
 pub(crate) const HOSTNAME: &str = "localhost";
-
-/// What a process said, in its state directory.
-const LOG: &str = "stderr.log";
 
 /// A relay, a home that joined it, and a user `me` with one device.
 pub(crate) struct Pair {
@@ -41,7 +34,7 @@ impl Pair {
             directory.path().join("home"),
         );
         #[rustfmt::skip]
-        run(&relay_state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
+        succeed(&relay_state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
             "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
         let (relay, ready) = Role::start(&relay_state, "relay");
         let relay_address = address(&ready["https"][0]);
@@ -56,12 +49,12 @@ impl Pair {
         assert_ne!(pinned, text, "relay.toml says where to listen");
         fs::write(&config, pinned).unwrap();
 
-        let code = run(&relay_state, &["relay", "invite", HOSTNAME]);
-        run(
+        let code = succeed(&relay_state, &["relay", "invite", HOSTNAME]);
+        succeed(
             &home_state,
             &["home", "join", code.trim(), "--local", "127.0.0.1:0"],
         );
-        let added = run(
+        let added = succeed(
             &home_state,
             &["device", "add", "me", "phone", "--create-user", "--json"],
         );
@@ -149,94 +142,14 @@ impl Drop for Pair {
     }
 }
 
-/// A running process of the binary.
-struct Role {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Role {
-    /// Starts `cloudless ROLE run` and returns it with its first line of JSON.
-    fn start(state: &Path, name: &str) -> (Self, Value) {
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(state.join(LOG))
-            .unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cloudless"))
-            .args([
-                name,
-                "run",
-                "--ready-json",
-                "--die-with",
-                &std::process::id().to_string(),
-            ])
-            .arg("--state")
-            .arg(state)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (sender, lines) = sync_channel(16);
-        thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    break;
-                }
-            }
-        });
-        let mut role = Self { child, lines };
-        let ready = role.line();
-        assert_eq!(ready["role"], name, "{ready}");
-        (role, ready)
-    }
-
-    fn line(&mut self) -> Value {
-        let line = self
-            .lines
-            .recv_timeout(PATIENCE)
-            .expect("the process says that it is ready");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    }
-
-    /// SIGKILL: no drain, no flush.
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Role {
-    fn drop(&mut self) {
-        // It may have been killed by the test.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Runs the binary to its end, which must be a success, and returns its standard output.
-pub(crate) fn run(state: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_cloudless"))
-        .args(arguments)
-        .arg("--state")
-        .arg(state)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "cloudless {arguments:?}: {}\n{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
 fn address(value: &Value) -> SocketAddr {
     value
         .as_str()
         .and_then(|it| it.parse().ok())
         .unwrap_or_else(|| panic!("no address: {value}"))
+}
+
+/// Runs the binary to its end, which must be a success, and returns its standard output.
+fn succeed(state: &Path, arguments: &[&str]) -> String {
+    binary::on(state, arguments).expect(0).stdout
 }
