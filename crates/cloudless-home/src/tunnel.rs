@@ -1,6 +1,7 @@
 //! The tunnel to one relay: dials, keeps a session, and replaces it before it is missed.
 
 mod activity;
+mod budget;
 mod connection;
 mod control;
 mod dial;

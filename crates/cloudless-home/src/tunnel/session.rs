@@ -15,9 +15,10 @@ use http::{Method, Request};
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
 use super::stream::Stream;
 use crate::config::{Relay, Timings};
@@ -28,6 +29,10 @@ use crate::termination::Termination;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a relay may take to close a session that home has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
+/// What all visitors of a session may leave unread, in bytes: 32 whole windows.
+const UNREAD_MAX: usize = 64 * 1024 * 1024;
+/// How often that is looked at; HTTP/2 does not tell.
+const UNREAD_CHECK: Duration = Duration::from_millis(100);
 /// How often a session that ends looks whether its streams are through; HTTP/2 does not tell.
 const FLUSH_CHECK: Duration = Duration::from_millis(20);
 
@@ -124,6 +129,7 @@ pub(crate) async fn run(
         connection,
         ping_pong,
         visitors: JoinSet::new(),
+        budget: Budget::new(UNREAD_MAX),
         ping_sent: None,
         in_doubt: false,
         draining: false,
@@ -189,6 +195,7 @@ struct Session {
     connection: Connection,
     ping_pong: PingPong,
     visitors: JoinSet<()>,
+    budget: Budget,
     /// When the ping that is on its way was sent.
     ping_sent: Option<Instant>,
     in_doubt: bool,
@@ -198,6 +205,8 @@ struct Session {
 impl Session {
     async fn serve(mut self) -> End {
         let retire = self.retire.clone();
+        let mut check = tokio::time::interval(UNREAD_CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let wake = match self.keep_alive().await {
                 Ok(wake) => wake,
@@ -224,6 +233,7 @@ impl Session {
                     }
                 }
                 Some(_) = self.visitors.join_next() => {}
+                _ = check.tick(), if !self.budget.is_empty() => self.budget.enforce(),
                 () = sleep_until(wake) => {}
                 () = retire.cancelled() => {
                     self.drain().await;
@@ -309,12 +319,16 @@ impl Session {
         let termination = self.context.termination.clone();
         let shutdown = self.retire.clone();
         let stream = Stream::new(request.into_body(), send);
-        self.visitors.spawn(async move {
+        let evicted = self.budget.open(stream.unread());
+        let visit = async move {
             tracing::debug!(?address, "Visitor");
             let rest = stream.rest();
             termination.serve(stream, shutdown).await;
             // Silence means the visitor is gone or hostile; dropping the rest resets it.
             let _ = timeout(LINGER, rest.discard()).await;
+        };
+        self.visitors.spawn(async move {
+            evicted.run_until_cancelled_owned(visit).await;
             drop(count);
         });
     }
@@ -334,6 +348,7 @@ impl Session {
                 },
                 Some(_) = self.visitors.join_next() => {}
                 _ = check.tick() => {
+                    self.budget.enforce();
                     if !is_over && self.visitors.is_empty() {
                         self.connection.control.end();
                         is_over = true;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
@@ -38,6 +38,23 @@ impl Stream {
     /// The reading side, which outlives the stream: see [`Rest::discard`].
     pub(crate) fn rest(&self) -> Rest {
         Rest(self.reading.clone())
+    }
+
+    /// A look at what the reader has left, which keeps nothing alive.
+    pub(crate) fn unread(&self) -> Unread {
+        Unread(Arc::downgrade(&self.reading))
+    }
+}
+
+/// How much of what a visitor sent waits to be read.
+pub(crate) struct Unread(Weak<Mutex<Reading>>);
+
+impl Unread {
+    /// In bytes; `None` when the stream is gone.
+    pub(crate) fn length(&self) -> Option<usize> {
+        let reading = self.0.upgrade()?;
+        let length = lock(&reading).recv.flow_control().used_capacity();
+        Some(length)
     }
 }
 

@@ -355,6 +355,36 @@ async fn a_visitor_that_does_not_read_stalls_no_other() {
 }
 
 #[tokio::test]
+async fn visitors_that_ask_and_never_read_do_not_fill_the_memory() {
+    const VISITORS: u64 = 40;
+    let (_relay, home, session) = start().await;
+    let mut greedy = Vec::new();
+    let mut sending = tokio::task::JoinSet::new();
+    for _ in 0..VISITORS {
+        let stream = tls(&session, home.trust(), HOST, b"http/1.1")
+            .await
+            .unwrap();
+        let (unread, mut requests) = tokio::io::split(stream);
+        greedy.push(unread);
+        // Nobody needs a password to ask.
+        let ask = format!("GET / HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+        let ask = ask.repeat(3 * 1024 * 1024 / ask.len());
+        sending.spawn(async move { requests.write_all(ask.as_bytes()).await });
+    }
+    // Each may leave 2 MiB unread, all together 64 MiB: the rest is reset.
+    home.relay_status(|row| (1..=32).contains(&row.visitors_now))
+        .await;
+    let stream = tls(&session, home.trust(), HOST, b"http/1.1")
+        .await
+        .unwrap();
+    let get = to(HOST, request("GET", "/", &home.authorization));
+    let response = timeout(PATIENCE, http1(stream, get)).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let row = home.relay_status(|_| true).await;
+    assert!(row.visitors_now > 0, "more was reset than needed");
+}
+
+#[tokio::test]
 async fn two_hundred_visitors_at_once() {
     let (_relay, home, session) = start().await;
     let session = Arc::new(session);
