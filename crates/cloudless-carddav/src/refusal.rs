@@ -6,10 +6,11 @@ use std::error::Error;
 use cloudless_dav_proto::error::{Condition, error_body};
 use cloudless_dav_proto::request::RequestError;
 use cloudless_store::StoreError;
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::Body;
+use crate::authentication::CHALLENGE;
 use crate::body::BodyError;
 use crate::request_body::ReadError;
 
@@ -115,6 +116,11 @@ impl From<StoreError> for Refusal {
                 Self::text(StatusCode::SERVICE_UNAVAILABLE, reason)
                     .with_header(RETRY_AFTER, RETRY_AFTER_SECONDS)
             }
+            StoreError::DeviceRevoked => {
+                let reason = "The password was revoked while the request was under way.";
+                Self::text(StatusCode::UNAUTHORIZED, reason)
+                    .with_header(WWW_AUTHENTICATE, CHALLENGE)
+            }
             StoreError::InvalidCardName => {
                 let reason = "This name cannot be used for a card: \
                               write 1 to 255 bytes without a slash.";
@@ -149,7 +155,17 @@ impl From<RequestError> for Refusal {
                 let condition = Condition::NoExternalEntities;
                 Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
             }
-            RequestError::TooManyProperties | RequestError::TooManyHrefs => {
+            RequestError::UnsupportedCollation { .. } => {
+                let condition = Condition::SupportedCollation;
+                Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
+            }
+            RequestError::UnsupportedFilter(_) => {
+                let condition = Condition::SupportedFilter;
+                Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
+            }
+            RequestError::TooManyProperties
+            | RequestError::TooManyHrefs
+            | RequestError::TooManyFilters => {
                 Self::text(StatusCode::PAYLOAD_TOO_LARGE, chain(&error))
             }
             error => Self::text(StatusCode::BAD_REQUEST, chain(&error)),

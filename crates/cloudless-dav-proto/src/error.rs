@@ -37,6 +37,8 @@ pub enum Condition {
     SupportedAddressData,
     /// `CARDDAV:supported-address-data-conversion` (RFC 6352 §8.6, §8.7).
     SupportedAddressDataConversion,
+    /// `CARDDAV:supported-collation` (RFC 6352 §8.3).
+    SupportedCollation,
     /// `CARDDAV:supported-filter` (RFC 6352 §8.6).
     SupportedFilter,
     /// `DAV:supported-report` (RFC 3253 §3.6).
@@ -83,6 +85,7 @@ impl Condition {
             Self::SupportedAddressDataConversion => {
                 Name::carddav("supported-address-data-conversion")
             }
+            Self::SupportedCollation => Name::carddav("supported-collation"),
             Self::SupportedFilter => Name::carddav("supported-filter"),
             Self::SupportedReport => Name::dav("supported-report"),
             Self::SyncTraversalSupported => Name::dav("sync-traversal-supported"),

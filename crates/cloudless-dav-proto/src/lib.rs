@@ -4,6 +4,7 @@
 //! - [`request`] parses the bodies of PROPFIND and REPORT into [`request::Propfind`] and
 //!   [`request::Report`]. It pulls events from the body and never builds a tree; every count and
 //!   every length is capped.
+//! - [`filter`] decides which cards an addressbook-query is about.
 //! - [`multistatus`] writes a `207 Multi-Status` body row by row.
 //! - [`error`] writes the `DAV:error` body of a refused request.
 //! - [`href`] turns a card's name into a path segment and a path back into names.
@@ -11,6 +12,7 @@
 //! Nothing here knows HTTP, the store or vCard.
 
 pub mod error;
+pub mod filter;
 pub mod href;
 mod markup;
 pub mod multistatus;

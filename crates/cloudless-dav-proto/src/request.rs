@@ -4,11 +4,13 @@
 //! RFC 4918 §17 asks. A document type is refused before anything in it is looked at, so that no
 //! entity is ever expanded.
 
+mod addressbook_query;
 mod document;
 mod properties;
 
 use thiserror::Error;
 
+use crate::filter::{Collation, Filter};
 use crate::{CARDDAV, DAV, Name};
 use document::Document;
 use properties::{Names, PropsReader};
@@ -27,6 +29,12 @@ pub const HREF_LEN_MAX: usize = 4 * 1024;
 
 /// The longest sync token, in bytes.
 pub const SYNC_TOKEN_LEN_MAX: usize = 4 * 1024;
+
+/// The most conditions in one filter: prop-filters, param-filters and text-matches together.
+pub const FILTERS_MAX: usize = 128;
+
+/// The longest text or name in a filter, in bytes.
+pub const FILTER_TEXT_LEN_MAX: usize = 1024;
 
 /// Parses the body of a PROPFIND (RFC 4918 §9.1); an empty one asks for all properties.
 ///
@@ -109,6 +117,8 @@ pub fn parse_report(body: &[u8]) -> Result<Report, RequestError> {
     let root = document.root()?;
     let report = if root.is(CARDDAV, "addressbook-multiget") {
         addressbook_multiget(&mut document)?
+    } else if root.is(CARDDAV, "addressbook-query") {
+        addressbook_query::read(&mut document)?
     } else if root.is(DAV, "sync-collection") {
         sync_collection(&mut document)?
     } else {
@@ -128,6 +138,15 @@ pub enum Report {
         /// The cards, as the client wrote them without surrounding white space; not decoded.
         hrefs: Vec<String>,
     },
+    /// The cards that match a filter (RFC 6352 §8.6).
+    AddressbookQuery {
+        /// What to tell of each card.
+        props: Props,
+        /// Which cards; a request without a filter, which KDE has sent, asks for every card.
+        filter: Filter,
+        /// The most rows that the client wants, at least 1.
+        limit: Option<u32>,
+    },
     /// The changes since a token (RFC 6578 §3.2).
     SyncCollection {
         /// The token of the last answer; `None` asks for everything.
@@ -146,10 +165,24 @@ pub enum Report {
 /// What to tell of each card in a report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Props {
+    /// Whether other properties are asked for than those named.
+    pub kind: PropsKind,
     /// The properties named, each once, in the order of the request, without address-data.
     pub names: Vec<Name>,
     /// Whether and how the card itself is asked for.
     pub address_data: Option<AddressData>,
+}
+
+/// Which properties a report asks for (RFC 6352 §8.6, §8.7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PropsKind {
+    /// `DAV:allprop`: those that the server likes to give.
+    AllProp,
+    /// `DAV:prop`: those named. It is what a request means that does not say, with no name.
+    #[default]
+    Prop,
+    /// `DAV:propname`: the names of all, without values.
+    PropName,
 }
 
 /// How `CARDDAV:address-data` is asked for (RFC 6352 §10.4).
@@ -161,7 +194,18 @@ pub struct AddressData {
     pub version: Option<String>,
     /// The vCard properties asked for. Empty means the whole card, as does `allprop`, which KDE
     /// sends.
-    pub properties: Vec<String>,
+    pub properties: Vec<ChosenProperty>,
+}
+
+/// A vCard property that partial address-data has (RFC 6352 §10.4.2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChosenProperty {
+    /// The group that the property has to be in; `None` takes any and none.
+    pub group: Option<String>,
+    /// The name of the property; its case means nothing.
+    pub name: String,
+    /// Whether the property is wanted without its value.
+    pub no_value: bool,
 }
 
 /// How deep a sync-collection REPORT looks (RFC 6578 §6.3).
@@ -243,6 +287,27 @@ pub enum RequestError {
     /// A sync token longer than [`SYNC_TOKEN_LEN_MAX`].
     #[error("the sync token is longer than {SYNC_TOKEN_LEN_MAX} bytes")]
     SyncTokenTooLong,
+    /// A collation that is not among [`Collation::ALL`]: `CARDDAV:supported-collation`.
+    #[error("the collation {collation:?} is not supported; use {}", SUPPORTED.join(", "))]
+    UnsupportedCollation {
+        /// The collation's name, cut short.
+        collation: String,
+    },
+    /// An element that a filter cannot have: `CARDDAV:supported-filter`.
+    #[error("the filter has an element {0}, which is not supported")]
+    UnsupportedFilter(Name),
+    /// An attribute of a filter that is missing or has no value that RFC 6352 §10.5 knows.
+    #[error("the filter has an element whose attribute {0:?} is missing or has an unknown value")]
+    FilterAttribute(&'static str),
+    /// `is-not-defined` together with conditions on what is not defined.
+    #[error("the filter combines is-not-defined with another condition, or matches twice")]
+    FilterContradiction,
+    /// More than [`FILTERS_MAX`] conditions.
+    #[error("the filter has more than {FILTERS_MAX} conditions; ask in several requests")]
+    TooManyFilters,
+    /// A text or a name in a filter longer than [`FILTER_TEXT_LEN_MAX`].
+    #[error("the filter has a text longer than {FILTER_TEXT_LEN_MAX} bytes")]
+    FilterTextTooLong,
     /// A PROPFIND whose root is not `DAV:propfind`.
     #[error("the root element of the request body is {0}; a PROPFIND needs DAV:propfind")]
     UnexpectedRoot(Name),
@@ -260,12 +325,20 @@ pub enum RequestError {
     Limit,
 }
 
+const SUPPORTED: [&str; 3] = [
+    Collation::ALL[0].name(),
+    Collation::ALL[1].name(),
+    Collation::ALL[2].name(),
+];
+
 fn addressbook_multiget(document: &mut Document<'_>) -> Result<Report, RequestError> {
     let mut props = PropsReader::default();
     let mut hrefs = Vec::new();
     while let Some(child) = document.child()? {
+        if props.take(&child, document)? {
+            continue;
+        }
         match child.dav() {
-            Some("prop") => props.read(document)?,
             Some("href") => {
                 if hrefs.len() == HREFS_MAX {
                     return Err(RequestError::TooManyHrefs);
@@ -291,8 +364,10 @@ fn sync_collection(document: &mut Document<'_>) -> Result<Report, RequestError> 
     let mut level = SyncLevel::One;
     let mut limit = None;
     while let Some(child) = document.child()? {
+        if props.take(&child, document)? {
+            continue;
+        }
         match child.dav() {
-            Some("prop") => props.read(document)?,
             Some("sync-token") => {
                 let text = document
                     .text(SYNC_TOKEN_LEN_MAX)?
@@ -309,15 +384,7 @@ fn sync_collection(document: &mut Document<'_>) -> Result<Report, RequestError> 
                     _ => return Err(RequestError::SyncLevel),
                 };
             }
-            Some("limit") => {
-                while let Some(child) = document.child()? {
-                    if child.is(DAV, "nresults") {
-                        limit = Some(result_limit(document)?);
-                    } else {
-                        document.skip()?;
-                    }
-                }
-            }
+            Some("limit") => limit = result_limit(document)?.or(limit),
             _ => document.skip()?,
         }
     }
@@ -329,15 +396,32 @@ fn sync_collection(document: &mut Document<'_>) -> Result<Report, RequestError> 
     })
 }
 
-fn result_limit(document: &mut Document<'_>) -> Result<u32, RequestError> {
-    let text = document.text(HREF_LEN_MAX)?.ok_or(RequestError::Limit)?;
-    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(RequestError::Limit);
+/// Reads a limit (RFC 5323 §5.17, RFC 6352 §10.6); its number may be in either namespace.
+fn result_limit(document: &mut Document<'_>) -> Result<Option<u32>, RequestError> {
+    let mut limit = None;
+    while let Some(child) = document.child()? {
+        if !child.is(DAV, "nresults") && !child.is(CARDDAV, "nresults") {
+            document.skip()?;
+            continue;
+        }
+        let text = document.text(HREF_LEN_MAX)?.ok_or(RequestError::Limit)?;
+        if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(RequestError::Limit);
+        }
+        // Digits that do not fit are a limit that is never reached.
+        limit = match text.parse().unwrap_or(u32::MAX) {
+            0 => return Err(RequestError::Limit),
+            limit => Some(limit),
+        };
     }
-    // Digits that do not fit are a limit that is never reached.
-    match text.parse().unwrap_or(u32::MAX) {
-        0 => Err(RequestError::Limit),
-        limit => Ok(limit),
+    Ok(limit)
+}
+
+/// Splits the name of a vCard property from its group (RFC 6352 §10.5.1, RFC 6350 §3.3).
+fn property_name(name: &str) -> (Option<String>, String) {
+    match name.rsplit_once('.') {
+        Some((group, name)) => (Some(group.to_owned()), name.to_owned()),
+        None => (None, name.to_owned()),
     }
 }
 

@@ -60,15 +60,14 @@ where
             check(&props)?;
             sync_collection::respond(Cards::new(request, book, props), token, limit).await
         }
-        Report::Unsupported(name) => {
-            let reason = format!("The report {name} is not supported here.");
-            Err(Refusal::condition(
-                StatusCode::FORBIDDEN,
-                Condition::SupportedReport,
-                reason,
-            ))
-        }
+        Report::AddressbookQuery { .. } => Err(unsupported(&Name::carddav("addressbook-query"))),
+        Report::Unsupported(name) => Err(unsupported(&name)),
     }
+}
+
+fn unsupported(name: &Name) -> Refusal {
+    let reason = format!("The report {name} is not supported here.");
+    Refusal::condition(StatusCode::FORBIDDEN, Condition::SupportedReport, reason)
 }
 
 /// Refuses to give cards in another format than vCard, such as jCard. Any version may be asked for;

@@ -78,14 +78,22 @@ impl<'a> Document<'a> {
     /// The text of the current element without surrounding white space, or `None` when it is
     /// longer than `len_max` bytes. Child elements are skipped.
     pub(super) fn text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
+        let content = self.content()?;
+        let text = content.trim_matches(is_xml_space);
+        Ok((text.len() <= len_max).then(|| text.to_owned()))
+    }
+
+    /// The same with its white space, for text in which it counts.
+    pub(super) fn exact_text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
+        Ok(Some(self.content()?).filter(|text| text.len() <= len_max))
+    }
+
+    fn content(&mut self) -> Result<String, RequestError> {
         let mut content = String::new();
         loop {
             match self.step()? {
                 Step::Start(_) => self.skip()?,
-                Step::End => {
-                    let text = content.trim_matches(is_xml_space);
-                    return Ok((text.len() <= len_max).then(|| text.to_owned()));
-                }
+                Step::End => return Ok(content),
                 Step::Text(text) => content.push_str(&text),
                 Step::Eof => return Err(RequestError::Unclosed),
             }

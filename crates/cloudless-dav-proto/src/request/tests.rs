@@ -12,6 +12,14 @@ fn name(name: &str) -> Name {
     .unwrap()
 }
 
+fn chosen(name: &str) -> ChosenProperty {
+    ChosenProperty {
+        group: None,
+        name: name.to_owned(),
+        no_value: false,
+    }
+}
+
 fn names(text: &str) -> Vec<Name> {
     text.split_whitespace().map(name).collect()
 }
@@ -68,6 +76,7 @@ macro_rules! check_refused_inside {
     };
 }
 
+mod addressbook_query;
 mod caps;
 mod clients;
 

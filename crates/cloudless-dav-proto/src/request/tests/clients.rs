@@ -47,6 +47,7 @@ fn davx5_sync_collection() {
             level: SyncLevel::One,
             limit: None,
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getetag D:resourcetype"),
                 address_data: None,
             },
@@ -63,6 +64,7 @@ fn davx5_multiget() {
           <href>/dav/a%40b.vcf</href><href>/dav/c&amp;d.vcf</href></CARD:addressbook-multiget>"#,
         Report::AddressbookMultiget {
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getcontenttype D:getetag"),
                 address_data: Some(AddressData {
                     content_type: Some("text/vcard".into()),
@@ -112,6 +114,7 @@ fn apple_sync_with_a_token_of_somebody_else() {
             level: SyncLevel::One,
             limit: None,
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getetag"),
                 address_data: None,
             },
@@ -127,6 +130,7 @@ fn apple_multiget() {
           xmlns:A="DAV:">/b/1.vcf</A:href></E:addressbook-multiget>"#,
         Report::AddressbookMultiget {
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getetag"),
                 address_data: Some(AddressData {
                     version: Some("3.0".into()),
@@ -169,6 +173,7 @@ fn thunderbird_sync_with_address_data() {
             level: SyncLevel::One,
             limit: None,
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getetag"),
                 address_data: Some(AddressData::default()),
             },
@@ -187,6 +192,7 @@ fn thunderbird_multiget_of_five_hundred() {
         .for_each(|href| body += &format!("<href>{href}</href>"));
     body += "</card:addressbook-multiget>";
     let props = Props {
+        kind: PropsKind::Prop,
         names: names("D:getetag"),
         address_data: Some(AddressData::default()),
     };
@@ -218,6 +224,7 @@ fn evolution() {
 #[test]
 fn kde_asks_for_all_of_the_card() {
     let props = Props {
+        kind: PropsKind::Prop,
         names: names("D:getetag"),
         address_data: Some(AddressData::default()),
     };
@@ -252,6 +259,7 @@ fn vdirsyncer() {
         "C:addressbook-home-set",
     );
     let props = Props {
+        kind: PropsKind::Prop,
         names: names("D:getetag"),
         address_data: Some(AddressData::default()),
     };
@@ -286,11 +294,12 @@ fn roundcube_pages_and_picks_card_properties() {
             level: SyncLevel::Infinite,
             limit: Some(10),
             props: Props {
+                kind: PropsKind::Prop,
                 names: names("D:getetag"),
                 address_data: Some(AddressData {
                     content_type: Some("text/vcard".into()),
                     version: None,
-                    properties: vec!["UID".into(), "FN".into()],
+                    properties: ["UID", "FN"].map(chosen).into(),
                 }),
             },
         },
