@@ -10,7 +10,7 @@ use crate::password::hash_password;
 
 /// What a request without a valid login is told. Clients store the password under this realm, so it
 /// never changes.
-const CHALLENGE: HeaderValue =
+pub(crate) const CHALLENGE: HeaderValue =
     HeaderValue::from_static(r#"Basic realm="cloudless", charset="UTF-8""#);
 
 /// A user name and the hash of a device's password.

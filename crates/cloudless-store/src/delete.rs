@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// The store failed; nothing is deleted then.
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is deleted then.
     pub fn delete_card(
         &self,
         book: BookId,
@@ -33,7 +33,7 @@ impl Store {
         actor: Actor,
     ) -> Result<DeleteOutcome, StoreError> {
         let name = name.to_owned();
-        self.write(move |connection| {
+        self.write_as(actor, move |connection| {
             let current = card::etag(connection, book, &name)?;
             if !precondition.holds(current.as_ref()) {
                 return Ok(DeleteOutcome::PreconditionFailed { current });

@@ -189,6 +189,13 @@ impl Store {
     }
 }
 
+/// Whether the device is there and not revoked.
+pub(crate) fn is_in_use(connection: &Connection, device: DeviceId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached("SELECT 1 FROM devices WHERE id = ?1 AND revoked_at IS NULL")?
+        .exists([device])
+}
+
 fn device_in_use(
     connection: &Connection,
     user: UserId,

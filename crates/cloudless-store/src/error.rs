@@ -103,6 +103,9 @@ pub enum StoreError {
     /// The commit that this write shared with others failed, so none of them happened.
     #[error("cannot commit to the database: check the disk")]
     Commit(#[source] Arc<rusqlite::Error>),
+    /// The device was revoked, perhaps while its request was under way.
+    #[error("the device is revoked: it may change nothing")]
+    DeviceRevoked,
     /// A card name is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
     #[error("a card name must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'")]
     InvalidCardName,

@@ -78,7 +78,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidCardName`], [`StoreError::NoSuchBook`], or the store failed.
+    /// [`StoreError::InvalidCardName`], [`StoreError::NoSuchBook`], [`StoreError::DeviceRevoked`], or
+    /// the store failed.
     pub fn keep_refused(
         &self,
         book: BookId,
@@ -90,7 +91,7 @@ impl Store {
         check_name(name)?;
         let etag = ETag::of(&bytes);
         let (name, reason) = (name.to_owned(), reason.to_owned());
-        let kept = self.write(move |connection| {
+        let kept = self.write_as(actor, move |connection| {
             if address_book::revision(connection, book)?.is_none() {
                 return Ok(false);
             }

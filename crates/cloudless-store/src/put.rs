@@ -48,7 +48,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidCardName`], or the store failed; nothing is stored then.
+    /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`], or the store failed; nothing
+    /// is stored then.
     pub fn put_card(
         &self,
         card: NewCard,
@@ -57,7 +58,9 @@ impl Store {
     ) -> Result<PutOutcome, StoreError> {
         check_name(&card.name)?;
         let etag = ETag::of(&card.bytes);
-        self.write(move |connection| put(connection, card, etag, &precondition, actor))
+        self.write_as(actor, move |connection| {
+            put(connection, card, etag, &precondition, actor)
+        })
     }
 
     /// Stores many cards in one transaction, each as [`Store::put_card`] without a precondition;
@@ -66,8 +69,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidCardName`] if any name is not allowed, or the store failed; nothing is
-    /// stored then.
+    /// [`StoreError::InvalidCardName`] if any name is not allowed, [`StoreError::DeviceRevoked`], or
+    /// the store failed; nothing is stored then.
     pub fn put_cards(
         &self,
         cards: Vec<NewCard>,
@@ -81,7 +84,7 @@ impl Store {
                 Ok((card, etag))
             })
             .collect::<Result<Vec<_>, StoreError>>()?;
-        self.write(move |connection| {
+        self.write_as(actor, move |connection| {
             cards
                 .into_iter()
                 .map(|(card, etag)| put(connection, card, etag, &Precondition::None, actor))

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use crate::directory::Directory;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{OpenError, StoreError, schema};
+use crate::{Actor, OpenError, StoreError, device, schema};
 
 /// Users, devices, address books and cards in one directory.
 ///
@@ -72,6 +72,22 @@ impl Store {
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.sqlite.writer.write(operation)
+    }
+
+    /// Writes for a device: what is revoked meanwhile writes nothing more.
+    pub(crate) fn write_as<T: Send + 'static>(
+        &self,
+        actor: Actor,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let written = self.write(move |connection| {
+            let may_write = match actor.device {
+                Some(device) => device::is_in_use(connection, device)?,
+                None => true,
+            };
+            may_write.then(|| operation(connection)).transpose()
+        })?;
+        written.ok_or(StoreError::DeviceRevoked)
     }
 
     pub(crate) fn write_later(

@@ -1,6 +1,14 @@
 //! RFC 7617, and what a stranger may learn: nothing.
 
-use crate::harness::{BOOK, PASSWORD, PRINCIPAL, Server, basic, card};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cloudless_store::{Store, Timestamp};
+use http_body::Frame;
+
+use crate::harness::{Answer, BOOK, PASSWORD, PRINCIPAL, Server, basic, card};
 
 const CHALLENGE: &str = r#"Basic realm="cloudless", charset="UTF-8""#;
 
@@ -131,4 +139,50 @@ async fn another_users_tree_looks_like_nothing() {
         .send_as(Some(&your_login), "GET", &card_path, &[], "")
         .await;
     assert_eq!(get.text(), card("a", "Ann"));
+}
+
+/// The body of an upload that begins before its device is revoked and ends after it.
+struct AcrossRevocation {
+    store: Store,
+    bytes: Option<Bytes>,
+}
+
+impl http_body::Body for AcrossRevocation {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(bytes) = self.bytes.take() else {
+            return Poll::Ready(None);
+        };
+        // It is read after the login was found right.
+        let revoked = self.store.revoke_device("me", "phone", Timestamp(1));
+        revoked.unwrap();
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+}
+
+#[tokio::test]
+async fn an_upload_under_way_when_its_device_is_revoked_changes_nothing() {
+    for bytes in [card("a", "Ann"), "no vCard".to_owned()] {
+        let server = Server::start();
+        let request = http::Request::builder()
+            .method("PUT")
+            .uri(format!("{BOOK}a.vcf"))
+            .header("authorization", basic("me", PASSWORD))
+            .body(AcrossRevocation {
+                store: server.store.clone(),
+                bytes: Some(bytes.into()),
+            })
+            .unwrap();
+        let answer = Answer::read(server.carddav.respond(request).await).await;
+        assert_eq!(answer.status, 401);
+        assert_eq!(answer.header("www-authenticate"), CHALLENGE);
+        let book = server.book();
+        assert_eq!(book.revision, 0);
+        assert_eq!(server.store.versions(book.id, "a.vcf").unwrap(), []);
+    }
 }

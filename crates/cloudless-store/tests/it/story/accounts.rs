@@ -1,6 +1,6 @@
-use cloudless_store::{AccountError, Store};
+use cloudless_store::{AccountError, Actor, DeviceId, Precondition, Store, StoreError, UserId};
 
-use super::at;
+use super::{at, card};
 
 pub(super) fn accounts(store: &Store) {
     let anna = store.create_user("anna", at(1)).unwrap();
@@ -93,6 +93,7 @@ pub(super) fn accounts(store: &Store) {
             .unwrap()
             .is_some()
     );
+    writes_nothing(store, anna, phone);
     let twice = store.revoke_device("anna", "phone", at(202));
     assert!(
         matches!(twice, Err(AccountError::NoSuchDevice { .. })),
@@ -121,4 +122,29 @@ pub(super) fn accounts(store: &Store) {
         ]
     );
     assert_eq!(store.devices(Some("carl")).unwrap(), []);
+}
+
+/// A device that was revoked while its requests were under way.
+fn writes_nothing(store: &Store, user: UserId, device: DeviceId) {
+    let book = store.address_books(user).unwrap()[0].id;
+    let actor = Actor {
+        device: Some(device),
+        at: at(201),
+    };
+    let new = || card(book, "revoked.vcf", b"new");
+    let refused = [
+        store.put_card(new(), Precondition::None, actor).map(drop),
+        store.put_cards(vec![new()], actor).map(drop),
+        store.keep_refused(book, "revoked.vcf", b"bad".to_vec(), "bad", actor),
+        store
+            .delete_card(book, "revoked.vcf", Precondition::None, actor)
+            .map(drop),
+    ];
+    for refused in refused {
+        assert!(
+            matches!(refused, Err(StoreError::DeviceRevoked)),
+            "{refused:?}"
+        );
+    }
+    assert_eq!(store.versions(book, "revoked.vcf").unwrap(), []);
 }
