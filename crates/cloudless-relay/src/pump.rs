@@ -22,6 +22,8 @@ const READ_LEN: usize = 64 * 1024;
 /// A read that fills less of its buffer is copied, so that few bytes do not hold a large buffer
 /// while they wait to be sent.
 const COPY_MAX: usize = READ_LEN / 4;
+/// A shorter chunk of the home is copied, because it may hold the buffer of all that came with it.
+const CHUNK_MIN: usize = 8 * 1024;
 const SLICES_MAX: usize = 32;
 
 /// A visitor's stream, once the home has accepted it.
@@ -185,6 +187,15 @@ struct Chunk {
     len: usize,
 }
 
+/// These bytes, holding not much more memory than they need.
+fn unshared(bytes: Bytes) -> Bytes {
+    if bytes.len() < CHUNK_MIN {
+        Bytes::copy_from_slice(&bytes)
+    } else {
+        bytes
+    }
+}
+
 impl Down<'_> {
     async fn run(mut self, first: Option<Bytes>) -> Result<(), Cut> {
         if let Some(bytes) = first {
@@ -212,6 +223,7 @@ impl Down<'_> {
     fn push(&mut self, bytes: Bytes) {
         let len = bytes.len();
         if len > 0 {
+            let bytes = unshared(bytes);
             self.share.add(len);
             self.waiting.push_back(Chunk { bytes, len });
         }
@@ -277,5 +289,18 @@ impl Down<'_> {
             self.share.subtract(chunk.len);
             self.waiting.pop_front();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_waiting_bytes_do_not_hold_the_buffer_they_came_in() {
+        let buffer = Bytes::from(vec![7; 16 * 1024]);
+        let waiting = unshared(buffer.slice(..100));
+        assert_eq!(waiting, buffer[..100]);
+        assert!(buffer.is_unique());
     }
 }
