@@ -66,8 +66,8 @@ pub struct Listeners {
 /// Caps on what peers may take. Beyond a cap a connection is closed, never queued without end.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of one listener that have not said yet what they want. It accepts no more until
-    /// one of them has.
+    /// Connections of one listener that have not said yet what they want, tunnels without a home
+    /// included. Beyond it the oldest one of the source address with most of them is closed.
     pub handshakes: usize,
     /// Connections of one source address, of every kind: an IPv4 address or an IPv6 /64.
     pub connections_per_source: usize,
@@ -75,7 +75,7 @@ pub struct Limits {
     pub visitors: usize,
     /// Visitors of one home at a time.
     pub visitors_per_home: usize,
-    /// Tunnels in total.
+    /// Homes online in total.
     pub sessions: usize,
     /// Bytes that one home's visitors may leave waiting in the relay. Beyond it the stream with
     /// most bytes waiting is reset.

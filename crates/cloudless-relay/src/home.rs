@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::listener::Connection;
-use crate::pump::{self, Stream, send_all};
+use crate::pump::{self, Stream};
 use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
@@ -92,10 +92,10 @@ async fn reach(
     let deadline = Instant::now() + relay.config.hold;
     let mut lost = None;
     loop {
-        let key = relay.registry.key_of(hostname).ok_or(Unreached::Offline)?;
+        // The name may go to another home while this waits.
         let session = relay
             .sessions
-            .wait(&key, lost, deadline)
+            .wait(|| relay.registry.key_of(hostname), lost, deadline)
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
@@ -161,7 +161,8 @@ async fn connect(
         let slot = session.slots.acquire(streams_max).await;
         let mut requests = session.requests.clone().ready().await?;
         let (response, mut send) = requests.send_request(request, false)?;
-        send_all(&mut send, opening.clone()).await?;
+        // Few enough to be left to HTTP/2, so that nothing but the answer is waited for.
+        send.send_data(opening.clone(), false)?;
         let response = response.await?;
         Ok::<_, h2::Error>(Opened {
             response,

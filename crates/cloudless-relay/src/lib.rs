@@ -37,6 +37,7 @@ mod slots;
 mod socket;
 mod status;
 mod tunnel;
+mod undecided;
 mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};

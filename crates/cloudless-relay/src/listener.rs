@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::limits::SourcePermit;
 use crate::run::Relay;
+use crate::undecided::{Undecided, UndecidedPermit};
 use crate::{port80, socket, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -34,40 +34,34 @@ pub(crate) struct Connection {
 #[derive(Debug)]
 pub(crate) struct Permits {
     _source: SourcePermit,
-    /// Given back as soon as the connection has said what it wants.
-    handshake: Option<OwnedSemaphorePermit>,
+    /// Given back as soon as the connection has said what it wants, a tunnel when it may.
+    undecided: Option<UndecidedPermit>,
     /// The drain at shutdown waits for it.
     visiting: Option<TaskTrackerToken>,
 }
 
 impl Permits {
-    /// The connection has said what it wants: another one may start to.
-    pub(crate) fn classified(&mut self) {
-        self.handshake = None;
+    /// It is clear what the connection is, and that it may stay.
+    pub(crate) fn decided(&mut self) {
+        self.undecided = None;
     }
 
     /// The connection is a home's tunnel: a drain waits for its visitors, not for it.
     pub(crate) fn tunnel(&mut self) {
-        self.classified();
         self.visiting = None;
     }
 }
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
-    let handshakes = Arc::new(Semaphore::new(relay.config.limits.handshakes));
+    let undecided = Undecided::new(relay.config.limits.handshakes);
     loop {
-        let accept = async {
-            // The permit comes first: what the relay cannot serve waits in the kernel's queue.
-            let permit = Arc::clone(&handshakes).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = relay.draining.cancelled() => return,
-            accepted = accept => accepted,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&relay, stream, peer, permit.ok(), protocol),
+            Ok((stream, peer)) => admit(&relay, stream, peer, &undecided, protocol),
             Err(error) => accept_backoff(&error).await,
         }
     }
@@ -77,7 +71,7 @@ fn admit(
     relay: &Arc<Relay>,
     stream: TcpStream,
     peer: SocketAddr,
-    handshake: Option<OwnedSemaphorePermit>,
+    undecided: &Arc<Undecided>,
     protocol: Protocol,
 ) {
     let Some(source) = relay.sources.admit(peer.ip()) else {
@@ -88,12 +82,14 @@ fn admit(
         tracing::debug!(%error, "A connection was gone before it was served");
         return;
     }
+    let undecided = undecided.admit(peer.ip());
+    let shed = undecided.shed();
     let connection = Connection {
         stream,
         peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
         permits: Permits {
             _source: source,
-            handshake,
+            undecided: Some(undecided),
             visiting: Some(relay.visiting.token()),
         },
     };
@@ -108,6 +104,7 @@ fn admit(
         };
         tokio::select! {
             () = relay.stopped.cancelled() => {}
+            () = shed.cancelled() => relay.counters.count("handshake_limit"),
             () = serve => {}
         }
     });

@@ -33,7 +33,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
         ..
     } = connection;
     let read = timeout(relay.config.timings.client_hello, read_head(&mut stream)).await;
-    permits.classified();
+    permits.decided();
     let (parsed, head) = match read {
         Ok(Ok(read)) => read,
         Ok(Err(error)) => {

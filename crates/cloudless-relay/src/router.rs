@@ -17,14 +17,17 @@ pub(crate) async fn route(
     parsed: Parsed,
     opening: Bytes,
 ) {
-    connection.permits.classified();
-    let class = match parsed {
-        Parsed::Name(hostname, offer) if hostname == relay.config.server_name => {
-            if offer.offers(ALPN) {
-                return tunnel::serve(relay, connection, opening).await;
-            }
-            "own_name"
+    let parsed = match parsed {
+        Parsed::Name(hostname, offer)
+            if hostname == relay.config.server_name && offer.offers(ALPN) =>
+        {
+            return tunnel::serve(relay, connection, opening).await;
         }
+        parsed => parsed,
+    };
+    connection.permits.decided();
+    let class = match parsed {
+        Parsed::Name(hostname, _) if hostname == relay.config.server_name => "own_name",
         // A home that is offline is still a home: what is meant for it goes nowhere else.
         Parsed::Name(hostname, _) if relay.registry.key_of(&hostname).is_some() => {
             return home::visit(relay, connection, hostname, opening).await;

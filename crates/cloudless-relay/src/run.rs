@@ -103,7 +103,6 @@ pub(crate) struct Relay {
     pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
     pub(crate) visitors: Semaphore,
-    pub(crate) tunnels: Semaphore,
     /// Every task that serves a connection.
     pub(crate) connections: TaskTracker,
     /// The connections that a drain waits for: all but tunnels.
@@ -129,11 +128,10 @@ impl Relay {
         Ok(Self {
             acceptor: tunnel::acceptor(&config.identity)?,
             counters: Counters::new(),
-            sessions: Arc::default(),
+            sessions: Sessions::new(limits.sessions),
             sources: Sources::new(limits.connections_per_source),
             joins: Mutex::new(joins),
             visitors: Semaphore::new(limits.visitors),
-            tunnels: Semaphore::new(limits.sessions),
             connections: TaskTracker::new(),
             visiting: TaskTracker::new(),
             draining,

@@ -1,6 +1,7 @@
 //! One home's session: HTTP/2 over its tunnel, with the relay as the client.
 
 mod control;
+mod refused;
 
 use std::pin::pin;
 use std::sync::{Arc, PoisonError};
@@ -21,13 +22,16 @@ use crate::SOFTWARE;
 use crate::activity::Activity;
 use crate::budget::Budget;
 use crate::limits::source_of;
+use crate::listener::Permits;
 use crate::liveness::Liveness;
 use crate::registry::RedeemError;
 use crate::run::Relay;
+use crate::sessions::NotInstalled;
 use crate::slots::Slots;
 use crate::status::unix_now;
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
+use refused::Refused;
 
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest there is (RFC 9113 section 6.9.1): only stream windows bind.
@@ -37,6 +41,13 @@ const SEND_BUFFER_LEN: usize = 256 * 1024;
 /// How much overhead a home may cause with small DATA frames that are not taken yet.
 const DATA_FRAME_BUDGET: usize = 4 * 1024 * 1024;
 const HEADER_LIST_LEN: u32 = 16 * 1024;
+/// What the home had sent on a stream before it learns that the stream was reset is ignored for
+/// this long, on so many streams. Visitors reset streams as they like, so neither may be scarce.
+const LATE_FRAMES: Duration = Duration::from_secs(5);
+const LATE_STREAMS_MAX: usize = 16 * 1024;
+/// How often in the life of a session the home may send on a stream that is gone, which a slow home
+/// does for a visitor that left: far more than that, and still a bound on what waits to be answered.
+const LATE_ERRORS_MAX: usize = 128 * 1024;
 /// How long a home has to close after it was told the last word.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long homes wait before they dial again when the relay shuts down.
@@ -73,7 +84,7 @@ impl Session {
 }
 
 /// Serves a home whose key is proven, until its session ends.
-pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home) {
+pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permits: Permits) {
     let heard = tunnel.heard();
     let mut builder = client::Builder::new();
     builder
@@ -82,6 +93,9 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home) {
         .max_send_buffer_size(SEND_BUFFER_LEN)
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_header_list_size(HEADER_LIST_LEN)
+        .reset_stream_duration(LATE_FRAMES)
+        .max_concurrent_reset_streams(LATE_STREAMS_MAX)
+        .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
         .enable_push(false);
     let handshake = timeout(relay.config.timings.handshake, builder.handshake(tunnel));
     let Ok(Ok((requests, mut connection))) = handshake.await else {
@@ -93,6 +107,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home) {
     let dialog = Dialog {
         relay,
         home,
+        permits,
         requests,
         ping_pong,
         heard,
@@ -122,6 +137,7 @@ enum Ending {
 struct Dialog<'a> {
     relay: &'a Arc<Relay>,
     home: Home,
+    permits: Permits,
     requests: SendRequest<Bytes>,
     ping_pong: PingPong,
     heard: Arc<Activity>,
@@ -186,6 +202,7 @@ impl Dialog<'_> {
         let Self {
             relay,
             home,
+            mut permits,
             requests,
             ping_pong,
             heard,
@@ -215,7 +232,7 @@ impl Dialog<'_> {
         let welcome = FromRelay::Welcome {
             version: VERSION,
             software: SOFTWARE.to_owned(),
-            hostnames,
+            hostnames: hostnames.clone(),
         };
         // The welcome is queued before the first visitor can be.
         let install = relay
@@ -233,17 +250,28 @@ impl Dialog<'_> {
                 tracing::debug!(%error, "A home was gone before its welcome");
                 return Ending::Now;
             }
-            Err(refusal) => {
+            Err(NotInstalled::Full) => {
+                relay.counters.count("session_limit");
+                return finish(control, &Refused::full().counted(relay)).await;
+            }
+            Err(NotInstalled::Refused(refusal)) => {
                 let refused = Refused::new(refusal, "this key has another session");
                 return finish(control, &refused.counted(relay)).await;
             }
         };
+        permits.decided();
         relay.counters.count("session");
         tracing::info!(session = session.number, "A home is online");
         tracing::debug!(session = session.number, key = %home.key, address = %home.address);
-        if relay.registry.hostnames_of(&home.key).is_empty() {
-            // It was revoked after the first look and before there was a session to close.
+        // Names may have come or gone after the first look and before there was a session to tell.
+        let names_now = relay.registry.hostnames_of(&home.key);
+        if names_now.is_empty() {
             return Ending::Now;
+        }
+        if names_now != hostnames {
+            session.tell(FromRelay::Hostnames {
+                hostnames: names_now,
+            });
         }
         let mut drained = false;
         let ended = loop {
@@ -301,15 +329,8 @@ async fn join(
         joins.admit(source, Instant::now())
     };
     if let Err(wait) = admitted {
-        let retry_after_ms = u64::try_from(wait.as_millis()).ok();
-        let refused = Refused::new(
-            Refusal::RateLimited,
-            "too many join requests: try again later",
-        );
-        return Err(Refused {
-            retry_after_ms,
-            ..refused
-        });
+        let message = "too many join requests: try again later";
+        return Err(Refused::new(Refusal::RateLimited, message).for_now(wait));
     }
     let registry = relay.registry.clone();
     let name = hostname.clone();
@@ -343,57 +364,6 @@ async fn join(
         Err(error) => {
             tracing::error!(%error, "Redeeming a join code failed");
             Err(Refused::unavailable())
-        }
-    }
-}
-
-/// Why a home is turned away.
-struct Refused {
-    refusal: Refusal,
-    message: String,
-    retry_after_ms: Option<u64>,
-}
-
-impl Refused {
-    fn new(refusal: Refusal, message: &str) -> Self {
-        Self {
-            refusal,
-            message: message.to_owned(),
-            retry_after_ms: None,
-        }
-    }
-
-    fn version(version: u32) -> Self {
-        let older = if version < VERSION { "home" } else { "relay" };
-        let message = format!(
-            "the home speaks version {version} of the tunnel protocol and the relay version \
-             {VERSION}: upgrade the {older}",
-        );
-        Self::new(Refusal::Version, &message)
-    }
-
-    /// The relay is at fault, and another try may succeed.
-    fn unavailable() -> Self {
-        let message = "the relay cannot write its state: its operator finds the cause in its log";
-        Self::new(Refusal::RateLimited, message)
-    }
-
-    fn counted(self, relay: &Relay) -> FromRelay {
-        relay.counters.count(match self.refusal {
-            Refusal::HostnameTaken => "refused_hostname_taken",
-            Refusal::JoinRejected => "refused_join_rejected",
-            Refusal::Malformed => "refused_malformed",
-            Refusal::OldEpoch => "refused_old_epoch",
-            Refusal::OtherInstance => "refused_other_instance",
-            Refusal::RateLimited => "refused_rate_limited",
-            Refusal::UnknownKey => "refused_unknown_key",
-            Refusal::Version => "refused_version",
-            Refusal::Other => "refused_other",
-        });
-        FromRelay::Refused {
-            reason: self.refusal,
-            message: self.message,
-            retry_after_ms: self.retry_after_ms,
         }
     }
 }

@@ -18,8 +18,9 @@ const PROBES_MAX: usize = 3;
 
 type Live = HashMap<PublicKey, Arc<Session>>;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sessions {
+    max: usize,
     live: Mutex<Live>,
     /// Changes with each new session.
     installed: watch::Sender<()>,
@@ -27,6 +28,16 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
+    /// Of at most `max` homes.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            live: Mutex::default(),
+            installed: watch::Sender::default(),
+            numbers: AtomicU64::default(),
+        })
+    }
+
     /// A number that no other session of this process has.
     pub(crate) fn next_number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
@@ -41,7 +52,7 @@ impl Sessions {
         newcomer: &Arc<Session>,
         probe: Duration,
         welcome: impl FnOnce() -> Result<(), E>,
-    ) -> Result<Result<Installed, E>, Refusal> {
+    ) -> Result<Result<Installed, E>, NotInstalled> {
         let mut probed: Option<(Arc<Session>, bool)> = None;
         for _ in 0..=PROBES_MAX {
             let current = {
@@ -54,8 +65,9 @@ impl Sessions {
                     _ => takeover::decide(current.as_ref().map(|it| it.id), newcomer.id),
                 };
                 match (decision, current) {
-                    (Decision::Refuse(refusal), _) => return Err(refusal),
+                    (Decision::Refuse(refusal), _) => return Err(NotInstalled::Refused(refusal)),
                     (Decision::Probe, Some(current)) => current,
+                    (_, None) if live.len() >= self.max => return Err(NotInstalled::Full),
                     (Decision::Accept | Decision::Replace | Decision::Probe, current) => {
                         if let Err(error) = welcome() {
                             return Ok(Err(error));
@@ -83,19 +95,21 @@ impl Sessions {
             };
             probed = Some((current, answered));
         }
-        Err(Refusal::OtherInstance)
+        Err(NotInstalled::Refused(Refusal::OtherInstance))
     }
 
-    /// The session of `key`, waiting for one until `deadline`; never the one numbered `except`.
+    /// The session of the key that `key_of` gives, waiting for one until `deadline`; never the one
+    /// numbered `except`. The key is asked for anew with each new session; without one there is
+    /// nothing to wait for.
     pub(crate) async fn wait(
         &self,
-        key: &PublicKey,
+        key_of: impl Fn() -> Option<PublicKey>,
         except: Option<u64>,
         deadline: Instant,
     ) -> Option<Arc<Session>> {
         let mut installed = self.installed.subscribe();
         loop {
-            match self.live(key) {
+            match self.live(&key_of()?) {
                 Some(session) if Some(session.number) != except => return Some(session),
                 _ => timeout_at(deadline, installed.changed()).await.ok()?.ok()?,
             }
@@ -124,6 +138,15 @@ impl Sessions {
     fn lock(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a newcomer is not in its key's place.
+#[derive(Debug)]
+pub(crate) enum NotInstalled {
+    /// As many homes are online as may be.
+    Full,
+    /// The takeover rules are against it.
+    Refused(Refusal),
 }
 
 /// A session's place among the sessions. Dropping it ends the session and all of its streams.

@@ -64,10 +64,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
         peer,
         mut permits,
     } = connection;
-    let Ok(_permit) = relay.tunnels.try_acquire() else {
-        relay.counters.count("session_limit");
-        return;
-    };
+    permits.tunnel();
     let accept = relay.acceptor.accept(Replayed::new(opening, stream));
     let tunnel = match timeout(relay.config.timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,
@@ -80,8 +77,8 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     let Some(key) = peer_key(&tunnel) else {
         return relay.counters.count("tunnel_handshake_failed");
     };
-    permits.tunnel();
-    session::serve(relay, Heard::new(tunnel), Home { key, address: peer }).await;
+    let home = Home { key, address: peer };
+    session::serve(relay, Heard::new(tunnel), home, permits).await;
 }
 
 /// Who is at the other end of a tunnel.

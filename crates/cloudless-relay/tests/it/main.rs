@@ -9,6 +9,7 @@
 mod admin;
 mod client_hello;
 mod fallback;
+mod hostile;
 mod join;
 mod limits;
 mod liveness;

@@ -65,7 +65,7 @@ pub(crate) struct Tunnel {
 impl Tunnel {
     /// Dials up to the open control stream.
     pub(crate) async fn dial(address: SocketAddr, key: HomeKey) -> Self {
-        Self::dial_with_streams(address, key, 1024).await
+        Self::dial_with(address, key, |_| {}).await
     }
 
     /// Dials up to the open control stream, as a home that takes only so many streams at a time.
@@ -74,16 +74,33 @@ impl Tunnel {
         key: HomeKey,
         streams_max: u32,
     ) -> Self {
-        let tls = soon(connect_tls(address, tls_config(key))).await.unwrap();
-        let mut connection = soon(
-            server::Builder::new()
-                .initial_window_size(2 * 1024 * 1024)
-                .initial_connection_window_size((1 << 31) - 1)
-                .max_concurrent_streams(streams_max)
-                .handshake::<_, Bytes>(tls),
-        )
+        Self::dial_with(address, key, |http2| {
+            http2.max_concurrent_streams(streams_max);
+        })
         .await
-        .unwrap();
+    }
+
+    /// Dials up to the open control stream, as a home whose streams take so many bytes unasked.
+    pub(crate) async fn dial_with_window(address: SocketAddr, key: HomeKey, window: u32) -> Self {
+        Self::dial_with(address, key, |http2| {
+            http2.initial_window_size(window);
+        })
+        .await
+    }
+
+    async fn dial_with(
+        address: SocketAddr,
+        key: HomeKey,
+        adjust: impl FnOnce(&mut server::Builder),
+    ) -> Self {
+        let mut http2 = server::Builder::new();
+        http2
+            .initial_window_size(2 * 1024 * 1024)
+            .initial_connection_window_size((1 << 31) - 1)
+            .max_concurrent_streams(1024);
+        adjust(&mut http2);
+        let tls = soon(connect_tls(address, tls_config(key))).await.unwrap();
+        let mut connection = soon(http2.handshake::<_, Bytes>(tls)).await.unwrap();
         let (request, mut respond) = soon(connection.accept()).await.unwrap().unwrap();
         assert_eq!(request.method(), Method::POST);
         assert_eq!(request.uri(), &*format!("https://{RELAY_NAME}/control"));
@@ -204,6 +221,11 @@ impl Tunnel {
         stream
     }
 
+    /// Whether no visitor has come that was not taken yet.
+    pub(crate) fn has_no_arrival(&mut self) -> bool {
+        self.arrivals.try_recv().is_err()
+    }
+
     /// Goes on holding the connection but does nothing with it, not even answer pings.
     pub(crate) fn freeze(&self) {
         self.frozen.cancel();
@@ -227,6 +249,12 @@ pub(crate) struct Arrival {
 }
 
 impl Arrival {
+    pub(crate) fn refuse(mut self) {
+        let mut response = Response::new(());
+        *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
+        self.respond.send_response(response, true).unwrap();
+    }
+
     pub(crate) fn accept(mut self) -> HomeStream {
         let send = self
             .respond
@@ -309,6 +337,16 @@ pub(crate) async fn connect_tls(
     TlsConnector::from(Arc::new(config))
         .connect(name, stream)
         .await
+}
+
+/// The ClientHello with which a home dials.
+pub(crate) fn tunnel_hello() -> Vec<u8> {
+    let name = ServerName::try_from(RELAY_NAME).unwrap();
+    let config = Arc::new(tls_config(HomeKey(99)));
+    let mut connection = rustls::ClientConnection::new(config, name).unwrap();
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).unwrap();
+    hello
 }
 
 pub(crate) fn tls_config(key: HomeKey) -> ClientConfig {

@@ -1,0 +1,73 @@
+//! The last word to a home that is not served.
+
+use std::time::Duration;
+
+use cloudless_proto::control::{FromRelay, Refusal, VERSION};
+
+use crate::run::Relay;
+
+/// Why a home is turned away.
+pub(super) struct Refused {
+    refusal: Refusal,
+    message: String,
+    retry_after_ms: Option<u64>,
+}
+
+impl Refused {
+    /// `message` is for people to read.
+    pub(super) fn new(refusal: Refusal, message: &str) -> Self {
+        Self {
+            refusal,
+            message: message.to_owned(),
+            retry_after_ms: None,
+        }
+    }
+
+    /// Another try makes sense after `wait`.
+    pub(super) fn for_now(mut self, wait: Duration) -> Self {
+        self.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+        self
+    }
+
+    /// Home and relay do not speak the same version.
+    pub(super) fn version(version: u32) -> Self {
+        let older = if version < VERSION { "home" } else { "relay" };
+        let message = format!(
+            "the home speaks version {version} of the tunnel protocol and the relay version \
+             {VERSION}: upgrade the {older}",
+        );
+        Self::new(Refusal::Version, &message)
+    }
+
+    /// Some home has to leave first.
+    pub(super) fn full() -> Self {
+        let message = "as many homes are online as this relay takes";
+        Self::new(Refusal::RateLimited, message)
+    }
+
+    /// The relay is at fault, and another try may succeed.
+    pub(super) fn unavailable() -> Self {
+        let message = "the relay cannot write its state: its operator finds the cause in its log";
+        Self::new(Refusal::RateLimited, message)
+    }
+
+    /// The message to the home, which is counted with this.
+    pub(super) fn counted(self, relay: &Relay) -> FromRelay {
+        relay.counters.count(match self.refusal {
+            Refusal::HostnameTaken => "refused_hostname_taken",
+            Refusal::JoinRejected => "refused_join_rejected",
+            Refusal::Malformed => "refused_malformed",
+            Refusal::OldEpoch => "refused_old_epoch",
+            Refusal::OtherInstance => "refused_other_instance",
+            Refusal::RateLimited => "refused_rate_limited",
+            Refusal::UnknownKey => "refused_unknown_key",
+            Refusal::Version => "refused_version",
+            Refusal::Other => "refused_other",
+        });
+        FromRelay::Refused {
+            reason: self.refusal,
+            message: self.message,
+            retry_after_ms: self.retry_after_ms,
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Connections that have not said yet what they want, or that they may.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::limits::source_of;
+
+/// The undecided connections of one listener, by source.
+///
+/// When there are too many, the oldest one of the source with most of them goes. A crowd that never
+/// speaks pushes itself out, and one who speaks soon gets in, however large the crowd is.
+#[derive(Debug)]
+pub(crate) struct Undecided {
+    max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    n_admitted: u64,
+    count: usize,
+    /// Invariant: no source is empty. The numbers are in the order of arrival.
+    sources: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+}
+
+impl Undecided {
+    /// At most `max` connections, at least one.
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max: max.max(1),
+            open: Mutex::default(),
+        })
+    }
+
+    /// Counts a connection until the permit is dropped, and cancels another one's if need be.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> UndecidedPermit {
+        let source = source_of(address);
+        let shed = CancellationToken::new();
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        while open.count >= self.max {
+            open.shed_one();
+        }
+        let number = open.n_admitted;
+        open.n_admitted += 1;
+        open.count += 1;
+        let connections = open.sources.entry(source).or_default();
+        connections.insert(number, shed.clone());
+        UndecidedPermit {
+            undecided: Arc::clone(self),
+            source,
+            number,
+            shed,
+        }
+    }
+}
+
+impl Open {
+    fn shed_one(&mut self) {
+        let rank = |connections: &BTreeMap<u64, CancellationToken>| {
+            let oldest = connections.first_key_value().map(|(number, _)| *number);
+            (connections.len(), Reverse(oldest))
+        };
+        let most = self
+            .sources
+            .iter()
+            .max_by_key(|(_, connections)| rank(connections));
+        let oldest = most.and_then(|(source, connections)| {
+            let (number, _) = connections.first_key_value()?;
+            Some((*source, *number))
+        });
+        if let Some(shed) = oldest.and_then(|(source, number)| self.remove(source, number)) {
+            shed.cancel();
+        }
+    }
+
+    fn remove(&mut self, source: IpAddr, number: u64) -> Option<CancellationToken> {
+        let connections = self.sources.get_mut(&source)?;
+        let removed = connections.remove(&number)?;
+        if connections.is_empty() {
+            self.sources.remove(&source);
+        }
+        self.count -= 1;
+        Some(removed)
+    }
+}
+
+/// One undecided connection.
+#[derive(Debug)]
+pub(crate) struct UndecidedPermit {
+    undecided: Arc<Undecided>,
+    source: IpAddr,
+    number: u64,
+    shed: CancellationToken,
+}
+
+impl UndecidedPermit {
+    /// Cancelled when the connection has to go.
+    pub(crate) fn shed(&self) -> CancellationToken {
+        self.shed.clone()
+    }
+}
+
+impl Drop for UndecidedPermit {
+    fn drop(&mut self) {
+        let open = &self.undecided.open;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(self.source, self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn admit(undecided: &Arc<Undecided>, address: &str) -> UndecidedPermit {
+        undecided.admit(address.parse().unwrap())
+    }
+
+    fn is_shed(permit: &UndecidedPermit) -> bool {
+        permit.shed.is_cancelled()
+    }
+
+    #[test]
+    fn the_largest_crowd_loses_its_oldest() {
+        let undecided = Undecided::new(4);
+        let alone = admit(&undecided, "192.0.2.1");
+        let crowd = [(); 3].map(|()| admit(&undecided, "192.0.2.2"));
+        let newcomer = admit(&undecided, "192.0.2.3");
+        assert_eq!(crowd.each_ref().map(is_shed), [true, false, false]);
+        assert!(!is_shed(&alone) && !is_shed(&newcomer));
+    }
+
+    #[test]
+    fn among_equals_the_oldest_goes() {
+        let undecided = Undecided::new(2);
+        let old = admit(&undecided, "192.0.2.1");
+        let young = admit(&undecided, "192.0.2.2");
+        let newcomer = admit(&undecided, "192.0.2.3");
+        assert_eq!([&old, &young, &newcomer].map(is_shed), [true, false, false]);
+    }
+
+    #[test]
+    fn who_has_decided_makes_room_and_leaves_nothing_behind() {
+        let undecided = Undecided::new(1);
+        drop(admit(&undecided, "192.0.2.1"));
+        let second = admit(&undecided, "192.0.2.2");
+        let third = admit(&undecided, "192.0.2.3");
+        assert!(is_shed(&second) && !is_shed(&third));
+        drop((second, third));
+        let open = undecided.open.lock().unwrap();
+        assert!(open.sources.is_empty());
+        assert_eq!(open.count, 0);
+    }
+}
