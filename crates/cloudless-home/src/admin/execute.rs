@@ -106,7 +106,7 @@ enum Failure {
         "the user {user} has no address book {book:?}; the first one of every user is \"contacts\""
     )]
     NoSuchBook { user: String, book: String },
-    #[error("there is no user {0:?}: create it first")]
+    #[error("there is no user {0:?}; create it with: cloudless user add {0}")]
     NoSuchUser(String),
     #[error(transparent)]
     Store(StoreError),

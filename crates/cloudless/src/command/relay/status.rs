@@ -66,11 +66,11 @@ impl Status {
             ];
             terminal::table(headings, &rows)?;
         }
+        if !status.outcomes.is_empty() {
+            terminal::data("how connections ended up:")?;
+        }
         for (class, count) in &status.outcomes {
-            terminal::data(format_args!(
-                "{count} connections: {}",
-                class.replace('_', " ")
-            ))?;
+            terminal::data(format_args!("  {:<22} {count}", class.replace('_', " ")))?;
         }
         Ok(())
     }
