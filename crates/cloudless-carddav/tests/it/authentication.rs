@@ -78,7 +78,7 @@ async fn only_a_live_device_logs_in() {
     assert_eq!(status("me", "").await, unknown);
     assert_eq!(status("nobody", PASSWORD).await, unknown);
     assert_eq!(status("", "").await, unknown);
-    let now = cloudless_store::Timestamp::from(crate::harness::now());
+    let now = Timestamp::from(crate::harness::now());
     server.store.revoke_device("me", "phone", now).unwrap();
     assert_eq!(
         status("me", PASSWORD).await,
