@@ -37,7 +37,7 @@ impl Store {
                 .prepare_cached("INSERT INTO users (name, created_at) VALUES (?1, ?2)")?
                 .execute(params![owned, now])?;
             let user = UserId(connection.last_insert_rowid());
-            address_book::insert(connection, user, "contacts", "Contacts")?;
+            address_book::insert_personal(connection, user)?;
             Ok(Some(user))
         })?;
         created.ok_or_else(|| AccountError::UserExists {

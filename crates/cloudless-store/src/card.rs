@@ -97,28 +97,17 @@ pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<CardRow> {
     })
 }
 
-/// The tag of the card of that name, if there is one.
-pub(crate) fn etag(
-    connection: &Connection,
-    book: BookId,
-    name: &str,
-) -> rusqlite::Result<Option<ETag>> {
-    connection
-        .prepare_cached("SELECT etag FROM cards WHERE book_id = ?1 AND name = ?2")?
-        .query_row(params![book, name], |row| row.get(0))
-        .optional()
-        .map(Option::flatten)
-}
-
 pub(crate) fn check_name(name: &str) -> Result<(), StoreError> {
-    let valid = (1..=255).contains(&name.len())
-        && !name.contains(['/', '\0'])
-        && !matches!(name, "." | "..");
-    if valid {
+    if is_segment(name) {
         Ok(())
     } else {
         Err(StoreError::InvalidCardName)
     }
+}
+
+/// Whether a name can be one segment of a path, encoded if need be.
+pub(crate) fn is_segment(name: &str) -> bool {
+    (1..=255).contains(&name.len()) && !name.contains(['/', '\0']) && !matches!(name, "." | "..")
 }
 
 fn select(connection: &Connection, book: BookId, name: &str) -> rusqlite::Result<Option<Card>> {

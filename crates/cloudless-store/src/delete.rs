@@ -1,8 +1,4 @@
-use rusqlite::params;
-
-use crate::{
-    Actor, BookId, ETag, Precondition, Store, StoreError, VersionKind, address_book, card, history,
-};
+use crate::{Actor, BookId, ETag, Precondition, Store, StoreError, current};
 
 /// What became of a card that was to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,30 +30,16 @@ impl Store {
     ) -> Result<DeleteOutcome, StoreError> {
         let name = name.to_owned();
         self.write_as(actor, move |connection| {
-            let current = card::etag(connection, book, &name)?;
-            if !precondition.holds(current.as_ref()) {
+            let current = current::find(connection, book, &name)?;
+            let etag = current.as_ref().map(|current| &current.etag);
+            if !precondition.holds(etag) {
+                let current = etag.cloned();
                 return Ok(DeleteOutcome::PreconditionFailed { current });
             }
-            if current.is_none() {
+            let Some(current) = current else {
                 return Ok(DeleteOutcome::NotFound);
-            }
-            history::append(
-                connection,
-                book,
-                &name,
-                VersionKind::Deleted,
-                None,
-                None,
-                actor,
-            )?;
-            let revision = address_book::advance(connection, book)?;
-            connection
-                .prepare_cached(
-                    "UPDATE cards SET revision = ?3, modified_at = ?4,
-                         version_id = NULL, etag = NULL, size = NULL, uid = NULL
-                     WHERE book_id = ?1 AND name = ?2",
-                )?
-                .execute(params![book, name, revision, actor.at])?;
+            };
+            current::remove(connection, book, &name, &current, None, actor)?;
             Ok(DeleteOutcome::Deleted)
         })
     }

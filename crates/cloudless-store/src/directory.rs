@@ -50,7 +50,11 @@ fn create(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // The new directory is durable only when its parent is.
+    sync_parent(path)
+}
+
+/// Makes the name `path` durable: it is only when its directory is.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if parent != Path::new("") => File::open(parent)?.sync_all(),
         _ => File::open(".")?.sync_all(),
@@ -58,7 +62,7 @@ fn create(path: &Path) -> io::Result<()> {
 }
 
 /// Opens or creates a file that only this user can read.
-fn private_file(path: &Path) -> Result<File, OpenError> {
+pub(crate) fn private_file(path: &Path) -> Result<File, OpenError> {
     let open = || {
         let file = OpenOptions::new()
             .read(true)

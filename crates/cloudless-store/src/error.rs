@@ -72,6 +72,15 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
+    /// The copy that is made before a migration failed. The database is unchanged.
+    #[error("cannot copy {path} before migrating it: make room for a copy beside it")]
+    CopyBeforeMigration {
+        /// The database file.
+        path: PathBuf,
+        /// What the system or SQLite said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A schema migration failed. The database is unchanged by it.
     #[error("cannot migrate {path} to schema version {version}: the database is left as it was")]
     Migrate {

@@ -26,7 +26,7 @@ pub struct Version {
     pub device: Option<DeviceId>,
     /// When.
     pub at: Timestamp,
-    /// Why it was refused; `None` for the other kinds.
+    /// Why it was refused, or where it was moved or copied from or to.
     pub reason: Option<String>,
 }
 
@@ -96,10 +96,10 @@ impl Store {
                 return Ok(false);
             }
             let body = Body {
-                etag: &etag,
+                etag: Some(&etag),
                 uid: None,
                 full_name: None,
-                bytes: &bytes,
+                bytes: Some(&bytes),
             };
             append_refused(connection, book, &name, body, &reason, actor)?;
             Ok(true)
@@ -112,25 +112,26 @@ impl Store {
     }
 }
 
-/// The bytes of a version and what was found in them.
+/// The bytes of a version and what was found in them. A deletion has neither bytes nor a tag, and
+/// says which contact went.
 #[derive(Clone, Copy)]
 pub(crate) struct Body<'a> {
-    pub(crate) etag: &'a ETag,
+    pub(crate) etag: Option<&'a ETag>,
     pub(crate) uid: Option<&'a str>,
     pub(crate) full_name: Option<&'a str>,
-    pub(crate) bytes: &'a [u8],
+    pub(crate) bytes: Option<&'a [u8]>,
 }
 
 /// Names a row of the history.
 pub(crate) type VersionRow = i64;
 
-/// Adds a version. A deletion has no body, and only a refusal has a reason.
+/// Adds a version.
 pub(crate) fn append(
     connection: &Connection,
     book: BookId,
     name: &str,
     kind: VersionKind,
-    body: Option<Body<'_>>,
+    body: Body<'_>,
     reason: Option<&str>,
     actor: Actor,
 ) -> rusqlite::Result<VersionRow> {
@@ -148,10 +149,10 @@ pub(crate) fn append(
             actor.at,
             actor.device,
             reason,
-            body.map(|body| body.etag),
-            body.and_then(|body| body.uid),
-            body.and_then(|body| body.full_name),
-            body.map(|body| body.bytes),
+            body.etag,
+            body.uid,
+            body.full_name,
+            body.bytes,
         ])?;
     Ok(connection.last_insert_rowid())
 }
@@ -171,15 +172,7 @@ pub(crate) fn append_refused(
         .exists(params![book, name, body.etag])?;
     if !known {
         let kind = VersionKind::Refused;
-        append(
-            connection,
-            book,
-            name,
-            kind,
-            Some(body),
-            Some(reason),
-            actor,
-        )?;
+        append(connection, book, name, kind, body, Some(reason), actor)?;
     }
     Ok(())
 }

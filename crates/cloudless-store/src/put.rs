@@ -1,8 +1,12 @@
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::Connection;
 
-use crate::card::{self, check_name};
+use crate::card::check_name;
+use crate::current::{self, Replacement};
 use crate::history::{self, Body};
-use crate::{Actor, BookId, ETag, Precondition, Store, StoreError, VersionKind, address_book};
+use crate::index::Index;
+use crate::{
+    Actor, BookId, ETag, IndexEntry, Precondition, Store, StoreError, VersionKind, address_book,
+};
 
 /// A card to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,11 @@ pub struct NewCard {
     pub uid: Option<String>,
     /// The full name found in it, for lists.
     pub full_name: Option<String>,
+    /// The values by which [`Store::index_entries`] finds it. A card with neither entries nor text
+    /// counts as not indexed: see [`Store::cards_without_index`].
+    pub index: Vec<IndexEntry>,
+    /// All its text, for [`Store::search`].
+    pub text: String,
 }
 
 /// What became of a card that was to be stored.
@@ -56,10 +65,9 @@ impl Store {
         precondition: Precondition,
         actor: Actor,
     ) -> Result<PutOutcome, StoreError> {
-        check_name(&card.name)?;
-        let etag = ETag::of(&card.bytes);
+        let card = Checked::new(card)?;
         self.write_as(actor, move |connection| {
-            put(connection, card, etag, &precondition, actor)
+            put(connection, &card, &precondition, actor)
         })
     }
 
@@ -78,48 +86,63 @@ impl Store {
     ) -> Result<Vec<PutOutcome>, StoreError> {
         let cards = cards
             .into_iter()
-            .map(|card| {
-                check_name(&card.name)?;
-                let etag = ETag::of(&card.bytes);
-                Ok((card, etag))
-            })
+            .map(Checked::new)
             .collect::<Result<Vec<_>, StoreError>>()?;
         self.write_as(actor, move |connection| {
             cards
-                .into_iter()
-                .map(|(card, etag)| put(connection, card, etag, &Precondition::None, actor))
+                .iter()
+                .map(|card| put(connection, card, &Precondition::None, actor))
                 .collect()
         })
     }
 }
 
-fn put(
-    connection: &Connection,
+/// A new card with all that is computed before the writer takes it.
+struct Checked {
     card: NewCard,
     etag: ETag,
+    index: Option<Index>,
+}
+
+impl Checked {
+    fn new(mut card: NewCard) -> Result<Self, StoreError> {
+        check_name(&card.name)?;
+        let etag = ETag::of(&card.bytes);
+        let entries = std::mem::take(&mut card.index);
+        let indexed = !entries.is_empty() || !card.text.is_empty();
+        let index = indexed.then(|| Index::new(entries, &card.text));
+        Ok(Self { card, etag, index })
+    }
+}
+
+fn put(
+    connection: &Connection,
+    Checked { card, etag, index }: &Checked,
     precondition: &Precondition,
     actor: Actor,
 ) -> rusqlite::Result<PutOutcome> {
     let (book, name) = (card.book, card.name.as_str());
     let body = Body {
-        etag: &etag,
+        etag: Some(etag),
         uid: card.uid.as_deref().filter(|uid| !uid.is_empty()),
         full_name: card.full_name.as_deref(),
-        bytes: &card.bytes,
+        bytes: Some(&card.bytes),
     };
     if address_book::revision(connection, book)?.is_none() {
         return Ok(PutOutcome::NoSuchBook);
     }
-    let current = card::etag(connection, book, name)?;
-    if !precondition.holds(current.as_ref()) {
+    let current = current::find(connection, book, name)?;
+    let current_etag = current.as_ref().map(|current| &current.etag);
+    if !precondition.holds(current_etag) {
         let reason = "the card had changed meanwhile";
         history::append_refused(connection, book, name, body, reason, actor)?;
+        let current = current_etag.cloned();
         return Ok(PutOutcome::PreconditionFailed { current });
     }
-    if current.as_ref() == Some(&etag) {
-        return Ok(PutOutcome::Unchanged(etag));
+    if current_etag == Some(etag) {
+        return Ok(PutOutcome::Unchanged(etag.clone()));
     }
-    if let Some(other) = other_with_uid(connection, book, name, body.uid)? {
+    if let Some(other) = current::other_with_uid(connection, book, name, body.uid)? {
         let reason = "another card has the same UID";
         history::append_refused(connection, book, name, body, reason, actor)?;
         return Ok(PutOutcome::UidConflict { name: other });
@@ -128,45 +151,18 @@ fn put(
         Some(_) => VersionKind::Changed,
         None => VersionKind::Created,
     };
-    let version = history::append(connection, book, name, kind, Some(body), None, actor)?;
-    let revision = address_book::advance(connection, book)?;
-    connection
-        .prepare_cached(
-            "INSERT INTO cards
-                 (book_id, name, first_revision, revision, modified_at, version_id, etag, size, uid)
-             VALUES (?1, ?2, ?3, ?3, ?4, ?5, ?6, ?7, ?8)
-             ON CONFLICT (book_id, name) DO UPDATE SET
-                 revision = excluded.revision, modified_at = excluded.modified_at,
-                 version_id = excluded.version_id, etag = excluded.etag,
-                 size = excluded.size, uid = excluded.uid",
-        )?
-        .execute(params![
-            book,
-            name,
-            revision,
-            actor.at,
-            version,
-            etag,
-            body.bytes.len(),
-            body.uid,
-        ])?;
-    Ok(match kind {
-        VersionKind::Created => PutOutcome::Created(etag),
-        _ => PutOutcome::Updated(etag),
-    })
-}
-
-fn other_with_uid(
-    connection: &Connection,
-    book: BookId,
-    name: &str,
-    uid: Option<&str>,
-) -> rusqlite::Result<Option<String>> {
-    let Some(uid) = uid else {
-        return Ok(None);
+    let replacement = Replacement {
+        book,
+        name,
+        kind,
+        body,
+        index: index.as_ref(),
+        reason: None,
+        actor,
     };
-    connection
-        .prepare_cached("SELECT name FROM cards WHERE book_id = ?1 AND uid = ?2 AND name <> ?3")?
-        .query_row(params![book, uid, name], |row| row.get(0))
-        .optional()
+    current::replace(connection, current.as_ref(), &replacement)?;
+    Ok(match kind {
+        VersionKind::Created => PutOutcome::Created(etag.clone()),
+        _ => PutOutcome::Updated(etag.clone()),
+    })
 }

@@ -1,3 +1,5 @@
+mod copy;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -6,7 +8,10 @@ use rusqlite::{Connection, ffi};
 use crate::OpenError;
 
 /// The step at index `n` leads from schema version `n` to `n + 1`. A released step never changes.
-const MIGRATIONS: &[&str] = &[include_str!("schema/version_1.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema/version_1.sql"),
+    include_str!("schema/version_2.sql"),
+];
 
 /// Another program, such as a backup, may hold the database for a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -49,13 +54,22 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(),
     set("cache_size", -8 << 10)?;
     // Pages that change often are then written back less often.
     set("wal_autocheckpoint", 4_000)?;
+    let known = newest(MIGRATIONS);
+    if (1..known).contains(&found) {
+        let copied = copy::before_migration(connection, path, known);
+        let copy = copied.map_err(|source| OpenError::CopyBeforeMigration {
+            path: path.to_owned(),
+            source,
+        })?;
+        tracing::info!(copy = %copy.display(), "Copied the database before migrating it");
+    }
     migrate(connection, path, found, MIGRATIONS)?;
     set("foreign_keys", 1)
 }
 
 /// The schema version of the file, if this program knows it.
 fn version(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<i64, OpenError> {
-    let known = i64::try_from(migrations.len()).unwrap_or(i64::MAX);
+    let known = newest(migrations);
     let found = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
         .map_err(|source| OpenError::Database {
@@ -70,6 +84,10 @@ fn version(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<
         });
     }
     Ok(found)
+}
+
+fn newest(migrations: &[&str]) -> i64 {
+    i64::try_from(migrations.len()).unwrap_or(i64::MAX)
 }
 
 fn migrate(

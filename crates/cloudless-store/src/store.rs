@@ -6,7 +6,7 @@ use rusqlite::{Connection, OpenFlags, Transaction};
 use crate::directory::Directory;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{Actor, OpenError, StoreError, device, schema};
+use crate::{Actor, OpenError, StoreError, device, schema, search};
 
 /// Users, devices, address books and cards in one directory.
 ///
@@ -31,7 +31,8 @@ impl Store {
     ///
     /// The files are `store.sqlite`, its write-ahead log, and `store.lock`, which keeps every other
     /// process out; only this user can read them. A directory that is missing is made for this
-    /// user alone; one that exists keeps its permissions. An older database is migrated.
+    /// user alone; one that exists keeps its permissions. An older
+    /// database is migrated, after it was copied to `store.sqlite.before-version-N`.
     ///
     /// # Errors
     ///
@@ -47,9 +48,11 @@ impl Store {
                 source,
             })?;
         schema::prepare_writer(&connection, path)?;
-        let writer = Writer::start(connection).map_err(|source| OpenError::StartWriter {
-            path: path.to_owned(),
-            source,
+        let writer = Writer::start(connection, search::take_in).map_err(|source| {
+            OpenError::StartWriter {
+                path: path.to_owned(),
+                source,
+            }
         })?;
         Ok(Self {
             sqlite: Arc::new(Sqlite {

@@ -1,6 +1,7 @@
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use std::{io, thread};
 
 use rusqlite::{Connection, ffi};
@@ -11,6 +12,13 @@ use crate::StoreError;
 const QUEUE: usize = 256;
 /// The most jobs that share one commit, so that the first of them is answered soon.
 const GROUP: usize = 256;
+
+/// Without a job for this long, the writer is idle.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// What the writer does when it is idle: one short transaction at a time. Returns whether there is
+/// more to do.
+type IdleWork = fn(&Connection) -> rusqlite::Result<bool>;
 
 /// The one thread that writes, and its queue.
 ///
@@ -24,13 +32,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(connection: Connection, idle_work: IdleWork) -> io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                while let Ok(first) = jobs.recv() {
-                    write_group(&connection, first, &jobs);
+                let mut idle = true;
+                while let Some(first) = next_job(&jobs, idle) {
+                    match first {
+                        Some(job) => {
+                            write_group(&connection, job, &jobs);
+                            idle = true;
+                        }
+                        None => idle = work_idly(&connection, idle_work),
+                    }
                 }
             })?;
         Ok(Self {
@@ -151,15 +166,45 @@ where
     }
 }
 
+/// Waits for a job, and if there is `idle` work only so long that it can begin: `Some(None)`.
+/// `None` when no job will ever come.
+fn next_job(jobs: &Receiver<Box<dyn Job>>, idle: bool) -> Option<Option<Box<dyn Job>>> {
+    if !idle {
+        return jobs.recv().ok().map(Some);
+    }
+    match jobs.recv_timeout(IDLE) {
+        Ok(job) => Some(Some(job)),
+        Err(RecvTimeoutError::Timeout) => Some(None),
+        Err(RecvTimeoutError::Disconnected) => None,
+    }
+}
+
+fn work_idly(connection: &Connection, idle_work: IdleWork) -> bool {
+    let more = execute(connection, "BEGIN IMMEDIATE").and_then(|()| {
+        let more = idle_work(connection)?;
+        execute(connection, "COMMIT")?;
+        Ok(more)
+    });
+    more.unwrap_or_else(|error| {
+        tracing::warn!(%error, "Work that had waited for an idle moment failed");
+        roll_back(connection);
+        false
+    })
+}
+
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit()
+        && let Err(error) = execute(connection, "ROLLBACK")
+    {
+        tracing::error!(%error, "Rolling back failed");
+    }
+}
+
 fn write_group(connection: &Connection, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
     let mut group = vec![first];
     let commit = run_group(connection, &mut group, jobs).map_err(|source| {
         tracing::warn!(error = %source, jobs = group.len(), "A commit failed");
-        if !connection.is_autocommit()
-            && let Err(error) = execute(connection, "ROLLBACK")
-        {
-            tracing::error!(%error, "Rolling back failed");
-        }
+        roll_back(connection);
         Arc::new(source)
     });
     for job in group {

@@ -55,6 +55,8 @@ where
             bytes: Vec::from(bytes),
             uid: summary.uid,
             full_name: summary.full_name,
+            index: Vec::new(),
+            text: String::new(),
         };
         let (status, etag) = match request
             .store

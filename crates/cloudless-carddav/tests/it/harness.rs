@@ -118,6 +118,8 @@ impl Server {
                 bytes,
                 uid: None,
                 full_name: None,
+                index: Vec::new(),
+                text: String::new(),
             })
             .collect();
         let actor = cloudless_store::Actor {

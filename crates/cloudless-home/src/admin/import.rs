@@ -94,6 +94,8 @@ fn prepare(card: &ImportCard, book: BookId, names: &mut Names) -> Result<NewCard
         bytes,
         uid: summary.uid,
         full_name: summary.full_name,
+        index: Vec::new(),
+        text: String::new(),
     })
 }
 

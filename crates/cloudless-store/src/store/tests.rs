@@ -83,6 +83,8 @@ fn card(book: BookId, n: usize) -> NewCard {
         bytes: vec![b'x'; 100 + 97 * n],
         uid: Some(n.to_string()),
         full_name: None,
+        index: Vec::new(),
+        text: String::new(),
     }
 }
 

@@ -130,7 +130,7 @@ fn start() -> (TempDir, Writer) {
              );",
         )
         .unwrap();
-    (directory, Writer::start(connection).unwrap())
+    (directory, Writer::start(connection, |_| Ok(false)).unwrap())
 }
 
 /// Holds the writer up until something is sent: everything queued

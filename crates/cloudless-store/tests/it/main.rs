@@ -33,5 +33,7 @@ fn card(book: BookId, name: &str, bytes: &[u8]) -> NewCard {
         bytes: bytes.to_vec(),
         uid: None,
         full_name: None,
+        index: Vec::new(),
+        text: String::new(),
     }
 }

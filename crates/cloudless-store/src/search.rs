@@ -1,0 +1,204 @@
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+use crate::card::from_row;
+use crate::index::IndexRow;
+use crate::setting::{set_setting, setting};
+use crate::{BookId, CardRow, Store, StoreError, UserId};
+
+/// No card has more text that is worth searching.
+const TEXT_MAX: usize = 64 * 1024;
+/// More words than anybody types.
+const WORDS_MAX: usize = 16;
+/// How many texts one idle moment of the writer takes in.
+const BATCH: usize = 256;
+/// The length of a trigram, and so the shortest word that the trigrams can find.
+const TRIGRAM: usize = 3;
+/// The newest row of `card_index` whose trigrams are known.
+const INDEXED_TO: &str = "trigrams_to";
+
+/// Where to search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SearchScope {
+    /// In one address book.
+    Book(BookId),
+    /// In all address books of a user, and in those shared with them.
+    User(UserId),
+}
+
+/// A card that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its address book.
+    pub book: BookId,
+    /// What is known of it.
+    pub row: CardRow,
+}
+
+impl Store {
+    /// Cards whose text has every word of `query` somewhere, the last stored first. Case and
+    /// accents do not matter. A query without words finds nothing; at most 16 words count.
+    ///
+    /// Words of three characters or more are looked up; shorter ones alone read all the text.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn search(
+        &self,
+        scope: impl Into<SearchScope>,
+        query: &str,
+        limit: usize,
+    ) -> Result<Vec<Hit>, StoreError> {
+        let scope = scope.into();
+        let query = fold(query);
+        let words: Vec<_> = query.split_whitespace().take(WORDS_MAX).collect();
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(|snapshot| {
+            let books = books(snapshot, scope)?;
+            let indexed_to = setting(snapshot, INDEXED_TO)?.unwrap_or(0);
+            let trigrams = trigrams(&words);
+            let mut hits = Vec::new();
+            let mut collect = |statement: &str, bound: &dyn rusqlite::ToSql| {
+                let mut statement = snapshot.prepare_cached(statement)?;
+                let mut rows = statement.query([bound])?;
+                while let Some(row) = rows.next()? {
+                    if hits.len() >= limit {
+                        break;
+                    }
+                    let (id, book) = (row.get(0)?, row.get(1)?);
+                    let text = row.get_ref(2)?.as_str()?;
+                    if books.contains(&book)
+                        && words.iter().all(|word| text.contains(word))
+                        && let Some(row) = card_row(snapshot, id)?
+                    {
+                        hits.push(Hit { book, row });
+                    }
+                }
+                Ok::<_, rusqlite::Error>(())
+            };
+            if trigrams.is_empty() {
+                collect(BY_TEXT, &0)?;
+            } else {
+                collect(BY_TEXT, &indexed_to)?;
+                collect(BY_TRIGRAMS, &trigrams)?;
+            }
+            Ok(hits)
+        })
+    }
+}
+
+/// Texts after the bound, the newest first.
+const BY_TEXT: &str = "SELECT id, book_id, text FROM card_index WHERE id > ?1 ORDER BY id DESC";
+
+/// Trigrams only say where the words may be, so the text is compared too.
+pub(crate) const BY_TRIGRAMS: &str = "SELECT card_index.id, card_index.book_id, card_index.text
+     FROM trigrams CROSS JOIN card_index ON card_index.id = trigrams.rowid
+     WHERE trigrams MATCH ?1 ORDER BY trigrams.rowid DESC";
+
+/// Brings text into the form in which it is compared: no case, no accents, no control characters.
+pub(crate) fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let letters = text
+        .nfkd()
+        .filter(|letter| !is_combining_mark(*letter))
+        .flat_map(char::to_lowercase);
+    for letter in letters {
+        if folded.len() + letter.len_utf8() > TEXT_MAX {
+            break;
+        }
+        folded.push(if letter.is_control() { ' ' } else { letter });
+    }
+    folded
+}
+
+/// Forgets a text that is gone. One after [`INDEXED_TO`] was never taken in.
+pub(crate) fn delete(connection: &Connection, id: IndexRow) -> rusqlite::Result<()> {
+    if setting(connection, INDEXED_TO)?.is_some_and(|indexed_to| id <= indexed_to) {
+        connection
+            .prepare_cached("DELETE FROM trigrams WHERE rowid = ?1")?
+            .execute([id])?;
+    }
+    Ok(())
+}
+
+/// Takes the next texts into the trigrams.
+///
+/// That costs many times more than storing a card, and much less for many texts at once, so it is
+/// done when nobody waits for the writer. Returns whether there may be more.
+pub(crate) fn take_in(connection: &Connection) -> rusqlite::Result<bool> {
+    let indexed_to = setting(connection, INDEXED_TO)?.unwrap_or(0);
+    let mut select = connection
+        .prepare_cached("SELECT id, text FROM card_index WHERE id > ?1 ORDER BY id LIMIT ?2")?;
+    let mut rows = select.query(params![indexed_to, BATCH])?;
+    let mut insert =
+        connection.prepare_cached("INSERT INTO trigrams (rowid, text) VALUES (?1, ?2)")?;
+    let (mut last, mut taken) = (indexed_to, 0);
+    while let Some(row) = rows.next()? {
+        last = row.get(0)?;
+        taken += 1;
+        insert.execute(params![last, row.get_ref(1)?.as_str()?])?;
+    }
+    if taken > 0 {
+        set_setting(connection, INDEXED_TO, last)?;
+    }
+    Ok(taken == BATCH)
+}
+
+/// An expression for cards that have all trigrams of all words; empty if all words are too short.
+fn trigrams(words: &[&str]) -> String {
+    let mut found = BTreeSet::new();
+    for word in words {
+        let letters: Vec<char> = word.chars().collect();
+        found.extend(letters.windows(TRIGRAM).map(<[char]>::to_vec));
+    }
+    let quoted = found.into_iter().map(|trigram| {
+        let trigram = String::from_iter(trigram).replace('"', "\"\"");
+        format!("\"{trigram}\"")
+    });
+    quoted.collect::<Vec<_>>().join(" AND ")
+}
+
+fn books(connection: &Connection, scope: SearchScope) -> rusqlite::Result<BTreeSet<BookId>> {
+    match scope {
+        SearchScope::Book(book) => Ok(BTreeSet::from([book])),
+        SearchScope::User(user) => connection
+            .prepare_cached(
+                "SELECT id FROM address_books WHERE user_id = ?1
+                 UNION SELECT book_id FROM shares WHERE user_id = ?1",
+            )?
+            .query_map([user], |row| row.get(0))?
+            .collect(),
+    }
+}
+
+fn card_row(connection: &Connection, id: IndexRow) -> rusqlite::Result<Option<CardRow>> {
+    connection
+        .prepare_cached(
+            "SELECT cards.name, uid, etag, size, modified_at
+             FROM card_index JOIN cards USING (book_id, name)
+             WHERE card_index.id = ?1 AND index_id = card_index.id",
+        )?
+        .query_row([id], from_row)
+        .optional()
+}
+
+impl From<BookId> for SearchScope {
+    fn from(book: BookId) -> Self {
+        Self::Book(book)
+    }
+}
+
+impl From<UserId> for SearchScope {
+    fn from(user: UserId) -> Self {
+        Self::User(user)
+    }
+}
+
+#[cfg(test)]
+mod tests;

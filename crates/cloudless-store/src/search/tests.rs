@@ -1,0 +1,195 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::{fold, take_in};
+use crate::{Actor, BookId, IndexEntry, NewCard, NewIndex, Precondition, Store, Timestamp, UserId};
+
+const OWNER: Actor = Actor {
+    device: None,
+    at: Timestamp(1_000),
+};
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put { name: u8, text: String },
+    Delete { name: u8 },
+    Idle,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..8u8, "[aÄß \"%]{0,9}").prop_map(|(name, text)| Step::Put { name, text }),
+        1 => (0..8u8).prop_map(|name| Step::Delete { name }),
+        1 => Just(Step::Idle),
+    ];
+    prop::collection::vec(step, 0..24)
+}
+
+#[test]
+fn search_finds_what_reading_every_text_finds() {
+    proptest!(ProptestConfig::with_cases(48), |(
+        steps in steps(), queries in prop::collection::vec("[aäß \"%]{1,6}", 8)
+    )| {
+        let (_directory, store, user, book) = open();
+        let mut model = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Put { name, text } => {
+                    put(&store, book, name, &text);
+                    model.insert(format!("{name}.vcf"), text);
+                }
+                Step::Delete { name } => {
+                    let name = format!("{name}.vcf");
+                    store.delete_card(book, &name, Precondition::None, OWNER).unwrap();
+                    model.remove(&name);
+                }
+                Step::Idle => { store.write(take_in).unwrap(); }
+            }
+        }
+        for query in queries {
+            let folded = fold(&query);
+            let words: Vec<_> = folded.split_whitespace().collect();
+            let expected: Vec<_> = model
+                .iter()
+                .filter(|(_, text)| {
+                    let text = fold(text);
+                    !words.is_empty() && words.iter().all(|word| text.contains(word))
+                })
+                .map(|(name, _)| name.clone())
+                .collect();
+            prop_assert_eq!(&names(&store, user, &query), &expected, "{:?}", &query);
+        }
+    });
+}
+
+#[test]
+fn case_accents_and_control_characters_do_not_matter() {
+    let (_directory, store, user, book) = open();
+    put(&store, book, 1, "Jürgen\u{b}MÜLLER\r\nŁódź 王明");
+    for idle in [false, true] {
+        if idle {
+            store.write(take_in).unwrap();
+        }
+        for query in [
+            "muller jurgen",
+            "MÜLLER",
+            "u\u{308}ller",
+            "王明",
+            "明",
+            "łodz jur",
+        ] {
+            assert_eq!(names(&store, user, query), ["1.vcf"], "{query}");
+        }
+        for query in ["mullet", "", "  ", "\u{b}", "jurgenm"] {
+            assert_eq!(names(&store, user, query), [""; 0], "{query:?}");
+        }
+    }
+}
+
+#[test]
+fn only_the_books_of_the_user_are_searched() {
+    let (_directory, store, user, book) = open();
+    put(&store, book, 1, "anna");
+    let other = store.create_user("bert", Timestamp(0)).unwrap();
+    assert_eq!(names(&store, user, "anna").len(), 1);
+    assert_eq!(store.search(other, "anna", 9).unwrap(), []);
+    assert_eq!(store.search(book, "anna", 0).unwrap(), []);
+}
+
+#[test]
+fn entries_of_some_properties_or_of_all() {
+    let (_directory, store, _, book) = open();
+    put(&store, book, 1, "anna");
+    let mut unindexed = new_card(book, 2, "");
+    unindexed.index.clear();
+    store
+        .put_card(unindexed, Precondition::None, OWNER)
+        .unwrap();
+    let entries = |properties: Option<&[&str]>| {
+        let cards = store.index_entries(book, properties).unwrap();
+        let cards = cards.into_iter().map(|card| {
+            let values = |entries: Vec<IndexEntry>| entries.into_iter().map(|entry| entry.value);
+            card.entries
+                .map(|entries| values(entries).collect::<Vec<_>>())
+        });
+        cards.collect::<Vec<_>>()
+    };
+    let values = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect());
+    assert_eq!(entries(None), [values(&["1", "anna", "one"]), None]);
+    assert_eq!(entries(Some(&["TEL"])), [values(&["1", "one"]), None]);
+    assert_eq!(entries(Some(&["ORG"])), [values(&[]), None]);
+    assert_eq!(
+        entries(Some(&["FN", "TEL"])),
+        [values(&["1", "anna", "one"]), None]
+    );
+}
+
+#[test]
+fn card_without_an_index_gets_one_unless_it_changes_first() {
+    let (_directory, store, user, book) = open();
+    for name in 1..=2 {
+        let mut card = new_card(book, name, "");
+        card.index.clear();
+        store.put_card(card, Precondition::None, OWNER).unwrap();
+    }
+    let found = store.cards_without_index(10).unwrap();
+    assert_eq!(found.len(), 2);
+    put(&store, book, 2, "newer");
+    let indexes = found.into_iter().map(|card| NewIndex {
+        card,
+        entries: Vec::new(),
+        text: "older".to_owned(),
+    });
+    store.put_index(indexes.collect()).unwrap();
+    assert_eq!(store.cards_without_index(10).unwrap(), []);
+    assert_eq!(names(&store, user, "older"), ["1.vcf"]);
+    assert_eq!(names(&store, user, "newer"), ["2.vcf"]);
+
+    store.set_index_rules(1).unwrap();
+    store.set_index_rules(1).unwrap();
+    assert_eq!(store.cards_without_index(10).unwrap(), []);
+    store.write(take_in).unwrap();
+    store.set_index_rules(2).unwrap();
+    assert_eq!(store.cards_without_index(10).unwrap().len(), 2);
+    assert_eq!(names(&store, user, "older"), [""; 0]);
+}
+
+fn open() -> (TempDir, Store, UserId, BookId) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let user = store.create_user("anna", Timestamp(0)).unwrap();
+    let book = store.address_books(user).unwrap()[0].id;
+    (directory, store, user, book)
+}
+
+fn new_card(book: BookId, name: u8, text: &str) -> NewCard {
+    let index = [("TEL", "1"), ("FN", text), ("TEL", "one")];
+    NewCard {
+        book,
+        name: format!("{name}.vcf"),
+        bytes: text.as_bytes().to_vec(),
+        uid: None,
+        full_name: None,
+        index: index
+            .map(|(property, value)| IndexEntry {
+                property: property.to_owned(),
+                value: value.to_owned(),
+            })
+            .to_vec(),
+        text: text.to_owned(),
+    }
+}
+
+fn put(store: &Store, book: BookId, name: u8, text: &str) {
+    let card = new_card(book, name, text);
+    store.put_card(card, Precondition::None, OWNER).unwrap();
+}
+
+fn names(store: &Store, user: UserId, query: &str) -> Vec<String> {
+    let hits = store.search(user, query, 100).unwrap();
+    let mut names: Vec<_> = hits.into_iter().map(|hit| hit.row.name).collect();
+    names.sort();
+    names
+}
