@@ -25,6 +25,14 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// The largest that HTTP/2 has: only the stream windows bind.
 const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
+/// Visitors that come and go at once are the relay's ordinary traffic, and one of them must not end
+/// the tunnel of all: so many may have gone before they were accepted, and what arrives for so many
+/// streams that home has reset is ignored, for so long.
+const LATE_STREAMS_MAX: usize = 16 * 1024;
+const LATE_FRAMES: Duration = Duration::from_secs(5);
+/// How often in the life of a connection something may arrive for a stream even longer gone.
+const LATE_ERRORS_MAX: usize = 128 * 1024;
+
 /// Why a connection to a relay ended, or did not come to be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectionError {
@@ -87,9 +95,10 @@ impl Connection {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_concurrent_streams(VISITORS_MAX)
             .max_header_list_size(8 * 1024)
-            // Visitors that come and go at once are the relay's ordinary traffic.
-            .max_concurrent_reset_streams(1024)
-            .max_pending_accept_reset_streams(1024)
+            .reset_stream_duration(LATE_FRAMES)
+            .max_concurrent_reset_streams(LATE_STREAMS_MAX)
+            .max_pending_accept_reset_streams(LATE_STREAMS_MAX)
+            .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
             .handshake(Watched::new(tls, activity.clone()))
             .await
             .map_err(ConnectionError::Http2)?;

@@ -7,6 +7,7 @@ mod fixture;
 mod join;
 mod local;
 mod relay;
+mod slow_path;
 mod tunnel;
 mod visitor;
 mod visitors;

@@ -222,15 +222,25 @@ impl FakeSession {
         &self,
         hostname: &str,
     ) -> Result<(SendStream<Bytes>, RecvStream), h2::Error> {
-        let request = Request::builder()
-            .method(Method::CONNECT)
-            .uri(format!("{hostname}:443"))
-            .header(control::VISITOR_HEADER, "192.0.2.7:54321")
-            .body(())
-            .unwrap();
         let mut requests = self.requests.clone().ready().await?;
-        let (response, send) = requests.send_request(request, false)?;
+        let (response, send) = requests.send_request(visit(hostname), false)?;
         Ok((send, response.await?.into_body()))
+    }
+
+    /// Visitors that come and have gone before home could see them.
+    pub(crate) async fn come_and_go(&self, hostname: &str, n_visitors: usize) {
+        let mut visitors = Vec::new();
+        for _ in 0..n_visitors {
+            let mut requests = self.requests.clone().ready().await.unwrap();
+            visitors.push(requests.send_request(visit(hostname), false).unwrap());
+        }
+        // HTTP/2 has to send the requests before their resets.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        for (_, mut send) in visitors {
+            send.send_reset(h2::Reason::CANCEL);
+        }
     }
 
     /// The relay's process is killed: its end of the TCP connection closes.
@@ -242,6 +252,15 @@ impl FakeSession {
     pub(crate) fn freeze(&self, is_frozen: bool) {
         self.frozen.send_replace(is_frozen);
     }
+}
+
+fn visit(hostname: &str) -> Request<()> {
+    Request::builder()
+        .method(Method::CONNECT)
+        .uri(format!("{hostname}:443"))
+        .header(control::VISITOR_HEADER, "192.0.2.7:54321")
+        .body(())
+        .unwrap()
 }
 
 impl Drop for FakeSession {

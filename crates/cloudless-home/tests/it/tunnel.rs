@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::fixture::{HOST, Home, PATIENCE, doubtful};
 use crate::relay::FakeRelay;
+use crate::slow_path::SlowPath;
 use crate::visitor::{http1, request, tls};
 
 #[tokio::test]
@@ -342,4 +343,23 @@ async fn a_shutdown_finishes_the_request_under_way() {
 fn with_host<B>(mut request: http::Request<B>, host: &str) -> http::Request<B> {
     request.headers_mut().insert("host", host.parse().unwrap());
     request
+}
+
+#[tokio::test]
+async fn visitors_that_have_gone_after_a_stall_do_not_end_the_tunnel() {
+    let relay = FakeRelay::bind().await;
+    let path = SlowPath::to(relay.address()).await;
+    let mut slow_relay = relay.relay();
+    slow_relay.addresses = vec![path.address.to_string()];
+    let home = Home::start(vec![slow_relay]).await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    path.hold();
+    for _ in 0..6 {
+        session.come_and_go(HOST, 500).await;
+    }
+    path.release();
+    let (send, recv) = session.connect(HOST).await;
+    drop((send, recv));
+    assert_eq!(session.epoch(), 1);
 }
