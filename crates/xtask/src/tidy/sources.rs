@@ -44,6 +44,7 @@ const BANS: &[Ban] = &[
         patterns: &[
             "Instant::now",
             "SystemTime::now",
+            "getrandom::",
             "std::env",
             "std::fs",
             "std::net::Tcp",
