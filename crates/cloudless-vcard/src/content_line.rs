@@ -97,17 +97,54 @@ impl<'a> ContentLine<'a> {
     /// The value as text: quoted-printable decoded, the character set of vCard 2.1 applied,
     /// backslash escapes undone. Bytes that are no UTF-8 become U+FFFD.
     pub fn text(&self) -> String {
+        text::unescape(&self.decoded())
+    }
+
+    /// The components of a structured value such as that of N, ADR or ORG (RFC 6350 §3.3), each as
+    /// text. A value without a semicolon is one component.
+    pub fn components(&self) -> Vec<String> {
+        text::split_unescaped(&self.decoded(), ';')
+            .map(text::unescape)
+            .collect()
+    }
+
+    /// The value decoded, with its escapes.
+    fn decoded(&self) -> String {
         let decoded = if self.has_parameter("ENCODING", "QUOTED-PRINTABLE") {
             Cow::Owned(text::decode_quoted_printable(self.value()))
         } else {
             Cow::Borrowed(self.value())
         };
         let latin_1 = self.has_parameter("CHARSET", "ISO-8859-1");
-        text::unescape(&if latin_1 {
+        if latin_1 {
             decoded.iter().copied().map(char::from).collect()
         } else {
-            String::from_utf8_lossy(&decoded)
-        })
+            String::from_utf8_lossy(&decoded).into_owned()
+        }
+    }
+
+    /// The line without folds; `None` when it is no UTF-8.
+    pub(crate) fn unfolded(&self) -> Option<&str> {
+        str::from_utf8(&self.line).ok()
+    }
+
+    /// The line, unfolded, with another name of the property.
+    pub(crate) fn with_name(&self, name: &str) -> String {
+        let group = String::from_utf8_lossy(&self.line[..self.name]);
+        let rest = String::from_utf8_lossy(&self.line[self.name_end..]);
+        format!("{group}{name}{rest}")
+    }
+
+    /// The line, unfolded, with other parameters and another value.
+    pub(crate) fn rebuilt(&self, parameters: &[String], value: &str) -> String {
+        let mut line = String::from_utf8_lossy(&self.line[..self.name_end]).into_owned();
+        for parameter in parameters {
+            line.push(';');
+            line.push_str(parameter);
+        }
+        line.push(':');
+        line.push_str(value);
+        line
     }
 
     /// Whether a parameter has the value, in any case; vCard 2.1 leaves the parameter's name away.
@@ -126,6 +163,7 @@ impl<'a> ContentLine<'a> {
 /// One parameter of a content line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parameter<'a> {
+    raw: &'a [u8],
     name: Option<&'a [u8]>,
     values: &'a [u8],
 }
@@ -134,10 +172,12 @@ impl<'a> Parameter<'a> {
     fn parse(parameter: &'a [u8]) -> Self {
         match parameter.iter().position(|byte| *byte == b'=') {
             Some(equals) => Self {
+                raw: parameter,
                 name: Some(parameter[..equals].trim_ascii()),
                 values: &parameter[equals + 1..],
             },
             None => Self {
+                raw: parameter,
                 name: None,
                 values: parameter,
             },
@@ -147,6 +187,11 @@ impl<'a> Parameter<'a> {
     /// The name as it is written; `None` for a bare value of vCard 2.1 such as `CELL`.
     pub fn name(&self) -> Option<Cow<'a, str>> {
         self.name.map(String::from_utf8_lossy)
+    }
+
+    /// The parameter as it is written.
+    pub(crate) fn raw(&self) -> Cow<'a, str> {
+        String::from_utf8_lossy(self.raw)
     }
 
     /// The values without their quotes; plain and quoted ones may be mixed.

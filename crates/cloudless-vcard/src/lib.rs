@@ -2,6 +2,7 @@
 //!
 //! - [`summarize`] reads the UID, the formatted name and the version of one card.
 //! - [`split`] cuts a file of many cards into the bytes of each.
+//! - [`convert`] gives a card in the other version, 3.0 or 4.0, for a client that asks for it.
 //! - [`content_line`] has the lexer below both.
 //!
 //! Cards are bytes and stay bytes: nothing here changes one. What real programs write is read:
@@ -10,10 +11,13 @@
 //! (RFC 6350, RFC 2426, vCard 2.1). Work and memory are linear in the input, whatever it holds.
 
 pub mod content_line;
+mod convert;
+mod fold;
 mod line;
 mod split;
 mod summary;
 mod text;
 
+pub use convert::{Version, convert};
 pub use split::split;
 pub use summary::{Invalid, Summary, summarize};

@@ -42,3 +42,27 @@ pub(crate) fn unescape(text: &str) -> String {
     }
     unescaped
 }
+
+/// Writes text as a value, or as one component of a structured value (RFC 6350 §3.4).
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '\n' => escaped.push_str("\\n"),
+            '\r' => {}
+            '\\' | ',' | ';' => escaped.extend(['\\', c]),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Cuts a value at a separator that no backslash escapes.
+pub(crate) fn split_unescaped(text: &str, separator: char) -> impl Iterator<Item = &str> {
+    let mut escaped = false;
+    text.split(move |c| {
+        let separates = c == separator && !escaped;
+        escaped = c == '\\' && !escaped;
+        separates
+    })
+}

@@ -7,7 +7,7 @@ use cloudless_vcard::content_line::Lexer;
 use cloudless_vcard::{Invalid, Summary, split, summarize};
 
 /// The corpus folder; `None` when it is not there, which is a failure where CI is set.
-fn corpus() -> Option<PathBuf> {
+pub(crate) fn corpus() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/vcards");
     if folder.is_dir() {
         return Some(folder);
@@ -22,6 +22,17 @@ fn corpus() -> Option<PathBuf> {
         eprintln!("NOT TESTED: {} is missing", folder.display());
     }
     None
+}
+
+/// The bytes of every file of cards.
+pub(crate) fn files(folder: &Path) -> impl Iterator<Item = Vec<u8>> {
+    let files = ["calcard", "ez-vcard"].map(|source| fs::read_dir(folder.join(source)).unwrap());
+    files
+        .into_iter()
+        .flatten()
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "vcf"))
+        .map(|path| fs::read(path).unwrap())
 }
 
 fn read(name: &str) -> Option<Vec<u8>> {

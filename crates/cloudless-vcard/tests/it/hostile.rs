@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use cloudless_vcard::content_line::Lexer;
-use cloudless_vcard::{split, summarize};
+use cloudless_vcard::{Version, convert, split, summarize};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -18,6 +18,9 @@ fn check(bytes: &[u8]) {
                 .unwrap();
         end = at + card.len();
         summarize(card).unwrap();
+        for to in [Version::V3, Version::V4] {
+            summarize(&convert(card, to).unwrap()).unwrap();
+        }
     }
     let _ = summarize(bytes);
     for line in Lexer::new(bytes) {
@@ -54,6 +57,29 @@ proptest! {
     ) {
         check(pieces.concat().as_bytes());
     }
+
+    #[test]
+    fn no_property_of_a_card_panics(
+        version in prop::sample::select(vec!["2.1", "3.0", "4.0", ""]),
+        name in prop::sample::select(vec![
+            "BDAY", "REV", "TEL", "PHOTO", "KEY", "GEO", "KIND", "N", "NOTE", "X-A", "a.ADR",
+        ]),
+        pieces in vec(
+            prop::sample::select(vec![
+                "1604", "-", "02", "3", "T", "Z", "+", ":", ";", ",", "=", "\\", "\"", "\r\n ",
+                "PREF", "TYPE=pref", ";PREF=", ";VALUE=date", ";VALUE=uri", ";ENCODING=b",
+                ";ENCODING=QUOTED-PRINTABLE", ";CHARSET=", "utf-16", "=C3", "=A4", "data:",
+                "image/png;base64,", "AAAA", "geo:", "tel:", "group", ";JSCOMPS=", "s,", ";CREATED=",
+                ";DERIVED=", ";LEVEL=", ";INDEX=", "99999999999999999999", "é", "\u{301}", "\0",
+                ";X-APPLE-OMIT-YEAR=1604", "^n", "^'", "\u{2028}",
+            ]),
+            0..14,
+        ),
+    ) {
+        let value = pieces.concat();
+        check(format!("BEGIN:VCARD\r\nVERSION:{version}\r\n{name};{value}\r\nEND:VCARD").as_bytes());
+        check(format!("BEGIN:VCARD\r\nVERSION:{version}\r\n{name}:{value}\r\nEND:VCARD").as_bytes());
+    }
 }
 
 #[test]
@@ -82,6 +108,9 @@ fn work_is_linear_in_the_input() {
         let start = Instant::now();
         let _ = summarize(input.as_bytes());
         split(input.as_bytes()).for_each(drop);
+        for to in [Version::V3, Version::V4] {
+            let _ = convert(input.as_bytes(), to);
+        }
         for line in Lexer::new(input.as_bytes()) {
             line.parameters()
                 .for_each(|parameter| parameter.values().for_each(drop));
