@@ -1,5 +1,7 @@
 //! HTTP/1.1 and HTTP/2 in front of the CardDAV service, with bounds on everything a client sends.
 
+mod requests;
+
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use self::requests::Requests;
 use crate::config::Timings;
 use crate::tunnel::{Activity, Watched};
 
@@ -87,7 +90,8 @@ fn without_port(host: &str) -> Option<&str> {
 }
 
 /// Serves one connection to its end. On `shutdown` requests under way are finished, new ones are
-/// not accepted.
+/// not accepted. A connection without a request is idle whatever bytes move: the pings of HTTP/2
+/// keep nobody's place.
 pub(crate) async fn serve<C>(
     connection: C,
     hosts: Hosts,
@@ -100,16 +104,25 @@ pub(crate) async fn serve<C>(
     let activity = Activity::new();
     let watched = TokioIo::new(Watched::new(connection, activity.clone()));
     let hosts = Arc::new(hosts);
+    let requests = Requests::new();
     let deadline = timings.request;
+    let counter = requests.clone();
     let service = service_fn(move |request| {
         let (hosts, carddav) = (hosts.clone(), carddav.clone());
-        async move { Ok::<_, Infallible>(respond(request, &hosts, &carddav, deadline).await) }
+        let under_way = counter.begin();
+        async move {
+            let response = respond(request, &hosts, &carddav, deadline).await;
+            Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
+        }
     });
     let builder = builder(timings);
     let mut connection = pin!(builder.serve_connection(watched, service));
     let mut is_shutting_down = false;
+    let mut cut_off = None;
     loop {
-        let idle_end = activity.last() + timings.idle;
+        let quiet_since = || requests.quiet_since().unwrap_or_else(|| activity.last());
+        let idle_end = || quiet_since() + timings.idle;
+        let wake = cut_off.unwrap_or_else(idle_end);
         tokio::select! {
             served = connection.as_mut() => {
                 if let Err(error) = served {
@@ -121,10 +134,15 @@ pub(crate) async fn serve<C>(
                 is_shutting_down = true;
                 connection.as_mut().graceful_shutdown();
             }
-            () = sleep_until(idle_end) => {
-                if Instant::now() >= activity.last() + timings.idle {
-                    tracing::debug!("Connection idle");
+            () = sleep_until(wake) => {
+                if Instant::now() < idle_end() {
+                    cut_off = None;
+                } else if cut_off.is_some() || requests.quiet_since().is_none() {
                     return;
+                } else {
+                    tracing::debug!("Connection idle");
+                    cut_off = Some(Instant::now() + timings.drain);
+                    connection.as_mut().graceful_shutdown();
                 }
             }
         }

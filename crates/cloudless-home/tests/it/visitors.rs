@@ -234,6 +234,26 @@ async fn an_idle_connection_is_closed() {
 }
 
 #[tokio::test]
+async fn pings_do_not_keep_an_idle_connection_open() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start_with(vec![relay.relay()], |config| {
+        config.timings.idle = Duration::from_millis(150);
+    })
+    .await;
+    let session = relay.welcome(HOST).await;
+    let stream = tls(&session, home.trust(), HOST, b"h2").await.unwrap();
+    let (_requests, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    let pinging =
+        tokio::spawn(async move { while pings.ping(h2::Ping::opaque()).await.is_ok() {} });
+    let ended = timeout(PATIENCE, connection).await.unwrap();
+    // It is told to go, so that a client knows that no request of it was lost.
+    ended.unwrap();
+    pinging.await.unwrap();
+    home.relay_status(|row| row.visitors_now == 0).await;
+}
+
+#[tokio::test]
 async fn a_visitor_that_says_fin_first_still_gets_its_answer() {
     let (_relay, home, session) = start().await;
     let mut stream = tls(&session, home.trust(), HOST, b"http/1.1")

@@ -1,0 +1,92 @@
+//! Which requests of a connection are under way.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use cloudless_carddav::{Body, BodyError};
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+/// The requests of one connection.
+#[derive(Clone)]
+pub(super) struct Requests(Arc<Mutex<State>>);
+
+struct State {
+    under_way: usize,
+    /// When the last one ended; the beginning of the connection before the first.
+    last_end: Instant,
+}
+
+impl Requests {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            under_way: 0,
+            last_end: Instant::now(),
+        })))
+    }
+
+    /// Counts a request until the returned value is dropped.
+    pub(super) fn begin(&self) -> UnderWay {
+        self.lock().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    /// Since when there is none; `None` while there is one.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        (state.under_way == 0).then_some(state.last_end)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request that is not yet answered to the end.
+pub(super) struct UnderWay(Requests);
+
+impl UnderWay {
+    /// The request is under way until its answer's body is sent or dropped.
+    pub(super) fn until_sent(self, body: Body) -> CountedBody {
+        CountedBody {
+            body,
+            _under_way: self,
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.under_way -= 1;
+        state.last_end = Instant::now();
+    }
+}
+
+/// The body of an answer, which keeps its request counted.
+pub(super) struct CountedBody {
+    body: Body,
+    _under_way: UnderWay,
+}
+
+impl http_body::Body for CountedBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
