@@ -24,8 +24,8 @@ use tokio_rustls::TlsConnector;
 
 use super::next::Login;
 
-/// The longest answer that is read.
-const BODY_MAX: usize = 64 * 1024 * 1024;
+/// The longest answer that is read: a batch of the largest cards, escaped.
+const BODY_MAX: usize = 256 * 1024 * 1024;
 /// From the request to the end of its answer.
 const DEADLINE: Duration = Duration::from_secs(30);
 
