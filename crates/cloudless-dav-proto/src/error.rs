@@ -33,6 +33,8 @@ pub enum Condition {
     NumberOfMatchesWithinLimits,
     /// `DAV:propfind-finite-depth` (RFC 4918 §9.1).
     PropfindFiniteDepth,
+    /// `DAV:resource-must-be-null`: there is something already (RFC 5689 §3).
+    ResourceMustBeNull,
     /// `CARDDAV:supported-address-data` (RFC 6352 §6.3.2.1).
     SupportedAddressData,
     /// `CARDDAV:supported-address-data-conversion` (RFC 6352 §8.6, §8.7).
@@ -47,6 +49,8 @@ pub enum Condition {
     SyncTraversalSupported,
     /// `CARDDAV:valid-address-data` (RFC 6352 §6.3.2.1).
     ValidAddressData,
+    /// `DAV:valid-resourcetype`: no such collection can be made (RFC 5689 §3.3).
+    ValidResourcetype,
     /// `DAV:valid-sync-token` (RFC 6578 §3.2).
     ValidSyncToken,
 }
@@ -81,6 +85,7 @@ impl Condition {
             Self::NoUidConflict { .. } => Name::carddav("no-uid-conflict"),
             Self::NumberOfMatchesWithinLimits => Name::dav("number-of-matches-within-limits"),
             Self::PropfindFiniteDepth => Name::dav("propfind-finite-depth"),
+            Self::ResourceMustBeNull => Name::dav("resource-must-be-null"),
             Self::SupportedAddressData => Name::carddav("supported-address-data"),
             Self::SupportedAddressDataConversion => {
                 Name::carddav("supported-address-data-conversion")
@@ -90,6 +95,7 @@ impl Condition {
             Self::SupportedReport => Name::dav("supported-report"),
             Self::SyncTraversalSupported => Name::dav("sync-traversal-supported"),
             Self::ValidAddressData => Name::carddav("valid-address-data"),
+            Self::ValidResourcetype => Name::dav("valid-resourcetype"),
             Self::ValidSyncToken => Name::dav("valid-sync-token"),
         }
     }

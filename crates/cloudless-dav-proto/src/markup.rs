@@ -48,6 +48,19 @@ pub(crate) fn escape(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&bytes[copied..]);
 }
 
+/// Appends `text` as an attribute value whose white space a parser keeps (XML 1.0 §3.3.3).
+pub(crate) fn escape_attribute(out: &mut Vec<u8>, text: &str) {
+    for part in text.split_inclusive(['\t', '\n']) {
+        let (plain, space) = match part.as_bytes() {
+            [.., b'\t'] => (&part[..part.len() - 1], "&#9;"),
+            [.., b'\n'] => (&part[..part.len() - 1], "&#10;"),
+            _ => (part, ""),
+        };
+        escape(out, plain);
+        push(out, &[space]);
+    }
+}
+
 /// Appends bytes that should be UTF-8, each ill-formed sequence as U+FFFD.
 pub(crate) fn escape_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {

@@ -56,6 +56,18 @@ impl Writer {
         push(out, &["</D:response>\n"]);
     }
 
+    /// Adds the row of a resource with its properties by status, as PROPPATCH answers (RFC 4918
+    /// §9.2.1). `href` is written as [`Writer::response`] does.
+    pub fn propstats(&mut self, href: &str, propstats: &[PropStat]) {
+        let out = &mut self.buffer;
+        push(out, &["<D:response>"]);
+        markup::dav_text(out, "href", href);
+        for propstat in propstats {
+            propstat.write(out);
+        }
+        push(out, &["</D:response>\n"]);
+    }
+
     /// Adds a row that has a status and no properties: a card that is gone, or 507 for the
     /// collection when the answer was cut short.
     pub fn status_response(&mut self, href: &str, status: Status) {
@@ -109,6 +121,65 @@ impl Default for Writer {
     }
 }
 
+/// The body that tells which properties an extended MKCOL set or why it set none (RFC 5689 §5.2);
+/// its media type is that of a multistatus.
+pub fn mkcol_response(propstats: &[PropStat]) -> Vec<u8> {
+    let mut body = Vec::new();
+    push(
+        &mut body,
+        &[DECLARATION, "<D:mkcol-response", NAMESPACES, ">\n"],
+    );
+    for propstat in propstats {
+        propstat.write(&mut body);
+    }
+    push(&mut body, &["</D:mkcol-response>\n"]);
+    body
+}
+
+/// Properties that share a status (RFC 4918 §14.22).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PropStat {
+    /// What became of the properties.
+    pub status: Status,
+    /// The properties; in the answer to a PROPPATCH each with [`Value::Empty`].
+    pub properties: Vec<Property>,
+    /// What explains the status, such as [`Condition::CannotModifyProtectedProperty`].
+    pub conditions: Vec<Condition>,
+}
+
+impl PropStat {
+    /// The names of properties with what became of them, and nothing that explains it.
+    pub fn new(status: Status, names: impl IntoIterator<Item = Name>) -> Self {
+        let empty = |name| Property::new(name, Value::Empty);
+        Self {
+            status,
+            properties: names.into_iter().map(empty).collect(),
+            conditions: Vec::new(),
+        }
+    }
+
+    /// The same, explained by a condition.
+    pub fn because(mut self, condition: Condition) -> Self {
+        self.conditions.push(condition);
+        self
+    }
+
+    fn write(&self, out: &mut Vec<u8>) {
+        push(out, &["<D:propstat><D:prop>"]);
+        for property in &self.properties {
+            property.write(out);
+        }
+        push(out, &["</D:prop>"]);
+        self.status.write(out);
+        if !self.conditions.is_empty() {
+            push(out, &["<D:error>"]);
+            error::write_conditions(out, &self.conditions);
+            push(out, &["</D:error>"]);
+        }
+        push(out, &["</D:propstat>"]);
+    }
+}
+
 /// A property with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
@@ -125,6 +196,10 @@ impl Property {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
+        if let Value::Xml(xml) = &self.value {
+            push(out, &[xml]);
+            return;
+        }
         if self.value.is_empty() {
             markup::empty(out, &self.name);
             return;
@@ -159,6 +234,9 @@ pub enum Value {
     ResourceTypes(Vec<Name>),
     /// Text.
     Text(String),
+    /// A whole property element as [`SetProperty::xml`](crate::request::SetProperty::xml) has it,
+    /// name included. It is written as it is.
+    Xml(String),
 }
 
 impl Value {
@@ -173,7 +251,7 @@ impl Value {
             Self::Privileges(names) | Self::Reports(names) | Self::ResourceTypes(names) => {
                 names.is_empty()
             }
-            Self::Text(text) => text.is_empty(),
+            Self::Text(text) | Self::Xml(text) => text.is_empty(),
         }
     }
 
@@ -223,6 +301,7 @@ impl Value {
                 }
             }
             Self::Text(text) => markup::escape(out, text),
+            Self::Xml(xml) => push(out, &[xml]),
         }
     }
 }
@@ -245,6 +324,10 @@ pub enum Status {
     Forbidden,
     /// 404.
     NotFound,
+    /// 409.
+    Conflict,
+    /// 412.
+    PreconditionFailed,
     /// 424.
     FailedDependency,
     /// 500.
@@ -260,6 +343,8 @@ impl Status {
             Self::Ok => "HTTP/1.1 200 OK",
             Self::Forbidden => "HTTP/1.1 403 Forbidden",
             Self::NotFound => "HTTP/1.1 404 Not Found",
+            Self::Conflict => "HTTP/1.1 409 Conflict",
+            Self::PreconditionFailed => "HTTP/1.1 412 Precondition Failed",
             Self::FailedDependency => "HTTP/1.1 424 Failed Dependency",
             Self::InternalServerError => "HTTP/1.1 500 Internal Server Error",
             Self::InsufficientStorage => "HTTP/1.1 507 Insufficient Storage",

@@ -125,7 +125,7 @@ const fn is_ascii_name(local: &str) -> bool {
 }
 
 /// NCName of Namespaces in XML 1.0 §3.
-fn is_name(local: &str) -> bool {
+pub(crate) fn is_name(local: &str) -> bool {
     let mut chars = local.chars();
     chars.next().is_some_and(starts_name)
         && chars.all(|c| {

@@ -1,12 +1,13 @@
-//! The bodies of PROPFIND and REPORT as typed queries.
+//! The bodies of PROPFIND, REPORT, PROPPATCH and MKCOL as typed queries.
 //!
-//! Both parsers take a whole body; the caller caps its length. Unknown elements are skipped, as
+//! The parsers take a whole body; the caller caps its length. Unknown elements are skipped, as
 //! RFC 4918 §17 asks. A document type is refused before anything in it is looked at, so that no
 //! entity is ever expanded.
 
 mod addressbook_query;
 mod document;
 mod properties;
+mod property_update;
 
 use thiserror::Error;
 
@@ -14,6 +15,8 @@ use crate::filter::{Collation, Filter};
 use crate::{CARDDAV, DAV, Name};
 use document::Document;
 use properties::{Names, PropsReader};
+
+pub use property_update::{PropertyUpdate, SetProperty, parse_mkcol, parse_proppatch};
 
 /// The deepest nesting of elements.
 pub const DEPTH_MAX: usize = 32;
@@ -35,6 +38,9 @@ pub const FILTERS_MAX: usize = 128;
 
 /// The longest text or name in a filter, in bytes.
 pub const FILTER_TEXT_LEN_MAX: usize = 1024;
+
+/// The longest property that a client sets, as the XML that is kept of it, in bytes.
+pub const PROPERTY_LEN_MAX: usize = 64 * 1024;
 
 /// Parses the body of a PROPFIND (RFC 4918 §9.1); an empty one asks for all properties.
 ///
@@ -308,8 +314,14 @@ pub enum RequestError {
     /// A text or a name in a filter longer than [`FILTER_TEXT_LEN_MAX`].
     #[error("the filter has a text longer than {FILTER_TEXT_LEN_MAX} bytes")]
     FilterTextTooLong,
-    /// A PROPFIND whose root is not `DAV:propfind`.
-    #[error("the root element of the request body is {0}; a PROPFIND needs DAV:propfind")]
+    /// A property longer than [`PROPERTY_LEN_MAX`].
+    #[error("the request sets a property longer than {PROPERTY_LEN_MAX} bytes")]
+    PropertyTooLong,
+    /// A root that the method does not have.
+    #[error(
+        "the root element of the request body is {0}; PROPFIND needs DAV:propfind, PROPPATCH \
+         DAV:propertyupdate, MKCOL DAV:mkcol"
+    )]
     UnexpectedRoot(Name),
     /// A PROPFIND with none of allprop, propname and prop.
     #[error("the PROPFIND asks for nothing; name allprop, propname or prop")]

@@ -79,6 +79,7 @@ macro_rules! check_refused_inside {
 mod addressbook_query;
 mod caps;
 mod clients;
+mod property_update;
 
 #[test]
 fn the_three_questions_of_propfind() {

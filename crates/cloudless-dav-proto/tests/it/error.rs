@@ -47,12 +47,15 @@ fn every_condition_is_an_element_of_its_name() {
         Condition::NoExternalEntities,
         Condition::NumberOfMatchesWithinLimits,
         Condition::PropfindFiniteDepth,
+        Condition::ResourceMustBeNull,
         Condition::SupportedAddressData,
         Condition::SupportedAddressDataConversion,
+        Condition::SupportedCollation,
         Condition::SupportedFilter,
         Condition::SupportedReport,
         Condition::SyncTraversalSupported,
         Condition::ValidAddressData,
+        Condition::ValidResourcetype,
         Condition::ValidSyncToken,
     ] {
         let root = xml::parse(&error_body(std::slice::from_ref(&condition)));
