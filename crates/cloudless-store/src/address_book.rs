@@ -1,3 +1,5 @@
+pub(crate) mod edit;
+
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -5,7 +7,7 @@ use crate::{Store, StoreError, UserId};
 
 /// Names an address book within one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BookId(i64);
+pub struct BookId(pub(crate) i64);
 
 /// An address book of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,6 +120,14 @@ pub(crate) fn insert_personal(connection: &Connection, user: UserId) -> rusqlite
 pub(crate) fn revision(connection: &Connection, book: BookId) -> rusqlite::Result<Option<u64>> {
     connection
         .prepare_cached("SELECT revision FROM address_books WHERE id = ?1 AND deleted_at IS NULL")?
+        .query_row([book], |row| row.get(0))
+        .optional()
+}
+
+/// The slug of the book; `None` if there is no such book, or it is deleted.
+pub(crate) fn slug(connection: &Connection, book: BookId) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached("SELECT slug FROM address_books WHERE id = ?1 AND deleted_at IS NULL")?
         .query_row([book], |row| row.get(0))
         .optional()
 }

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::history::{self, Body, VersionRow};
 use crate::index::{self, Index, IndexRow};
+use crate::version::{self, Body, VersionRow};
 use crate::{Actor, BookId, ETag, VersionKind, address_book, properties};
 
 /// The card that is there under a name.
@@ -81,7 +81,7 @@ pub(crate) fn replace(
         reason,
         actor,
     } = *replacement;
-    let version = history::append(connection, book, name, kind, body, reason, actor)?;
+    let version = version::append(connection, book, name, kind, body, reason, actor)?;
     if let Some(old) = current.and_then(|current| current.index) {
         index::delete(connection, old)?;
     }
@@ -134,7 +134,7 @@ pub(crate) fn remove(
         bytes: None,
     };
     let kind = VersionKind::Deleted;
-    let version = history::append(connection, book, name, kind, body, reason, actor)?;
+    let version = version::append(connection, book, name, kind, body, reason, actor)?;
     if let Some(index) = current.index {
         index::delete(connection, index)?;
     }

@@ -1,4 +1,4 @@
-use crate::{Actor, BookId, ETag, Precondition, Store, StoreError, current};
+use crate::{Actor, BookId, ETag, Precondition, Store, StoreError, alarm, current};
 
 /// What became of a card that was to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,8 @@ impl Store {
             let Some(current) = current else {
                 return Ok(DeleteOutcome::NotFound);
             };
-            current::remove(connection, book, &name, &current, None, actor)?;
+            let version = current::remove(connection, book, &name, &current, None, actor)?;
+            alarm::note_deletion(connection, book, version, actor)?;
             Ok(DeleteOutcome::Deleted)
         })
     }

@@ -3,6 +3,8 @@ use std::sync::Arc;
 
 use rusqlite::ErrorCode;
 
+use crate::Timestamp;
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -118,6 +120,12 @@ pub enum StoreError {
     /// A card name is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
     #[error("a card name must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'")]
     InvalidCardName,
+    /// The state at that moment is not known any more.
+    #[error("the history before {} was pruned", .since.0)]
+    HistoryPruned {
+        /// The history is whole from here on.
+        since: Timestamp,
+    },
     /// There is no address book of that id.
     #[error("the address book does not exist")]
     NoSuchBook,
@@ -188,4 +196,44 @@ pub enum AccountError {
         /// The user's name.
         name: String,
     },
+}
+
+/// Why an operation on an address book failed.
+#[derive(Debug, thiserror::Error)]
+pub enum BookError {
+    /// A slug is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
+    #[error(
+        "an address book's slug must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'"
+    )]
+    InvalidSlug,
+    /// There is no alarm of that id, or it was undone before.
+    #[error("there is no such alarm, or it was undone already")]
+    NoSuchAlarm,
+    /// There is no address book of that id, or it is deleted.
+    #[error("the address book does not exist")]
+    NoSuchBook,
+    /// There is no such user.
+    #[error("the user does not exist: create it first")]
+    NoSuchUser,
+    /// A book cannot be shared with its owner, and nobody else can be made an owner.
+    #[error("an address book is shared with another user, to read or to read and write")]
+    NotShareable,
+    /// Each user keeps the personal address book.
+    #[error("the personal address book cannot be deleted")]
+    Personal,
+    /// The user has an address book of that slug.
+    #[error("there is already an address book {slug:?}: rename or delete it first")]
+    SlugTaken {
+        /// The slug.
+        slug: String,
+    },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The display name or the description is too large.
+    #[error("the name or the description of an address book has more than 16 KiB: shorten it")]
+    TooLarge,
+    /// The user has 256 address books.
+    #[error("a user has at most 256 address books: delete one first")]
+    TooMany,
 }

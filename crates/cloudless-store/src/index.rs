@@ -3,9 +3,9 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::card::from_row;
-use crate::history::VersionRow;
 use crate::search::{self, fold};
 use crate::setting::{set_setting, setting};
+use crate::version::VersionRow;
 use crate::{BookId, CardRow, Store, StoreError};
 
 /// One value found in a card, to answer queries without reading the card.

@@ -11,6 +11,7 @@
 
 mod account;
 mod address_book;
+mod alarm;
 mod card;
 mod changes;
 mod current;
@@ -25,28 +26,40 @@ mod precondition;
 mod properties;
 mod put;
 mod readers;
+mod restore;
+mod retention;
 mod schema;
 mod search;
 mod setting;
+mod sharing;
 mod store;
 mod timestamp;
+mod transfer;
+mod version;
 mod writer;
 
 pub use account::{User, UserId};
+pub use address_book::edit::DeletedBook;
 pub use address_book::{Access, AddressBook, BookId};
+pub use alarm::{Alarm, AlarmId};
 pub use card::{Card, CardRow};
 pub use changes::Changes;
 pub use delete::DeleteOutcome;
 pub use device::{Device, DeviceId, Login};
-pub use error::{AccountError, OpenError, StoreError};
+pub use error::{AccountError, BookError, OpenError, StoreError};
 pub use etag::ETag;
-pub use history::{Actor, Version, VersionKind};
+pub use history::{Actor, HistoryQuery, HistoryRow, HistoryScope};
 pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
 pub use precondition::Precondition;
 pub use properties::{
     DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyTarget,
 };
 pub use put::{NewCard, PutOutcome};
+pub use restore::{Conflict, Difference, PastCard, RestoreOutcome};
+pub use retention::Pruned;
 pub use search::{Hit, SearchScope};
+pub use sharing::Share;
 pub use store::Store;
 pub use timestamp::Timestamp;
+pub use transfer::{Transfer, TransferOutcome};
+pub use version::{Version, VersionKind};

@@ -2,8 +2,8 @@ use rusqlite::Connection;
 
 use crate::card::check_name;
 use crate::current::{self, Replacement};
-use crate::history::{self, Body};
 use crate::index::Index;
+use crate::version::{self, Body};
 use crate::{
     Actor, BookId, ETag, IndexEntry, Precondition, Store, StoreError, VersionKind, address_book,
 };
@@ -135,7 +135,7 @@ fn put(
     let current_etag = current.as_ref().map(|current| &current.etag);
     if !precondition.holds(current_etag) {
         let reason = "the card had changed meanwhile";
-        history::append_refused(connection, book, name, body, reason, actor)?;
+        version::append_refused(connection, book, name, body, reason, actor)?;
         let current = current_etag.cloned();
         return Ok(PutOutcome::PreconditionFailed { current });
     }
@@ -144,7 +144,7 @@ fn put(
     }
     if let Some(other) = current::other_with_uid(connection, book, name, body.uid)? {
         let reason = "another card has the same UID";
-        history::append_refused(connection, book, name, body, reason, actor)?;
+        version::append_refused(connection, book, name, body, reason, actor)?;
         return Ok(PutOutcome::UidConflict { name: other });
     }
     let kind = match current {

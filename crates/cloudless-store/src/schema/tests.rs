@@ -4,7 +4,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{MIGRATIONS, migrate, version};
-use crate::{Access, OpenError, Store, Timestamp};
+use crate::{Access, HistoryQuery, OpenError, Store, Timestamp, VersionKind};
 
 #[test]
 fn steps_run_in_order_and_once() {
@@ -119,9 +119,9 @@ fn database_of_the_first_version_is_copied_and_keeps_everything() {
         (3, vec!["b.vcf".to_owned()])
     );
     assert_eq!(store.versions(anna.id, "b.vcf").unwrap().len(), 3);
-    //H let history = store.history(anna.id, &HistoryQuery::default()).unwrap();
-    //H assert_eq!(history[0].kind, VersionKind::Deleted);
-    //H assert_eq!(history[0].full_name.as_deref(), Some("Bert B"));
+    let history = store.history(anna.id, &HistoryQuery::default()).unwrap();
+    assert_eq!(history[0].kind, VersionKind::Deleted);
+    assert_eq!(history[0].full_name.as_deref(), Some("Bert B"));
     let unindexed = store.cards_without_index(10).unwrap();
     assert_eq!((unindexed.len(), &*unindexed[0].bytes), (1, &b"aa"[..]));
 

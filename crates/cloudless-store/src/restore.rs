@@ -1,0 +1,408 @@
+use std::collections::{BTreeMap, HashMap};
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::address_book::edit::slug_taken;
+use crate::current::{self, Current, Replacement};
+use crate::retention;
+use crate::version::{self, Body, VersionRow};
+use crate::{
+    Actor, BookError, BookId, ETag, Store, StoreError, Timestamp, UserId, VersionKind, address_book,
+};
+
+/// A card as it was at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PastCard {
+    /// Its name.
+    pub name: String,
+    /// The number of the version that it had, for [`Store::version`].
+    pub number: u64,
+    /// The tag of its bytes.
+    pub etag: ETag,
+    /// The number of its bytes.
+    pub size: u64,
+    /// The UID found in it.
+    pub uid: Option<String>,
+    /// The full name found in it.
+    pub full_name: Option<String>,
+    /// When these bytes were stored.
+    pub at: Timestamp,
+    pub(crate) version: VersionRow,
+}
+
+/// What a restore does to an address book, as names of cards, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Cards that come back.
+    pub created: Vec<String>,
+    /// Cards that get other bytes.
+    pub changed: Vec<String>,
+    /// Cards that go.
+    pub deleted: Vec<String>,
+    /// Cards that cannot come back.
+    pub conflicts: Vec<Conflict>,
+}
+
+/// A card that cannot come back, because another one has its UID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conflict {
+    /// The name of the card. It is not there after the restore.
+    pub name: String,
+    /// The name of the one that has its UID.
+    pub other: String,
+}
+
+/// What became of a card that was to be restored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RestoreOutcome {
+    /// The card has the bytes of that version.
+    Restored(ETag),
+    /// It had them already.
+    Unchanged(ETag),
+    /// There is no such version, or it is a deletion.
+    NoSuchVersion,
+    /// There is no such address book.
+    NoSuchBook,
+    /// Refused: another card of the book has the UID.
+    UidConflict {
+        /// The name of that card.
+        name: String,
+    },
+}
+
+impl Store {
+    /// Gives a card the bytes of one of its versions again, whether it is there or deleted: an
+    /// ordinary change that syncs to all devices. A refused version can be restored too.
+    ///
+    /// A restored card is not indexed: see [`Store::cards_without_index`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    pub fn restore_card(
+        &self,
+        book: BookId,
+        name: &str,
+        number: u64,
+        actor: Actor,
+    ) -> Result<RestoreOutcome, StoreError> {
+        let name = name.to_owned();
+        self.write_as(actor, move |connection| {
+            let version = connection
+                .prepare_cached(
+                    "SELECT id FROM versions WHERE book_id = ?1 AND name = ?2 AND number = ?3",
+                )?
+                .query_row(params![book, name, number], |row| row.get(0))
+                .optional()?;
+            restore_version(connection, book, &name, version, actor)
+        })
+    }
+
+    /// Brings a deleted card back as it last was; a card that is there stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    pub fn undelete_card(
+        &self,
+        book: BookId,
+        name: &str,
+        actor: Actor,
+    ) -> Result<RestoreOutcome, StoreError> {
+        let name = name.to_owned();
+        self.write_as(actor, move |connection| {
+            let version = last_content(connection, book, &name, VersionRow::MAX)?;
+            restore_version(connection, book, &name, version, actor)
+        })
+    }
+
+    /// The cards of an address book as they were at a moment, sorted by name. A book that is deleted
+    /// has a past too.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::HistoryPruned`], or the store failed.
+    pub fn book_at(&self, book: BookId, at: Timestamp) -> Result<Vec<PastCard>, StoreError> {
+        self.read(|snapshot| {
+            if let Some(since) = retention::pruned_before(snapshot, at)? {
+                return Ok(Err(StoreError::HistoryPruned { since }));
+            }
+            past(snapshot, book, at, VersionRow::MAX).map(Ok)
+        })?
+    }
+
+    /// Makes the cards of an address book what they were at a moment, in one transaction, and says
+    /// what that changes; a `dry_run` only says it. Restored cards are not indexed: see
+    /// [`Store::cards_without_index`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::HistoryPruned`], [`StoreError::NoSuchBook`], [`StoreError::DeviceRevoked`], or
+    /// the store failed; nothing is changed then.
+    pub fn restore_book(
+        &self,
+        book: BookId,
+        at: Timestamp,
+        dry_run: bool,
+        actor: Actor,
+    ) -> Result<Difference, StoreError> {
+        let restore = move |connection: &Connection| {
+            if address_book::revision(connection, book)?.is_none() {
+                return Ok(Err(StoreError::NoSuchBook));
+            }
+            if let Some(since) = retention::pruned_before(connection, at)? {
+                return Ok(Err(StoreError::HistoryPruned { since }));
+            }
+            let past = past(connection, book, at, VersionRow::MAX)?;
+            let (plan, difference) = plan(connection, book, past)?;
+            if !dry_run {
+                run(connection, book, &plan, &difference, actor)?;
+            }
+            Ok(Ok(difference))
+        };
+        if dry_run {
+            self.read(|snapshot| restore(snapshot))?
+        } else {
+            self.write_as(actor, restore)?
+        }
+    }
+
+    /// Brings a deleted address book back with the cards that it had, under the slug that it had.
+    ///
+    /// # Errors
+    ///
+    /// [`BookError::NoSuchBook`] also when it is not deleted, [`BookError::SlugTaken`],
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    pub fn undelete_book(&self, book: BookId, actor: Actor) -> Result<Difference, BookError> {
+        self.write_as(actor, move |connection| {
+            let before = match reopen_book(connection, book)? {
+                Ok(Some(before)) => before,
+                Ok(None) => return Ok(Err(BookError::NoSuchBook)),
+                Err(slug) => return Ok(Err(BookError::SlugTaken { slug })),
+            };
+            let past = past(connection, book, Timestamp(i64::MAX), before)?;
+            let (plan, difference) = plan(connection, book, past)?;
+            run(connection, book, &plan, &difference, actor)?;
+            Ok(Ok(difference))
+        })?
+    }
+}
+
+/// Makes a deleted book an empty live one, and returns the newest version before its deletion;
+/// `None` if it is not deleted, or its slug if another one has that.
+pub(crate) fn reopen_book(
+    connection: &Connection,
+    book: BookId,
+) -> rusqlite::Result<Result<Option<VersionRow>, String>> {
+    let deleted: Option<(UserId, String, VersionRow)> = connection
+        .prepare_cached(
+            "SELECT user_id, slug, deleted_version FROM address_books
+             WHERE id = ?1 AND deleted_at IS NOT NULL",
+        )?
+        .query_row([book], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((user, slug, version)) = deleted else {
+        return Ok(Ok(None));
+    };
+    if slug_taken(connection, user, &slug)? {
+        return Ok(Err(slug));
+    }
+    connection
+        .prepare_cached(
+            "UPDATE address_books SET deleted_at = NULL, deleted_version = NULL WHERE id = ?1",
+        )?
+        .execute([book])?;
+    Ok(Ok(Some(version)))
+}
+
+/// Brings a card back as it was before a deletion, unless it is there, and notes what was done.
+pub(crate) fn bring_back(
+    connection: &Connection,
+    book: BookId,
+    name: String,
+    deletion: VersionRow,
+    actor: Actor,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    if current::find(connection, book, &name)?.is_some() {
+        return Ok(());
+    }
+    let version = last_content(connection, book, &name, deletion)?;
+    match restore_version(connection, book, &name, version, actor)? {
+        RestoreOutcome::Restored(_) => difference.created.push(name),
+        RestoreOutcome::UidConflict { name: other } => {
+            difference.conflicts.push(Conflict { name, other });
+        }
+        RestoreOutcome::Unchanged(_)
+        | RestoreOutcome::NoSuchVersion
+        | RestoreOutcome::NoSuchBook => {}
+    }
+    Ok(())
+}
+
+/// The newest version before another one with which the card was there.
+fn last_content(
+    connection: &Connection,
+    book: BookId,
+    name: &str,
+    before: VersionRow,
+) -> rusqlite::Result<Option<VersionRow>> {
+    connection
+        .prepare_cached(
+            "SELECT id FROM versions
+             WHERE book_id = ?1 AND name = ?2 AND id < ?3 AND kind NOT IN ('refused', 'deleted')
+             ORDER BY number DESC LIMIT 1",
+        )?
+        .query_row(params![book, name, before], |row| row.get(0))
+        .optional()
+}
+
+fn restore_version(
+    connection: &Connection,
+    book: BookId,
+    name: &str,
+    version: Option<VersionRow>,
+    actor: Actor,
+) -> rusqlite::Result<RestoreOutcome> {
+    if address_book::revision(connection, book)?.is_none() {
+        return Ok(RestoreOutcome::NoSuchBook);
+    }
+    let stored = match version {
+        Some(version) => version::stored(connection, version)?,
+        None => None,
+    };
+    let Some(stored) = stored else {
+        return Ok(RestoreOutcome::NoSuchVersion);
+    };
+    let current = current::find(connection, book, name)?;
+    if current.as_ref().map(|current| &current.etag) == Some(&stored.etag) {
+        return Ok(RestoreOutcome::Unchanged(stored.etag));
+    }
+    if let Some(name) = current::other_with_uid(connection, book, name, stored.uid.as_deref())? {
+        return Ok(RestoreOutcome::UidConflict { name });
+    }
+    put_back(connection, book, name, current.as_ref(), &stored, actor)?;
+    Ok(RestoreOutcome::Restored(stored.etag))
+}
+
+fn put_back(
+    connection: &Connection,
+    book: BookId,
+    name: &str,
+    current: Option<&Current>,
+    stored: &version::Stored,
+    actor: Actor,
+) -> rusqlite::Result<()> {
+    let replacement = Replacement {
+        book,
+        name,
+        kind: VersionKind::Restored,
+        body: Body {
+            etag: Some(&stored.etag),
+            uid: stored.uid.as_deref(),
+            full_name: stored.full_name.as_deref(),
+            bytes: Some(&stored.bytes),
+        },
+        index: None,
+        reason: None,
+        actor,
+    };
+    current::replace(connection, current, &replacement)
+}
+
+/// The last version of each name until then, deletions left out.
+fn past(
+    connection: &Connection,
+    book: BookId,
+    at: Timestamp,
+    until: VersionRow,
+) -> rusqlite::Result<Vec<PastCard>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, number, etag, length(bytes), uid, full_name, at, max(id), kind
+         FROM versions WHERE book_id = ?1 AND kind <> 'refused' AND at <= ?2 AND id <= ?3
+         GROUP BY name ORDER BY name",
+    )?;
+    let mut rows = statement.query(params![book, at, until])?;
+    let mut cards = Vec::new();
+    while let Some(row) = rows.next()? {
+        if row.get::<_, VersionKind>(8)? != VersionKind::Deleted {
+            cards.push(PastCard {
+                name: row.get(0)?,
+                number: row.get(1)?,
+                etag: row.get(2)?,
+                size: row.get(3)?,
+                uid: row.get(4)?,
+                full_name: row.get(5)?,
+                at: row.get(6)?,
+                version: row.get(7)?,
+            });
+        }
+    }
+    Ok(cards)
+}
+
+/// What has to be stored again, and what that changes.
+fn plan(
+    connection: &Connection,
+    book: BookId,
+    past: Vec<PastCard>,
+) -> rusqlite::Result<(BTreeMap<String, VersionRow>, Difference)> {
+    let mut present: HashMap<String, ETag> = connection
+        .prepare_cached(
+            "SELECT name, etag FROM cards WHERE book_id = ?1 AND version_id IS NOT NULL",
+        )?
+        .query_map([book], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let mut uids: HashMap<String, String> = HashMap::new();
+    let mut stored = BTreeMap::new();
+    let mut difference = Difference::default();
+    for card in past {
+        // Cards that were there at one moment have different UIDs, unless the clock went back.
+        if let Some(uid) = &card.uid {
+            if let Some(other) = uids.get(uid) {
+                difference.conflicts.push(Conflict {
+                    name: card.name,
+                    other: other.clone(),
+                });
+                continue;
+            }
+            uids.insert(uid.clone(), card.name.clone());
+        }
+        match present.remove(&card.name) {
+            Some(etag) if etag == card.etag => continue,
+            Some(_) => difference.changed.push(card.name.clone()),
+            None => difference.created.push(card.name.clone()),
+        }
+        stored.insert(card.name, card.version);
+    }
+    difference.deleted = present.into_keys().collect();
+    difference.deleted.sort_unstable();
+    Ok((stored, difference))
+}
+
+fn run(
+    connection: &Connection,
+    book: BookId,
+    stored: &BTreeMap<String, VersionRow>,
+    difference: &Difference,
+    actor: Actor,
+) -> rusqlite::Result<()> {
+    for name in &difference.deleted {
+        if let Some(current) = current::find(connection, book, name)? {
+            current::remove(connection, book, name, &current, None, actor)?;
+        }
+    }
+    // Two cards may have exchanged their UIDs: all old ones go before the first one comes back.
+    let mut forget_uid = connection
+        .prepare_cached("UPDATE cards SET uid = NULL WHERE book_id = ?1 AND name = ?2")?;
+    for name in &difference.changed {
+        forget_uid.execute(params![book, name])?;
+    }
+    for (name, version) in stored {
+        if let Some(content) = version::stored(connection, *version)? {
+            let current = current::find(connection, book, name)?;
+            put_back(connection, book, name, current.as_ref(), &content, actor)?;
+        }
+    }
+    Ok(())
+}
