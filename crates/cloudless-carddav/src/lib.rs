@@ -20,6 +20,7 @@
 mod authentication;
 mod blocking;
 mod body;
+mod card_properties;
 mod clock;
 mod conditions;
 mod depth;

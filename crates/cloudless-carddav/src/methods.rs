@@ -45,7 +45,10 @@ where
         ("DELETE", Resource::Card { book, card, .. }) => delete::card(request, book, card).await,
         ("DELETE", Resource::AddressBook { book, .. }) => delete::address_book(request, book).await,
         ("REPORT", Resource::AddressBook { book, .. }) => {
-            report::respond(request, book, body).await
+            report::respond(request, book, None, body).await
+        }
+        ("REPORT", Resource::Card { book, card, .. }) => {
+            report::respond(request, book, Some(card), body).await
         }
         (_, resource) => {
             let reason = format!("{method} is not possible here.");
@@ -67,7 +70,7 @@ pub(crate) fn leave_body_out(response: &mut Response<Body>) {
 /// The methods of a resource, for the `Allow` header.
 fn allowed(resource: &Resource) -> HeaderValue {
     HeaderValue::from_static(match resource {
-        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND",
+        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, REPORT",
         Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, PROPFIND, REPORT",
         _ => "OPTIONS, GET, HEAD, PROPFIND",
     })

@@ -10,6 +10,7 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::Body;
 use crate::body::{Page, PageWriter};
+use crate::prefer;
 use crate::refusal::Refusal;
 
 /// When a page has this many bytes it is sent. One row can make it longer by the size of one card.
@@ -32,7 +33,8 @@ pub(crate) enum Row {
 /// The rows of a response, each made when it is its turn. They block on the store.
 pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send>;
 
-/// Answers 207 with these rows, and with a sync token behind them where one is given.
+/// Answers 207 with these rows, and with a sync token behind them where one is given. `minimal` tells
+/// the client that its preference was honored, and what was not found left out (RFC 8144 §2.1).
 ///
 /// # Errors
 /// When the store cannot be read for the first rows. When it fails later the body ends with an
@@ -40,11 +42,15 @@ pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send>;
 pub(crate) async fn respond(
     rows: Rows,
     sync_token: Option<String>,
+    minimal: bool,
 ) -> Result<Response<Body>, Refusal> {
     let mut response = Response::new(Body::paged(page_writer(rows, sync_token)).await?);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     let content_type = HeaderValue::from_static("application/xml; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);
+    if minimal {
+        prefer::applied(&mut response, prefer::MINIMAL);
+    }
     Ok(response)
 }
 

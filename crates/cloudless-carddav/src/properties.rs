@@ -1,5 +1,6 @@
 //! Live properties: what each resource says about itself.
 
+use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
@@ -27,11 +28,12 @@ const ALLPROP: [Name; 6] = [
 ];
 
 /// The properties that some resource has beyond those of [`ALLPROP`].
-const OTHERS: [Name; 14] = [
+const OTHERS: [Name; 15] = [
     Name::carddav("addressbook-description"),
     Name::carddav("addressbook-home-set"),
     Name::carddav("max-resource-size"),
     Name::carddav("supported-address-data"),
+    Name::carddav("supported-collation-set"),
     Name::calendar_server("email-address-set"),
     Name::calendar_server("getctag"),
     Name::dav("current-user-principal"),
@@ -112,6 +114,9 @@ fn value(target: &Target, user: &str, name: &Name) -> Option<Value> {
                 (CARDDAV, "supported-address-data") => {
                     Some(Value::AddressDataTypes(vec![ADDRESS_DATA_TYPE]))
                 }
+                (CARDDAV, "supported-collation-set") => Some(Value::Collations(Vec::from(
+                    Collation::ALL.map(Collation::name),
+                ))),
                 _ => None,
             },
             Target::Card(_, row) => match (name.namespace(), name.local()) {
@@ -201,7 +206,14 @@ fn reports(target: &Target) -> Vec<Name> {
         Target::AddressBook(_) => {
             vec![
                 Name::carddav("addressbook-multiget"),
+                Name::carddav("addressbook-query"),
                 Name::dav("sync-collection"),
+            ]
+        }
+        Target::Card(..) => {
+            vec![
+                Name::carddav("addressbook-multiget"),
+                Name::carddav("addressbook-query"),
             ]
         }
         _ => Vec::new(),

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
 use cloudless_dav_proto::request::parse_propfind;
-use http::{HeaderName, HeaderValue, Response, StatusCode};
+use http::{Response, StatusCode};
 
 use super::read_xml;
 use crate::depth::Depth;
@@ -51,12 +51,5 @@ where
         Ok(Box::new(rows) as Rows)
     })
     .await?;
-    let mut response = multistatus::respond(rows, None).await?;
-    if minimal {
-        let applied = HeaderValue::from_static("return=minimal");
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("preference-applied"), applied);
-    }
-    Ok(response)
+    multistatus::respond(rows, None, minimal).await
 }

@@ -1,6 +1,7 @@
 //! REPORT (RFC 3253 §3.6): one file per report.
 
 mod addressbook_multiget;
+mod addressbook_query;
 mod sync_collection;
 
 use std::fmt::Display;
@@ -10,38 +11,47 @@ use bytes::Bytes;
 use cloudless_dav_proto::Name;
 use cloudless_dav_proto::error::Condition;
 use cloudless_dav_proto::multistatus::{Property, Value};
-use cloudless_dav_proto::request::{Props, Report, parse_report};
+use cloudless_dav_proto::request::{Propfind, Props, PropsKind, Report, parse_report};
 use cloudless_store::{AddressBook, CardRow, StoreError};
 use http::{Response, StatusCode};
 
 use super::read_xml;
 use crate::depth::Depth;
 use crate::multistatus::Row;
+use crate::prefer::is_minimal;
 use crate::properties;
 use crate::refusal::Refusal;
 use crate::request::Request;
-use crate::resource::book_href;
+use crate::resource::{Resource, book_href};
 use crate::target::Target;
 use crate::{Body, blocking};
+use addressbook_query::Scope;
 
-/// Answers a REPORT on an address book.
+/// Answers a REPORT on an address book, or on one of its cards (RFC 6352 §8).
 pub(super) async fn respond<B>(
     request: Request,
     book: String,
+    card: Option<String>,
     body: B,
 ) -> Result<Response<Body>, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    // Each report defines its own depth, and clients send any: 0, 1, infinity or nothing.
-    Depth::from_headers(&request.headers)?;
+    // Only a query means something by its depth; for the others clients send any: 0, 1, infinity or
+    // nothing.
+    let depth = Depth::from_headers(&request.headers)?;
     let body = read_xml(&request.headers, body).await?;
     let report = parse_report(&body)?;
     let (request, book) = blocking::run(move || {
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
+        if let Resource::Card { card, .. } = &request.resource
+            && request.store.card_row(book.id, card)?.is_none()
+        {
+            return Err(Refusal::not_found());
+        }
         Ok((request, book))
     })
     .await?;
@@ -50,17 +60,32 @@ where
             check(&props)?;
             addressbook_multiget::respond(Cards::new(request, book, props), hrefs).await
         }
+        Report::AddressbookQuery {
+            props,
+            filter,
+            limit,
+        } => {
+            check(&props)?;
+            // A client that says nothing of depth means the cards, though RFC 6352 §8.6 takes it
+            // for 0.
+            let scope = match (card, depth) {
+                (Some(card), _) => Scope::Card(card),
+                (None, Some(Depth::Zero)) => Scope::Nothing,
+                (None, _) => Scope::Members,
+            };
+            addressbook_query::respond(Cards::new(request, book, props), scope, filter, limit).await
+        }
         // An address book has no collections below it, so that both levels mean the same.
         Report::SyncCollection {
             token,
             level: _,
             limit,
             props,
-        } => {
+        } if card.is_none() => {
             check(&props)?;
             sync_collection::respond(Cards::new(request, book, props), token, limit).await
         }
-        Report::AddressbookQuery { .. } => Err(unsupported(&Name::carddav("addressbook-query"))),
+        Report::SyncCollection { .. } => Err(unsupported(&Name::dav("sync-collection"))),
         Report::Unsupported(name) => Err(unsupported(&name)),
     }
 }
@@ -93,11 +118,14 @@ struct Cards {
     request: Request,
     book: Arc<AddressBook>,
     props: Props,
+    /// Whether to leave out what was not found (RFC 8144 §2.1).
+    minimal: bool,
 }
 
 impl Cards {
     fn new(request: Request, book: AddressBook, props: Props) -> Self {
         Self {
+            minimal: is_minimal(&request.headers),
             request,
             book: Arc::new(book),
             props,
@@ -121,7 +149,14 @@ impl Cards {
     fn row(&self, row: CardRow, bytes: Option<Vec<u8>>) -> Row {
         let user = &self.request.login.user_name;
         let target = Target::Card(Arc::clone(&self.book), row);
-        let (mut found, missing) = properties::select(&target, user, &self.props.names);
+        let (mut found, missing) = match self.props.kind {
+            PropsKind::Prop => properties::select(&target, user, &self.props.names),
+            PropsKind::AllProp => {
+                let include = self.props.names.clone();
+                properties::answer(&target, user, &Propfind::AllProp { include })
+            }
+            PropsKind::PropName => properties::answer(&target, user, &Propfind::PropName),
+        };
         found.extend(
             bytes.map(|bytes| {
                 Property::new(Name::carddav("address-data"), Value::AddressData(bytes))
@@ -130,7 +165,7 @@ impl Cards {
         Row::Properties {
             href: target.href(user),
             found,
-            missing,
+            missing: if self.minimal { Vec::new() } else { missing },
         }
     }
 

@@ -172,6 +172,14 @@ pub(crate) fn multiget(properties: &[&str], hrefs: &[&str]) -> String {
     )
 }
 
+/// The body of an addressbook-query with this filter, which may be followed by a limit.
+pub(crate) fn query(properties: &[&str], filter: &str) -> String {
+    format!(
+        "<C:addressbook-query {NAMESPACES}><D:prop>{}</D:prop>{filter}</C:addressbook-query>",
+        elements(properties)
+    )
+}
+
 /// The body of a sync-collection with what else it holds.
 pub(crate) fn sync_collection(properties: &[&str], token: &str, more: &str) -> String {
     format!(

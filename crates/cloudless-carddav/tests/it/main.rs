@@ -12,6 +12,7 @@ mod request_bodies;
 mod rfc4918_9_1_propfind;
 mod rfc4918_9_6_delete;
 mod rfc6352_6_3_2_put;
+mod rfc6352_8_6_addressbook_query;
 mod rfc6352_8_7_addressbook_multiget;
 mod rfc6578_sync_collection;
 mod rfc6764_5_well_known;

@@ -117,16 +117,20 @@ async fn an_address_book_tells_what_it_takes_and_its_state() {
         .into_iter()
         .filter(|name| !["D:supported-report", "D:report"].contains(name))
         .collect();
-    assert_eq!(reports, ["C:addressbook-multiget", "D:sync-collection"]);
+    assert_eq!(
+        reports,
+        [
+            "C:addressbook-multiget",
+            "C:addressbook-query",
+            "D:sync-collection"
+        ]
+    );
     assert_eq!(row.text("C:max-resource-size"), "10485760");
     assert_eq!(
         row.inside("C:supported-address-data"),
         ["C:address-data-type@content-type=text/vcard@version=3.0"]
     );
-    assert_eq!(
-        row.names(NOT_FOUND),
-        ["C:addressbook-description", "C:supported-collation-set"]
-    );
+    assert_eq!(row.names(NOT_FOUND), ["C:addressbook-description"]);
     let token = row.text("D:sync-token");
     let expected = format!(
         "https://cloudless.invalid/sync/{}/0",

@@ -10,6 +10,7 @@ use crate::resource::Resource;
 
 /// Tells of the cards with these hrefs, one row for each href in the order of the request.
 pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response<Body>, Refusal> {
+    let minimal = cards.minimal;
     let rows = hrefs.into_iter().map(move |href| {
         let row = match name(&cards, &href) {
             Some(name) => cards.named(&name)?,
@@ -20,7 +21,7 @@ pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response
         // but the client's, and a client that misses its href in the answer asks for ever (iOS).
         Ok(row.unwrap_or(Row::NotFound { href }))
     });
-    multistatus::respond(Box::new(rows), None).await
+    multistatus::respond(Box::new(rows), None, minimal).await
 }
 
 /// The name of the card in this address book that an href means, in whatever spelling.

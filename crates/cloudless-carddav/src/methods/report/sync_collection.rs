@@ -29,6 +29,7 @@ pub(super) async fn respond(
     })
     .await?;
     let token = sync_token::token(&cards.book, changes.revision);
+    let minimal = cards.minimal;
     let book_href = cards.book_href();
     let truncated = changes.truncated.then(|| {
         Ok(Row::Truncated {
@@ -53,7 +54,7 @@ pub(super) async fn respond(
         Ok(cards.named(&row.name)?.unwrap_or_else(gone))
     });
     let rows: Rows = Box::new(changed.chain(removed).chain(truncated));
-    multistatus::respond(rows, Some(token)).await
+    multistatus::respond(rows, Some(token), minimal).await
 }
 
 /// The status is 400 and not 403, the usual one: on 400 Thunderbird lists everything again, after

@@ -1,0 +1,131 @@
+//! CARDDAV:addressbook-query (RFC 6352 §8.6).
+
+use cloudless_dav_proto::filter::{Filter, Needs};
+use cloudless_store::{CardRow, StoreError};
+use http::Response;
+
+use super::Cards;
+use crate::multistatus::{self, Row, Rows};
+use crate::refusal::Refusal;
+use crate::{Body, blocking, card_properties};
+
+/// Which cards a query looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The address book at Depth 0: itself, which is no card.
+    Nothing,
+    /// The cards of the address book.
+    Members,
+    /// One card.
+    Card(String),
+}
+
+/// Tells of the cards that match a filter, sorted by name, at most `limit` of them.
+pub(super) async fn respond(
+    cards: Cards,
+    scope: Scope,
+    filter: Filter,
+    limit: Option<u32>,
+) -> Result<Response<Body>, Refusal> {
+    let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
+    let minimal = cards.minimal;
+    let rows = blocking::run(move || {
+        let candidates = candidates(&cards, scope)?;
+        let book_href = cards.book_href();
+        let matches = Matches {
+            needs: filter.needs(),
+            cards,
+            filter,
+            candidates: candidates.into_iter(),
+        };
+        Ok(Box::new(Limited::new(matches, limit, book_href)) as Rows)
+    })
+    .await?;
+    multistatus::respond(rows, None, minimal).await
+}
+
+fn candidates(cards: &Cards, scope: Scope) -> Result<Vec<CardRow>, StoreError> {
+    let store = &cards.request.store;
+    match scope {
+        Scope::Nothing => Ok(Vec::new()),
+        Scope::Members => store.card_rows(cards.book.id),
+        Scope::Card(name) => Ok(Vec::from_iter(store.card_row(cards.book.id, &name)?)),
+    }
+}
+
+/// The rows of the cards that match. It blocks on the store.
+struct Matches {
+    cards: Cards,
+    filter: Filter,
+    needs: Needs,
+    candidates: std::vec::IntoIter<CardRow>,
+}
+
+impl Matches {
+    /// The row of a card; None when it does not match, or is gone meanwhile.
+    fn row(&self, candidate: CardRow) -> Result<Option<Row>, StoreError> {
+        let cards = &self.cards;
+        let matches_all = self.filter.prop_filters.is_empty();
+        if matches_all && cards.props.address_data.is_none() {
+            return Ok(Some(cards.row(candidate, None)));
+        }
+        let card = cards.request.store.card(cards.book.id, &candidate.name)?;
+        Ok(card
+            .filter(|card| {
+                matches_all
+                    || self
+                        .filter
+                        .matches(card_properties::read(&card.bytes, &self.needs))
+            })
+            .map(|card| {
+                let bytes = cards.props.address_data.is_some().then_some(card.bytes);
+                cards.row(card.row, bytes)
+            }))
+    }
+}
+
+impl Iterator for Matches {
+    type Item = Result<Row, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some(candidate) = self.candidates.next() {
+            if let Some(row) = self.row(candidate).transpose() {
+                return Some(row);
+            }
+        }
+        None
+    }
+}
+
+/// The first rows, and 507 for the address book when there are more (RFC 6352 §8.6.2).
+struct Limited<I> {
+    rows: I,
+    left: usize,
+    /// None once the end was told.
+    book_href: Option<String>,
+}
+
+impl<I> Limited<I> {
+    fn new(rows: I, limit: usize, book_href: String) -> Self {
+        Self {
+            rows,
+            left: limit,
+            book_href: Some(book_href),
+        }
+    }
+}
+
+impl<I: Iterator<Item = Result<Row, StoreError>>> Iterator for Limited<I> {
+    type Item = Result<Row, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.book_href.as_ref()?;
+        let row = self.rows.next();
+        if self.left > 0 && row.is_some() {
+            self.left -= 1;
+            return row;
+        }
+        let href = self.book_href.take()?;
+        row.map(|row| row.map(|_| Row::Truncated { href }))
+    }
+}
