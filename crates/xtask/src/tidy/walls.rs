@@ -19,7 +19,6 @@ struct Wall {
 /// A core takes time, randomness and bytes as arguments.
 const NEVER_IN_CORE: &[&str] = &[
     "axum",
-    "getrandom",
     "h2",
     "hyper",
     "rusqlite",
