@@ -123,6 +123,11 @@ impl<'a> ContentLine<'a> {
         }
     }
 
+    /// What stands before the value, with its colon and without folds.
+    pub(crate) fn header(&self) -> &[u8] {
+        &self.line[..=self.colon]
+    }
+
     /// The line without folds; `None` when it is no UTF-8.
     pub(crate) fn unfolded(&self) -> Option<&str> {
         str::from_utf8(&self.line).ok()
@@ -148,7 +153,7 @@ impl<'a> ContentLine<'a> {
     }
 
     /// Whether a parameter has the value, in any case; vCard 2.1 leaves the parameter's name away.
-    fn has_parameter(&self, name: &str, value: &str) -> bool {
+    pub(crate) fn has_parameter(&self, name: &str, value: &str) -> bool {
         self.parameters().any(|parameter| {
             parameter
                 .name()

@@ -3,9 +3,22 @@
 use std::time::{Duration, Instant};
 
 use cloudless_vcard::content_line::Lexer;
-use cloudless_vcard::{Version, convert, split, summarize};
+use cloudless_vcard::{Chosen, Version, convert, index, select, split, summarize, text};
 use proptest::collection::vec;
 use proptest::prelude::*;
+
+const CHOSEN: [Chosen<'_>; 2] = [
+    Chosen {
+        group: None,
+        name: "NOTE",
+        no_value: false,
+    },
+    Chosen {
+        group: Some("item1"),
+        name: "FN",
+        no_value: true,
+    },
+];
 
 /// Reads the bytes in every way and checks what always holds.
 fn check(bytes: &[u8]) {
@@ -22,7 +35,8 @@ fn check(bytes: &[u8]) {
             summarize(&convert(card, to).unwrap()).unwrap();
         }
     }
-    let _ = summarize(bytes);
+    let _ = (summarize(bytes), index(bytes), text(bytes));
+    select(bytes, &CHOSEN);
     for line in Lexer::new(bytes) {
         let _ = (
             line.group(),
@@ -108,6 +122,8 @@ fn work_is_linear_in_the_input() {
         let start = Instant::now();
         let _ = summarize(input.as_bytes());
         split(input.as_bytes()).for_each(drop);
+        let _ = (index(input.as_bytes()), text(input.as_bytes()));
+        select(input.as_bytes(), &CHOSEN);
         for to in [Version::V3, Version::V4] {
             let _ = convert(input.as_bytes(), to);
         }

@@ -5,5 +5,6 @@
 mod convert;
 mod corpus;
 mod hostile;
+mod partial;
 mod properties;
 mod tolerance;
