@@ -20,7 +20,13 @@ impl Directory {
             source,
         })?;
         let lock_path = path.join("store.lock");
-        let lock = private_file(&lock_path)?;
+        let prepare = |path: &Path| {
+            private_file(path).map_err(|source| OpenError::PrepareFile {
+                path: path.to_owned(),
+                source,
+            })
+        };
+        let lock = prepare(&lock_path)?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: lock_path }),
@@ -33,7 +39,7 @@ impl Directory {
         }
         // SQLite gives its write-ahead log the permissions of the database file.
         let database = path.join("store.sqlite");
-        private_file(&database)?;
+        prepare(&database)?;
         Ok(Self {
             database,
             _lock: lock,
@@ -62,22 +68,16 @@ pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
 }
 
 /// Opens or creates a file that only this user can read.
-pub(crate) fn private_file(path: &Path) -> Result<File, OpenError> {
-    let open = || {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)?;
-        if file.metadata()?.permissions().mode() & 0o777 != 0o600 {
-            file.set_permissions(Permissions::from_mode(0o600))?;
-        }
-        Ok(file)
-    };
-    open().map_err(|source| OpenError::PrepareFile {
-        path: path.to_owned(),
-        source,
-    })
+pub(crate) fn private_file(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)?;
+    if file.metadata()?.permissions().mode() & 0o777 != 0o600 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+    }
+    Ok(file)
 }

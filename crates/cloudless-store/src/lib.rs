@@ -20,6 +20,7 @@ mod device;
 mod directory;
 mod error;
 mod etag;
+mod generation;
 mod history;
 mod index;
 mod precondition;

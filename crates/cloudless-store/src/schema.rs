@@ -27,8 +27,9 @@ pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-/// Makes `connection` the writer: durable commits, foreign keys, the newest schema.
-pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Makes `connection` the writer: durable commits, foreign keys, the newest schema. Returns the
+/// schema version that the database had; 0 if it is new.
+pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let database = |source| OpenError::Database {
         path: path.to_owned(),
         source,
@@ -64,7 +65,8 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<(),
         tracing::info!(copy = %copy.display(), "Copied the database before migrating it");
     }
     migrate(connection, path, found, MIGRATIONS)?;
-    set("foreign_keys", 1)
+    set("foreign_keys", 1)?;
+    Ok(found)
 }
 
 /// The schema version of the file, if this program knows it.

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use rusqlite::{Connection, OpenFlags, Transaction};
 
 use crate::directory::Directory;
+use crate::generation::Generation;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{Actor, OpenError, StoreError, device, schema, search};
+
+/// The schema version of the first program that kept a generation beside the database.
+const GENERATION_SINCE: i64 = 2;
 
 /// Users, devices, address books and cards in one directory.
 ///
@@ -47,8 +51,11 @@ impl Store {
                 path: path.to_owned(),
                 source,
             })?;
-        schema::prepare_writer(&connection, path)?;
-        let writer = Writer::start(connection, search::take_in).map_err(|source| {
+        let found = schema::prepare_writer(&connection, path)?;
+        let is_new = found < GENERATION_SINCE;
+        let mut generation = Generation::open(&connection, path, is_new)?;
+        let committed = move |connection: &Connection| generation.follow(connection);
+        let writer = Writer::start(connection, search::take_in, committed).map_err(|source| {
             OpenError::StartWriter {
                 path: path.to_owned(),
                 source,

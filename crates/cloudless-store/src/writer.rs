@@ -32,7 +32,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, idle_work: IdleWork) -> io::Result<Self> {
+    /// `committed` is called after each commit, before anybody is answered.
+    pub(crate) fn start(
+        connection: Connection,
+        idle_work: IdleWork,
+        mut committed: impl FnMut(&Connection) + Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, jobs) = sync_channel(QUEUE);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
@@ -41,7 +46,7 @@ impl Writer {
                 while let Some(first) = next_job(&jobs, idle) {
                     match first {
                         Some(job) => {
-                            write_group(&connection, job, &jobs);
+                            write_group(&connection, job, &jobs, &mut committed);
                             idle = true;
                         }
                         None => idle = work_idly(&connection, idle_work),
@@ -200,13 +205,21 @@ fn roll_back(connection: &Connection) {
     }
 }
 
-fn write_group(connection: &Connection, first: Box<dyn Job>, jobs: &Receiver<Box<dyn Job>>) {
+fn write_group(
+    connection: &Connection,
+    first: Box<dyn Job>,
+    jobs: &Receiver<Box<dyn Job>>,
+    committed: &mut impl FnMut(&Connection),
+) {
     let mut group = vec![first];
     let commit = run_group(connection, &mut group, jobs).map_err(|source| {
         tracing::warn!(error = %source, jobs = group.len(), "A commit failed");
         roll_back(connection);
         Arc::new(source)
     });
+    if commit.is_ok() {
+        committed(connection);
+    }
     for job in group {
         job.answer(commit.clone());
     }

@@ -130,7 +130,10 @@ fn start() -> (TempDir, Writer) {
              );",
         )
         .unwrap();
-    (directory, Writer::start(connection, |_| Ok(false)).unwrap())
+    (
+        directory,
+        Writer::start(connection, |_| Ok(false), |_| {}).unwrap(),
+    )
 }
 
 /// Holds the writer up until something is sent: everything queued

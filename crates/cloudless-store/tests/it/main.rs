@@ -5,12 +5,16 @@
     reason = "the lint knows only functions marked as tests"
 )]
 
+mod alarms;
+mod backup;
+mod books;
 mod changes;
 mod concurrency;
 mod damage;
 mod directory;
 mod disk;
 mod kill;
+mod restore;
 mod story;
 
 use cloudless_store::{Actor, BookId, NewCard, Store, Timestamp};

@@ -1,0 +1,158 @@
+use cloudless_store::{
+    Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, VersionKind,
+};
+use tempfile::TempDir;
+
+use crate::{card, new_book};
+
+const MINUTE: i64 = 60_000;
+
+#[test]
+fn device_that_empties_a_book_is_flagged_and_undone() {
+    let (_directory, store, book, phone) = open(60);
+    let delete = |n: usize, at| delete(&store, book, n, Some(phone), at);
+    for n in 0..12 {
+        delete(n, 5 * MINUTE);
+        assert_eq!(store.alarms().unwrap(), [], "after {}", n + 1);
+    }
+    delete(12, 6 * MINUTE);
+    for n in 13..30 {
+        delete(n, 7 * MINUTE);
+    }
+    let [alarm] = store.alarms().unwrap().try_into().unwrap();
+    assert_eq!((alarm.book, alarm.device, alarm.count), (book, phone, 30));
+    assert_eq!(
+        (alarm.owner.as_str(), alarm.slug.as_str()),
+        ("anna", "contacts")
+    );
+    assert_eq!(
+        (alarm.first_at, alarm.last_at),
+        (Timestamp(5 * MINUTE), Timestamp(7 * MINUTE))
+    );
+    // The owner deletes one more, the phone has stored one again, and another has the UID of one.
+    crate::alarms::delete(&store, book, 30, None, 7 * MINUTE);
+    put(&store, book, "0.vcf", "new", "new");
+    put(&store, book, "thief.vcf", "thief", "1");
+
+    let difference = store.undo_mass_deletion(alarm.id, owner(8)).unwrap();
+    assert_eq!(difference.created.len(), 28);
+    assert_eq!(difference.conflicts.len(), 1);
+    assert_eq!(difference.conflicts[0].name, "1.vcf");
+    assert_eq!(difference.conflicts[0].other, "thief.vcf");
+    assert_eq!(store.card(book, "0.vcf").unwrap().unwrap().bytes, b"new");
+    assert_eq!(store.card(book, "2.vcf").unwrap().unwrap().bytes, b"2");
+    assert_eq!(store.card(book, "30.vcf").unwrap(), None);
+    let versions = store.versions(book, "2.vcf").unwrap();
+    assert_eq!(versions.last().unwrap().kind, VersionKind::Restored);
+    let again = store.undo_mass_deletion(alarm.id, owner(8));
+    assert!(matches!(again, Err(BookError::NoSuchAlarm)), "{again:?}");
+    assert!(store.alarms().unwrap()[0].undone_at.is_some());
+
+    // After that the counting begins anew.
+    for n in 2..12 {
+        delete(n, 8 * MINUTE);
+    }
+    assert_eq!(store.alarms().unwrap().len(), 1);
+    for n in 12..20 {
+        delete(n, 8 * MINUTE);
+    }
+    assert_eq!(store.alarms().unwrap().len(), 2);
+}
+
+#[test]
+fn slow_few_and_the_owners_deletions_are_no_alarm() {
+    let (_directory, store, book, phone) = open(60);
+    // Never more than five within ten minutes.
+    for n in 0..40 {
+        let at = i64::try_from(n).unwrap() * 2 * MINUTE;
+        delete(&store, book, n, Some(phone), at);
+    }
+    for n in 40..60 {
+        delete(&store, book, n, None, 80 * MINUTE);
+    }
+    assert_eq!(store.alarms().unwrap(), []);
+    // Few cards are no alarm even if they are all.
+    let (_directory, store, book, phone) = open(9);
+    for n in 0..9 {
+        delete(&store, book, n, Some(phone), 1);
+    }
+    assert_eq!(store.alarms().unwrap(), []);
+}
+
+#[test]
+fn share_is_a_setting() {
+    let (_directory, store, book, phone) = open(20);
+    store.set_alarm_share(100).unwrap();
+    for n in 0..20 {
+        delete(&store, book, n, Some(phone), 1);
+    }
+    assert_eq!(store.alarms().unwrap(), []);
+}
+
+#[test]
+fn deleted_book_is_an_alarm_too() {
+    let (_directory, store, _, phone) = open(1);
+    let anna = store.users().unwrap()[0].id;
+    let book = store.create_book(anna, "work", "", "").unwrap();
+    for n in 0..10 {
+        put(
+            &store,
+            book,
+            &format!("{n}.vcf"),
+            &n.to_string(),
+            &n.to_string(),
+        );
+    }
+    let actor = Actor {
+        device: Some(phone),
+        at: Timestamp(1),
+    };
+    store.delete_book(book, actor).unwrap();
+    let alarm = store.alarms().unwrap()[0].id;
+    let difference = store.undo_mass_deletion(alarm, owner(2)).unwrap();
+    assert_eq!(difference.created.len(), 10);
+    let restored = store.address_book(anna, "work").unwrap().unwrap();
+    assert_eq!((restored.id, restored.card_count), (book, 10));
+}
+
+fn open(cards: usize) -> (TempDir, Store, BookId, DeviceId) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, "anna");
+    let phone = store
+        .add_device("anna", "phone", [1; 32], Timestamp(0))
+        .unwrap();
+    for n in 0..cards {
+        put(
+            &store,
+            book,
+            &format!("{n}.vcf"),
+            &n.to_string(),
+            &n.to_string(),
+        );
+    }
+    (directory, store, book, phone)
+}
+
+fn put(store: &Store, book: BookId, name: &str, bytes: &str, uid: &str) {
+    let mut card = card(book, name, bytes.as_bytes());
+    card.uid = Some(uid.to_owned());
+    store.put_card(card, Precondition::None, owner(0)).unwrap();
+}
+
+fn delete(store: &Store, book: BookId, n: usize, device: Option<DeviceId>, at: i64) {
+    let actor = Actor {
+        device,
+        at: Timestamp(at),
+    };
+    store
+        .delete_card(book, &format!("{n}.vcf"), Precondition::MustExist, actor)
+        .unwrap();
+}
+
+fn owner(at: i64) -> Actor {
+    Actor {
+        device: None,
+        at: Timestamp(at),
+    }
+}
