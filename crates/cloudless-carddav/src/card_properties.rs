@@ -3,23 +3,16 @@
 use std::borrow::Cow;
 
 use cloudless_dav_proto::filter::{Needs, Parameter, Property};
-use cloudless_vcard::content_line::{ContentLine, Lexer};
+use cloudless_vcard::content_line::ContentLine;
 
-/// Reads the properties that a filter needs out of a card. Those of a card nested in an AGENT
-/// property are not its own.
-pub(crate) fn read(bytes: &[u8], needs: &Needs) -> Vec<Property<'static>> {
-    let mut depth = 0_usize;
-    let mut properties = Vec::new();
-    for line in Lexer::new(bytes) {
-        if line.is("BEGIN") {
-            depth += 1;
-        } else if line.is("END") {
-            depth = depth.saturating_sub(1);
-        } else if depth == 1 && is_needed(&line, needs) {
-            properties.push(property(&line, needs));
-        }
-    }
-    properties
+/// Reads the properties that a filter needs out of a card.
+pub(crate) fn read<'a>(
+    bytes: &'a [u8],
+    needs: &'a Needs,
+) -> impl Iterator<Item = Property<'static>> + use<'a> {
+    cloudless_vcard::properties(bytes)
+        .filter(|line| is_needed(line, needs))
+        .map(|line| property(&line, needs))
 }
 
 fn is_needed(line: &ContentLine<'_>, needs: &Needs) -> bool {

@@ -30,9 +30,11 @@ mod password;
 mod prefer;
 mod properties;
 mod refusal;
+mod representation;
 mod request;
 mod request_body;
 mod resource;
+mod settings;
 mod sync_token;
 mod target;
 
@@ -47,6 +49,7 @@ use http::{Method, Response};
 pub use body::{Body, BodyError};
 pub use clock::Clock;
 pub use password::{generate_password, hash_password};
+pub use settings::Settings;
 
 use authentication::Credentials;
 use refusal::Refusal;
@@ -58,12 +61,23 @@ use resource::Resource;
 pub struct CardDav {
     store: Store,
     clock: Clock,
+    settings: Settings,
 }
 
 impl CardDav {
-    /// Serves the users of `store`; `clock` gives the time that changes are recorded with.
+    /// Serves the users of `store`, with default settings; `clock` gives the time that changes are
+    /// recorded with.
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+        Self {
+            store,
+            clock,
+            settings: Settings::default(),
+        }
+    }
+
+    /// The same service with other settings.
+    pub fn with_settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
     }
 
     /// Answers a request.
@@ -128,6 +142,7 @@ impl CardDav {
         };
         let request = Request {
             store: self.store.clone(),
+            settings: self.settings,
             login,
             now,
             resource,

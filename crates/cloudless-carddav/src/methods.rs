@@ -37,9 +37,7 @@ where
     match (method.as_str(), request.resource.clone()) {
         ("OPTIONS", _) => options::respond(request).await,
         ("PROPFIND", _) => propfind::respond(request, body).await,
-        ("GET" | "HEAD", Resource::Card { book, card, .. }) => {
-            get::card(request, book, card, method == Method::HEAD).await
-        }
+        ("GET" | "HEAD", Resource::Card { book, card, .. }) => get::card(request, book, card).await,
         ("GET" | "HEAD", _) => get::collection(request).await,
         ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
         ("DELETE", Resource::Card { book, card, .. }) => delete::card(request, book, card).await,
@@ -100,7 +98,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 /// Spells an ETag as a header.
-fn etag_header(etag: &ETag) -> HeaderValue {
+pub(crate) fn etag_header(etag: &ETag) -> HeaderValue {
     HeaderValue::try_from(format!("\"{etag}\""))
         .expect("the tag of a stored card is made of hexadecimal digits")
 }

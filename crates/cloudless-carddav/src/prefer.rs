@@ -10,10 +10,19 @@ const PREFER: HeaderName = HeaderName::from_static("prefer");
 /// What `Preference-Applied` says about `return=minimal`.
 pub(crate) const MINIMAL: HeaderValue = HeaderValue::from_static("return=minimal");
 
+/// What `Preference-Applied` says about `return=representation`.
+pub(crate) const REPRESENTATION: HeaderValue = HeaderValue::from_static("return=representation");
+
 /// Tells whether the client asks for `return=minimal`: in a multistatus, to leave out the
 /// properties that were not found (RFC 8144 §2.1).
 pub(crate) fn is_minimal(headers: &HeaderMap) -> bool {
     returns(headers, "minimal")
+}
+
+/// Tells whether the client asks for `return=representation`: to get the card that is there after a
+/// PUT, or that kept it from happening (RFC 8144 §3).
+pub(crate) fn is_representation(headers: &HeaderMap) -> bool {
+    returns(headers, "representation")
 }
 
 /// Tells the client that its preference was honored.

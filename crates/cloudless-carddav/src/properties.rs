@@ -4,8 +4,10 @@ use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
+use cloudless_vcard::Version;
 
 use crate::clock::http_date;
+use crate::request::Request;
 use crate::resource::{PRINCIPALS_PATH, home_set_href, principal_href};
 use crate::sync_token;
 use crate::target::Target;
@@ -50,38 +52,38 @@ const OTHERS: [Name; 15] = [
 /// it does not have.
 pub(crate) fn answer(
     target: &Target,
-    user: &str,
+    request: &Request,
     propfind: &Propfind,
 ) -> (Vec<Property>, Vec<Name>) {
     match propfind {
         Propfind::AllProp { include } => {
-            let (mut found, _) = select(target, user, &ALLPROP);
+            let (mut found, _) = select(target, request, &ALLPROP);
             let others = include.iter().filter(|name| !ALLPROP.contains(name));
-            let (included, missing) = select(target, user, others);
+            let (included, missing) = select(target, request, others);
             found.extend(included);
             (found, missing)
         }
         Propfind::PropName => {
-            let (mut found, _) = select(target, user, ALLPROP.iter().chain(&OTHERS));
+            let (mut found, _) = select(target, request, ALLPROP.iter().chain(&OTHERS));
             for property in &mut found {
                 property.value = Value::Empty;
             }
             (found, Vec::new())
         }
-        Propfind::Prop(names) => select(target, user, names),
+        Propfind::Prop(names) => select(target, request, names),
     }
 }
 
 /// Splits names into the properties that a resource has and the names that it has not.
 pub(crate) fn select<'a>(
     target: &Target,
-    user: &str,
+    request: &Request,
     names: impl IntoIterator<Item = &'a Name>,
 ) -> (Vec<Property>, Vec<Name>) {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in names {
-        match value(target, user, name) {
+        match value(target, request, name) {
             Some(value) => found.push(Property {
                 name: name.clone(),
                 value,
@@ -92,7 +94,8 @@ pub(crate) fn select<'a>(
     (found, missing)
 }
 
-fn value(target: &Target, user: &str, name: &Name) -> Option<Value> {
+fn value(target: &Target, request: &Request, name: &Name) -> Option<Value> {
+    let user = request.login.user_name.as_str();
     match (name.namespace(), name.local()) {
         (DAV, "current-user-principal") => Some(Value::Href(principal_href(user))),
         (DAV, "current-user-privilege-set") => Some(Value::Privileges(privileges(target))),
@@ -112,7 +115,7 @@ fn value(target: &Target, user: &str, name: &Name) -> Option<Value> {
                 }
                 (CARDDAV, "max-resource-size") => Some(Value::Text(MAX_RESOURCE_SIZE.to_string())),
                 (CARDDAV, "supported-address-data") => {
-                    Some(Value::AddressDataTypes(vec![ADDRESS_DATA_TYPE]))
+                    Some(Value::AddressDataTypes(address_data_types(request)))
                 }
                 (CARDDAV, "supported-collation-set") => Some(Value::Collations(Vec::from(
                     Collation::ALL.map(Collation::name),
@@ -131,13 +134,18 @@ fn value(target: &Target, user: &str, name: &Name) -> Option<Value> {
     }
 }
 
-/// What a client is told to upload. Cards of any version are taken and given back as they are, but
-/// nothing is converted yet: a client that saw 4.0 here (DAVx5) would rewrite the book in a version
-/// that others (iOS) cannot read.
-const ADDRESS_DATA_TYPE: AddressDataType = AddressDataType {
-    content_type: "text/vcard",
-    version: "3.0",
-};
+/// What a client is told to upload, 3.0 first. Cards of any version are taken.
+fn address_data_types(request: &Request) -> Vec<AddressDataType> {
+    let type_of = |version: Version| AddressDataType {
+        content_type: "text/vcard",
+        version: version.number(),
+    };
+    let mut types = vec![type_of(Version::V3)];
+    if request.settings.offer_vcard_4 {
+        types.push(type_of(Version::V4));
+    }
+    types
+}
 
 /// What leads a client from the first path that it tries to the user's address books. Some look for
 /// all of it on `/`.

@@ -3,12 +3,14 @@
 use cloudless_store::{Actor, AddressBook, Login, Store, StoreError, Timestamp};
 use http::HeaderMap;
 
+use crate::Settings;
 use crate::resource::Resource;
 use crate::target::Target;
 
 /// A request of a logged-in user for a resource that is the user's own or shared by all.
 pub(crate) struct Request {
     pub(crate) store: Store,
+    pub(crate) settings: Settings,
     pub(crate) login: Login,
     pub(crate) now: Timestamp,
     pub(crate) resource: Resource,

@@ -37,13 +37,12 @@ where
             Depth::One => Some(target.members(&request.store, &request.login)?),
             Depth::Zero | Depth::Infinity => None,
         };
-        let user = request.login.user_name;
         let targets = std::iter::once(target).chain(members.into_iter().flatten());
         let rows = targets.map(move |target| {
-            let (found, missing) = properties::answer(&target, &user, &propfind);
+            let (found, missing) = properties::answer(&target, &request, &propfind);
             let missing = if minimal { Vec::new() } else { missing };
             Ok(Row::Properties {
-                href: target.href(&user),
+                href: target.href(&request.login.user_name),
                 found,
                 missing,
             })

@@ -4,19 +4,20 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
-use cloudless_store::{NewCard, Precondition, PutOutcome};
+use cloudless_store::{AddressBook, NewCard, Precondition, PutOutcome};
 use cloudless_vcard::{Summary, summarize};
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, ETAG};
-use http::{HeaderMap, Response, StatusCode};
+use http::header::{CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{changed_meanwhile, etag_header, is_encoded};
 use crate::conditions::precondition;
 use crate::properties::MAX_RESOURCE_SIZE;
 use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
+use crate::representation::Representation;
 use crate::request::Request;
 use crate::request_body::{self, ReadError};
 use crate::resource::{book_href, card_href};
-use crate::{Body, blocking};
+use crate::{Body, blocking, prefer};
 
 /// Stores a card as it came.
 ///
@@ -49,9 +50,10 @@ where
                 return Err(refusal);
             }
         };
+        let name = card;
         let card = NewCard {
             book: book.id,
-            name: card,
+            name: name.clone(),
             bytes: Vec::from(bytes),
             uid: summary.uid,
             full_name: summary.full_name,
@@ -66,7 +68,11 @@ where
             PutOutcome::Updated(etag) | PutOutcome::Unchanged(etag) => {
                 (StatusCode::NO_CONTENT, etag)
             }
-            PutOutcome::PreconditionFailed { .. } => return Err(changed_meanwhile()),
+            PutOutcome::PreconditionFailed { .. } => {
+                let status = StatusCode::PRECONDITION_FAILED;
+                let current = current(&request, &book, &name, status)?;
+                return current.ok_or_else(changed_meanwhile);
+            }
             PutOutcome::UidConflict { name } => {
                 let href = card_href(&book_href(&request.login.user_name, &book.slug), &name);
                 let condition = Condition::NoUidConflict { href };
@@ -77,6 +83,13 @@ where
                 return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));
             }
         };
+        let with_body = match status {
+            StatusCode::NO_CONTENT => StatusCode::OK,
+            status => status,
+        };
+        if let Some(response) = current(&request, &book, &name, with_body)? {
+            return Ok(response);
+        }
         let mut response = Response::new(Body::empty());
         *response.status_mut() = status;
         // The bytes are kept as they are, which is when RFC 6352 §6.3.2.3 allows a strong ETag.
@@ -84,6 +97,29 @@ where
         Ok(response)
     })
     .await
+}
+
+/// The card that is there now, for a client that prefers to get it (RFC 8144 §3); None for another
+/// client, or when there is none.
+fn current(
+    request: &Request,
+    book: &AddressBook,
+    name: &str,
+    status: StatusCode,
+) -> Result<Option<Response<Body>>, Refusal> {
+    if !prefer::is_representation(&request.headers) {
+        return Ok(None);
+    }
+    let Some(card) = request.store.card(book.id, name)? else {
+        return Ok(None);
+    };
+    let href = card_href(&book_href(&request.login.user_name, &book.slug), name);
+    let mut response = Representation::accepted(&request.headers).response(status, card);
+    if let Ok(href) = HeaderValue::try_from(href) {
+        response.headers_mut().insert(CONTENT_LOCATION, href);
+    }
+    prefer::applied(&mut response, prefer::REPRESENTATION);
+    Ok(Some(response))
 }
 
 /// Checks everything that can be checked without the store.

@@ -21,6 +21,7 @@ use crate::multistatus::Row;
 use crate::prefer::is_minimal;
 use crate::properties;
 use crate::refusal::Refusal;
+use crate::representation::Representation;
 use crate::request::Request;
 use crate::resource::{Resource, book_href};
 use crate::target::Target;
@@ -57,15 +58,13 @@ where
     .await?;
     match report {
         Report::AddressbookMultiget { props, hrefs } => {
-            check(&props)?;
-            addressbook_multiget::respond(Cards::new(request, book, props), hrefs).await
+            addressbook_multiget::respond(Cards::new(request, book, props)?, hrefs).await
         }
         Report::AddressbookQuery {
             props,
             filter,
             limit,
         } => {
-            check(&props)?;
             // A client that says nothing of depth means the cards, though RFC 6352 §8.6 takes it
             // for 0.
             let scope = match (card, depth) {
@@ -73,7 +72,8 @@ where
                 (None, Some(Depth::Zero)) => Scope::Nothing,
                 (None, _) => Scope::Members,
             };
-            addressbook_query::respond(Cards::new(request, book, props), scope, filter, limit).await
+            addressbook_query::respond(Cards::new(request, book, props)?, scope, filter, limit)
+                .await
         }
         // An address book has no collections below it, so that both levels mean the same.
         Report::SyncCollection {
@@ -82,8 +82,7 @@ where
             limit,
             props,
         } if card.is_none() => {
-            check(&props)?;
-            sync_collection::respond(Cards::new(request, book, props), token, limit).await
+            sync_collection::respond(Cards::new(request, book, props)?, token, limit).await
         }
         Report::SyncCollection { .. } => Err(unsupported(&Name::dav("sync-collection"))),
         Report::Unsupported(name) => Err(unsupported(&name)),
@@ -95,47 +94,38 @@ fn unsupported(name: &Name) -> Refusal {
     Refusal::condition(StatusCode::FORBIDDEN, Condition::SupportedReport, reason)
 }
 
-/// Refuses to give cards in another format than vCard, such as jCard. Any version may be asked for;
-/// cards are given as they are stored.
-fn check(props: &Props) -> Result<(), Refusal> {
-    let content_type = props
-        .address_data
-        .as_ref()
-        .and_then(|it| it.content_type.as_deref());
-    let media_type = content_type.map(|it| it.split(';').next().unwrap_or_default().trim());
-    match media_type {
-        Some(other) if !other.eq_ignore_ascii_case("text/vcard") => {
-            let reason = "Cards are given as text/vcard only.";
-            let condition = Condition::SupportedAddressData;
-            Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason))
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Tells of cards, for the reports. Blocks on the store.
 struct Cards {
     request: Request,
     book: Arc<AddressBook>,
     props: Props,
+    /// How the cards are given; None when they are not asked for.
+    representation: Option<Representation>,
     /// Whether to leave out what was not found (RFC 8144 §2.1).
     minimal: bool,
 }
 
 impl Cards {
-    fn new(request: Request, book: AddressBook, props: Props) -> Self {
-        Self {
+    fn new(request: Request, book: AddressBook, props: Props) -> Result<Self, Refusal> {
+        let address_data = props.address_data.as_ref();
+        Ok(Self {
             minimal: is_minimal(&request.headers),
             request,
             book: Arc::new(book),
+            representation: address_data.map(Representation::asked).transpose()?,
             props,
-        }
+        })
+    }
+
+    /// Whether rows have the card itself.
+    fn gives_cards(&self) -> bool {
+        self.representation.is_some()
     }
 
     /// The row of the card of this name; None when there is no such card.
     fn named(&self, name: &str) -> Result<Option<Row>, StoreError> {
         let Request { store, .. } = &self.request;
-        if self.props.address_data.is_none() {
+        if !self.gives_cards() {
             return Ok(store
                 .card_row(self.book.id, name)?
                 .map(|row| self.row(row, None)));
@@ -145,23 +135,22 @@ impl Cards {
         Ok(card.map(|card| self.row(card.row, Some(card.bytes))))
     }
 
-    /// The row of a card that is known already.
+    /// The row of a card that is known already, with its bytes when cards are given.
     fn row(&self, row: CardRow, bytes: Option<Vec<u8>>) -> Row {
         let user = &self.request.login.user_name;
         let target = Target::Card(Arc::clone(&self.book), row);
         let (mut found, missing) = match self.props.kind {
-            PropsKind::Prop => properties::select(&target, user, &self.props.names),
+            PropsKind::Prop => properties::select(&target, &self.request, &self.props.names),
             PropsKind::AllProp => {
                 let include = self.props.names.clone();
-                properties::answer(&target, user, &Propfind::AllProp { include })
+                properties::answer(&target, &self.request, &Propfind::AllProp { include })
             }
-            PropsKind::PropName => properties::answer(&target, user, &Propfind::PropName),
+            PropsKind::PropName => properties::answer(&target, &self.request, &Propfind::PropName),
         };
-        found.extend(
-            bytes.map(|bytes| {
-                Property::new(Name::carddav("address-data"), Value::AddressData(bytes))
-            }),
-        );
+        if let (Some(representation), Some(bytes)) = (&self.representation, bytes) {
+            let value = Value::AddressData(representation.give(bytes));
+            found.push(Property::new(Name::carddav("address-data"), value));
+        }
         Row::Properties {
             href: target.href(user),
             found,

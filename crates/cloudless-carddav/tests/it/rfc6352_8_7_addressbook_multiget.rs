@@ -2,8 +2,6 @@
 
 use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card, multiget};
 
-const CARDDAV: &str = "urn:ietf:params:xml:ns:carddav";
-
 #[tokio::test]
 async fn every_href_gets_a_row_in_its_turn() {
     let server = Server::start();
@@ -76,41 +74,6 @@ async fn a_card_is_called_by_one_name_however_it_was_asked_for() {
         assert_eq!(answer.hrefs(), [canonical.as_str()], "{spelling}");
         assert!(answer.rows[0].found("D:getetag").is_some());
     }
-}
-
-#[tokio::test]
-async fn cards_are_given_as_they_are_stored_whatever_version_is_asked_for() {
-    let server = Server::start();
-    let stored = card("a", "Ann").replace("VERSION:3.0", "VERSION:4.0");
-    server.put("a.vcf", stored.clone()).await;
-    let href = format!("{BOOK}a.vcf");
-    for address_data in [
-        "C:address-data",
-        "C:address-data content-type='text/vcard' version='3.0'",
-        "C:address-data content-type='text/vcard' version='4.0'",
-        "C:address-data content-type='TEXT/VCARD; charset=utf-8'",
-    ] {
-        let body = multiget(&[address_data], &[&href]);
-        let answer = server.send("REPORT", BOOK, &[], body).await.multistatus();
-        assert_eq!(
-            answer.row(&href).text("C:address-data"),
-            stored,
-            "{address_data}"
-        );
-    }
-    // KDE.
-    let body = multiget(&["C:address-data"], &[&href]).replace(
-        "<C:address-data/>",
-        "<C:address-data><C:allprop/></C:address-data>",
-    );
-    let answer = server.send("REPORT", BOOK, &[], body).await.multistatus();
-    assert_eq!(answer.row(&href).text("C:address-data"), stored);
-    let body = multiget(
-        &["C:address-data content-type='application/vcard+json'"],
-        &[&href],
-    );
-    let answer = server.send("REPORT", BOOK, &[], body).await;
-    answer.assert_condition(403, CARDDAV, "supported-address-data");
 }
 
 #[tokio::test]

@@ -10,7 +10,11 @@ async fn a_card_comes_back_with_its_validators() {
     let get = server.send("GET", &path, &[], "").await;
     assert_eq!(get.status, 200);
     assert_eq!(get.text(), card("a", "Ann"));
-    assert_eq!(get.header("content-type"), "text/vcard; charset=utf-8");
+    assert_eq!(
+        get.header("content-type"),
+        "text/vcard; charset=utf-8; version=3.0"
+    );
+    assert_eq!(get.header("vary"), "Accept");
     assert_eq!(get.header("etag"), etag);
     assert_eq!(get.header("last-modified"), "Sat, 01 Aug 2026 12:00:00 GMT");
     assert_eq!(

@@ -66,7 +66,7 @@ impl Matches {
     fn row(&self, candidate: CardRow) -> Result<Option<Row>, StoreError> {
         let cards = &self.cards;
         let matches_all = self.filter.prop_filters.is_empty();
-        if matches_all && cards.props.address_data.is_none() {
+        if matches_all && !cards.gives_cards() {
             return Ok(Some(cards.row(candidate, None)));
         }
         let card = cards.request.store.card(cards.book.id, &candidate.name)?;
@@ -77,10 +77,7 @@ impl Matches {
                         .filter
                         .matches(card_properties::read(&card.bytes, &self.needs))
             })
-            .map(|card| {
-                let bytes = cards.props.address_data.is_some().then_some(card.bytes);
-                cards.row(card.row, bytes)
-            }))
+            .map(|card| cards.row(card.row, Some(card.bytes))))
     }
 }
 

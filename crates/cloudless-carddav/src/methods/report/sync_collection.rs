@@ -41,7 +41,7 @@ pub(super) async fn respond(
             href: card_href(&book_href, &name),
         })
     });
-    let with_bytes = cards.props.address_data.is_some();
+    let with_bytes = cards.gives_cards();
     let changed = changes.changed.into_iter().map(move |row| {
         if !with_bytes {
             return Ok(cards.row(row, None));
