@@ -47,12 +47,7 @@ impl Store {
                 removed: Vec::new(),
                 truncated: false,
             };
-            let mut statement = snapshot.prepare_cached(
-                "SELECT name, uid, etag, size, modified_at, revision FROM cards
-                 WHERE book_id = ?1 AND revision > ?2
-                   AND (version_id IS NOT NULL OR first_revision <= ?2)
-                 ORDER BY revision LIMIT ?3",
-            )?;
+            let mut statement = snapshot.prepare_cached(SINCE)?;
             let mut rows = statement.query(params![book, since_column, rows_max])?;
             let mut last = since;
             while let Some(row) = rows.next()? {
@@ -73,3 +68,8 @@ impl Store {
         changes.ok_or(StoreError::NoSuchBook)
     }
 }
+
+pub(crate) const SINCE: &str = "SELECT name, uid, etag, size, modified_at, revision FROM cards
+     WHERE book_id = ?1 AND revision > ?2
+         AND (version_id IS NOT NULL OR first_revision <= ?2)
+     ORDER BY revision LIMIT ?3";

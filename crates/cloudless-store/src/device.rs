@@ -152,11 +152,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<Option<Login>, StoreError> {
         let found = self.read(|snapshot| {
-            let mut statement = snapshot.prepare_cached(
-                "SELECT secret_hash, user_id, users.name, devices.id, devices.name, last_seen_at
-                 FROM devices JOIN users ON users.id = user_id
-                 WHERE users.name = ?1 AND revoked_at IS NULL",
-            )?;
+            let mut statement = snapshot.prepare_cached(IN_USE_BY_USER)?;
             let mut rows = statement.query([user])?;
             let mut found = None;
             while let Some(row) = rows.next()? {
@@ -188,6 +184,11 @@ impl Store {
         Ok(Some(login))
     }
 }
+
+pub(crate) const IN_USE_BY_USER: &str =
+    "SELECT secret_hash, user_id, users.name, devices.id, devices.name, last_seen_at
+     FROM devices JOIN users ON users.id = user_id
+     WHERE users.name = ?1 AND revoked_at IS NULL";
 
 /// Whether the device is there and not revoked.
 pub(crate) fn is_in_use(connection: &Connection, device: DeviceId) -> rusqlite::Result<bool> {

@@ -109,4 +109,6 @@ impl Store {
 }
 
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod tests;

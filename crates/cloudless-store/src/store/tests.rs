@@ -68,7 +68,7 @@ fn full_disk_is_an_error_and_loses_nothing() {
     assert_cards(&store, book, &stored);
 }
 
-fn open() -> (TempDir, Store, BookId) {
+pub(super) fn open() -> (TempDir, Store, BookId) {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let user = store.create_user("anna", Timestamp(0)).unwrap();

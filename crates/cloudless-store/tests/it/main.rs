@@ -13,6 +13,7 @@ mod concurrency;
 mod damage;
 mod directory;
 mod disk;
+mod full_disk;
 mod kill;
 mod restore;
 mod story;
