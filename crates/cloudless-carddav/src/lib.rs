@@ -24,6 +24,7 @@ mod card_properties;
 mod clock;
 mod conditions;
 mod depth;
+mod index;
 mod methods;
 mod multistatus;
 mod password;
@@ -48,6 +49,7 @@ use http::{Method, Response};
 
 pub use body::{Body, BodyError};
 pub use clock::Clock;
+pub use index::{index_cards, new_card};
 pub use password::{generate_password, hash_password};
 pub use settings::Settings;
 

@@ -12,6 +12,7 @@ pub mod admin;
 pub mod certificate;
 mod config;
 mod http;
+mod index;
 mod local;
 mod run;
 pub mod status;

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Facts};
 use crate::certificate::{self, Certificates};
 use crate::config::{Config, Listeners};
+use crate::index;
 use crate::local;
 use crate::status::Board;
 use crate::termination::Termination;
@@ -103,6 +104,7 @@ pub async fn run(
         };
         parts.spawn(tunnel::run(context, stop.clone()));
     }
+    parts.spawn(index::keep_up(store.clone(), stop.clone()));
     for listener in listeners.local {
         parts.spawn(local::serve(
             listener,

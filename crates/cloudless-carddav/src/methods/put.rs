@@ -4,13 +4,14 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
-use cloudless_store::{AddressBook, NewCard, Precondition, PutOutcome};
+use cloudless_store::{AddressBook, Precondition, PutOutcome};
 use cloudless_vcard::{Summary, summarize};
 use http::header::{CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{changed_meanwhile, etag_header, is_encoded};
 use crate::conditions::precondition;
+use crate::index::new_card;
 use crate::properties::MAX_RESOURCE_SIZE;
 use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
 use crate::representation::Representation;
@@ -51,15 +52,7 @@ where
             }
         };
         let name = card;
-        let card = NewCard {
-            book: book.id,
-            name: name.clone(),
-            bytes: Vec::from(bytes),
-            uid: summary.uid,
-            full_name: summary.full_name,
-            index: Vec::new(),
-            text: String::new(),
-        };
+        let card = new_card(book.id, name.clone(), Vec::from(bytes), summary);
         let (status, etag) = match request
             .store
             .put_card(card, precondition, request.actor())?

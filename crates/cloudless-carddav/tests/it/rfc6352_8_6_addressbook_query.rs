@@ -201,6 +201,66 @@ async fn rows_have_what_was_asked_for() {
     assert_eq!(answer.multistatus().row(&href).text("D:getetag"), etag);
 }
 
+/// The answer is the same whether a card is indexed, is not yet, or has too much in it for an index.
+#[tokio::test]
+async fn the_index_changes_nothing_but_the_time() {
+    let server = Server::start();
+    let long = "x".repeat(5000);
+    let bytes = |uid: &str, lines: &str| {
+        format!("BEGIN:VCARD\nVERSION:3.0\nUID:{uid}\nFN:{uid}\n{lines}END:VCARD\n")
+    };
+    let email = "EMAIL;TYPE=work:a@example.org\n";
+    let note = format!("NOTE:{long}y\n");
+    let cards = [
+        ("none.vcf", ""),
+        ("email.vcf", email),
+        ("long.vcf", note.as_str()),
+        ("photo.vcf", "item1.PHOTO:abc\nitem1.EMAIL:b@example.org\n"),
+    ];
+    server.fill(
+        cards
+            .iter()
+            .map(|(name, lines)| ((*name).to_owned(), bytes(name, lines).into_bytes())),
+    );
+    let filters = [
+        ("<C:filter/>".to_owned(), 4),
+        (one("EMAIL", ""), 2),
+        (one("EMAIL", "<C:is-not-defined/>"), 2),
+        (
+            one("EMAIL", &text_match("match-type='starts-with'", "A@")),
+            1,
+        ),
+        (one("NOTE", &text_match("match-type='ends-with'", "y")), 1),
+        (one("NOTE", &text_match("negate-condition='yes'", "y")), 0),
+        (one("PHOTO", ""), 1),
+        (one("PHOTO", "<C:is-not-defined/>"), 3),
+        (one("item1.EMAIL", ""), 1),
+        (
+            one(
+                "EMAIL",
+                "<C:param-filter name='TYPE'><C:is-not-defined/></C:param-filter>",
+            ),
+            1,
+        ),
+    ];
+    for round in ["not indexed", "indexed later", "indexed by PUT"] {
+        for (filter, count) in &filters {
+            let found = matching(&server, filter).await;
+            assert_eq!(found.len(), *count, "{round}: {filter}: {found:?}");
+        }
+        while cloudless_carddav::index_cards(&server.store).unwrap() {}
+        assert_eq!(server.store.cards_without_index(1).unwrap(), []);
+        if round == "indexed later" {
+            for (name, lines) in cards {
+                server
+                    .put(name, bytes(name, &format!("{lines}X-B:1\n")))
+                    .await;
+            }
+            assert_eq!(server.store.cards_without_index(1).unwrap(), []);
+        }
+    }
+}
+
 /// RFC 6352 §8.6.1.
 #[tokio::test]
 async fn what_is_not_supported_is_refused_with_its_precondition() {

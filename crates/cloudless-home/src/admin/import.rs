@@ -88,15 +88,7 @@ fn prepare(card: &ImportCard, book: BookId, names: &mut Names) -> Result<NewCard
     }
     let summary = cloudless_vcard::summarize(&bytes).map_err(|error| error.to_string())?;
     let name = names.choose(card.name.as_deref(), summary.uid.as_deref(), &bytes)?;
-    Ok(NewCard {
-        book,
-        name,
-        bytes,
-        uid: summary.uid,
-        full_name: summary.full_name,
-        index: Vec::new(),
-        text: String::new(),
-    })
+    Ok(cloudless_carddav::new_card(book, name, bytes, summary))
 }
 
 /// Which names are taken by which UID, the cards of the running import included.

@@ -7,7 +7,7 @@ use http::Response;
 use super::Cards;
 use crate::multistatus::{self, Row, Rows};
 use crate::refusal::Refusal;
-use crate::{Body, blocking, card_properties};
+use crate::{Body, blocking, card_properties, index};
 
 /// Which cards a query looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,10 +30,11 @@ pub(super) async fn respond(
     let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
     let minimal = cards.minimal;
     let rows = blocking::run(move || {
-        let candidates = candidates(&cards, scope)?;
+        let needs = filter.needs();
+        let candidates = candidates(&cards, scope, &filter, &needs)?;
         let book_href = cards.book_href();
         let matches = Matches {
-            needs: filter.needs(),
+            needs,
             cards,
             filter,
             candidates: candidates.into_iter(),
@@ -44,13 +45,46 @@ pub(super) async fn respond(
     multistatus::respond(rows, None, minimal).await
 }
 
-fn candidates(cards: &Cards, scope: Scope) -> Result<Vec<CardRow>, StoreError> {
+/// A card that matches, or may match.
+struct Candidate {
+    row: CardRow,
+    /// Whether the index told that it matches. If not, the card has to be read.
+    matches: bool,
+}
+
+fn candidates(
+    cards: &Cards,
+    scope: Scope,
+    filter: &Filter,
+    needs: &Needs,
+) -> Result<Vec<Candidate>, StoreError> {
     let store = &cards.request.store;
-    match scope {
-        Scope::Nothing => Ok(Vec::new()),
-        Scope::Members => store.card_rows(cards.book.id),
-        Scope::Card(name) => Ok(Vec::from_iter(store.card_row(cards.book.id, &name)?)),
-    }
+    let matches = filter.prop_filters.is_empty();
+    let rows = match scope {
+        Scope::Nothing => Vec::new(),
+        Scope::Card(name) => Vec::from_iter(store.card_row(cards.book.id, &name)?),
+        Scope::Members => match index::names(needs) {
+            Some(names) if !matches => return indexed(cards, filter, &names),
+            _ => store.card_rows(cards.book.id)?,
+        },
+    };
+    let candidates = rows.into_iter().map(|row| Candidate { row, matches });
+    Ok(candidates.collect())
+}
+
+/// The cards that match by their index, and those that are not indexed.
+fn indexed(cards: &Cards, filter: &Filter, names: &[&str]) -> Result<Vec<Candidate>, StoreError> {
+    let store = &cards.request.store;
+    let indexed = store.index_entries(cards.book.id, Some(names))?;
+    let candidates = indexed.into_iter().filter_map(|card| {
+        let properties = card.entries.as_deref().and_then(index::properties);
+        let matches = properties.map(|properties| filter.matches(properties));
+        (matches != Some(false)).then_some(Candidate {
+            row: card.row,
+            matches: matches.is_some(),
+        })
+    });
+    Ok(candidates.collect())
 }
 
 /// The rows of the cards that match. It blocks on the store.
@@ -58,26 +92,30 @@ struct Matches {
     cards: Cards,
     filter: Filter,
     needs: Needs,
-    candidates: std::vec::IntoIter<CardRow>,
+    candidates: std::vec::IntoIter<Candidate>,
 }
 
 impl Matches {
     /// The row of a card; None when it does not match, or is gone meanwhile.
-    fn row(&self, candidate: CardRow) -> Result<Option<Row>, StoreError> {
+    fn row(&self, candidate: Candidate) -> Result<Option<Row>, StoreError> {
+        let Candidate { row, matches } = candidate;
         let cards = &self.cards;
-        let matches_all = self.filter.prop_filters.is_empty();
-        if matches_all && !cards.gives_cards() {
-            return Ok(Some(cards.row(candidate, None)));
+        if matches && !cards.gives_cards() {
+            return Ok(Some(cards.row(row, None)));
         }
-        let card = cards.request.store.card(cards.book.id, &candidate.name)?;
-        Ok(card
-            .filter(|card| {
-                matches_all
-                    || self
-                        .filter
-                        .matches(card_properties::read(&card.bytes, &self.needs))
-            })
-            .map(|card| cards.row(card.row, Some(card.bytes))))
+        let Some(card) = cards.request.store.card(cards.book.id, &row.name)? else {
+            return Ok(None);
+        };
+        // It may have changed since its index was read.
+        let known = matches && card.row.etag == row.etag;
+        if !known
+            && !self
+                .filter
+                .matches(card_properties::read(&card.bytes, &self.needs))
+        {
+            return Ok(None);
+        }
+        Ok(Some(cards.row(card.row, Some(card.bytes))))
     }
 }
 
