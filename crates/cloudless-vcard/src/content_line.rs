@@ -123,6 +123,11 @@ impl<'a> ContentLine<'a> {
         }
     }
 
+    /// The line without its group and without folds.
+    pub(crate) fn without_group(&self) -> &[u8] {
+        &self.line[self.name..]
+    }
+
     /// What stands before the value, with its colon and without folds.
     pub(crate) fn header(&self) -> &[u8] {
         &self.line[..=self.colon]

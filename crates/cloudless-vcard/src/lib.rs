@@ -5,6 +5,7 @@
 //! - [`convert`] gives a card in the other version, 3.0 or 4.0, for a client that asks for it.
 //! - [`select`] keeps some properties of a card, for a client that asks for a part.
 //! - [`index`] and [`text`] are what a store keeps beside a card in order to find it.
+//! - [`duplicates`] finds cards that are the same person and [`merge`] joins them.
 //! - [`content_line`] has the lexer below both.
 //!
 //! Cards are bytes and stay bytes: nothing here is meant to be stored in place of one. What real programs write is read:
@@ -15,9 +16,11 @@
 mod card;
 pub mod content_line;
 mod convert;
+mod duplicate;
 mod fold;
 mod index;
 mod line;
+mod merge;
 mod select;
 mod split;
 mod summary;
@@ -25,7 +28,9 @@ mod text;
 
 pub use card::properties;
 pub use convert::{Version, convert};
+pub use duplicate::{Duplicates, Person, Reason, Region, UnknownRegion, duplicates, same_person};
 pub use index::{INDEXED, Index, IndexEntry, index, text};
+pub use merge::merge;
 pub use select::{Chosen, select};
 pub use split::split;
 pub use summary::{Invalid, Summary, summarize};

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use cloudless_vcard::content_line::Lexer;
-use cloudless_vcard::{Chosen, Version, convert, index, select, split, summarize, text};
+use cloudless_vcard::{
+    Chosen, Person, Version, convert, index, merge, select, split, summarize, text,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -31,6 +33,8 @@ fn check(bytes: &[u8]) {
                 .unwrap();
         end = at + card.len();
         summarize(card).unwrap();
+        Person::read(card, None);
+        summarize(&merge(card, &[card]).unwrap()).unwrap();
         for to in [Version::V3, Version::V4] {
             summarize(&convert(card, to).unwrap()).unwrap();
         }
@@ -124,6 +128,8 @@ fn work_is_linear_in_the_input() {
         split(input.as_bytes()).for_each(drop);
         let _ = (index(input.as_bytes()), text(input.as_bytes()));
         select(input.as_bytes(), &CHOSEN);
+        let _ = merge(input.as_bytes(), &[input.as_bytes()]);
+        Person::read(input.as_bytes(), None);
         for to in [Version::V3, Version::V4] {
             let _ = convert(input.as_bytes(), to);
         }

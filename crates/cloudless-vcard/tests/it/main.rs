@@ -4,6 +4,7 @@
 
 mod convert;
 mod corpus;
+mod duplicates;
 mod hostile;
 mod partial;
 mod properties;
