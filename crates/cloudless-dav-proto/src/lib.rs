@@ -7,12 +7,14 @@
 //! - [`filter`] decides which cards an addressbook-query is about.
 //! - [`multistatus`] writes a `207 Multi-Status` body row by row.
 //! - [`error`] writes the `DAV:error` body of a refused request.
+//! - [`header`] reads the request headers that WebDAV adds to HTTP.
 //! - [`href`] turns a card's name into a path segment and a path back into names.
 //!
 //! Nothing here knows HTTP, the store or vCard.
 
 pub mod error;
 pub mod filter;
+pub mod header;
 pub mod href;
 mod markup;
 pub mod multistatus;
