@@ -11,8 +11,8 @@ const EMPTY_WORDS: &[&str] = &[
     "service", "util", "utils",
 ];
 
-/// Names that a trait or a protocol gives.
-const GIVEN_NAMES: &[&str] = &["Item"];
+/// Names that a trait, a protocol or the design gives.
+const GIVEN_NAMES: &[&str] = &["IndexEntry", "Item"];
 
 /// Keywords after which a name is declared.
 const DECLARATIONS: &[&str] = &["enum", "mod", "struct", "trait", "type", "union"];
