@@ -4,6 +4,7 @@ mod delete;
 mod get;
 mod options;
 mod propfind;
+mod proppatch;
 mod put;
 mod report;
 pub(crate) mod well_known;
@@ -37,6 +38,9 @@ where
     match (method.as_str(), request.resource.clone()) {
         ("OPTIONS", _) => options::respond(request).await,
         ("PROPFIND", _) => propfind::respond(request, body).await,
+        ("PROPPATCH", Resource::AddressBook { .. } | Resource::Card { .. }) => {
+            proppatch::respond(request, body).await
+        }
         ("GET" | "HEAD", Resource::Card { book, card, .. }) => get::card(request, book, card).await,
         ("GET" | "HEAD", _) => get::collection(request).await,
         ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
@@ -68,8 +72,8 @@ pub(crate) fn leave_body_out(response: &mut Response<Body>) {
 /// The methods of a resource, for the `Allow` header.
 fn allowed(resource: &Resource) -> HeaderValue {
     HeaderValue::from_static(match resource {
-        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, REPORT",
-        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, PROPFIND, REPORT",
+        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, PROPPATCH, REPORT",
+        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT",
         _ => "OPTIONS, GET, HEAD, PROPFIND",
     })
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use cloudless_dav_proto::Name;
 use cloudless_dav_proto::error::Condition;
-use cloudless_dav_proto::multistatus::{Property, Status, Writer};
+use cloudless_dav_proto::multistatus::{PropStat, Property, Status, Writer};
 use cloudless_store::StoreError;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Response, StatusCode};
@@ -23,6 +23,11 @@ pub(crate) enum Row {
         href: String,
         found: Vec<Property>,
         missing: Vec<Name>,
+    },
+    /// What became of its properties.
+    PropStats {
+        href: String,
+        propstats: Vec<PropStat>,
     },
     /// There is no such card.
     NotFound { href: String },
@@ -83,6 +88,7 @@ fn write(writer: &mut Writer, row: Row) {
             found,
             missing,
         } => writer.response(&href, &found, &missing),
+        Row::PropStats { href, propstats } => writer.propstats(&href, &propstats),
         Row::NotFound { href } => writer.status_response(&href, Status::NotFound),
         Row::Truncated { href } => writer.refusal(
             &href,

@@ -1,9 +1,12 @@
 //! Live properties: what each resource says about itself.
 
+pub(crate) mod dead;
+
 use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
+use cloudless_store::StoreError;
 use cloudless_vcard::Version;
 
 use crate::clock::http_date;
@@ -49,13 +52,13 @@ const OTHERS: [Name; 15] = [
 ];
 
 /// Answers a PROPFIND for one resource: the properties that were found, and the names of those that
-/// it does not have.
+/// it does not have. Blocks on the store.
 pub(crate) fn answer(
     target: &Target,
     request: &Request,
     propfind: &Propfind,
-) -> (Vec<Property>, Vec<Name>) {
-    match propfind {
+) -> Result<(Vec<Property>, Vec<Name>), StoreError> {
+    let (mut found, mut missing) = match propfind {
         Propfind::AllProp { include } => {
             let (mut found, _) = select(target, request, &ALLPROP);
             let others = include.iter().filter(|name| !ALLPROP.contains(name));
@@ -63,19 +66,34 @@ pub(crate) fn answer(
             found.extend(included);
             (found, missing)
         }
+        Propfind::PropName => select(target, request, ALLPROP.iter().chain(&OTHERS)),
+        Propfind::Prop(names) => {
+            let (found, missing) = select(target, request, names);
+            // A list of many cards must not ask the store about each of them in vain.
+            if missing.iter().all(dead::is_protected) {
+                return Ok((found, missing));
+            }
+            (found, missing)
+        }
+    };
+    let dead = dead::all(&request.store, target)?.into_iter();
+    match propfind {
+        Propfind::AllProp { .. } => found.extend(dead),
         Propfind::PropName => {
-            let (mut found, _) = select(target, request, ALLPROP.iter().chain(&OTHERS));
+            found.extend(dead);
             for property in &mut found {
                 property.value = Value::Empty;
             }
-            (found, Vec::new())
+            return Ok((found, Vec::new()));
         }
-        Propfind::Prop(names) => select(target, request, names),
+        Propfind::Prop(_) => found.extend(dead.filter(|it| missing.contains(&it.name))),
     }
+    missing.retain(|name| found.iter().all(|it| it.name != *name));
+    Ok((found, missing))
 }
 
 /// Splits names into the properties that a resource has and the names that it has not.
-pub(crate) fn select<'a>(
+fn select<'a>(
     target: &Target,
     request: &Request,
     names: impl IntoIterator<Item = &'a Name>,
@@ -167,7 +185,9 @@ fn display_name(target: &Target, user: &str) -> Option<String> {
         Target::HomeSets => Some("Address books".to_owned()),
         Target::Principal => Some(user.to_owned()),
         Target::HomeSet => Some(format!("Address books of {user}")),
-        Target::AddressBook(book) => Some(book.display_name.clone()),
+        Target::AddressBook(book) => {
+            Some(book.display_name.clone()).filter(|name| !name.is_empty())
+        }
         Target::Card(..) => None,
     }
 }

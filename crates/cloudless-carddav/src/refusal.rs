@@ -5,7 +5,7 @@ use std::error::Error;
 
 use cloudless_dav_proto::error::{Condition, error_body};
 use cloudless_dav_proto::request::RequestError;
-use cloudless_store::StoreError;
+use cloudless_store::{BookError, StoreError};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
@@ -133,6 +133,28 @@ impl From<StoreError> for Refusal {
                     StatusCode::INSUFFICIENT_STORAGE,
                     "The disk of the server is full.",
                 )
+            }
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<BookError> for Refusal {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::InvalidSlug => {
+                let condition = Condition::AddressbookCollectionLocationOk;
+                Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
+            }
+            BookError::NoSuchBook => Self::not_found(),
+            BookError::Personal => Self::text(StatusCode::FORBIDDEN, chain(&error)),
+            BookError::SlugTaken { .. } => {
+                let condition = Condition::ResourceMustBeNull;
+                Self::condition(StatusCode::METHOD_NOT_ALLOWED, condition, chain(&error))
+            }
+            BookError::Store(error) => Self::from(error),
+            BookError::TooLarge | BookError::TooMany => {
+                Self::text(StatusCode::INSUFFICIENT_STORAGE, chain(&error))
             }
             error => Self::internal(&error),
         }

@@ -39,7 +39,7 @@ where
         };
         let targets = std::iter::once(target).chain(members.into_iter().flatten());
         let rows = targets.map(move |target| {
-            let (found, missing) = properties::answer(&target, &request, &propfind);
+            let (found, missing) = properties::answer(&target, &request, &propfind)?;
             let missing = if minimal { Vec::new() } else { missing };
             Ok(Row::Properties {
                 href: target.href(&request.login.user_name),

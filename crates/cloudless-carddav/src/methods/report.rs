@@ -98,7 +98,8 @@ fn unsupported(name: &Name) -> Refusal {
 struct Cards {
     request: Request,
     book: Arc<AddressBook>,
-    props: Props,
+    /// What is told of each card, the card itself apart.
+    propfind: Propfind,
     /// How the cards are given; None when they are not asked for.
     representation: Option<Representation>,
     /// Whether to leave out what was not found (RFC 8144 §2.1).
@@ -113,7 +114,13 @@ impl Cards {
             request,
             book: Arc::new(book),
             representation: address_data.map(Representation::asked).transpose()?,
-            props,
+            propfind: match props.kind {
+                PropsKind::Prop => Propfind::Prop(props.names),
+                PropsKind::PropName => Propfind::PropName,
+                PropsKind::AllProp => Propfind::AllProp {
+                    include: props.names,
+                },
+            },
         })
     }
 
@@ -126,36 +133,28 @@ impl Cards {
     fn named(&self, name: &str) -> Result<Option<Row>, StoreError> {
         let Request { store, .. } = &self.request;
         if !self.gives_cards() {
-            return Ok(store
-                .card_row(self.book.id, name)?
-                .map(|row| self.row(row, None)));
+            let row = store.card_row(self.book.id, name)?;
+            return row.map(|row| self.row(row, None)).transpose();
         }
         // The tag and the bytes come from one snapshot, so that they always belong together.
         let card = store.card(self.book.id, name)?;
-        Ok(card.map(|card| self.row(card.row, Some(card.bytes))))
+        card.map(|card| self.row(card.row, Some(card.bytes)))
+            .transpose()
     }
 
     /// The row of a card that is known already, with its bytes when cards are given.
-    fn row(&self, row: CardRow, bytes: Option<Vec<u8>>) -> Row {
-        let user = &self.request.login.user_name;
+    fn row(&self, row: CardRow, bytes: Option<Vec<u8>>) -> Result<Row, StoreError> {
         let target = Target::Card(Arc::clone(&self.book), row);
-        let (mut found, missing) = match self.props.kind {
-            PropsKind::Prop => properties::select(&target, &self.request, &self.props.names),
-            PropsKind::AllProp => {
-                let include = self.props.names.clone();
-                properties::answer(&target, &self.request, &Propfind::AllProp { include })
-            }
-            PropsKind::PropName => properties::answer(&target, &self.request, &Propfind::PropName),
-        };
+        let (mut found, missing) = properties::answer(&target, &self.request, &self.propfind)?;
         if let (Some(representation), Some(bytes)) = (&self.representation, bytes) {
             let value = Value::AddressData(representation.give(bytes));
             found.push(Property::new(Name::carddav("address-data"), value));
         }
-        Row::Properties {
-            href: target.href(user),
+        Ok(Row::Properties {
+            href: target.href(&self.request.login.user_name),
             found,
             missing: if self.minimal { Vec::new() } else { missing },
-        }
+        })
     }
 
     fn book_href(&self) -> String {

@@ -10,6 +10,7 @@ mod options;
 mod races;
 mod request_bodies;
 mod rfc4918_9_1_propfind;
+mod rfc4918_9_2_proppatch;
 mod rfc4918_9_6_delete;
 mod rfc6352_10_4_address_data;
 mod rfc6352_5_1_get_accept;

@@ -3,8 +3,8 @@
 use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card};
 
 const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND";
-const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, PROPFIND, REPORT";
-const CARD: &str = "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, REPORT";
+const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT";
+const CARD: &str = "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, PROPPATCH, REPORT";
 
 #[tokio::test]
 async fn options_tell_the_compliance_classes_and_the_methods() {

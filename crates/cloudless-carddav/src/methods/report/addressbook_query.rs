@@ -101,7 +101,7 @@ impl Matches {
         let Candidate { row, matches } = candidate;
         let cards = &self.cards;
         if matches && !cards.gives_cards() {
-            return Ok(Some(cards.row(row, None)));
+            return cards.row(row, None).map(Some);
         }
         let Some(card) = cards.request.store.card(cards.book.id, &row.name)? else {
             return Ok(None);
@@ -115,7 +115,7 @@ impl Matches {
         {
             return Ok(None);
         }
-        Ok(Some(cards.row(card.row, Some(card.bytes))))
+        cards.row(card.row, Some(card.bytes)).map(Some)
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) async fn respond(
     let with_bytes = cards.gives_cards();
     let changed = changes.changed.into_iter().map(move |row| {
         if !with_bytes {
-            return Ok(cards.row(row, None));
+            return cards.row(row, None);
         }
         // A card may change or go again before its page is written. Its row then tells of the newer
         // state, and the next sync, from a token of before that, tells of it again.
