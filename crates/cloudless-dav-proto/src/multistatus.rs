@@ -1,8 +1,14 @@
 //! The `207 Multi-Status` body (RFC 4918 §13), written row by row.
 
+mod acl;
+mod value;
+
 use crate::Name;
 use crate::error::{self, Condition};
 use crate::markup::{self, DECLARATION, NAMESPACES, push};
+
+pub use acl::{Ace, Principal, SupportedPrivilege};
+pub use value::{AddressDataType, Value};
 
 /// Writes a multistatus body into memory that the caller drains while it goes on.
 ///
@@ -208,111 +214,6 @@ impl Property {
         self.value.write(out);
         markup::close(out, &self.name);
     }
-}
-
-/// The value of a property, by the shape of its XML.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value {
-    /// A card's bytes, as the `address-data` of RFC 6352 §10.4. Bytes that are no UTF-8 and
-    /// characters that XML forbids become U+FFFD.
-    AddressData(Vec<u8>),
-    /// Media types, as in `supported-address-data` (RFC 6352 §6.2.2).
-    AddressDataTypes(Vec<AddressDataType>),
-    /// Collation names, as in `supported-collation-set` (RFC 6352 §8.3.1).
-    Collations(Vec<&'static str>),
-    /// Nothing: the property exists and is empty, or the answer is to DAV:propname.
-    Empty,
-    /// One href, as in `current-user-principal` (RFC 5397).
-    Href(String),
-    /// Any number of hrefs, as in `addressbook-home-set` (RFC 6352 §7.1.1).
-    Hrefs(Vec<String>),
-    /// Privileges, as in `current-user-privilege-set` (RFC 3744 §5.4).
-    Privileges(Vec<Name>),
-    /// Reports, as in `supported-report-set` (RFC 3253 §3.1.5).
-    Reports(Vec<Name>),
-    /// Empty elements, as in `resourcetype` (RFC 4918 §15.9).
-    ResourceTypes(Vec<Name>),
-    /// Text.
-    Text(String),
-    /// A whole property element as [`SetProperty::xml`](crate::request::SetProperty::xml) has it,
-    /// name included. It is written as it is.
-    Xml(String),
-}
-
-impl Value {
-    fn is_empty(&self) -> bool {
-        match self {
-            Self::AddressData(bytes) => bytes.is_empty(),
-            Self::AddressDataTypes(types) => types.is_empty(),
-            Self::Collations(collations) => collations.is_empty(),
-            Self::Empty => true,
-            Self::Href(_) => false,
-            Self::Hrefs(hrefs) => hrefs.is_empty(),
-            Self::Privileges(names) | Self::Reports(names) | Self::ResourceTypes(names) => {
-                names.is_empty()
-            }
-            Self::Text(text) | Self::Xml(text) => text.is_empty(),
-        }
-    }
-
-    fn write(&self, out: &mut Vec<u8>) {
-        match self {
-            Self::AddressData(bytes) => markup::escape_bytes(out, bytes),
-            Self::AddressDataTypes(types) => {
-                for media in types {
-                    push(out, &["<C:address-data-type content-type=\""]);
-                    markup::escape(out, media.content_type);
-                    push(out, &["\" version=\""]);
-                    markup::escape(out, media.version);
-                    push(out, &["\"/>"]);
-                }
-            }
-            Self::Collations(collations) => {
-                for collation in collations {
-                    push(out, &["<C:supported-collation>"]);
-                    markup::escape(out, collation);
-                    push(out, &["</C:supported-collation>"]);
-                }
-            }
-            Self::Empty => {}
-            Self::Href(href) => markup::dav_text(out, "href", href),
-            Self::Hrefs(hrefs) => {
-                for href in hrefs {
-                    markup::dav_text(out, "href", href);
-                }
-            }
-            Self::Privileges(privileges) => {
-                for privilege in privileges {
-                    push(out, &["<D:privilege>"]);
-                    markup::empty(out, privilege);
-                    push(out, &["</D:privilege>"]);
-                }
-            }
-            Self::Reports(reports) => {
-                for report in reports {
-                    push(out, &["<D:supported-report><D:report>"]);
-                    markup::empty(out, report);
-                    push(out, &["</D:report></D:supported-report>"]);
-                }
-            }
-            Self::ResourceTypes(types) => {
-                for name in types {
-                    markup::empty(out, name);
-                }
-            }
-            Self::Text(text) => markup::escape(out, text),
-            Self::Xml(xml) => push(out, &[xml]),
-        }
-    }
-}
-
-/// A media type of cards with its version, as `supported-address-data` lists it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AddressDataType {
-    /// The media type, `text/vcard`.
-    pub content_type: &'static str,
-    /// The version, `3.0` or `4.0`.
-    pub version: &'static str,
 }
 
 /// The status of a row. Thunderbird compares its text literally, whatever the HTTP version.

@@ -2,7 +2,8 @@
 
 use cloudless_dav_proto::error::Condition;
 use cloudless_dav_proto::multistatus::{
-    AddressDataType, PropStat, Property, Status, Value, Writer, mkcol_response,
+    Ace, AddressDataType, Principal, PropStat, Property, Status, SupportedPrivilege, Value, Writer,
+    mkcol_response,
 };
 use cloudless_dav_proto::request::{PropertyUpdate, parse_proppatch};
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
@@ -126,7 +127,10 @@ fn assert_value(element: &Element, value: &Value) {
         Value::Text(text) => assert_eq!(element.text, replaced(text)),
         Value::AddressDataTypes(_) => assert_eq!(element.locals(), ["address-data-type"]),
         Value::Collations(_) => assert_eq!(texts("supported-collation"), ["i;ascii-casemap"]),
-        Value::Xml(_) => unreachable!("it has a test of its own"),
+        Value::Acl(_)
+        | Value::EmailAddresses(_)
+        | Value::SupportedPrivileges(_)
+        | Value::Xml(_) => unreachable!("it has a test of its own"),
     }
 }
 
@@ -343,4 +347,73 @@ proptest! {
             .collect();
         prop_assert_eq!(&children, &property.children);
     }
+}
+
+/// The property as a client reads it.
+fn as_read(name: Name, value: Value) -> Element {
+    let mut writer = Writer::new();
+    writer.response("/b/", &[Property::new(name, value)], &[]);
+    let root = xml::parse(&writer.finish(None));
+    let prop = root.dav("response").dav("propstat").dav("prop");
+    prop.children[0].clone()
+}
+
+#[test]
+fn rfc_3744_5_5_acl() {
+    let acl = Value::Acl(vec![
+        Ace {
+            principal: Principal::Owner,
+            privileges: vec![Name::dav("all")],
+            is_protected: true,
+            inherited: None,
+        },
+        Ace {
+            principal: Principal::Href("/p/b&b/".to_owned()),
+            privileges: vec![Name::dav("read"), Name::dav("write")],
+            is_protected: false,
+            inherited: Some("/".to_owned()),
+        },
+    ]);
+    let acl = as_read(Name::dav("acl"), acl);
+    let [owner, other] = acl.children.as_slice() else {
+        panic!("{acl:?}");
+    };
+    assert_eq!(owner.locals(), ["principal", "grant", "protected"]);
+    assert_eq!(owner.dav("principal").dav("property").locals(), ["owner"]);
+    assert_eq!(owner.dav("grant").dav("privilege").locals(), ["all"]);
+    assert_eq!(other.locals(), ["principal", "grant", "inherited"]);
+    assert_eq!(other.dav("principal").dav("href").text, "/p/b&b/");
+    assert_eq!(other.dav("grant").locals(), ["privilege", "privilege"]);
+    assert_eq!(other.dav("inherited").dav("href").text, "/");
+}
+
+#[test]
+fn rfc_3744_5_3_supported_privilege_set() {
+    let privilege = |local, contains| SupportedPrivilege {
+        privilege: Name::dav(local),
+        is_abstract: local == "write-content",
+        description: "do < something",
+        contains,
+    };
+    let write = privilege("write", vec![privilege("write-content", vec![])]);
+    let set = Value::SupportedPrivileges(vec![privilege("all", vec![write])]);
+    let set = as_read(Name::dav("supported-privilege-set"), set);
+    let all = set.dav("supported-privilege");
+    assert_eq!(
+        all.locals(),
+        ["privilege", "description", "supported-privilege"]
+    );
+    assert_eq!(all.dav("description").text, "do < something");
+    let content = all.dav("supported-privilege").dav("supported-privilege");
+    assert_eq!(content.locals(), ["privilege", "abstract", "description"]);
+    assert_eq!(content.dav("privilege").locals(), ["write-content"]);
+}
+
+#[test]
+fn email_addresses() {
+    let addresses = Value::EmailAddresses(vec!["a<b>@example.com".to_owned()]);
+    let set = as_read(Name::calendar_server("email-address-set"), addresses);
+    assert_eq!(set.children[0].namespace, CALENDAR_SERVER);
+    assert_eq!(set.children[0].local, "email-address");
+    assert_eq!(set.children[0].text, "a<b>@example.com");
 }

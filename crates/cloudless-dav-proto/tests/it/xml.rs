@@ -5,7 +5,7 @@ use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 
 /// An element with what it holds.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Element {
     pub(crate) namespace: String,
     pub(crate) local: String,
