@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::io;
 use std::process::ExitCode;
 
+use cloudless_relay::RegistryError;
+
 use crate::config::ConfigError;
 use crate::terminal;
 
@@ -32,7 +34,7 @@ pub(crate) fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     terminal::error(chain(&error));
     let asked_wrongly = error
         .chain()
-        .any(|cause| cause.is::<Usage>() || cause.is::<ConfigError>());
+        .any(|cause| cause.is::<Usage>() || cause.is::<ConfigError>() || is_bad_registry(cause));
     ExitCode::from(if asked_wrongly { USAGE } else { FAILURE })
 }
 
@@ -55,6 +57,14 @@ fn chain(error: &anyhow::Error) -> String {
         let _ = write!(text, "\n  because: {cause}");
     }
     text
+}
+
+/// Whether a file of the relay's registry has to be corrected by hand.
+fn is_bad_registry(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(
+        cause.downcast_ref(),
+        Some(RegistryError::Parse { .. } | RegistryError::Duplicate { .. })
+    )
 }
 
 fn is_broken_stdout(cause: &(dyn std::error::Error + 'static)) -> bool {

@@ -164,6 +164,26 @@ fn a_missing_or_damaged_key_is_refused() {
 }
 
 #[test]
+fn a_damaged_registry_names_the_line_and_binds_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("relay");
+    let init = [
+        "relay",
+        "init",
+        "--address",
+        "127.0.0.1",
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    on(&state, &[&init[..], &["--no-http"]].concat()).expect(0);
+    fs::write(state.join("homes.toml"), "[[home]]\nhostname = 7\n").unwrap();
+    let refused = on(&state, &["relay", "run"]).expect(64);
+    assert!(refused.stderr.contains("homes.toml"), "{refused:?}");
+    assert!(refused.stderr.contains("line 2, column 12"), "{refused:?}");
+    assert!(!refused.stderr.contains("is ready"), "{refused:?}");
+}
+
+#[test]
 fn what_is_not_set_up_says_what_to_do_first() {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("none");
