@@ -1,6 +1,7 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use crate::address_book::edit;
 use crate::restore::{self, Difference};
 use crate::setting::{set_setting, setting};
 use crate::version::VersionRow;
@@ -84,7 +85,7 @@ impl Store {
             let Some(deletions) = find(connection, alarm)? else {
                 return Ok(Err(BookError::NoSuchAlarm));
             };
-            if let Err(slug) = restore::reopen_book(connection, deletions.book)? {
+            if let Err(slug) = edit::reopen_book(connection, deletions.book)? {
                 return Ok(Err(BookError::SlugTaken { slug }));
             }
             let difference = undo(connection, &deletions, actor)?;

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
 use crate::Timestamp;
 
@@ -148,7 +148,10 @@ impl StoreError {
             Self::Read(source) | Self::Write(source) => source,
             _ => return false,
         };
-        source.sqlite_error_code() == Some(ErrorCode::DiskFull)
+        source.sqlite_error().is_some_and(|error| {
+            // The index of the write-ahead log needs room too, and fails with a code of its own.
+            error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
+        })
     }
 }
 

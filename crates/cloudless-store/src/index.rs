@@ -1,5 +1,3 @@
-use std::collections::HashMap;
-
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::card::from_row;
@@ -73,7 +71,7 @@ impl Store {
                     let index: Option<IndexRow> = row.get(5)?;
                     Ok(IndexedCard {
                         row: from_row(row)?,
-                        entries: index.map(|id| entries.remove(&id).unwrap_or_default()),
+                        entries: index.map(|index| take(&mut entries, index)),
                     })
                 })?
                 .collect()
@@ -243,12 +241,16 @@ fn put(connection: &Connection, card: &UnindexedCard, index: &Index) -> rusqlite
     Ok(())
 }
 
+/// An entry with its place: the card's index, and the position in it.
+type Placed = (IndexRow, i64, IndexEntry);
+
+/// Sorted by place.
 fn entries(
     connection: &Connection,
     book: BookId,
     properties: Option<&[&str]>,
-) -> rusqlite::Result<HashMap<IndexRow, Vec<IndexEntry>>> {
-    let mut found: HashMap<IndexRow, Vec<(i64, IndexEntry)>> = HashMap::new();
+) -> rusqlite::Result<Vec<Placed>> {
+    let mut found = Vec::new();
     let mut collect = |statement: &str, property: Option<&str>| {
         let mut statement = connection.prepare_cached(statement)?;
         let mut rows = statement.query(params![book, property])?;
@@ -257,10 +259,7 @@ fn entries(
                 property: row.get(2)?,
                 value: row.get(3)?,
             };
-            found
-                .entry(row.get(0)?)
-                .or_default()
-                .push((row.get(1)?, entry));
+            found.push((row.get(0)?, row.get(1)?, entry));
         }
         Ok::<_, rusqlite::Error>(())
     };
@@ -272,11 +271,21 @@ fn entries(
         }
         None => collect(OF_BOOK, None)?,
     }
-    let sorted = found.into_iter().map(|(id, mut entries)| {
-        entries.sort_unstable_by_key(|(position, _)| *position);
-        (id, entries.into_iter().map(|(_, entry)| entry).collect())
-    });
-    Ok(sorted.collect())
+    found.sort_by_key(|(index, position, _)| (*index, *position));
+    Ok(found)
+}
+
+/// Takes the entries of one card out of all.
+fn take(entries: &mut [Placed], index: IndexRow) -> Vec<IndexEntry> {
+    let start = entries.partition_point(|(other, ..)| *other < index);
+    entries[start..]
+        .iter_mut()
+        .take_while(|(other, ..)| *other == index)
+        .map(|(.., entry)| IndexEntry {
+            property: std::mem::take(&mut entry.property),
+            value: std::mem::take(&mut entry.value),
+        })
+        .collect()
 }
 
 pub(crate) const OF_PROPERTY: &str = "SELECT index_id, position, property, value

@@ -2,13 +2,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::address_book::edit::slug_taken;
 use crate::current::{self, Current, Replacement};
 use crate::retention;
 use crate::version::{self, Body, VersionRow};
-use crate::{
-    Actor, BookError, BookId, ETag, Store, StoreError, Timestamp, UserId, VersionKind, address_book,
-};
+use crate::{Actor, BookId, ETag, Store, StoreError, Timestamp, VersionKind, address_book};
 
 /// A card as it was at a moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,53 +163,6 @@ impl Store {
             self.write_as(actor, restore)?
         }
     }
-
-    /// Brings a deleted address book back with the cards that it had, under the slug that it had.
-    ///
-    /// # Errors
-    ///
-    /// [`BookError::NoSuchBook`] also when it is not deleted, [`BookError::SlugTaken`],
-    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
-    pub fn undelete_book(&self, book: BookId, actor: Actor) -> Result<Difference, BookError> {
-        self.write_as(actor, move |connection| {
-            let before = match reopen_book(connection, book)? {
-                Ok(Some(before)) => before,
-                Ok(None) => return Ok(Err(BookError::NoSuchBook)),
-                Err(slug) => return Ok(Err(BookError::SlugTaken { slug })),
-            };
-            let past = past(connection, book, Timestamp(i64::MAX), before)?;
-            let (plan, difference) = plan(connection, book, past)?;
-            run(connection, book, &plan, &difference, actor)?;
-            Ok(Ok(difference))
-        })?
-    }
-}
-
-/// Makes a deleted book an empty live one, and returns the newest version before its deletion;
-/// `None` if it is not deleted, or its slug if another one has that.
-pub(crate) fn reopen_book(
-    connection: &Connection,
-    book: BookId,
-) -> rusqlite::Result<Result<Option<VersionRow>, String>> {
-    let deleted: Option<(UserId, String, VersionRow)> = connection
-        .prepare_cached(
-            "SELECT user_id, slug, deleted_version FROM address_books
-             WHERE id = ?1 AND deleted_at IS NOT NULL",
-        )?
-        .query_row([book], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
-        .optional()?;
-    let Some((user, slug, version)) = deleted else {
-        return Ok(Ok(None));
-    };
-    if slug_taken(connection, user, &slug)? {
-        return Ok(Err(slug));
-    }
-    connection
-        .prepare_cached(
-            "UPDATE address_books SET deleted_at = NULL, deleted_version = NULL WHERE id = ?1",
-        )?
-        .execute([book])?;
-    Ok(Ok(Some(version)))
 }
 
 /// Brings a card back as it was before a deletion, unless it is there, and notes what was done.
@@ -311,7 +261,7 @@ fn put_back(
 }
 
 /// The last version of each name until then, deletions left out.
-fn past(
+pub(crate) fn past(
     connection: &Connection,
     book: BookId,
     at: Timestamp,
@@ -342,7 +292,7 @@ fn past(
 }
 
 /// What has to be stored again, and what that changes.
-fn plan(
+pub(crate) fn plan(
     connection: &Connection,
     book: BookId,
     past: Vec<PastCard>,
@@ -380,7 +330,7 @@ fn plan(
     Ok((stored, difference))
 }
 
-fn run(
+pub(crate) fn run(
     connection: &Connection,
     book: BookId,
     stored: &BTreeMap<String, VersionRow>,

@@ -13,8 +13,8 @@ use crate::{BookId, CardRow, Store, StoreError, UserId};
 const TEXT_MAX: usize = 64 * 1024;
 /// More words than anybody types.
 const WORDS_MAX: usize = 16;
-/// How many texts one idle moment of the writer takes in.
-const BATCH: usize = 256;
+/// How many texts one idle moment of the writer takes in: a job that comes meanwhile waits for them.
+const BATCH: usize = 64;
 /// The length of a trigram, and so the shortest word that the trigrams can find.
 const TRIGRAM: usize = 3;
 /// The newest row of `card_index` whose trigrams are known.

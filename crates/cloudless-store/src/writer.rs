@@ -15,6 +15,8 @@ const GROUP: usize = 256;
 
 /// Without a job for this long, the writer is idle.
 const IDLE: Duration = Duration::from_millis(500);
+/// Left between two pieces of idle work for whoever comes meanwhile.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// What the writer does when it is idle: one short transaction at a time. Returns whether there is
 /// more to do.
@@ -42,14 +44,14 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || {
-                let mut idle = true;
-                while let Some(first) = next_job(&jobs, idle) {
-                    match first {
+                let mut idle_after = Some(IDLE);
+                while let Some(first) = next_job(&jobs, idle_after) {
+                    idle_after = match first {
                         Some(job) => {
                             write_group(&connection, job, &jobs, &mut committed);
-                            idle = true;
+                            Some(IDLE)
                         }
-                        None => idle = work_idly(&connection, idle_work),
+                        None => work_idly(&connection, idle_work).then_some(PAUSE),
                     }
                 }
             })?;
@@ -171,13 +173,16 @@ where
     }
 }
 
-/// Waits for a job, and if there is `idle` work only so long that it can begin: `Some(None)`.
-/// `None` when no job will ever come.
-fn next_job(jobs: &Receiver<Box<dyn Job>>, idle: bool) -> Option<Option<Box<dyn Job>>> {
-    if !idle {
+/// Waits for a job, at most until idle work may begin: `Some(None)`. `None` when no job will ever
+/// come.
+fn next_job(
+    jobs: &Receiver<Box<dyn Job>>,
+    idle_after: Option<Duration>,
+) -> Option<Option<Box<dyn Job>>> {
+    let Some(idle_after) = idle_after else {
         return jobs.recv().ok().map(Some);
-    }
-    match jobs.recv_timeout(IDLE) {
+    };
+    match jobs.recv_timeout(idle_after) {
         Ok(job) => Some(Some(job)),
         Err(RecvTimeoutError::Timeout) => Some(None),
         Err(RecvTimeoutError::Disconnected) => None,

@@ -2,7 +2,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::card::is_segment;
 use crate::version::VersionRow;
-use crate::{Actor, BookError, BookId, Store, StoreError, Timestamp, UserId, alarm, current};
+use crate::{
+    Actor, BookError, BookId, Difference, Store, StoreError, Timestamp, UserId, alarm, current,
+    restore,
+};
 
 /// More address books than any person has.
 const BOOKS_MAX: u64 = 256;
@@ -142,6 +145,26 @@ impl Store {
         })?
     }
 
+    /// Brings a deleted address book back with the cards that it had, under the slug that it had.
+    ///
+    /// # Errors
+    ///
+    /// [`BookError::NoSuchBook`] also when it is not deleted, [`BookError::SlugTaken`],
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    pub fn undelete_book(&self, book: BookId, actor: Actor) -> Result<Difference, BookError> {
+        self.write_as(actor, move |connection| {
+            let before = match reopen_book(connection, book)? {
+                Ok(Some(before)) => before,
+                Ok(None) => return Ok(Err(BookError::NoSuchBook)),
+                Err(slug) => return Ok(Err(BookError::SlugTaken { slug })),
+            };
+            let past = restore::past(connection, book, Timestamp(i64::MAX), before)?;
+            let (plan, difference) = restore::plan(connection, book, past)?;
+            restore::run(connection, book, &plan, &difference, actor)?;
+            Ok(Ok(difference))
+        })?
+    }
+
     /// The address books that a user deleted, the last deleted first.
     ///
     /// # Errors
@@ -165,6 +188,33 @@ impl Store {
                 .collect()
         })
     }
+}
+
+/// Makes a deleted book an empty live one, and returns the newest version before its deletion;
+/// `None` if it is not deleted, or its slug if another one has that.
+pub(crate) fn reopen_book(
+    connection: &Connection,
+    book: BookId,
+) -> rusqlite::Result<Result<Option<VersionRow>, String>> {
+    let deleted: Option<(UserId, String, VersionRow)> = connection
+        .prepare_cached(
+            "SELECT user_id, slug, deleted_version FROM address_books
+             WHERE id = ?1 AND deleted_at IS NOT NULL",
+        )?
+        .query_row([book], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((user, slug, version)) = deleted else {
+        return Ok(Ok(None));
+    };
+    if slug_taken(connection, user, &slug)? {
+        return Ok(Err(slug));
+    }
+    connection
+        .prepare_cached(
+            "UPDATE address_books SET deleted_at = NULL, deleted_version = NULL WHERE id = ?1",
+        )?
+        .execute([book])?;
+    Ok(Ok(Some(version)))
 }
 
 /// Whether one of the user's own or shared address books has this slug.

@@ -56,6 +56,10 @@ fn book_at_every_past_moment_is_what_it_was_then() {
             prop_assert_eq!(&present(&store, book), &next, "after {:?}", step);
             past.push(next);
         }
+        let users = store.users().unwrap();
+        let owner = users.into_iter().find(|found| found.name == user).unwrap().id;
+        let counted = store.address_books(owner).unwrap()[0].card_count;
+        prop_assert_eq!(counted, past.last().unwrap().len() as u64);
         for (at, state) in (0..).zip(&past) {
             let was = store.book_at(book, Timestamp(at)).unwrap();
             let was: State = was
