@@ -1,22 +1,26 @@
-//! Conditional requests: `If-Match` and `If-None-Match` (RFC 9110 §13.1).
+//! Conditional requests: `If-Match` and `If-None-Match` (RFC 9110 §13.1), `If` (RFC 4918 §10.4).
+
+mod if_header;
 
 use cloudless_store::{ETag, Precondition};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, StatusCode};
 
 use crate::refusal::Refusal;
+use crate::resource::Resource;
 
 /// Reads what must hold for a PUT or DELETE to be carried out. The store checks it in the same
 /// transaction that writes.
 ///
 /// # Errors
 /// 400 for a malformed condition and for one that cannot be checked here: carrying the request out
-/// without it could overwrite somebody's edit. 412 for the `If` header of RFC 4918 §10.4: there are
-/// no locks, so its state tokens match nothing.
-pub(crate) fn precondition(headers: &HeaderMap) -> Result<Precondition, Refusal> {
+/// without it could overwrite somebody's edit.
+pub(crate) fn precondition(
+    headers: &HeaderMap,
+    resource: &Resource,
+) -> Result<Precondition, Refusal> {
     if headers.contains_key("if") {
-        let message = "The If header is not supported: there are no locks here.";
-        return Err(Refusal::text(StatusCode::PRECONDITION_FAILED, message));
+        return if_precondition(headers, resource);
     }
     if headers.contains_key(IF_UNMODIFIED_SINCE) {
         let message = "If-Unmodified-Since is not supported: use If-Match with the ETag.";
@@ -47,6 +51,22 @@ pub(crate) fn precondition(headers: &HeaderMap) -> Result<Precondition, Refusal>
             let message = "Send If-Match or If-None-Match, not both.";
             Err(Refusal::text(StatusCode::BAD_REQUEST, message))
         }
+    }
+}
+
+fn if_precondition(headers: &HeaderMap, resource: &Resource) -> Result<Precondition, Refusal> {
+    let refuse = |message| Err(Refusal::text(StatusCode::BAD_REQUEST, message));
+    if headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH) {
+        return refuse("Send If or one of If-Match and If-None-Match, not both.");
+    }
+    let lines: Vec<&[u8]> = headers
+        .get_all("if")
+        .iter()
+        .map(|it| it.as_bytes())
+        .collect();
+    match if_header::parse(&lines.join(&b" "[..]), resource) {
+        Some(precondition) => Ok(precondition),
+        None => refuse("If is malformed: write ([\"etag\"])."),
     }
 }
 

@@ -17,6 +17,7 @@
 //! | `/dav/addressbooks/USER/BOOK/` | an address book |
 //! | `/dav/addressbooks/USER/BOOK/NAME` | a card |
 
+mod access;
 mod authentication;
 mod blocking;
 mod body;
@@ -43,8 +44,10 @@ use std::fmt::Display;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cloudless_store::{Store, Timestamp};
+use cloudless_store::{Login, Store, Timestamp};
+use http::header::HOST;
 use http::request::Parts;
+use http::uri::Authority;
 use http::{Method, Response};
 
 pub use body::{Body, BodyError};
@@ -137,9 +140,10 @@ impl CardDav {
         let Some(login) = login else {
             return Ok(authentication::challenge());
         };
-        let visible =
-            |resource: &Resource| resource.user().is_none_or(|user| user == login.user_name);
-        let Some(resource) = resource.filter(visible) else {
+        let Some(resource) = resource else {
+            return Err(methods::nothing(&head.method));
+        };
+        let Some((login, resource)) = self.visible(login, resource).await? else {
             return Err(Refusal::not_found());
         };
         let request = Request {
@@ -148,10 +152,41 @@ impl CardDav {
             login,
             now,
             resource,
+            host: host(&head),
             headers: head.headers,
         };
         methods::respond(&head.method, request, body).await
     }
+
+    /// Keeps a resource from all but its user. The owner of a shared address book is no secret to
+    /// those that it is shared with: DAVx5 asks for the name.
+    async fn visible(
+        &self,
+        login: Login,
+        resource: Resource,
+    ) -> Result<Option<(Login, Resource)>, Refusal> {
+        if resource.user().is_none_or(|user| user == login.user_name) {
+            return Ok(Some((login, resource)));
+        }
+        let Resource::Principal { user } = resource else {
+            return Ok(None);
+        };
+        let store = self.store.clone();
+        blocking::run(move || {
+            let books = store.address_books(login.user)?;
+            let shares = books.iter().any(|book| book.owner == user);
+            Ok(shares.then_some((login, Resource::Principal { user })))
+        })
+        .await
+    }
+}
+
+/// The name that the client calls this server by, without a port.
+fn host(head: &Parts) -> Option<String> {
+    let from_uri = || Some(head.uri.host()?.to_owned());
+    let header = || head.headers.get(HOST)?.to_str().ok();
+    let from_header = || Some(header()?.parse::<Authority>().ok()?.host().to_owned());
+    from_uri().or_else(from_header)
 }
 
 impl std::fmt::Debug for CardDav {

@@ -2,11 +2,13 @@
 
 mod delete;
 mod get;
+mod mkcol;
 mod options;
 mod propfind;
 mod proppatch;
 mod put;
 mod report;
+mod transfer;
 pub(crate) mod well_known;
 
 use std::fmt::Display;
@@ -21,6 +23,7 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::resource::Resource;
 use crate::{Body, request_body};
+use transfer::Kind;
 
 /// The longest XML body that is read, in bytes.
 const XML_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -46,18 +49,35 @@ where
         ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
         ("DELETE", Resource::Card { book, card, .. }) => delete::card(request, book, card).await,
         ("DELETE", Resource::AddressBook { book, .. }) => delete::address_book(request, book).await,
+        ("COPY", Resource::Card { book, card, .. }) => {
+            transfer::respond(request, Kind::Copy, book, card).await
+        }
+        ("MOVE", Resource::Card { book, card, .. }) => {
+            transfer::respond(request, Kind::Move, book, card).await
+        }
+        ("MKCOL", Resource::AddressBook { book, .. }) => mkcol::respond(request, book, body).await,
+        ("MKCOL", Resource::Card { .. }) => Err(mkcol::in_address_book(request).await),
         ("REPORT", Resource::AddressBook { book, .. }) => {
             report::respond(request, book, None, body).await
         }
         ("REPORT", Resource::Card { book, card, .. }) => {
             report::respond(request, book, Some(card), body).await
         }
-        (_, resource) => {
-            let reason = format!("{method} is not possible here.");
-            Err(Refusal::text(StatusCode::METHOD_NOT_ALLOWED, reason)
-                .with_header(ALLOW, allowed(&resource)))
-        }
+        (_, resource) => Err(not_allowed(method.as_str(), &resource)),
     }
+}
+
+/// The answer where a path names nothing that could be.
+pub(crate) fn nothing(method: &Method) -> Refusal {
+    match method.as_str() {
+        "MKCOL" => mkcol::elsewhere(),
+        _ => Refusal::not_found(),
+    }
+}
+
+fn not_allowed(method: &str, resource: &Resource) -> Refusal {
+    let reason = format!("{method} is not possible here.");
+    Refusal::text(StatusCode::METHOD_NOT_ALLOWED, reason).with_header(ALLOW, allowed(resource))
 }
 
 /// Makes the answer to a GET one to HEAD, whose body would not be read (RFC 9110 §9.3.2).
@@ -72,8 +92,10 @@ pub(crate) fn leave_body_out(response: &mut Response<Body>) {
 /// The methods of a resource, for the `Allow` header.
 fn allowed(resource: &Resource) -> HeaderValue {
     HeaderValue::from_static(match resource {
-        Resource::Card { .. } => "OPTIONS, GET, HEAD, PUT, DELETE, PROPFIND, PROPPATCH, REPORT",
-        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT",
+        Resource::Card { .. } => {
+            "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT"
+        }
+        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, REPORT",
         _ => "OPTIONS, GET, HEAD, PROPFIND",
     })
 }

@@ -6,7 +6,7 @@ use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
-use cloudless_store::StoreError;
+use cloudless_store::{Access, StoreError};
 use cloudless_vcard::Version;
 
 use crate::clock::http_date;
@@ -33,7 +33,7 @@ const ALLPROP: [Name; 6] = [
 ];
 
 /// The properties that some resource has beyond those of [`ALLPROP`].
-const OTHERS: [Name; 15] = [
+const OTHERS: [Name; 16] = [
     Name::carddav("addressbook-description"),
     Name::carddav("addressbook-home-set"),
     Name::carddav("max-resource-size"),
@@ -41,6 +41,7 @@ const OTHERS: [Name; 15] = [
     Name::carddav("supported-collation-set"),
     Name::calendar_server("email-address-set"),
     Name::calendar_server("getctag"),
+    Name::dav("acl"),
     Name::dav("current-user-principal"),
     Name::dav("current-user-privilege-set"),
     Name::dav("owner"),
@@ -60,15 +61,15 @@ pub(crate) fn answer(
 ) -> Result<(Vec<Property>, Vec<Name>), StoreError> {
     let (mut found, mut missing) = match propfind {
         Propfind::AllProp { include } => {
-            let (mut found, _) = select(target, request, &ALLPROP);
+            let (mut found, _) = select(target, request, &ALLPROP)?;
             let others = include.iter().filter(|name| !ALLPROP.contains(name));
-            let (included, missing) = select(target, request, others);
+            let (included, missing) = select(target, request, others)?;
             found.extend(included);
             (found, missing)
         }
-        Propfind::PropName => select(target, request, ALLPROP.iter().chain(&OTHERS)),
+        Propfind::PropName => select(target, request, ALLPROP.iter().chain(&OTHERS))?,
         Propfind::Prop(names) => {
-            let (found, missing) = select(target, request, names);
+            let (found, missing) = select(target, request, names)?;
             // A list of many cards must not ask the store about each of them in vain.
             if missing.iter().all(dead::is_protected) {
                 return Ok((found, missing));
@@ -97,11 +98,11 @@ fn select<'a>(
     target: &Target,
     request: &Request,
     names: impl IntoIterator<Item = &'a Name>,
-) -> (Vec<Property>, Vec<Name>) {
+) -> Result<(Vec<Property>, Vec<Name>), StoreError> {
     let mut found = Vec::new();
     let mut missing = Vec::new();
     for name in names {
-        match value(target, request, name) {
+        match value(target, request, name)? {
             Some(value) => found.push(Property {
                 name: name.clone(),
                 value,
@@ -109,13 +110,14 @@ fn select<'a>(
             None => missing.push(name.clone()),
         }
     }
-    (found, missing)
+    Ok((found, missing))
 }
 
-fn value(target: &Target, request: &Request, name: &Name) -> Option<Value> {
+fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value>, StoreError> {
     let user = request.login.user_name.as_str();
-    match (name.namespace(), name.local()) {
+    Ok(match (name.namespace(), name.local()) {
         (DAV, "current-user-principal") => Some(Value::Href(principal_href(user))),
+        (DAV, "acl") => acl(target, request)?.map(Value::Xml),
         (DAV, "current-user-privilege-set") => Some(Value::Privileges(privileges(target))),
         (DAV, "displayname") => display_name(target, user).map(Value::Text),
         (DAV, "owner") => owner(target, user).map(Value::Href),
@@ -147,9 +149,9 @@ fn value(target: &Target, request: &Request, name: &Name) -> Option<Value> {
                 (DAV, "getlastmodified") => Some(Value::Text(http_date(row.modified_at))),
                 _ => None,
             },
-            Target::Principals | Target::HomeSets | Target::HomeSet => None,
+            Target::Principals | Target::HomeSets | Target::HomeSet | Target::Owner(_) => None,
         },
-    }
+    })
 }
 
 /// What a client is told to upload, 3.0 first. Cards of any version are taken.
@@ -184,6 +186,7 @@ fn display_name(target: &Target, user: &str) -> Option<String> {
         Target::Principals => Some("Principals".to_owned()),
         Target::HomeSets => Some("Address books".to_owned()),
         Target::Principal => Some(user.to_owned()),
+        Target::Owner(owner) => Some(owner.clone()),
         Target::HomeSet => Some(format!("Address books of {user}")),
         Target::AddressBook(book) => {
             Some(book.display_name.clone()).filter(|name| !name.is_empty())
@@ -193,11 +196,42 @@ fn display_name(target: &Target, user: &str) -> Option<String> {
 }
 
 fn owner(target: &Target, user: &str) -> Option<String> {
-    let owned = matches!(
-        target,
-        Target::HomeSet | Target::AddressBook(_) | Target::Card(..)
-    );
-    owned.then(|| principal_href(user))
+    match target {
+        Target::HomeSet => Some(principal_href(user)),
+        Target::AddressBook(book) | Target::Card(book, _) => Some(principal_href(&book.owner)),
+        _ => None,
+    }
+}
+
+/// Who may do what with an address book (RFC 3744 §5.5), for its owner to see. Hrefs need no
+/// escaping.
+fn acl(target: &Target, request: &Request) -> Result<Option<String>, StoreError> {
+    let Target::AddressBook(book) = target else {
+        return Ok(None);
+    };
+    if book.access != Access::Owner {
+        return Ok(None);
+    }
+    let ace = |user: &str, privileges: &[&str], more: &str| {
+        let privileges: String = privileges
+            .iter()
+            .map(|name| format!("<D:privilege><D:{name}/></D:privilege>"))
+            .collect();
+        format!(
+            "<D:ace><D:principal><D:href>{}</D:href></D:principal>\
+             <D:grant>{privileges}</D:grant>{more}</D:ace>",
+            principal_href(user)
+        )
+    };
+    let mut aces = ace(&book.owner, &["all"], "<D:protected/>");
+    for share in request.store.shares(book.id)? {
+        let privileges: &[&str] = match share.access {
+            Access::ReadOnly => &["read"],
+            Access::ReadWrite | Access::Owner => &["read", "write"],
+        };
+        aces += &ace(&share.user, privileges, "");
+    }
+    Ok(Some(format!("<D:acl xmlns:D=\"DAV:\">{aces}</D:acl>")))
 }
 
 fn resource_types(target: &Target) -> Vec<Name> {
@@ -207,26 +241,47 @@ fn resource_types(target: &Target) -> Vec<Name> {
         | Target::Principals
         | Target::HomeSets
         | Target::HomeSet => vec![Name::dav("collection")],
-        Target::Principal => vec![Name::dav("principal")],
+        Target::Principal | Target::Owner(_) => vec![Name::dav("principal")],
         Target::AddressBook(_) => vec![Name::dav("collection"), Name::carddav("addressbook")],
         Target::Card(..) => Vec::new(),
     }
 }
 
-/// Privileges of RFC 3744 §3. Thunderbird shows a book without `write` as read-only; DAVx5 offers
-/// to create address books where it sees `bind` on the home set.
+/// Privileges of RFC 3744 §3. Thunderbird shows a book without `write` as read-only, so that it is
+/// there for who may write cards but not rename the book; DAVx5 offers to create address books where
+/// it sees `bind` on the home set.
 fn privileges(target: &Target) -> Vec<Name> {
-    let mut privileges = vec![
+    let more: &[Name] = match target {
+        Target::HomeSet => &[Name::dav("bind"), Name::dav("unbind")],
+        Target::AddressBook(book) => match book.access {
+            Access::Owner => &[
+                Name::dav("read-acl"),
+                Name::dav("write"),
+                Name::dav("write-content"),
+                Name::dav("write-properties"),
+                Name::dav("bind"),
+                Name::dav("unbind"),
+            ],
+            Access::ReadWrite => &[
+                Name::dav("write"),
+                Name::dav("write-content"),
+                Name::dav("bind"),
+                Name::dav("unbind"),
+            ],
+            Access::ReadOnly => &[],
+        },
+        Target::Card(book, _) if book.access != Access::ReadOnly => &[
+            Name::dav("write"),
+            Name::dav("write-content"),
+            Name::dav("write-properties"),
+        ],
+        _ => &[],
+    };
+    let read = [
         Name::dav("read"),
         Name::dav("read-current-user-privilege-set"),
     ];
-    if matches!(target, Target::AddressBook(_) | Target::Card(..)) {
-        privileges.extend([Name::dav("write"), Name::dav("write-content")]);
-    }
-    if matches!(target, Target::AddressBook(_)) {
-        privileges.extend([Name::dav("bind"), Name::dav("unbind")]);
-    }
-    privileges
+    read.iter().chain(more).cloned().collect()
 }
 
 fn reports(target: &Target) -> Vec<Name> {

@@ -14,6 +14,8 @@ pub(crate) struct Request {
     pub(crate) login: Login,
     pub(crate) now: Timestamp,
     pub(crate) resource: Resource,
+    /// The name that the client calls this server by, if it said one.
+    pub(crate) host: Option<String>,
     pub(crate) headers: HeaderMap,
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Target {
     Context,
     Principals,
     Principal,
+    /// Another user, who shares an address book with this one.
+    Owner(String),
     HomeSets,
     HomeSet,
     AddressBook(Arc<AddressBook>),
@@ -31,6 +33,7 @@ impl Target {
             Resource::Root => Self::Root,
             Resource::Context => Self::Context,
             Resource::Principals => Self::Principals,
+            Resource::Principal { user } if *user != login.user_name => Self::Owner(user.clone()),
             Resource::Principal { .. } => Self::Principal,
             Resource::HomeSets => Self::HomeSets,
             Resource::HomeSet { .. } => Self::HomeSet,
@@ -79,7 +82,7 @@ impl Target {
                         .map(move |row| Self::Card(Arc::clone(&book), row)),
                 )
             }
-            Self::Principal | Self::Card(..) => Box::new(std::iter::empty()),
+            Self::Principal | Self::Owner(_) | Self::Card(..) => Box::new(std::iter::empty()),
         })
     }
 
@@ -90,6 +93,7 @@ impl Target {
             Self::Context => CONTEXT_PATH.to_owned(),
             Self::Principals => resource::PRINCIPALS_PATH.to_owned(),
             Self::Principal => resource::principal_href(user),
+            Self::Owner(user) => resource::principal_href(user),
             Self::HomeSets => resource::HOME_SETS_PATH.to_owned(),
             Self::HomeSet => resource::home_set_href(user),
             Self::AddressBook(book) => resource::book_href(user, &book.slug),

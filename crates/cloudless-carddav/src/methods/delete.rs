@@ -1,9 +1,10 @@
 //! DELETE (RFC 4918 §9.6).
 
-use cloudless_store::DeleteOutcome;
+use cloudless_store::{Access, DeleteOutcome};
 use http::{Response, StatusCode};
 
 use super::changed_meanwhile;
+use crate::access::{Privilege, need};
 use crate::conditions::precondition;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -15,20 +16,17 @@ pub(super) async fn card(
     book: String,
     card: String,
 ) -> Result<Response<Body>, Refusal> {
-    let precondition = precondition(&request.headers)?;
+    let precondition = precondition(&request.headers, &request.resource)?;
     blocking::run(move || {
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
+        need(&request, &book, Privilege::Unbind)?;
         match request
             .store
             .delete_card(book.id, &card, precondition, request.actor())?
         {
-            DeleteOutcome::Deleted => {
-                let mut response = Response::new(Body::empty());
-                *response.status_mut() = StatusCode::NO_CONTENT;
-                Ok(response)
-            }
+            DeleteOutcome::Deleted => Ok(no_content()),
             DeleteOutcome::NotFound => Err(Refusal::not_found()),
             DeleteOutcome::PreconditionFailed { .. } => Err(changed_meanwhile()),
         }
@@ -36,18 +34,31 @@ pub(super) async fn card(
     .await
 }
 
-/// Refuses to delete an address book: one request, perhaps of a client gone wrong, must not take
-/// every card away.
+/// Deletes an address book of the user with its cards; the history keeps them, and one command brings
+/// them back. A book that another user shares is given back to that user only.
 pub(super) async fn address_book(
     request: Request,
     book: String,
 ) -> Result<Response<Body>, Refusal> {
     blocking::run(move || {
-        request
+        let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
-        let reason = "An address book cannot be deleted by a client.";
-        Err(Refusal::text(StatusCode::FORBIDDEN, reason))
+        match book.access {
+            Access::Owner => request.store.delete_book(book.id, request.actor())?,
+            Access::ReadWrite | Access::ReadOnly => {
+                request
+                    .store
+                    .unshare_book(book.id, &request.login.user_name)?;
+            }
+        }
+        Ok(no_content())
     })
     .await
+}
+
+fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
 }

@@ -57,6 +57,7 @@ fn describe(target: &Target, user: &str) -> String {
         }
         Target::HomeSet => format!("where the address books of {user} are"),
         Target::Principal => format!("the user {user}"),
+        Target::Owner(user) => format!("the user {user}"),
         _ => "a CardDAV server".to_owned(),
     };
     format!(

@@ -13,6 +13,7 @@ use cloudless_store::{
 use http::Response;
 
 use super::read_xml;
+use crate::access::{Privilege, need};
 use crate::multistatus::{self, Row};
 use crate::properties::dead::{holder, is_description, is_protected};
 use crate::refusal::Refusal;
@@ -52,6 +53,11 @@ fn update(
     let Some(holder) = holder(target) else {
         return Err(Refusal::not_found());
     };
+    match target {
+        Target::Card(book, _) => need(request, book, Privilege::WriteCardProperties)?,
+        Target::AddressBook(book) => need(request, book, Privilege::WriteBookProperties)?,
+        _ => {}
+    }
     let refused = |is_refused: &dyn Fn(&Name) -> bool, status, condition: Option<Condition>| {
         let (refused, others): (Vec<Name>, Vec<Name>) =
             names.iter().cloned().partition(|name| is_refused(name));

@@ -10,6 +10,7 @@ use http::header::{CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::{changed_meanwhile, etag_header, is_encoded};
+use crate::access::{Privilege, need};
 use crate::conditions::precondition;
 use crate::index::new_card;
 use crate::properties::MAX_RESOURCE_SIZE;
@@ -41,7 +42,7 @@ where
         let Some(book) = request.address_book(&book)? else {
             return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));
         };
-        let (precondition, summary) = match check(&request.headers, &bytes) {
+        let (precondition, summary) = match check(&request, &book, &bytes) {
             Ok(checked) => checked,
             Err(refusal) => {
                 let (bytes, reason) = (Vec::from(bytes), refusal.reason());
@@ -115,8 +116,14 @@ fn current(
     Ok(Some(response))
 }
 
-/// Checks everything that can be checked without the store.
-fn check(headers: &HeaderMap, bytes: &[u8]) -> Result<(Precondition, Summary), Refusal> {
+/// Checks everything that can be checked without the cards that are there.
+fn check(
+    request: &Request,
+    book: &AddressBook,
+    bytes: &[u8],
+) -> Result<(Precondition, Summary), Refusal> {
+    let headers = &request.headers;
+    need(request, book, Privilege::WriteContent)?;
     if is_encoded(headers) {
         return Err(Refusal::content_encoding());
     }
@@ -133,7 +140,7 @@ fn check(headers: &HeaderMap, bytes: &[u8]) -> Result<(Precondition, Summary), R
             reason,
         ));
     }
-    let precondition = precondition(headers)?;
+    let precondition = precondition(headers, &request.resource)?;
     match summarize(bytes) {
         Ok(summary) => Ok((precondition, summary)),
         Err(invalid) => {
