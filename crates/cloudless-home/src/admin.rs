@@ -6,16 +6,23 @@
 
 mod command;
 mod execute;
+mod failure;
+mod history;
 mod import;
+mod lookup;
 mod reply;
+mod restore;
 mod socket;
 
 pub use command::{Command, ImportCard};
 pub use execute::{Facts, execute};
+pub use history::{Change, ChangeKind, PastVersion};
+pub use lookup::CardChoice;
 pub use reply::{
     Book, CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status,
     User,
 };
+pub use restore::{CardRestore, Cards, Difference, NamedCard, RestoreTo, RestoredCard};
 pub(crate) use socket::{Admin, serve};
 
 /// The longest line on the admin socket, either way, in bytes.

@@ -1,14 +1,22 @@
-//! Indexes cards that an earlier version of the program stored, while home serves already.
+//! Indexes cards that an earlier version of the program stored, and restored ones, while home
+//! serves.
 
 use std::error::Error;
+use std::sync::Arc;
 
 use cloudless_store::Store;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Indexes what is not indexed, and then waits for `stop`.
-pub(crate) async fn keep_up(store: Store, stop: CancellationToken) {
-    index_all(store, &stop).await;
-    stop.cancelled().await;
+/// Indexes what is not indexed, at the start and whenever cards were `restored`, until `stop`.
+pub(crate) async fn keep_up(store: Store, restored: Arc<Notify>, stop: CancellationToken) {
+    loop {
+        index_all(store.clone(), &stop).await;
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = restored.notified() => {}
+        }
+    }
 }
 
 /// Indexes a few cards at a time until all are done. Queries are only slower before, so that a

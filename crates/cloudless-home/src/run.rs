@@ -9,6 +9,7 @@ use std::time::Duration;
 use cloudless_carddav::CardDav;
 use cloudless_proto::takeover::Instance;
 use cloudless_store::Store;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -104,7 +105,12 @@ pub async fn run(
         };
         parts.spawn(tunnel::run(context, stop.clone()));
     }
-    parts.spawn(index::keep_up(store.clone(), stop.clone()));
+    let restored = Arc::new(Notify::new());
+    parts.spawn(index::keep_up(
+        store.clone(),
+        restored.clone(),
+        stop.clone(),
+    ));
     for listener in listeners.local {
         parts.spawn(local::serve(
             listener,
@@ -130,6 +136,7 @@ pub async fn run(
             store,
             clock: config.clock,
             facts: Box::new(facts),
+            restored,
         };
         parts.spawn(admin::serve(listener, admin, stop.clone()));
     }

@@ -13,6 +13,7 @@ mod demo;
 mod exit;
 mod identity;
 mod listen;
+mod moment;
 mod open_files;
 mod parent;
 mod progress;

@@ -65,6 +65,13 @@ pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Text of contacts as one line that cannot steer the terminal.
+pub(crate) fn clean(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}
+
 /// Prints rows in columns, the headings first. `--json` is for programs, this is for people.
 pub(crate) fn table<const N: usize>(
     headings: [&str; N],
@@ -81,6 +88,7 @@ pub(crate) fn table<const N: usize>(
     let line = |cells: [&str; N]| {
         let mut line = String::new();
         for (cell, width) in cells.into_iter().zip(widths) {
+            let cell = clean(cell);
             line.push_str(&format!("{cell:<width$}  "));
         }
         line.trim_end().to_owned()

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::lookup::CardChoice;
+use super::restore::RestoreTo;
+
 /// One request to a home: a JSON object whose `command` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case")]
@@ -64,6 +67,73 @@ pub enum Command {
         /// At most so many cards; a page may be shorter when the cards are large.
         limit: usize,
     },
+    /// Lists what happened to cards, the newest first, a page at a time.
+    History {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug; all of the user's if absent.
+        #[serde(default)]
+        book: Option<String>,
+        /// Only this card.
+        #[serde(default)]
+        card: Option<CardChoice>,
+        /// Only what happened then or later, in Unix milliseconds.
+        #[serde(default)]
+        since: Option<i64>,
+        /// The id of the last row of the previous page.
+        #[serde(default)]
+        before: Option<u64>,
+        /// At most so many rows.
+        limit: usize,
+    },
+    /// Gives the bytes of a card or of one of its versions.
+    Version {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// The card, there or deleted.
+        card: CardChoice,
+        /// The version; the last one with bytes if absent.
+        #[serde(default)]
+        version: Option<u64>,
+    },
+    /// Restores cards; each has an outcome of its own.
+    CardsRestore {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// The cards.
+        cards: Vec<CardChoice>,
+        /// What to restore them to.
+        to: RestoreTo,
+    },
+    /// Makes an address book what it was at a moment.
+    BookRestore {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// The moment in Unix milliseconds.
+        at: i64,
+        /// Only says what that would change.
+        dry_run: bool,
+    },
+}
+
+impl Command {
+    /// Whether cards come back that are not indexed.
+    pub(super) fn restores(&self) -> bool {
+        matches!(
+            self,
+            Self::CardsRestore { .. } | Self::BookRestore { dry_run: false, .. }
+        )
+    }
 }
 
 /// A card to import.

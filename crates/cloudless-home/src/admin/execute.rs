@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 
 use cloudless_carddav::{generate_password, hash_password};
 use cloudless_proto::Hostname;
-use cloudless_store::{AccountError, AddressBook, Store, StoreError, Timestamp};
+use cloudless_store::{AccountError, AddressBook, Store, Timestamp};
 use data_encoding::BASE64;
 
 use super::command::Command;
+use super::failure::Failure;
+use super::history::{self, Listing};
 use super::import::import;
 use super::reply::{Book, Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
+use super::{lookup, restore};
 use crate::status::{CertificateStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
@@ -64,12 +67,24 @@ pub fn execute(
     now: Timestamp,
     random: [u8; 16],
 ) -> Reply {
-    let reply = match command {
+    run(store, facts, command, now, random).unwrap_or_else(|failure| Reply::Error {
+        message: chain(&failure),
+    })
+}
+
+fn run(
+    store: &Store,
+    facts: &Facts,
+    command: Command,
+    now: Timestamp,
+    random: [u8; 16],
+) -> Result<Reply, Failure> {
+    match command {
         Command::Status => Ok(status(facts)),
-        Command::UserAdd { name } => store
-            .create_user(&name, now)
-            .map(|_| Reply::UserAdded { user: name })
-            .map_err(Failure::Account),
+        Command::UserAdd { name } => {
+            store.create_user(&name, now)?;
+            Ok(Reply::UserAdded { user: name })
+        }
         Command::Users => users(store),
         Command::DeviceAdd {
             user,
@@ -77,39 +92,65 @@ pub fn execute(
             create_user,
         } => device_add(store, facts, user, name, create_user, now, random),
         Command::DeviceList { user } => device_list(store, user.as_deref()),
-        Command::DeviceRevoke { user, name } => store
-            .revoke_device(&user, &name, now)
-            .map(|()| Reply::DeviceRevoked { user, name })
-            .map_err(Failure::Account),
+        Command::DeviceRevoke { user, name } => {
+            store.revoke_device(&user, &name, now)?;
+            Ok(Reply::DeviceRevoked { user, name })
+        }
         Command::Books { user } => books(store, &user),
-        Command::CardsPut { user, book, cards } => address_book(store, &user, &book)
-            .and_then(|book| import(store, book.id, &cards, now).map_err(Failure::Store))
-            .map(|outcomes| Reply::CardsPut { outcomes }),
+        Command::CardsPut { user, book, cards } => {
+            let book = lookup::book(store, Some(&user), &book)?;
+            let outcomes = import(store, book.id, &cards, now)?;
+            Ok(Reply::CardsPut { outcomes })
+        }
         Command::CardsGet {
             user,
             book,
             after,
             limit,
         } => cards(store, &user, &book, after.as_deref(), limit),
-    };
-    reply.unwrap_or_else(|failure| Reply::Error {
-        message: chain(&failure),
-    })
-}
-
-/// Why a command could not be done.
-#[derive(Debug, thiserror::Error)]
-enum Failure {
-    #[error(transparent)]
-    Account(AccountError),
-    #[error(
-        "the user {user} has no address book {book:?}; the first one of every user is \"contacts\""
-    )]
-    NoSuchBook { user: String, book: String },
-    #[error("there is no user {0:?}; create it with: cloudless user add {0}")]
-    NoSuchUser(String),
-    #[error(transparent)]
-    Store(StoreError),
+        Command::History {
+            user,
+            book,
+            card,
+            since,
+            before,
+            limit,
+        } => {
+            let listing = Listing {
+                user: user.as_deref(),
+                book: book.as_deref(),
+                card: card.as_ref(),
+                since,
+                before,
+                limit,
+            };
+            history::list(store, &listing)
+        }
+        Command::Version {
+            user,
+            book,
+            card,
+            version,
+        } => history::version(store, user.as_deref(), &book, &card, version),
+        Command::CardsRestore {
+            user,
+            book,
+            cards,
+            to,
+        } => {
+            let book = lookup::book(store, user.as_deref(), &book)?;
+            restore::cards(store, book.id, &cards, to, now)
+        }
+        Command::BookRestore {
+            user,
+            book,
+            at,
+            dry_run,
+        } => {
+            let book = lookup::book(store, user.as_deref(), &book)?;
+            restore::book(store, book.id, Timestamp(at), dry_run, now)
+        }
+    }
 }
 
 fn status(facts: &Facts) -> Reply {
@@ -125,7 +166,7 @@ fn status(facts: &Facts) -> Reply {
 }
 
 fn users(store: &Store) -> Result<Reply, Failure> {
-    let users = store.users().map_err(Failure::Store)?;
+    let users = store.users()?;
     let user = |user: cloudless_store::User| User {
         name: user.name,
         created_at: user.created_at.0,
@@ -147,13 +188,11 @@ fn device_add(
     if create_user {
         match store.create_user(&user, now) {
             Ok(_) | Err(AccountError::UserExists { .. }) => {}
-            Err(error) => return Err(Failure::Account(error)),
+            Err(error) => return Err(error.into()),
         }
     }
     let password = generate_password(random);
-    store
-        .add_device(&user, &name, hash_password(&password), now)
-        .map_err(Failure::Account)?;
+    store.add_device(&user, &name, hash_password(&password), now)?;
     Ok(Reply::DeviceAdded(DeviceAdded {
         user,
         device: name,
@@ -165,9 +204,9 @@ fn device_add(
 
 fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
     if let Some(user) = user {
-        require_user(store, user)?;
+        lookup::user(store, Some(user))?;
     }
-    let devices = store.devices(user).map_err(Failure::Store)?;
+    let devices = store.devices(user)?;
     let device = |device: cloudless_store::Device| Device {
         user: device.user,
         name: device.name,
@@ -181,8 +220,8 @@ fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
 }
 
 fn books(store: &Store, user: &str) -> Result<Reply, Failure> {
-    let user = require_user(store, user)?;
-    let books = store.address_books(user.id).map_err(Failure::Store)?;
+    let user = lookup::user(store, Some(user))?;
+    let books = store.address_books(user.id)?;
     let book = |book: AddressBook| Book {
         slug: book.slug,
         display_name: book.display_name,
@@ -200,8 +239,8 @@ fn cards(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Reply, Failure> {
-    let book = address_book(store, user, book)?;
-    let rows = store.card_rows(book.id).map_err(Failure::Store)?;
+    let book = lookup::book(store, Some(user), book)?;
+    let rows = store.card_rows(book.id)?;
     let rest = rows.partition_point(|row| after.is_some_and(|after| row.name.as_str() <= after));
     let mut names = Vec::new();
     let mut size = 0;
@@ -213,7 +252,7 @@ fn cards(
         names.push(row.name.clone());
     }
     let more = rest + names.len() < rows.len();
-    let found = store.cards(book.id, &names).map_err(Failure::Store)?;
+    let found = store.cards(book.id, &names)?;
     let cards = found.into_iter().flatten().map(|card| ExportCard {
         name: card.row.name,
         bytes_base64: BASE64.encode(&card.bytes),
@@ -221,20 +260,5 @@ fn cards(
     Ok(Reply::Cards {
         cards: cards.collect(),
         more,
-    })
-}
-
-fn require_user(store: &Store, name: &str) -> Result<cloudless_store::User, Failure> {
-    let users = store.users().map_err(Failure::Store)?;
-    let user = users.into_iter().find(|user| user.name == name);
-    user.ok_or_else(|| Failure::NoSuchUser(name.to_owned()))
-}
-
-fn address_book(store: &Store, user: &str, slug: &str) -> Result<AddressBook, Failure> {
-    let user = require_user(store, user)?;
-    let book = store.address_book(user.id, slug).map_err(Failure::Store)?;
-    book.ok_or_else(|| Failure::NoSuchBook {
-        user: user.name,
-        book: slug.to_owned(),
     })
 }

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
 
+use super::history::{Change, PastVersion};
+use super::restore::{Difference, RestoredCard};
 use crate::status::{CertificateStatus, RelayStatus};
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
@@ -54,6 +56,29 @@ pub enum Reply {
         cards: Vec<ExportCard>,
         /// Whether another page follows.
         more: bool,
+    },
+    /// To `History`.
+    History {
+        /// The page, the newest first.
+        changes: Vec<Change>,
+        /// Whether another page follows.
+        more: bool,
+    },
+    /// To `Version`.
+    Version(PastVersion),
+    /// To `CardsRestore`.
+    CardsRestored {
+        /// When, in Unix milliseconds.
+        at: i64,
+        /// One for each card of the command, in its order.
+        cards: Vec<RestoredCard>,
+    },
+    /// To `BookRestore`.
+    BookRestored {
+        /// When, in Unix milliseconds.
+        at: i64,
+        /// What that changed, or would change.
+        difference: Difference,
     },
     /// The command could not be done.
     Error {

@@ -7,7 +7,7 @@ use cloudless_proto::lines::{self, Decoder};
 use cloudless_store::{Store, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ pub(crate) struct Admin {
     pub(crate) clock: Clock,
     /// The facts of this moment.
     pub(crate) facts: Box<dyn Fn() -> Facts + Send + Sync>,
+    /// Told when cards came back that are not indexed.
+    pub(crate) restored: Arc<Notify>,
 }
 
 /// Answers commands until `shutdown`; a command under way is finished.
@@ -112,7 +114,12 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
             };
         }
         let now = Timestamp(unix_ms((admin.clock)()));
-        execute(&admin.store, &(admin.facts)(), command, now, random)
+        let restores = command.restores();
+        let reply = execute(&admin.store, &(admin.facts)(), command, now, random);
+        if restores {
+            admin.restored.notify_one();
+        }
+        reply
     });
     answered.await.unwrap_or_else(|error| {
         tracing::error!(%error, "An admin command failed");

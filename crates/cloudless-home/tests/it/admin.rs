@@ -1,74 +1,14 @@
 //! The admin commands, over the socket and without one.
 
-use cloudless_home::admin::{
-    Command, DeviceAdded, Facts, ImportCard, ImportOutcome, Reply, execute,
-};
+use cloudless_home::admin::{Command, DeviceAdded, ImportCard, ImportOutcome, Reply};
 use cloudless_home::status::RelayState;
-use cloudless_store::Store;
 use data_encoding::BASE64;
-use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::fixture::{HOST, Home, now};
+use crate::offline::{Offline, card};
 use crate::relay::FakeRelay;
 use crate::visitor::{http1, request};
-
-struct Offline {
-    _directory: TempDir,
-    store: Store,
-}
-
-impl Offline {
-    fn new() -> Self {
-        let directory = TempDir::new().unwrap();
-        let store = Store::open(directory.path()).unwrap();
-        let offline = Self {
-            _directory: directory,
-            store,
-        };
-        offline.run(Command::UserAdd { name: "me".into() });
-        offline
-    }
-
-    fn run(&self, command: Command) -> Reply {
-        let facts = Facts {
-            hostnames: vec![HOST.parse().unwrap()],
-            public_port: 8443,
-            ..Facts::default()
-        };
-        execute(&self.store, &facts, command, now(), [9; 16])
-    }
-
-    fn import(&self, cards: &[(Option<&str>, &str)]) -> Vec<(Option<String>, ImportOutcome)> {
-        let cards = cards.iter().map(|(name, card)| ImportCard {
-            name: name.map(str::to_owned),
-            bytes_base64: BASE64.encode(card.as_bytes()),
-        });
-        let command = Command::CardsPut {
-            user: "me".into(),
-            book: "contacts".into(),
-            cards: cards.collect(),
-        };
-        match self.run(command) {
-            Reply::CardsPut { outcomes } => outcomes
-                .into_iter()
-                .map(|outcome| (outcome.name, outcome.outcome))
-                .collect(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn error(&self, command: Command) -> String {
-        match self.run(command) {
-            Reply::Error { message } => message,
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-fn card(uid: &str, full_name: &str) -> String {
-    format!("BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{full_name}\r\nEND:VCARD\r\n")
-}
 
 #[test]
 fn a_device_gets_a_password_and_addresses() {

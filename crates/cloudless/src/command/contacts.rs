@@ -1,11 +1,16 @@
-//! `cloudless contacts`: cards in and out as files.
+//! `cloudless contacts`: cards in and out as files, their history, and the way back.
 
+mod choice;
+mod difference;
 mod export;
+mod history;
 mod import;
+mod restore;
+mod show;
 
 use clap::{Args, Subcommand};
 
-/// Bring contacts in from files, and take them out again
+/// Bring contacts in and out as files, see what happened to them, and bring them back
 #[derive(Debug, Args)]
 #[command(
     subcommand_required = true,
@@ -13,7 +18,9 @@ use clap::{Args, Subcommand};
     after_help = "\
 Examples:
   cloudless contacts import contacts.vcf --user me
-  cloudless contacts export --user me > contacts.vcf"
+  cloudless contacts export --user me > contacts.vcf
+  cloudless contacts history
+  cloudless contacts restore --at \"2026-11-20 18:00\" --dry-run"
 )]
 pub(super) struct Contacts {
     #[command(subcommand)]
@@ -24,6 +31,9 @@ pub(super) struct Contacts {
 enum ContactsCommand {
     Import(import::Import),
     Export(export::Export),
+    History(history::History),
+    Show(show::Show),
+    Restore(restore::Restore),
 }
 
 impl Contacts {
@@ -31,6 +41,9 @@ impl Contacts {
         match self.command {
             ContactsCommand::Import(import) => import.run(),
             ContactsCommand::Export(export) => export.run(),
+            ContactsCommand::History(history) => history.run(),
+            ContactsCommand::Show(show) => show.run(),
+            ContactsCommand::Restore(restore) => restore.run(),
         }
     }
 }

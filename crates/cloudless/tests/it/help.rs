@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 23] = [
     "relay",
     "relay init",
     "relay invite",
@@ -22,6 +22,9 @@ const COMMANDS: [&str; 20] = [
     "device revoke",
     "contacts import",
     "contacts export",
+    "contacts history",
+    "contacts show",
+    "contacts restore",
     "demo",
 ];
 
@@ -51,6 +54,9 @@ fn every_listing_has_json() {
         "user list",
         "device list",
         "contacts export",
+        "contacts history",
+        "contacts show",
+        "contacts restore",
     ] {
         let arguments: Vec<&str> = name.split(' ').chain(["--help"]).collect();
         assert!(cloudless(&arguments).stdout.contains("--json"), "{name}");
@@ -68,6 +74,10 @@ fn wrong_usage_is_64_and_says_so_on_standard_error() {
         &["relay", "init", "--listen", "443"],
         &["home", "join", "no-join-code"],
         &["contacts", "import", "--user", "me"],
+        &["contacts", "restore"],
+        &["contacts", "restore", "--at", "yesterday"],
+        &["contacts", "restore", "--at", "9999-01-01"],
+        &["contacts", "restore", "ann", "--dry-run"],
     ] {
         let refused = cloudless(arguments).expect(64);
         assert_eq!(refused.stdout, "", "{arguments:?}");

@@ -1,0 +1,68 @@
+//! Why a command could not be done.
+
+use cloudless_store::{AccountError, BookError, StoreError, Timestamp};
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Account(AccountError),
+    #[error(transparent)]
+    Book(BookError),
+    #[error("home keeps the contacts of several users; say whose with --user, such as --user {0}")]
+    ManyUsers(String),
+    #[error(
+        "the user {user} has no address book {book:?}; the first one of every user is \"contacts\""
+    )]
+    NoSuchBook { user: String, book: String },
+    #[error(
+        "there never was a card {0:?}; find its name with: cloudless contacts search, or cloudless \
+         contacts history"
+    )]
+    NoSuchCard(String),
+    #[error("there is no version {number} of {name}; see: cloudless contacts history {name}")]
+    NoSuchVersion { name: String, number: u64 },
+    #[error("there is no user {0:?}; create it with: cloudless user add {0}")]
+    NoSuchUser(String),
+    #[error("there is no user yet; create one with: cloudless user add NAME")]
+    NoUser,
+    #[error("the history before {} is not kept any more; name that moment or a later one", utc(*.0))]
+    Pruned(Timestamp),
+    #[error(transparent)]
+    Store(StoreError),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::HistoryPruned { since } => Self::Pruned(since),
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl From<BookError> for Failure {
+    fn from(error: BookError) -> Self {
+        match error {
+            BookError::Store(error) => error.into(),
+            error => Self::Book(error),
+        }
+    }
+}
+
+impl From<AccountError> for Failure {
+    fn from(error: AccountError) -> Self {
+        Self::Account(error)
+    }
+}
+
+/// A moment as a person reads it, and as `--at` takes it.
+fn utc(at: Timestamp) -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    // The second that has begun by then.
+    OffsetDateTime::from_unix_timestamp(at.0.saturating_add(999).div_euclid(1000))
+        .ok()
+        .and_then(|moment| moment.format(format).ok())
+        .unwrap_or_else(|| format!("{} ms after 1970", at.0))
+}

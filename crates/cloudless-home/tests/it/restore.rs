@@ -1,0 +1,237 @@
+//! What happened, and the way back.
+
+use cloudless_home::admin::{
+    CardChoice, CardRestore, Change, ChangeKind, Command, Difference, Reply, RestoreTo,
+    RestoredCard,
+};
+use data_encoding::BASE64;
+
+use crate::offline::{Offline, card, named};
+
+fn history(offline: &Offline, card: Option<CardChoice>, limit: usize) -> Vec<Change> {
+    let mut changes: Vec<Change> = Vec::new();
+    loop {
+        let command = Command::History {
+            user: None,
+            book: None,
+            card: card.clone(),
+            since: None,
+            before: changes.last().map(|change| change.id),
+            limit,
+        };
+        let Reply::History {
+            changes: page,
+            more,
+        } = offline.run(command)
+        else {
+            panic!()
+        };
+        assert!(page.len() <= limit);
+        changes.extend(page);
+        if !more {
+            return changes;
+        }
+    }
+}
+
+fn restore(offline: &Offline, names: &[&str], to: RestoreTo) -> Vec<RestoredCard> {
+    let command = Command::CardsRestore {
+        user: None,
+        book: "contacts".into(),
+        cards: names.iter().map(|name| named(name)).collect(),
+        to,
+    };
+    match offline.run_at(command, 9_000) {
+        Reply::CardsRestored { cards, at: 9_000 } => cards,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn restore_book(offline: &Offline, to: i64, dry_run: bool, at: i64) -> Difference {
+    let command = Command::BookRestore {
+        user: Some("me".into()),
+        book: "contacts".into(),
+        at: to,
+        dry_run,
+    };
+    match offline.run_at(command, at) {
+        Reply::BookRestored { difference, .. } => difference,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Ann came, changed and went, by the phone; Bob came.
+fn story() -> Offline {
+    let offline = Offline::new();
+    let phone = offline.device("phone");
+    offline.import_at(&[(None, &card("ann", "Ann"))], 1_000);
+    offline.import_at(&[(None, &card("bob", "Bob"))], 2_000);
+    offline.import_at(&[(None, &card("ann", "Ann Lee"))], 3_000);
+    offline.delete("ann.vcf", Some(phone), 4_000);
+    offline
+}
+
+#[test]
+fn the_history_tells_who_did_what_and_when_page_by_page() {
+    let offline = story();
+    for limit in [1, 2, 100] {
+        let told: Vec<_> = history(&offline, None, limit)
+            .into_iter()
+            .map(|change| (change.at, change.change, change.name, change.version))
+            .collect();
+        let row = |at, change, name: &str, version| (at, change, name.to_owned(), version);
+        assert_eq!(
+            told,
+            [
+                row(4_000, ChangeKind::Deleted, "ann.vcf", 3),
+                row(3_000, ChangeKind::Changed, "ann.vcf", 2),
+                row(2_000, ChangeKind::Created, "bob.vcf", 1),
+                row(1_000, ChangeKind::Created, "ann.vcf", 1),
+            ]
+        );
+    }
+    let ann = history(&offline, Some(named("ann")), 100);
+    assert_eq!(ann.len(), 3);
+    assert_eq!(ann[0].device.as_deref(), Some("phone"));
+    assert_eq!((ann[0].size, ann[1].device.clone()), (None, None));
+    assert_eq!(ann[1].full_name.as_deref(), Some("Ann Lee"));
+    assert_eq!(
+        ann,
+        history(&offline, Some(CardChoice::Uid("ann".into())), 100)
+    );
+    let error = offline.error(Command::History {
+        user: None,
+        book: Some("contacts".into()),
+        card: Some(named("carl")),
+        since: None,
+        before: None,
+        limit: 1,
+    });
+    assert!(error.contains("carl"), "{error}");
+}
+
+#[test]
+fn with_several_users_one_is_named() {
+    let offline = story();
+    offline.run(Command::UserAdd { name: "you".into() });
+    let version = |user: Option<&str>| Command::Version {
+        user: user.map(str::to_owned),
+        book: "contacts".into(),
+        card: named("bob"),
+        version: None,
+    };
+    let error = offline.error(version(None));
+    assert!(error.contains("--user me"), "{error}");
+    assert!(matches!(
+        offline.run(version(Some("me"))),
+        Reply::Version(_)
+    ));
+}
+
+#[test]
+fn earlier_bytes_are_given() {
+    let offline = story();
+    let show = |version| {
+        let command = Command::Version {
+            user: None,
+            book: "contacts".into(),
+            card: named("ann"),
+            version,
+        };
+        match offline.run(command) {
+            Reply::Version(past) => (
+                past.version,
+                String::from_utf8(BASE64.decode(past.bytes_base64.as_bytes()).unwrap()).unwrap(),
+            ),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(show(Some(1)), (1, card("ann", "Ann")));
+    // Of a deleted card what it last was.
+    assert_eq!(show(None), (2, card("ann", "Ann Lee")));
+}
+
+#[test]
+fn a_deleted_card_comes_back_and_a_version_too() {
+    let offline = story();
+    let [ann] = &restore(&offline, &["ann"], RestoreTo::BeforeDeletion)[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (ann.name.as_str(), &ann.outcome),
+        ("ann.vcf", &CardRestore::Restored)
+    );
+    assert_eq!(offline.text("ann.vcf"), card("ann", "Ann Lee"));
+    // A card that is there is not overwritten by a slip of the hand.
+    let again = restore(&offline, &["ann"], RestoreTo::BeforeDeletion);
+    assert!(
+        matches!(&again[0].outcome, CardRestore::Refused { reason } if reason.contains("--version"))
+    );
+    restore(&offline, &["ann"], RestoreTo::Version(1));
+    assert_eq!(offline.text("ann.vcf"), card("ann", "Ann"));
+    let wrong = restore(&offline, &["ann"], RestoreTo::Version(3));
+    assert!(
+        matches!(wrong[0].outcome, CardRestore::Refused { .. }),
+        "a deletion has no bytes"
+    );
+
+    let cards = restore(&offline, &["ann", "bob"], RestoreTo::Moment(3_500));
+    assert_eq!(cards[0].outcome, CardRestore::Restored);
+    assert_eq!(cards[1].outcome, CardRestore::Unchanged);
+    assert_eq!(offline.text("ann.vcf"), card("ann", "Ann Lee"));
+    let cards = restore(&offline, &["bob"], RestoreTo::Moment(1_500));
+    assert!(
+        matches!(cards[0].outcome, CardRestore::Refused { .. }),
+        "not there then"
+    );
+    assert_eq!(offline.names(), ["ann.vcf", "bob.vcf"]);
+}
+
+#[test]
+fn a_card_whose_uid_is_taken_says_by_whom() {
+    let offline = story();
+    offline.import_at(&[(Some("other.vcf"), &card("ann", "Ann again"))], 5_000);
+    let cards = restore(&offline, &["ann.vcf"], RestoreTo::BeforeDeletion);
+    assert!(
+        matches!(&cards[0].outcome, CardRestore::Refused { reason } if reason.contains("other.vcf")),
+        "{cards:?}"
+    );
+}
+
+#[test]
+fn an_address_book_goes_back_and_forth() {
+    let offline = story();
+    let dry = restore_book(&offline, 1_500, true, 10_000);
+    assert_eq!(offline.names(), ["bob.vcf"], "a dry run changes nothing");
+    assert_eq!(
+        (dry.created.count, dry.changed.count, dry.deleted.count),
+        (1, 0, 1)
+    );
+    assert_eq!(dry.created.cards[0].full_name.as_deref(), Some("Ann"));
+    assert_eq!(dry.deleted.cards[0].full_name.as_deref(), Some("Bob"));
+
+    assert_eq!(restore_book(&offline, 1_500, false, 10_000), dry);
+    assert_eq!(offline.names(), ["ann.vcf"]);
+    assert_eq!(offline.text("ann.vcf"), card("ann", "Ann"));
+    assert!(restore_book(&offline, 1_500, false, 10_001).is_empty());
+
+    // The moment before the restore undoes it.
+    restore_book(&offline, 9_999, false, 11_000);
+    assert_eq!(offline.names(), ["bob.vcf"]);
+}
+
+#[test]
+fn a_pruned_moment_is_named() {
+    let offline = story();
+    offline
+        .store
+        .prune(cloudless_store::Timestamp(3_500))
+        .unwrap();
+    let error = offline.error(Command::BookRestore {
+        user: None,
+        book: "contacts".into(),
+        at: 1_500,
+        dry_run: true,
+    });
+    assert!(error.contains("1970-01-01 00:00:04 UTC"), "{error}");
+}

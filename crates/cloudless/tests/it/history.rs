@@ -1,0 +1,161 @@
+//! What happened to contacts, and the way back, with a home that runs and with none.
+
+use std::fs;
+use std::path::Path;
+
+use bytes::Bytes;
+use http::Request;
+use serde_json::Value;
+
+use crate::binary::{Run, on};
+use crate::cards;
+use crate::client::{BOOK, Connection};
+use crate::pair::Pair;
+
+async fn delete(connection: &mut Connection, name: &str) {
+    let request = Request::delete(format!("{BOOK}{name}")).body(Bytes::new());
+    let answer = connection.send(request.unwrap()).await.unwrap();
+    assert!(answer.status.is_success(), "{}", answer.status);
+}
+
+fn import(home: &Path, uid: &str, note: &str) {
+    let file = home.join("one-card.vcf");
+    let card = format!(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{uid}\r\nNOTE:{note}\r\nEND:VCARD\r\n"
+    );
+    fs::write(&file, card).unwrap();
+    on(
+        home,
+        &["contacts", "import", file.to_str().unwrap(), "--user", "me"],
+    )
+    .expect(0);
+}
+
+/// The rows of the history, the newest first.
+fn history(home: &Path, flags: &[&str]) -> Vec<Value> {
+    let run = on(home, &[&["contacts", "history", "--json"], flags].concat()).expect(0);
+    let rows = run.stdout.lines();
+    rows.map(|row| serde_json::from_str(row).unwrap()).collect()
+}
+
+/// The command that a restore says undoes it, with nothing but its words.
+fn undo(run: &Run) -> Vec<String> {
+    let line = run.stderr.lines().find(|line| line.contains("--at"));
+    let line = line.unwrap_or_else(|| panic!("{run:?}")).trim();
+    let line = line.strip_prefix("cloudless ").unwrap();
+    // The moment is the only word with a space in it, and quoted.
+    let (before, moment) = line.split_once('\'').unwrap();
+    let mut words: Vec<_> = before.split_whitespace().map(str::to_owned).collect();
+    words.push(moment.trim_end_matches('\'').to_owned());
+    words
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_phone_did_is_told_and_undone() {
+    let pair = Pair::start();
+    let home = pair.folder("home");
+    let mut phone = pair.phone().connect().await.unwrap();
+    let (one, two) = (cards::small("one"), cards::small("two"));
+    phone.put("one.vcf", &one).await.unwrap();
+    phone.put("two.vcf", &two).await.unwrap();
+    phone.put("one.vcf", &cards::small("one-b")).await.unwrap();
+    delete(&mut phone, "two.vcf").await;
+
+    let rows = history(&home, &[]);
+    let told: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            (
+                row["name"].as_str().unwrap(),
+                row["change"].as_str().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("two.vcf", "deleted"),
+            ("one.vcf", "changed"),
+            ("two.vcf", "created"),
+            ("one.vcf", "created")
+        ]
+    );
+    assert!(rows.iter().all(|row| row["device"] == "phone"), "{rows:?}");
+    assert_eq!(history(&home, &["two", "--limit", "1"]).len(), 1);
+    let table = on(&home, &["contacts", "history"]).expect(0).stdout;
+    assert!(
+        table.lines().count() == 5 && table.contains("Small two"),
+        "{table}"
+    );
+
+    let show = on(&home, &["contacts", "show", "one", "--version", "1"]).expect(0);
+    assert_eq!(show.stdout.as_bytes(), one);
+
+    // It comes back to the phone as it was.
+    on(&home, &["contacts", "restore", "two"]).expect(0);
+    on(&home, &["contacts", "restore", "one", "--version", "1"]).expect(0);
+    assert_eq!(phone.get("two.vcf").await.unwrap().body, two);
+    assert_eq!(phone.get("one.vcf").await.unwrap().body, one);
+    let refused = on(&home, &["contacts", "restore", "two"]).expect(1);
+    assert!(refused.stderr.contains("--version"), "{refused:?}");
+}
+
+#[test]
+fn a_whole_address_book_goes_back_and_forth() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    on(&home, &["user", "add", "me"]).expect(0);
+    import(&home, "ann", "old");
+    import(&home, "bob", "old");
+    let at = history(&home, &["bob"])[0]["at"].as_i64().unwrap();
+    import(&home, "ann", "new");
+    import(&home, "eve", "new");
+
+    // What the history shows is what --at takes.
+    let shown = |milliseconds: i64| {
+        let moment = jiff::Timestamp::from_millisecond(milliseconds).unwrap();
+        moment.to_string()
+    };
+    let then = shown(at);
+    let restore = ["contacts", "restore", "--at", &then];
+    let dry = on(&home, &[&restore[..], &["--dry-run"]].concat()).expect(0);
+    assert_eq!(
+        dry.stdout,
+        "~ ann.vcf  ann\n- eve.vcf  eve\n\
+         0 would be brought back, 1 would be changed back, 1 would be deleted\n"
+    );
+    assert_eq!(history(&home, &["eve"]).len(), 1, "nothing was done");
+    let json = on(&home, &[&restore[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(
+        json.expect(0).json()["difference"]["changed"]["cards"][0]["name"],
+        "ann.vcf"
+    );
+
+    let run = on(&home, &restore).expect(0);
+    assert_eq!(history(&home, &["eve"])[0]["change"], "deleted");
+    assert_eq!(history(&home, &["ann"])[0]["change"], "restored");
+    let again = on(&home, &restore).expect(0);
+    assert!(again.stderr.contains("is what it was"), "{again:?}");
+
+    let undo = undo(&run);
+    let undo: Vec<_> = undo.iter().map(String::as_str).collect();
+    crate::binary::cloudless(&undo).expect(0);
+    let ann = on(&home, &["contacts", "show", "ann"]).expect(0).stdout;
+    assert!(ann.contains("NOTE:new"), "{ann}");
+    let eve = on(&home, &["contacts", "show", "eve"]).expect(0).stdout;
+    assert!(eve.contains("NOTE:new"), "{eve}");
+    assert_eq!(history(&home, &["eve"])[0]["change"], "restored");
+}
+
+#[test]
+fn text_of_contacts_steers_no_terminal() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    on(&home, &["user", "add", "me"]).expect(0);
+    import(&home, "a\x1b[2Jb", "x");
+    let table = on(&home, &["contacts", "history"]).expect(0).stdout;
+    assert!(
+        !table.contains('\x1b') && table.contains("a [2Jb"),
+        "{table:?}"
+    );
+}
