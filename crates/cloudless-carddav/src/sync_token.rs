@@ -18,3 +18,12 @@ pub(crate) fn revision(book: &AddressBook, text: &str) -> Option<u64> {
     let revision = revision.parse().ok()?;
     (revision <= book.revision && text == token(book, revision)).then_some(revision)
 }
+
+/// Tells whether a token is a bare UUID. No server gives such a token, as it is no URI; macOS makes one
+/// up where it has none.
+pub(crate) fn is_made_up(text: &str) -> bool {
+    let groups = text.trim().split('-');
+    let lengths: Vec<usize> = groups.clone().map(str::len).collect();
+    let is_hex = |group: &str| group.bytes().all(|byte| byte.is_ascii_hexdigit());
+    lengths == [8, 4, 4, 4, 12] && groups.clone().all(is_hex)
+}

@@ -171,13 +171,64 @@ async fn a_token_that_is_not_of_this_book_is_refused() {
         &good.to_uppercase(),
         "https://cloudless.invalid/sync/",
         "http://example.org/ns/sync/5",
-        "1DF3C7D2-0B1A-4F6B-9E5E-6D0C4A3B2F10",
+        "1DF3C7D2-0B1A-4F6B-9E5E-6D0C4A3B2F1",
+        "1DF3C7D2-0B1A-4F6B-9E5E-6D0C4A3B2F1G",
+        "urn:uuid:1DF3C7D2-0B1A-4F6B-9E5E-6D0C4A3B2F10",
     ] {
         let body = sync_collection(&["D:getetag"], token, "");
         let answer = server.send("REPORT", BOOK, &[("depth", "0")], body).await;
         answer.assert_condition(400, "DAV:", "valid-sync-token");
     }
     assert_eq!(sync(&server, &format!("\n {good} ")).await.rows.len(), 0);
+}
+
+/// macOS sends a UUID that it made up, and after a refusal it never syncs again.
+#[tokio::test]
+async fn a_made_up_uuid_gets_everything() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    server.put("gone.vcf", card("gone", "Gone")).await;
+    server.send("DELETE", &href("gone.vcf"), &[], "").await;
+    for made_up in [
+        "1DF3C7D2-0B1A-4F6B-9E5E-6D0C4A3B2F10",
+        "1df3c7d2-0b1a-4f6b-9e5e-6d0c4a3b2f10",
+    ] {
+        let answer = sync(&server, made_up).await;
+        assert_eq!(answer.hrefs(), [href("a.vcf")]);
+        assert_eq!(sync(&server, token(&answer)).await.rows.len(), 0);
+    }
+}
+
+/// A book that came back from a backup, or was made anew under its name, has other tokens.
+#[tokio::test]
+async fn a_token_of_an_earlier_incarnation_is_refused() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let before = token(&sync(&server, "").await).to_owned();
+    server.store.renew_incarnations().unwrap();
+    let body = sync_collection(&["D:getetag"], &before, "");
+    let answer = server.send("REPORT", BOOK, &[("depth", "0")], body).await;
+    answer.assert_condition(400, "DAV:", "valid-sync-token");
+    let after = token(&sync(&server, "").await).to_owned();
+    assert_ne!(after, before);
+    assert_eq!(sync(&server, &after).await.rows.len(), 0);
+}
+
+/// RFC 6578 §3.6: the server may cut an answer too, for a client that named no limit or a high one.
+#[tokio::test]
+async fn a_huge_answer_is_cut_by_the_server() {
+    let server = Server::start();
+    let name = |number| format!("{number:05}.vcf");
+    server.fill((0..10_001).map(|number| (name(number), card("x", "Ann").into_bytes())));
+    let high = "<D:limit><D:nresults>4000000000</D:nresults></D:limit>";
+    for more in ["", high] {
+        let first = sync_with(&server, "", more).await;
+        assert_eq!(first.rows.len(), 10_001);
+        let cut = first.row(BOOK);
+        assert_eq!(cut.conditions, ["D:number-of-matches-within-limits"]);
+        let rest = sync_with(&server, token(&first), more).await;
+        assert_eq!(rest.hrefs(), [href(&name(10_000))]);
+    }
 }
 
 /// The token from PROPFIND is as good as that from a REPORT.

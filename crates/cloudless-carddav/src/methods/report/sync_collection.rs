@@ -9,6 +9,11 @@ use crate::refusal::Refusal;
 use crate::resource::card_href;
 use crate::{Body, blocking, sync_token};
 
+/// The most cards in one answer; 507 and the token lead to the others (RFC 6578 §3.6). A client that
+/// knows nothing of 507, such as Thunderbird, gets them at its next sync. The rows of one answer are
+/// in memory at once, some 300 bytes each.
+const CARDS_MAX: usize = 10_000;
+
 /// Tells what changed since a token, or of all cards when there is none.
 pub(super) async fn respond(
     cards: Cards,
@@ -17,14 +22,18 @@ pub(super) async fn respond(
 ) -> Result<Response<Body>, Refusal> {
     let since = match token {
         None => 0,
+        // macOS begins with a token that it made up, and never syncs again after a refusal.
+        Some(token) if sync_token::is_made_up(&token) => 0,
         Some(token) => sync_token::revision(&cards.book, &token).ok_or_else(unknown_token)?,
     };
-    let limit = limit.map(|limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let limit = limit.map_or(CARDS_MAX, |limit| {
+        usize::try_from(limit).map_or(CARDS_MAX, |limit| limit.min(CARDS_MAX))
+    });
     let (cards, changes) = blocking::run(move || {
         let changes = cards
             .request
             .store
-            .changes_since(cards.book.id, since, limit)?;
+            .changes_since(cards.book.id, since, Some(limit))?;
         Ok((cards, changes))
     })
     .await?;
