@@ -4,7 +4,7 @@ mod if_header;
 
 use cloudless_store::{ETag, Precondition};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::refusal::Refusal;
 use crate::resource::Resource;
@@ -59,15 +59,12 @@ fn if_precondition(headers: &HeaderMap, resource: &Resource) -> Result<Precondit
     if headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH) {
         return refuse("Send If or one of If-Match and If-None-Match, not both.");
     }
-    let lines: Vec<&[u8]> = headers
-        .get_all("if")
-        .iter()
-        .map(|it| it.as_bytes())
-        .collect();
-    match if_header::parse(&lines.join(&b" "[..]), resource) {
-        Some(precondition) => Ok(precondition),
-        None => refuse("If is malformed: write ([\"etag\"])."),
-    }
+    let mut values = headers.get_all("if").iter();
+    let (Some(Ok(value)), None) = (values.next().map(HeaderValue::to_str), values.next()) else {
+        return refuse("Send one If, in ASCII.");
+    };
+    if_header::parse(value, resource)
+        .map_err(|error| Refusal::text(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
 /// Tells whether the client of a GET or HEAD has this version already (`If-None-Match`).

@@ -3,7 +3,7 @@
 pub(crate) mod dead;
 
 use cloudless_dav_proto::filter::Collation;
-use cloudless_dav_proto::multistatus::{AddressDataType, Property, Value};
+use cloudless_dav_proto::multistatus::{Ace, AddressDataType, Principal, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
 use cloudless_store::{Access, StoreError};
@@ -117,7 +117,7 @@ fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value
     let user = request.login.user_name.as_str();
     Ok(match (name.namespace(), name.local()) {
         (DAV, "current-user-principal") => Some(Value::Href(principal_href(user))),
-        (DAV, "acl") => acl(target, request)?.map(Value::Xml),
+        (DAV, "acl") => acl(target, request)?.map(Value::Acl),
         (DAV, "current-user-privilege-set") => Some(Value::Privileges(privileges(target))),
         (DAV, "displayname") => display_name(target, user).map(Value::Text),
         (DAV, "owner") => owner(target, user).map(Value::Href),
@@ -203,35 +203,29 @@ fn owner(target: &Target, user: &str) -> Option<String> {
     }
 }
 
-/// Who may do what with an address book (RFC 3744 §5.5), for its owner to see. Hrefs need no
-/// escaping.
-fn acl(target: &Target, request: &Request) -> Result<Option<String>, StoreError> {
+/// Who may do what with an address book (RFC 3744 §5.5), for its owner to see.
+fn acl(target: &Target, request: &Request) -> Result<Option<Vec<Ace>>, StoreError> {
     let Target::AddressBook(book) = target else {
         return Ok(None);
     };
     if book.access != Access::Owner {
         return Ok(None);
     }
-    let ace = |user: &str, privileges: &[&str], more: &str| {
-        let privileges: String = privileges
-            .iter()
-            .map(|name| format!("<D:privilege><D:{name}/></D:privilege>"))
-            .collect();
-        format!(
-            "<D:ace><D:principal><D:href>{}</D:href></D:principal>\
-             <D:grant>{privileges}</D:grant>{more}</D:ace>",
-            principal_href(user)
-        )
+    let ace = |user: &str, privileges, is_protected| Ace {
+        principal: Principal::Href(principal_href(user)),
+        privileges,
+        is_protected,
+        inherited: None,
     };
-    let mut aces = ace(&book.owner, &["all"], "<D:protected/>");
+    let mut aces = vec![ace(&book.owner, vec![Name::dav("all")], true)];
     for share in request.store.shares(book.id)? {
-        let privileges: &[&str] = match share.access {
-            Access::ReadOnly => &["read"],
-            Access::ReadWrite | Access::Owner => &["read", "write"],
-        };
-        aces += &ace(&share.user, privileges, "");
+        let mut privileges = vec![Name::dav("read")];
+        if share.access == Access::ReadWrite {
+            privileges.push(Name::dav("write"));
+        }
+        aces.push(ace(&share.user, privileges, false));
     }
-    Ok(Some(format!("<D:acl xmlns:D=\"DAV:\">{aces}</D:acl>")))
+    Ok(Some(aces))
 }
 
 fn resource_types(target: &Target) -> Vec<Name> {

@@ -1,7 +1,10 @@
 //! How a card is given to a client: as it is stored, or converted for this one answer.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::header::{Accepted, accepted_vcard};
 use cloudless_dav_proto::request::{AddressData, ChosenProperty};
 use cloudless_store::{Card, CardRow};
 use cloudless_vcard::{Chosen, Version, convert, select, summarize};
@@ -19,8 +22,8 @@ use crate::refusal::Refusal;
 /// What a client wants a card to be. Its ETag is that of the stored bytes in any case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Representation {
-    /// The versions that the client reads; any when there are none.
-    versions: Vec<Version>,
+    /// The version that the client reads; None for any.
+    version: Option<Version>,
     /// The vCard properties that it wants; all when there are none.
     properties: Vec<ChosenProperty>,
 }
@@ -29,21 +32,15 @@ impl Representation {
     /// What the `Accept` header asks for (RFC 6352 §5.1.1). A client that says nothing of versions,
     /// or of vCards, gets what is stored.
     pub(crate) fn accepted(headers: &HeaderMap) -> Self {
-        let ranges: Vec<MediaRange> = headers
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(MediaRange::parse)
-            .collect();
-        let best = ranges
-            .iter()
-            .map(|range| range.quality)
-            .max()
-            .unwrap_or_default();
-        let best = ranges.iter().filter(|range| range.quality == best);
+        let values = headers.get_all(ACCEPT).iter();
+        let accepted = accepted_vcard(values.filter_map(|value| value.to_str().ok()));
         Self {
-            versions: best.filter_map(|range| range.version).collect(),
+            version: match accepted {
+                // What the client does not want is better than nothing.
+                Accepted::AsStored | Accepted::Nothing => None,
+                Accepted::Version3 => Some(Version::V3),
+                Accepted::Version4 => Some(Version::V4),
+            },
             properties: Vec::new(),
         }
     }
@@ -63,7 +60,7 @@ impl Representation {
             return Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason));
         }
         Ok(Self {
-            versions: Vec::from_iter(version.flatten()),
+            version: version.flatten(),
             properties: address_data.properties.clone(),
         })
     }
@@ -88,15 +85,9 @@ impl Representation {
     }
 
     fn in_version(&self, bytes: Vec<u8>) -> Vec<u8> {
-        let Some(first) = self.versions.first() else {
-            return bytes;
-        };
-        if version(&bytes).is_some_and(|stored| self.versions.contains(&stored)) {
-            return bytes;
-        }
-        match convert(&bytes, *first) {
-            Ok(converted) => converted.into_owned(),
-            Err(_) => bytes,
+        match self.version.map(|version| convert(&bytes, version)) {
+            Some(Ok(Cow::Owned(converted))) => converted,
+            Some(Ok(Cow::Borrowed(_)) | Err(_)) | None => bytes,
         }
     }
 
@@ -139,88 +130,4 @@ fn content_type(version: Option<Version>) -> HeaderValue {
         Some(Version::V3) => "text/vcard; charset=utf-8; version=3.0",
         Some(Version::V4) => "text/vcard; charset=utf-8; version=4.0",
     })
-}
-
-/// An element of `Accept` that vCards are in (RFC 9110 §12.5.1).
-struct MediaRange {
-    version: Option<Version>,
-    /// In thousandths, never 0.
-    quality: u16,
-}
-
-impl MediaRange {
-    /// None for a range without vCards, with an unknown version, or with the quality 0.
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split(';').map(str::trim);
-        let media_type = parts.next()?;
-        ["text/vcard", "text/*", "*/*"]
-            .iter()
-            .find(|known| media_type.eq_ignore_ascii_case(known))?;
-        let mut range = Self {
-            version: None,
-            quality: 1000,
-        };
-        for (name, value) in parts.filter_map(|part| part.split_once('=')) {
-            let value = value.trim().trim_matches('"');
-            if name.trim().eq_ignore_ascii_case("version") {
-                range.version = Some(Version::from_number(value)?);
-            } else if name.trim().eq_ignore_ascii_case("q") {
-                range.quality = quality(value)?;
-            }
-        }
-        (range.quality > 0).then_some(range)
-    }
-}
-
-/// Reads a quality such as `0.5` (RFC 9110 §12.4.2).
-fn quality(text: &str) -> Option<u16> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole: u16 = whole.parse().ok()?;
-    let digits = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    let fraction: u16 = format!("{fraction:0<3}").parse().ok()?;
-    let quality = whole.checked_mul(1000)?.checked_add(fraction)?;
-    (digits && quality <= 1000).then_some(quality)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rfc_9110_12_5_1_the_best_range_says_the_version() {
-        let versions = |accept: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().unwrap());
-            Representation::accepted(&headers).versions
-        };
-        for any in [
-            "",
-            "*/*",
-            "text/vcard",
-            "text/html",
-            "text/vcard;version=2.1",
-            "text/vcard;version=4.0;q=0",
-            "text/vcard; version=3.0; q=0.5, */*",
-            "text/vcard; version=3.0; q=x",
-            "text/vcard; version=3.0; q=65.9999",
-        ] {
-            assert_eq!(versions(any), [], "{any}");
-        }
-        for (accept, expected) in [
-            ("text/vcard;version=4.0", &[Version::V4][..]),
-            ("TEXT/VCARD ; Version=\"3.0\"", &[Version::V3]),
-            ("*/*;q=0.1, text/vcard;version=4.0;q=0.8", &[Version::V4]),
-            ("text/vcard, text/vcard;version=4.0", &[Version::V4]),
-            (
-                "text/vcard;version=3.0, text/vcard;version=4.0",
-                &[Version::V3, Version::V4],
-            ),
-            (
-                "text/vcard;version=3.0;q=0.999, text/vcard;version=4.0;q=1.000",
-                &[Version::V4],
-            ),
-        ] {
-            assert_eq!(versions(accept), expected, "{accept}");
-        }
-    }
 }

@@ -4,11 +4,12 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::header::Depth;
 use cloudless_dav_proto::request::parse_propfind;
 use http::{Response, StatusCode};
 
 use super::read_xml;
-use crate::depth::Depth;
+use crate::depth::depth;
 use crate::multistatus::{self, Row, Rows};
 use crate::prefer::is_minimal;
 use crate::refusal::Refusal;
@@ -22,7 +23,7 @@ where
     B::Error: Display,
 {
     // Without the header the RFC means infinity.
-    let depth = Depth::from_headers(&request.headers)?.unwrap_or(Depth::Infinity);
+    let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
     let minimal = is_minimal(&request.headers);
     let body = read_xml(&request.headers, body).await?;
     let propfind = parse_propfind(&body)?;

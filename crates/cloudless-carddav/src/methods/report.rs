@@ -10,13 +10,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cloudless_dav_proto::Name;
 use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::header::Depth;
 use cloudless_dav_proto::multistatus::{Property, Value};
 use cloudless_dav_proto::request::{Propfind, Props, PropsKind, Report, parse_report};
 use cloudless_store::{AddressBook, CardRow, StoreError};
 use http::{Response, StatusCode};
 
 use super::read_xml;
-use crate::depth::Depth;
+use crate::depth::depth;
 use crate::multistatus::Row;
 use crate::prefer::is_minimal;
 use crate::properties;
@@ -41,7 +42,7 @@ where
 {
     // Only a query means something by its depth; for the others clients send any: 0, 1, infinity or
     // nothing.
-    let depth = Depth::from_headers(&request.headers)?;
+    let depth = depth(&request.headers)?;
     let body = read_xml(&request.headers, body).await?;
     let report = parse_report(&body)?;
     let (request, book) = blocking::run(move || {

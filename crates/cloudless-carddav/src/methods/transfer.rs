@@ -1,13 +1,14 @@
 //! COPY and MOVE of cards (RFC 4918 §9.8, §9.9).
 
 use cloudless_dav_proto::error::Condition;
+use cloudless_dav_proto::header::{Destination, parse_overwrite};
 use cloudless_store::{Precondition, Transfer, TransferOutcome};
-use http::{HeaderMap, Response, StatusCode, Uri};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::changed_meanwhile;
 use crate::access::{Privilege, need};
 use crate::conditions::precondition;
-use crate::refusal::{NO_ADDRESS_BOOK, Refusal};
+use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
 use crate::request::Request;
 use crate::resource::{Resource, book_href, card_href};
 use crate::{Body, blocking};
@@ -90,11 +91,11 @@ fn destination(request: &Request) -> Result<(String, String), Refusal> {
     let value = value
         .to_str()
         .map_err(|_| bad("The Destination is malformed."))?;
-    let uri: Uri = value
-        .parse()
-        .map_err(|_| bad("The Destination is malformed."))?;
+    let parsed = Destination::parse(value)
+        .map_err(|error| Refusal::text(StatusCode::BAD_REQUEST, chain(&error)))?;
     // Ports differ where something forwards connections; another name is another server.
-    if let (Some(there), Some(here)) = (uri.host(), request.host.as_deref())
+    let there = parsed.authority.as_deref().map(without_port);
+    if let (Some(there), Some(here)) = (there, request.host.as_deref())
         && !there.eq_ignore_ascii_case(here)
     {
         let reason = "The Destination is another server.";
@@ -111,14 +112,22 @@ fn destination(request: &Request) -> Result<(String, String), Refusal> {
     }
 }
 
+/// The name in a host and port.
+fn without_port(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
 /// Whether what is at the destination may be replaced (RFC 4918 §10.6).
 fn overwrite(headers: &HeaderMap) -> Result<bool, Refusal> {
-    match headers.get("overwrite").map(|value| value.as_bytes()) {
-        None | Some(b"T" | b"t") => Ok(true),
-        Some(b"F" | b"f") => Ok(false),
-        Some(_) => {
-            let reason = "Overwrite must be T or F.";
-            Err(Refusal::text(StatusCode::BAD_REQUEST, reason))
-        }
-    }
+    let Some(value) = headers.get("overwrite") else {
+        return Ok(true);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(parse_overwrite)
+        .ok_or_else(|| Refusal::text(StatusCode::BAD_REQUEST, "Overwrite must be T or F."))
 }
