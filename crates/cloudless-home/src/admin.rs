@@ -4,6 +4,7 @@
 //! one JSON line back, so that what a command changes is in force at once. With none running the
 //! command line opens the store itself and calls [`execute`].
 
+mod alarm;
 mod command;
 mod execute;
 mod failure;
@@ -14,6 +15,7 @@ mod reply;
 mod restore;
 mod socket;
 
+pub use alarm::Alarm;
 pub use command::{Command, ImportCard};
 pub use execute::{Facts, execute};
 pub use history::{Change, ChangeKind, PastVersion};

@@ -19,7 +19,7 @@ const SHARE: &str = "alarm_share";
 
 /// Names an alarm within one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AlarmId(i64);
+pub struct AlarmId(pub i64);
 
 /// A device deleted a large share of an address book within ten minutes. It was served.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -124,6 +124,11 @@ pub enum Command {
         /// Only says what that would change.
         dry_run: bool,
     },
+    /// Brings back what a device deleted when it raised an alarm.
+    DeletionUndo {
+        /// The alarm, as the status names it.
+        alarm: i64,
+    },
 }
 
 impl Command {
@@ -131,7 +136,9 @@ impl Command {
     pub(super) fn restores(&self) -> bool {
         matches!(
             self,
-            Self::CardsRestore { .. } | Self::BookRestore { dry_run: false, .. }
+            Self::CardsRestore { .. }
+                | Self::BookRestore { dry_run: false, .. }
+                | Self::DeletionUndo { .. }
         )
     }
 }

@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::history::{self, Listing};
 use super::import::import;
 use super::reply::{Book, Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
-use super::{lookup, restore};
+use super::{alarm, lookup, restore};
 use crate::status::{CertificateStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
@@ -80,7 +80,7 @@ fn run(
     random: [u8; 16],
 ) -> Result<Reply, Failure> {
     match command {
-        Command::Status => Ok(status(facts)),
+        Command::Status => status(store, facts, now),
         Command::UserAdd { name } => {
             store.create_user(&name, now)?;
             Ok(Reply::UserAdded { user: name })
@@ -150,11 +150,12 @@ fn run(
             let book = lookup::book(store, user.as_deref(), &book)?;
             restore::book(store, book.id, Timestamp(at), dry_run, now)
         }
+        Command::DeletionUndo { alarm } => alarm::undo(store, alarm, now),
     }
 }
 
-fn status(facts: &Facts) -> Reply {
-    Reply::Status(Status {
+fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure> {
+    Ok(Reply::Status(Status {
         running: facts.running,
         hostnames: facts.hostnames.clone(),
         relays: facts.relays.clone(),
@@ -162,7 +163,8 @@ fn status(facts: &Facts) -> Reply {
         public_urls: facts.public_urls(),
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),
-    })
+        alarms: alarm::recent(store, now)?,
+    }))
 }
 
 fn users(store: &Store) -> Result<Reply, Failure> {

@@ -23,6 +23,10 @@ pub(super) enum Failure {
     NoSuchCard(String),
     #[error("there is no version {number} of {name}; see: cloudless contacts history {name}")]
     NoSuchVersion { name: String, number: u64 },
+    #[error(
+        "there is no alarm {0} that could be undone; the alarms are listed by: cloudless home status"
+    )]
+    NoSuchAlarm(i64),
     #[error("there is no user {0:?}; create it with: cloudless user add {0}")]
     NoSuchUser(String),
     #[error("there is no user yet; create one with: cloudless user add NAME")]

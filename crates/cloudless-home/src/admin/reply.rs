@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
 
+use super::alarm::Alarm;
 use super::history::{Change, PastVersion};
 use super::restore::{Difference, RestoredCard};
 use crate::status::{CertificateStatus, RelayStatus};
@@ -80,6 +81,13 @@ pub enum Reply {
         /// What that changed, or would change.
         difference: Difference,
     },
+    /// To `DeletionUndo`.
+    DeletionUndone {
+        /// What was undone.
+        alarm: Alarm,
+        /// What came back.
+        difference: Difference,
+    },
     /// The command could not be done.
     Error {
         /// What failed and what to do.
@@ -104,6 +112,10 @@ pub struct Status {
     pub local_urls: Vec<String>,
     /// The bound loopback addresses.
     pub local_addresses: Vec<SocketAddr>,
+    /// Devices that deleted a large share of an address book within the last 30 days, and it was not
+    /// undone; the newest first.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
 }
 
 /// A user. Times are Unix milliseconds.

@@ -187,7 +187,7 @@ pub(super) fn named(
 }
 
 /// The full names of the cards that are there, and of those that were at a moment.
-fn full_names(
+pub(super) fn full_names(
     store: &Store,
     book: BookId,
     at: Timestamp,

@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod restore;
 mod show;
+mod undo_deletion;
 
 use clap::{Args, Subcommand};
 
@@ -34,6 +35,7 @@ enum ContactsCommand {
     History(history::History),
     Show(show::Show),
     Restore(restore::Restore),
+    UndoDeletion(undo_deletion::UndoDeletion),
 }
 
 impl Contacts {
@@ -44,6 +46,7 @@ impl Contacts {
             ContactsCommand::History(history) => history.run(),
             ContactsCommand::Show(show) => show.run(),
             ContactsCommand::Restore(restore) => restore.run(),
+            ContactsCommand::UndoDeletion(undo) => undo.run(),
         }
     }
 }

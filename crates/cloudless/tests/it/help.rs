@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "relay",
     "relay init",
     "relay invite",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 23] = [
     "contacts history",
     "contacts show",
     "contacts restore",
+    "contacts undo-deletion",
     "demo",
 ];
 

@@ -159,3 +159,39 @@ fn text_of_contacts_steers_no_terminal() {
         "{table:?}"
     );
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_deletes_all_is_served_told_and_undone() {
+    let pair = Pair::start();
+    let home = pair.folder("home");
+    let mut phone = pair.phone().connect().await.unwrap();
+    for number in 0..12 {
+        let card = cards::small(&number.to_string());
+        phone.put(&format!("{number}.vcf"), &card).await.unwrap();
+    }
+    let quiet = on(&home, &["home", "status", "--json"]).expect(0).json();
+    assert_eq!(quiet["alarms"], Value::Array(Vec::new()));
+    for number in 0..12 {
+        delete(&mut phone, &format!("{number}.vcf")).await;
+    }
+    let status = on(&home, &["home", "status", "--json"]).expect(0).json();
+    assert_eq!(status["alarms"][0]["count"], 12, "{status}");
+    assert_eq!(status["alarms"][0]["device"], "phone");
+    let text = on(&home, &["home", "status"]).expect(0).stdout;
+    let number = status["alarms"][0]["alarm"].to_string();
+    assert!(text.contains(&format!("undo-deletion {number}")), "{text}");
+
+    let undone = on(&home, &["contacts", "undo-deletion", &number]).expect(0);
+    assert!(
+        undone
+            .stdout
+            .ends_with("12 brought back, 0 changed back, 0 deleted\n"),
+        "{undone:?}"
+    );
+    assert_eq!(pair.local_program().names().await.len(), 12);
+    let card = phone.get("7.vcf").await.unwrap();
+    assert_eq!(card.body, cards::small("7"));
+    on(&home, &["contacts", "undo-deletion", &number]).expect(1);
+    let quiet = on(&home, &["home", "status", "--json"]).expect(0).json();
+    assert_eq!(quiet["alarms"], Value::Array(Vec::new()));
+}

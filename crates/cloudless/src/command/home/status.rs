@@ -1,13 +1,14 @@
 use anyhow::bail;
 use clap::Args;
-use cloudless_home::admin::{Command, Reply};
+use cloudless_home::admin::{Alarm, Command, Reply};
 use cloudless_home::status::RelayState;
 
 use crate::clock;
+use crate::moment::Moment;
 use crate::state::HomeState;
-use crate::terminal::{self, BOLD};
+use crate::terminal::{self, BOLD, StdoutError};
 
-/// Show tunnels, certificates and addresses
+/// Show tunnels, certificates, addresses and alarms
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -36,6 +37,9 @@ impl Status {
             "not running"
         };
         terminal::data(format_args!("home is {BOLD}{running}{BOLD:#}"))?;
+        for alarm in &status.alarms {
+            self.tell(alarm)?;
+        }
         for url in &status.public_urls {
             terminal::data(format_args!("  for phones             {url}"))?;
         }
@@ -73,5 +77,25 @@ impl Status {
             }
         }
         Ok(())
+    }
+
+    fn tell(&self, alarm: &Alarm) -> Result<(), StdoutError> {
+        let Alarm {
+            alarm: number,
+            user,
+            book,
+            device,
+            count,
+            ..
+        } = alarm;
+        terminal::data(format_args!(
+            "{BOLD}alarm {number}{BOLD:#}: {device} of {user} deleted {count} cards of {} at {}",
+            terminal::clean(book),
+            Moment(alarm.last_at).local(),
+        ))?;
+        terminal::data(format_args!(
+            "  bring them back with   cloudless contacts undo-deletion {number}{}",
+            self.state.flag()
+        ))
     }
 }

@@ -1,0 +1,74 @@
+//! Devices that deleted a large share of an address book.
+
+use cloudless_store::{Actor, AlarmId, BookError, Store, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::failure::Failure;
+use super::reply::Reply;
+use super::restore;
+
+/// What is older is in the history, and no news.
+const RECENT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
+
+/// A device deleted a large share of an address book in a short time. It was served. Times are Unix
+/// milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What [`Command::DeletionUndo`](super::Command::DeletionUndo) calls it.
+    pub alarm: i64,
+    /// Whose address book it is.
+    pub user: String,
+    /// The address book's slug.
+    pub book: String,
+    /// The device's name.
+    pub device: String,
+    /// When the first of the cards was deleted.
+    pub first_at: i64,
+    /// When the last one was.
+    pub last_at: i64,
+    /// How many were.
+    pub count: u64,
+}
+
+/// Those that a person should know of.
+pub(super) fn recent(store: &Store, now: Timestamp) -> Result<Vec<Alarm>, Failure> {
+    let alarms = store.alarms()?.into_iter();
+    let recent = alarms.filter(|alarm| {
+        alarm.undone_at.is_none() && now.0.saturating_sub(alarm.last_at.0) < RECENT_MILLIS
+    });
+    Ok(recent.map(Alarm::from).collect())
+}
+
+/// Brings back what was deleted, however long ago.
+pub(super) fn undo(store: &Store, alarm: i64, now: Timestamp) -> Result<Reply, Failure> {
+    let mut alarms = store.alarms()?.into_iter();
+    let found = alarms.find(|it| it.id == AlarmId(alarm));
+    let found = found.ok_or(Failure::NoSuchAlarm(alarm))?;
+    let actor = Actor {
+        device: None,
+        at: now,
+    };
+    let difference = match store.undo_mass_deletion(found.id, actor) {
+        Err(BookError::NoSuchAlarm) => return Err(Failure::NoSuchAlarm(alarm)),
+        undone => undone?,
+    };
+    let names = restore::full_names(store, found.book, now)?;
+    Ok(Reply::DeletionUndone {
+        alarm: found.into(),
+        difference: restore::named(difference, &names),
+    })
+}
+
+impl From<cloudless_store::Alarm> for Alarm {
+    fn from(alarm: cloudless_store::Alarm) -> Self {
+        Self {
+            alarm: alarm.id.0,
+            user: alarm.owner,
+            book: alarm.slug,
+            device: alarm.device_name,
+            first_at: alarm.first_at.0,
+            last_at: alarm.last_at.0,
+            count: alarm.count,
+        }
+    }
+}
