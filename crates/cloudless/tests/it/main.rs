@@ -17,6 +17,7 @@ mod corpus;
 mod demo;
 mod faults;
 mod help;
+mod logs;
 mod history;
 mod network;
 mod pair;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use serde_json::Value;
@@ -101,6 +102,29 @@ impl Pair {
         assert_eq!(address(&ready["https"][0]), self.relay_address);
     }
 
+    /// Ends both and starts them again with another level of logs, which begin anew.
+    pub(crate) fn restart_with_log(&mut self, level: &str) {
+        self.kill_home();
+        self.kill_relay();
+        let start = |name: &str| {
+            let state = self.directory.path().join(name);
+            fs::remove_file(state.join(LOG)).unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
+            command.env("CLOUDLESS_LOG", level);
+            Role::start_by(command, &state, name)
+        };
+        let ((relay, _), (home, ready)) = (start("relay"), start("home"));
+        self.relay = relay;
+        self.home = home;
+        self.local_address = address(&ready["local"][0]);
+        self.await_tunnel();
+    }
+
+    /// What a role said on standard error so far.
+    pub(crate) fn log(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name).join(LOG)).unwrap_or_default()
+    }
+
     /// A client that goes through the relay, with TLS to home.
     pub(crate) fn phone(&self) -> Client {
         Client::through_relay(self.relay_address, &self.ca_file(), &self.password)
@@ -135,8 +159,7 @@ impl Drop for Pair {
     fn drop(&mut self) {
         if thread::panicking() {
             for name in ["relay", "home"] {
-                let log = fs::read_to_string(self.directory.path().join(name).join(LOG));
-                println!("---- {name} said:\n{}", log.unwrap_or_default());
+                println!("---- {name} said:\n{}", self.log(name));
             }
         }
     }
