@@ -32,5 +32,5 @@ pub use duplicate::{Duplicates, Person, Reason, Region, UnknownRegion, duplicate
 pub use index::{INDEXED, Index, IndexEntry, index, text};
 pub use merge::merge;
 pub use select::{Chosen, select};
-pub use split::split;
+pub use split::{split, split_indices};
 pub use summary::{Invalid, Summary, summarize};

@@ -11,6 +11,12 @@ use crate::line::{Line, Lines, Marker};
 /// starts the next card. What is given as a card is one that [`summarize`](crate::summarize)
 /// takes.
 pub fn split(bytes: &[u8]) -> impl Iterator<Item = Result<&[u8], Invalid>> {
+    split_indices(bytes).map(|(_, card)| card)
+}
+
+/// Like [`split`], each card with the place of its `BEGIN` in the bytes, to tell a person where a
+/// bad one is.
+pub fn split_indices(bytes: &[u8]) -> impl Iterator<Item = (usize, Result<&[u8], Invalid>)> {
     let mut lines = Lines::new(bytes);
     let mut nesting = Nesting::default();
     let mut start = 0;
@@ -18,15 +24,15 @@ pub fn split(bytes: &[u8]) -> impl Iterator<Item = Result<&[u8], Invalid>> {
         for line in lines.by_ref() {
             match nesting.step(&line) {
                 Place::Begin => start = line.start,
-                Place::End => return Some(Ok(&bytes[start..line.end])),
+                Place::End => return Some((start, Ok(&bytes[start..line.end]))),
                 Place::BeginAgain => {
-                    start = line.start;
-                    return Some(Err(Invalid::Unterminated));
+                    let unterminated = std::mem::replace(&mut start, line.start);
+                    return Some((unterminated, Err(Invalid::Unterminated)));
                 }
                 Place::Outside | Place::Inside | Place::Nested => {}
             }
         }
-        nesting.close().err().map(Err)
+        nesting.close().err().map(|error| (start, Err(error)))
     })
 }
 

@@ -3,6 +3,7 @@
 mod choice;
 mod difference;
 mod export;
+mod file_names;
 mod history;
 mod import;
 mod restore;

@@ -21,7 +21,12 @@ fn import(state: &Path, files: &[&Path]) -> crate::binary::Run {
     )
 }
 
+/// To one file if the path ends in .vcf, else to a folder.
 fn export(state: &Path, output: &Path) -> crate::binary::Run {
+    let flag = match output.extension() {
+        Some(_) => "--output",
+        None => "--folder",
+    };
     on(
         state,
         &[
@@ -29,7 +34,7 @@ fn export(state: &Path, output: &Path) -> crate::binary::Run {
             "export",
             "--user",
             "me",
-            "--output",
+            flag,
             output.to_str().unwrap(),
         ],
     )
@@ -127,7 +132,8 @@ fn one_bad_card_is_named_and_the_rest_goes_in() {
     let summary = run.json();
     assert_eq!(summary["created"], 2, "{summary}");
     assert_eq!(summary["refused"][0]["card"], 2, "{summary}");
-    assert!(run.stderr.contains("mixed.vcf, card 2: "), "{run:?}");
+    assert_eq!(summary["refused"][0]["line"], 7, "{summary}");
+    assert!(run.stderr.contains("mixed.vcf:7, card 2: "), "{run:?}");
     // A second import that is the same but for its good cards changes nothing.
     assert_eq!(import(&home, &[&file]).expect(1).json()["unchanged"], 2);
 

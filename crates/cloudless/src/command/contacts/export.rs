@@ -8,6 +8,7 @@ use cloudless_home::admin::{Command, ExportCard, Reply};
 use data_encoding::BASE64;
 use tempfile::NamedTempFile;
 
+use super::file_names::FileNames;
 use crate::atomic_file;
 use crate::command::home;
 use crate::exit::Usage;
@@ -24,10 +25,9 @@ const PAGE_CARDS: usize = 1000;
 Examples:
   cloudless contacts export --user me > contacts.vcf
   cloudless contacts export --user me --output contacts.vcf
-  cloudless contacts export --user me --output contacts/
+  cloudless contacts export --user me --folder contacts
 
-A PATH that ends in .vcf is one file with all cards, any other is a directory with a file for each
-card; it must be new or empty.")]
+A folder gets a file for each card, which vdirsyncer and khard read.")]
 pub(super) struct Export {
     #[command(flatten)]
     state: HomeState,
@@ -37,18 +37,26 @@ pub(super) struct Export {
     /// Export this address book of the user
     #[arg(long, value_name = "BOOK", default_value = "contacts")]
     book: String,
-    /// Write to PATH instead of standard output
-    #[arg(long, short, value_name = "PATH")]
+    /// Write all cards to FILE instead of standard output
+    #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Write a file for each card to the directory DIR, which must be new or empty
+    #[arg(long, value_name = "DIR", conflicts_with = "output")]
+    folder: Option<PathBuf>,
     /// Print one line of JSON for each card, with its name and its bytes in base64
-    #[arg(long, conflicts_with = "output")]
+    #[arg(long, conflicts_with_all = ["output", "folder"])]
     json: bool,
 }
 
 impl Export {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        let mut sink = Sink::open(self.output.as_deref(), self.json)?;
+        let mut sink = match (&self.output, &self.folder) {
+            (Some(file), _) => Sink::file(file)?,
+            (None, Some(folder)) => Sink::folder(folder)?,
+            (None, None) if self.json => Sink::Json,
+            (None, None) => Sink::Stdout,
+        };
         let mut progress = Progress::start("exporting", None);
         let mut after = None;
         loop {
@@ -81,32 +89,27 @@ enum Sink {
     Stdout,
     Json,
     File { file: NamedTempFile, path: PathBuf },
-    Directory(PathBuf),
+    Folder { path: PathBuf, names: FileNames },
 }
 
 impl Sink {
-    fn open(output: Option<&Path>, json: bool) -> anyhow::Result<Self> {
-        let Some(path) = output else {
-            return Ok(if json { Self::Json } else { Self::Stdout });
-        };
-        if path
-            .extension()
-            .is_some_and(|extension| extension.eq_ignore_ascii_case("vcf"))
-        {
-            let file = NamedTempFile::new_in(atomic_file::directory_of(path))
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            return Ok(Self::File {
-                file,
-                path: path.to_owned(),
-            });
-        }
+    fn file(path: &Path) -> anyhow::Result<Self> {
+        let file = NamedTempFile::new_in(atomic_file::directory_of(path))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self::File {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    fn folder(path: &Path) -> anyhow::Result<Self> {
         match fs::create_dir(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let is_empty = fs::read_dir(path).map(|mut files| files.next().is_none());
                 if !is_empty.with_context(|| format!("cannot list {}", path.display()))? {
                     return Err(Usage(format!(
-                        "{} is not empty; name a new directory, or a file that ends in .vcf",
+                        "{} is not empty; name a new directory",
                         path.display()
                     ))
                     .into());
@@ -117,7 +120,10 @@ impl Sink {
                     .with_context(|| format!("cannot make the directory {}", path.display()));
             }
         }
-        Ok(Self::Directory(path.to_owned()))
+        Ok(Self::Folder {
+            path: path.to_owned(),
+            names: FileNames::default(),
+        })
     }
 
     fn write(&mut self, card: &ExportCard) -> anyhow::Result<()> {
@@ -134,12 +140,8 @@ impl Sink {
                 .write_all(&bytes)
                 .and_then(|()| file.write_all(gap(&bytes)))
                 .with_context(|| format!("cannot write {}", path.display())),
-            Self::Directory(directory) => {
-                let mut name = card.name.clone();
-                if !name.to_ascii_lowercase().ends_with(".vcf") {
-                    name.push_str(".vcf");
-                }
-                let path = directory.join(&name);
+            Self::Folder { path, names } => {
+                let path = path.join(names.choose(&card.name));
                 fs::write(&path, &bytes).with_context(|| format!("cannot write {}", path.display()))
             }
         }

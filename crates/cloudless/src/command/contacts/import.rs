@@ -25,7 +25,8 @@ Examples:
   cloudless contacts import ~/.contacts/ --user me
 
 A card that is there already, by its UID, is updated and its earlier version kept. A file may hold
-many cards. A bad card is named and left out; the others are imported, and the exit status is 1.")]
+many cards. A bad card is named with its line and left out; the others are imported, and the
+exit status is 1.")]
 pub(super) struct Import {
     #[command(flatten)]
     state: HomeState,
@@ -57,6 +58,8 @@ struct Refused {
     file: PathBuf,
     /// The card's place in the file, from 1.
     card: usize,
+    /// The line of its BEGIN:VCARD, from 1.
+    line: usize,
     reason: String,
 }
 
@@ -64,6 +67,7 @@ struct Refused {
 struct Source {
     file: usize,
     card: usize,
+    line: usize,
     bytes: Vec<u8>,
 }
 
@@ -117,6 +121,7 @@ impl Import {
                     summary.refused.push(Refused {
                         file: files[source.file].clone(),
                         card: source.card,
+                        line: source.line,
                         reason,
                     });
                 }
@@ -140,8 +145,15 @@ impl Import {
                 refused.len()
             ))?;
         }
-        for Refused { file, card, reason } in refused {
-            terminal::warning(format_args!("{}, card {card}: {reason}", file.display()));
+        for Refused {
+            file,
+            card,
+            line,
+            reason,
+        } in refused
+        {
+            let file = file.display();
+            terminal::warning(format_args!("{file}:{line}, card {card}: {reason}"));
         }
         match refused.len() {
             0 => Ok(()),
@@ -190,24 +202,30 @@ fn read(files: &[PathBuf], summary: &mut Summary) -> anyhow::Result<Vec<Source>>
             sources.push(Source {
                 file,
                 card: 1,
+                line: 1,
                 bytes,
             });
             continue;
         }
         let mut count = 0;
-        for (index, card) in cloudless_vcard::split(&bytes).enumerate() {
+        let (mut line, mut counted) = (1, 0);
+        for (index, (start, card)) in cloudless_vcard::split_indices(&bytes).enumerate() {
             count += 1;
+            line += line_ends(&bytes[counted..start]);
+            counted = start;
             match card {
                 Ok(card) => {
                     sources.push(Source {
                         file,
                         card: index + 1,
+                        line,
                         bytes: card.to_owned(),
                     });
                 }
                 Err(reason) => summary.refused.push(Refused {
                     file: path.clone(),
                     card: index + 1,
+                    line,
                     reason: reason.to_string(),
                 }),
             }
@@ -219,6 +237,13 @@ fn read(files: &[PathBuf], summary: &mut Summary) -> anyhow::Result<Vec<Source>>
         );
     }
     Ok(sources)
+}
+
+/// How many lines end, as an editor counts them: with CR, LF or both.
+fn line_ends(bytes: &[u8]) -> usize {
+    let both = bytes.windows(2).filter(|pair| pair == b"\r\n").count();
+    let each = bytes.iter().filter(|byte| matches!(byte, b'\r' | b'\n'));
+    each.count() - both
 }
 
 /// How many of the next cards go into one request: at least one.
