@@ -1,4 +1,4 @@
-//! Work on the store, away from the threads that serve connections.
+//! Work on the store and on long bodies, away from the threads that serve connections.
 
 use crate::refusal::Refusal;
 

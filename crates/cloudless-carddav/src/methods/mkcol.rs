@@ -36,8 +36,8 @@ where
         let reason = "Send MKCOL without a body, or with application/xml.";
         return Err(Refusal::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
-    let properties = parse_mkcol(&body)?;
     blocking::run(move || {
+        let properties = parse_mkcol(&body)?;
         if let Some(refused) = refuse(&properties) {
             return Ok(refused);
         }

@@ -26,8 +26,8 @@ where
     let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
     let minimal = is_minimal(&request.headers);
     let body = read_xml(&request.headers, body).await?;
-    let propfind = parse_propfind(&body)?;
     let rows: Rows = blocking::run(move || {
+        let propfind = parse_propfind(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
         if depth == Depth::Infinity && target.is_collection() {
             let reason = "Send PROPFIND with Depth: 0 or Depth: 1.";

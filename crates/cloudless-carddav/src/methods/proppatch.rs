@@ -31,8 +31,8 @@ where
     B::Error: Display,
 {
     let body = read_xml(&request.headers, body).await?;
-    let updates = parse_proppatch(&body)?;
     let row = blocking::run(move || {
+        let updates = parse_proppatch(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
         let propstats = update(&request, &target, updates)?;
         Ok(Row::PropStats {

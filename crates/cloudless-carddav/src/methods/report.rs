@@ -44,8 +44,8 @@ where
     // nothing.
     let depth = depth(&request.headers)?;
     let body = read_xml(&request.headers, body).await?;
-    let report = parse_report(&body)?;
-    let (request, book) = blocking::run(move || {
+    let (request, book, report) = blocking::run(move || {
+        let report = parse_report(&body)?;
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
@@ -54,7 +54,7 @@ where
         {
             return Err(Refusal::not_found());
         }
-        Ok((request, book))
+        Ok((request, book, report))
     })
     .await?;
     match report {
