@@ -5,7 +5,9 @@
 //! command line opens the store itself and calls [`execute`].
 
 mod alarm;
+mod book;
 mod command;
+mod duplicates;
 mod execute;
 mod failure;
 mod history;
@@ -13,18 +15,21 @@ mod import;
 mod lookup;
 mod reply;
 mod restore;
+mod search;
 mod socket;
 
 pub use alarm::Alarm;
+pub use book::{Access, Book, BookChange, RemovedBook, Share};
 pub use command::{Command, ImportCard};
+pub use duplicates::{DuplicateGroup, MergeChoice, Merged, SameBecause};
 pub use execute::{Facts, execute};
 pub use history::{Change, ChangeKind, PastVersion};
 pub use lookup::CardChoice;
 pub use reply::{
-    Book, CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status,
-    User,
+    CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status, User,
 };
 pub use restore::{CardRestore, Cards, Difference, NamedCard, RestoreTo, RestoredCard};
+pub use search::Found;
 pub(crate) use socket::{Admin, serve};
 
 /// The longest line on the admin socket, either way, in bytes.

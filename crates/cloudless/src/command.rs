@@ -1,5 +1,7 @@
 //! The command line: one file per subcommand.
 
+mod book;
+mod choice;
 mod contacts;
 mod demo;
 mod device;
@@ -47,6 +49,7 @@ enum Command {
     Home(home::Home),
     User(user::User),
     Device(device::Device),
+    Book(book::Book),
     Contacts(contacts::Contacts),
     Demo(demo::Demo),
 }
@@ -57,9 +60,11 @@ impl Cloudless {
         match &self.command {
             Command::Relay(relay) => relay.is_role(),
             Command::Home(home) => home.is_role(),
-            Command::User(_) | Command::Device(_) | Command::Contacts(_) | Command::Demo(_) => {
-                false
-            }
+            Command::User(_)
+            | Command::Device(_)
+            | Command::Book(_)
+            | Command::Contacts(_)
+            | Command::Demo(_) => false,
         }
     }
 
@@ -70,6 +75,7 @@ impl Cloudless {
             Command::Home(home) => home.run()?,
             Command::User(user) => user.run()?,
             Command::Device(device) => device.run()?,
+            Command::Book(book) => book.run()?,
             Command::Contacts(contacts) => contacts.run()?,
             Command::Demo(demo) => return demo.run(),
         }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::book::BookChange;
+use super::duplicates::MergeChoice;
 use super::lookup::CardChoice;
 use super::restore::RestoreTo;
 
@@ -43,8 +45,19 @@ pub enum Command {
     },
     /// Lists a user's address books.
     Books {
-        /// Whose.
-        user: String,
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+    },
+    /// Changes which address books there are and who uses them.
+    Book {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// What to do.
+        change: BookChange,
     },
     /// Imports cards; each has an outcome of its own.
     CardsPut {
@@ -129,6 +142,45 @@ pub enum Command {
         /// The alarm, as the status names it.
         alarm: i64,
     },
+    /// Finds cards by their text.
+    Search {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug; all that the user has if absent, the shared ones too.
+        #[serde(default)]
+        book: Option<String>,
+        /// Words that all have to be in a card.
+        text: String,
+        /// At most so many cards.
+        limit: usize,
+    },
+    /// Finds cards that are the same person.
+    Duplicates {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// The region of telephone numbers without a country, in two letters.
+        #[serde(default)]
+        region: Option<String>,
+    },
+    /// Joins cards into the first of them and deletes the others, into the history.
+    Merge {
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
+        /// The address book's slug.
+        book: String,
+        /// Which cards.
+        cards: MergeChoice,
+        /// As for `Duplicates`, whose groups are meant.
+        #[serde(default)]
+        region: Option<String>,
+        /// Changes nothing and only gives the joined card.
+        dry_run: bool,
+    },
 }
 
 impl Command {
@@ -139,6 +191,7 @@ impl Command {
             Self::CardsRestore { .. }
                 | Self::BookRestore { dry_run: false, .. }
                 | Self::DeletionUndo { .. }
+                | Self::Book { .. }
         )
     }
 }

@@ -4,15 +4,15 @@ use std::net::SocketAddr;
 
 use cloudless_carddav::{generate_password, hash_password};
 use cloudless_proto::Hostname;
-use cloudless_store::{AccountError, AddressBook, Store, Timestamp};
+use cloudless_store::{AccountError, Store, Timestamp};
 use data_encoding::BASE64;
 
 use super::command::Command;
 use super::failure::Failure;
 use super::history::{self, Listing};
 use super::import::import;
-use super::reply::{Book, Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
-use super::{alarm, lookup, restore};
+use super::reply::{Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
+use super::{alarm, book, duplicates, lookup, restore, search};
 use crate::status::{CertificateStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
@@ -96,7 +96,10 @@ fn run(
             store.revoke_device(&user, &name, now)?;
             Ok(Reply::DeviceRevoked { user, name })
         }
-        Command::Books { user } => books(store, &user),
+        Command::Books { user } => book::list(store, user.as_deref()),
+        Command::Book { user, book, change } => {
+            book::change(store, user.as_deref(), &book, change, now)
+        }
         Command::CardsPut { user, book, cards } => {
             let book = lookup::book(store, Some(&user), &book)?;
             let outcomes = import(store, book.id, &cards, now)?;
@@ -151,6 +154,26 @@ fn run(
             restore::book(store, book.id, Timestamp(at), dry_run, now)
         }
         Command::DeletionUndo { alarm } => alarm::undo(store, alarm, now),
+        Command::Search {
+            user,
+            book,
+            text,
+            limit,
+        } => search::search(store, user.as_deref(), book.as_deref(), &text, limit),
+        Command::Duplicates { user, book, region } => {
+            let book = lookup::book(store, user.as_deref(), &book)?;
+            duplicates::list(store, book.id, region.as_deref())
+        }
+        Command::Merge {
+            user,
+            book,
+            cards,
+            region,
+            dry_run,
+        } => {
+            let book = lookup::book(store, user.as_deref(), &book)?;
+            duplicates::merge(store, book.id, &cards, region.as_deref(), dry_run, now)
+        }
     }
 }
 
@@ -218,19 +241,6 @@ fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
     };
     Ok(Reply::Devices {
         devices: devices.into_iter().map(device).collect(),
-    })
-}
-
-fn books(store: &Store, user: &str) -> Result<Reply, Failure> {
-    let user = lookup::user(store, Some(user))?;
-    let books = store.address_books(user.id)?;
-    let book = |book: AddressBook| Book {
-        slug: book.slug,
-        display_name: book.display_name,
-        revision: book.revision,
-    };
-    Ok(Reply::Books {
-        books: books.into_iter().map(book).collect(),
     })
 }
 

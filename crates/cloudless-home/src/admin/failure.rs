@@ -1,6 +1,7 @@
 //! Why a command could not be done.
 
 use cloudless_store::{AccountError, BookError, StoreError, Timestamp};
+use cloudless_vcard::UnknownRegion;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -21,8 +22,31 @@ pub(super) enum Failure {
          contacts history"
     )]
     NoSuchCard(String),
+    #[error("the card {0} is not there; bring it back with: cloudless contacts restore {0}")]
+    CardDeleted(String),
+    #[error("a merge needs two cards or more")]
+    FewCards,
+    #[error(
+        "there is no group {0}, or a card in it has changed; list them again with: cloudless \
+         contacts duplicates"
+    )]
+    NoSuchGroup(String),
+    #[error("the address book {book} is not shared with {with}")]
+    NoSuchShare { book: String, with: String },
+    #[error("no address book {book:?} of {user} was removed")]
+    NotRemoved { user: String, book: String },
+    #[error("the address book {book} belongs to {owner}, who alone can change that")]
+    NotTheOwner { book: String, owner: String },
+    #[error("the region {region:?} is not known")]
+    Region {
+        region: String,
+        #[source]
+        source: UnknownRegion,
+    },
     #[error("there is no version {number} of {name}; see: cloudless contacts history {name}")]
     NoSuchVersion { name: String, number: u64 },
+    #[error("the card could not be stored: {0}; try again")]
+    Merge(String),
     #[error(
         "there is no alarm {0} that could be undone; the alarms are listed by: cloudless home status"
     )]

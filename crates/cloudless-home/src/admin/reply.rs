@@ -7,8 +7,11 @@ use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::Alarm;
+use super::book::{Book, RemovedBook};
+use super::duplicates::{DuplicateGroup, Merged};
 use super::history::{Change, PastVersion};
 use super::restore::{Difference, RestoredCard};
+use super::search::Found;
 use crate::status::{CertificateStatus, RelayStatus};
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
@@ -43,8 +46,15 @@ pub enum Reply {
     },
     /// To `Books`.
     Books {
-        /// The user's address books.
+        /// The user's address books, the shared ones last.
         books: Vec<Book>,
+        /// Those that were removed and can be brought back.
+        removed: Vec<RemovedBook>,
+    },
+    /// To `Book`; absent when it was removed.
+    BookChanged {
+        /// As it is then.
+        book: Option<Book>,
     },
     /// To `CardsPut`.
     CardsPut {
@@ -88,6 +98,20 @@ pub enum Reply {
         /// What came back.
         difference: Difference,
     },
+    /// To `Search`.
+    Found {
+        /// The last stored first.
+        cards: Vec<Found>,
+    },
+    /// To `Duplicates`.
+    Duplicates {
+        /// How many groups there are.
+        count: usize,
+        /// All of them, or the first.
+        groups: Vec<DuplicateGroup>,
+    },
+    /// To `Merge`.
+    Merged(Merged),
     /// The command could not be done.
     Error {
         /// What failed and what to do.
@@ -166,17 +190,6 @@ pub struct Device {
     pub last_seen_at: Option<i64>,
     /// When it was revoked.
     pub revoked_at: Option<i64>,
-}
-
-/// An address book.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Book {
-    /// The last segment of its URL.
-    pub slug: String,
-    /// What clients show.
-    pub display_name: String,
-    /// Grows with every change.
-    pub revision: u64,
 }
 
 /// What became of one imported card.

@@ -4,6 +4,8 @@
 
 mod admin;
 mod alarm;
+mod book;
+mod duplicates;
 mod fixture;
 mod join;
 mod local;

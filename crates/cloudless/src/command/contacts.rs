@@ -1,18 +1,20 @@
 //! `cloudless contacts`: cards in and out as files, their history, and the way back.
 
-mod choice;
 mod difference;
+mod duplicates;
 mod export;
 mod file_names;
 mod history;
 mod import;
+mod merge;
 mod restore;
+mod search;
 mod show;
 mod undo_deletion;
 
 use clap::{Args, Subcommand};
 
-/// Bring contacts in and out as files, see what happened to them, and bring them back
+/// Bring contacts in and out as files, find them, see what happened to them, and bring them back
 #[derive(Debug, Args)]
 #[command(
     subcommand_required = true,
@@ -21,6 +23,8 @@ use clap::{Args, Subcommand};
 Examples:
   cloudless contacts import contacts.vcf --user me
   cloudless contacts export --user me > contacts.vcf
+  cloudless contacts search ann
+  cloudless contacts duplicates
   cloudless contacts history
   cloudless contacts restore --at \"2026-11-20 18:00\" --dry-run"
 )]
@@ -36,6 +40,9 @@ enum ContactsCommand {
     History(history::History),
     Show(show::Show),
     Restore(restore::Restore),
+    Search(search::Search),
+    Duplicates(duplicates::Duplicates),
+    Merge(merge::Merge),
     UndoDeletion(undo_deletion::UndoDeletion),
 }
 
@@ -47,6 +54,9 @@ impl Contacts {
             ContactsCommand::History(history) => history.run(),
             ContactsCommand::Show(show) => show.run(),
             ContactsCommand::Restore(restore) => restore.run(),
+            ContactsCommand::Search(search) => search.run(),
+            ContactsCommand::Duplicates(duplicates) => duplicates.run(),
+            ContactsCommand::Merge(merge) => merge.run(),
             ContactsCommand::UndoDeletion(undo) => undo.run(),
         }
     }

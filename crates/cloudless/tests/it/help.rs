@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 35] = [
     "relay",
     "relay init",
     "relay invite",
@@ -26,6 +26,17 @@ const COMMANDS: [&str; 24] = [
     "contacts show",
     "contacts restore",
     "contacts undo-deletion",
+    "contacts search",
+    "contacts duplicates",
+    "contacts merge",
+    "book",
+    "book list",
+    "book add",
+    "book rename",
+    "book remove",
+    "book restore",
+    "book share",
+    "book unshare",
     "demo",
 ];
 
@@ -58,6 +69,10 @@ fn every_listing_has_json() {
         "contacts history",
         "contacts show",
         "contacts restore",
+        "contacts search",
+        "contacts duplicates",
+        "contacts merge",
+        "book list",
     ] {
         let arguments: Vec<&str> = name.split(' ').chain(["--help"]).collect();
         assert!(cloudless(&arguments).stdout.contains("--json"), "{name}");
@@ -76,6 +91,9 @@ fn wrong_usage_is_64_and_says_so_on_standard_error() {
         &["home", "join", "no-join-code"],
         &["contacts", "import", "--user", "me"],
         &["contacts", "restore"],
+        &["contacts", "search"],
+        &["contacts", "merge"],
+        &["book", "share", "club", "bob"],
         &["contacts", "restore", "--at", "yesterday"],
         &["contacts", "restore", "--at", "9999-01-01"],
         &["contacts", "restore", "ann", "--dry-run"],

@@ -18,7 +18,7 @@ async fn delete(connection: &mut Connection, name: &str) {
     assert!(answer.status.is_success(), "{}", answer.status);
 }
 
-fn import(home: &Path, uid: &str, note: &str) {
+pub(crate) fn import(home: &Path, uid: &str, note: &str) {
     let file = home.join("one-card.vcf");
     let card = format!(
         "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:{uid}\r\nNOTE:{note}\r\nEND:VCARD\r\n"
@@ -38,8 +38,8 @@ fn history(home: &Path, flags: &[&str]) -> Vec<Value> {
     rows.map(|row| serde_json::from_str(row).unwrap()).collect()
 }
 
-/// The command that a restore says undoes it, with nothing but its words.
-fn undo(run: &Run) -> Vec<String> {
+/// The command that is said to undo another one, as its words.
+pub(crate) fn undo(run: &Run) -> Vec<String> {
     let line = run.stderr.lines().find(|line| line.contains("--at"));
     let line = line.unwrap_or_else(|| panic!("{run:?}")).trim();
     let line = line.strip_prefix("cloudless ").unwrap();

@@ -17,10 +17,11 @@ mod corpus;
 mod demo;
 mod faults;
 mod help;
-mod logs;
 mod history;
+mod logs;
 mod network;
 mod pair;
+mod people;
 mod role;
 mod vdirsyncer;
 

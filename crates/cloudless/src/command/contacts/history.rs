@@ -2,7 +2,7 @@ use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::{CardChoice, Change, ChangeKind, Command, Reply};
 
-use super::choice::by_name;
+use crate::command::choice::by_name;
 use crate::command::home;
 use crate::moment::Moment;
 use crate::state::HomeState;

@@ -7,9 +7,9 @@ use cloudless_home::admin::{
 };
 use serde::Serialize;
 
-use super::choice::{BookChoice, by_name, quoted};
 use super::difference;
 use crate::clock;
+use crate::command::choice::{BookChoice, by_name, quoted};
 use crate::command::home;
 use crate::exit::Usage;
 use crate::moment::Moment;

@@ -3,7 +3,7 @@ use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 use data_encoding::BASE64;
 
-use super::choice::{BookChoice, by_name};
+use crate::command::choice::{BookChoice, by_name};
 use crate::command::home;
 use crate::state::HomeState;
 use crate::terminal;

@@ -3,8 +3,8 @@ use clap::Args;
 use cloudless_home::admin::{Alarm, Command, Difference, Reply};
 use serde::Serialize;
 
-use super::choice::quoted;
 use super::difference;
+use crate::command::choice::quoted;
 use crate::command::home;
 use crate::state::HomeState;
 use crate::terminal;

@@ -25,6 +25,7 @@ impl BookChoice {
     }
 }
 
+/// The flag as it has to be repeated in the next command, with a space before it.
 pub(super) fn user_flag(user: Option<&str>) -> String {
     user.map_or_else(String::new, |user| format!(" --user {user}"))
 }

@@ -1,0 +1,246 @@
+//! Cards that are the same person, and joining them.
+
+use cloudless_store::{
+    Actor, BookId, Card, DeleteOutcome, Precondition, PutOutcome, Store, Timestamp,
+};
+use cloudless_vcard::{Person, Reason, Region};
+use data_encoding::{BASE64, HEXLOWER};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::failure::Failure;
+use super::history::cut;
+use super::lookup::{self, CardChoice};
+use super::reply::Reply;
+use super::restore::NamedCard;
+use super::search::full_name;
+
+/// Cards that are read at a time.
+const PAGE_CARDS: usize = 64;
+/// Cards that are listed, so that the answer stays within [`MAX_LINE`](super::MAX_LINE).
+const LISTED_MAX: usize = 5_000;
+
+/// Cards that are the same person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicateGroup {
+    /// What [`MergeChoice::Group`] calls it: another one once a card in it has changed.
+    pub group: String,
+    /// The cards; a merge keeps the first, which has the most properties.
+    pub cards: Vec<NamedCard>,
+    /// Why they are taken for one person, the surest first.
+    pub because: Vec<SameBecause>,
+}
+
+/// Why cards are taken for the same person: they have this in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SameBecause {
+    /// The UID.
+    Uid(String),
+    /// An e-mail address.
+    Email(String),
+    /// A telephone number.
+    Phone(String),
+    /// The name.
+    Name(String),
+}
+
+/// Which cards to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MergeChoice {
+    /// A group that was listed.
+    Group(String),
+    /// These, into the first of them.
+    Cards(Vec<CardChoice>),
+}
+
+/// What became of cards that were joined.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Merged {
+    /// When, in Unix milliseconds.
+    pub at: i64,
+    /// The card that was kept.
+    pub name: String,
+    /// The cards that were joined into it and deleted.
+    pub deleted: Vec<String>,
+    /// The cards that were joined into it and stay, because somebody changed them meanwhile.
+    pub kept: Vec<String>,
+    /// The joined card's exact bytes, in standard base64 with padding.
+    pub bytes_base64: String,
+}
+
+pub(super) fn list(store: &Store, book: BookId, region: Option<&str>) -> Result<Reply, Failure> {
+    let found = find(store, book, region)?;
+    let count = found.len();
+    let mut listed = 0;
+    let groups = found.into_iter().take_while(|group| {
+        listed += group.cards.len();
+        listed <= LISTED_MAX
+    });
+    Ok(Reply::Duplicates {
+        count,
+        groups: groups.collect(),
+    })
+}
+
+pub(super) fn merge(
+    store: &Store,
+    book: BookId,
+    choice: &MergeChoice,
+    region: Option<&str>,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<Reply, Failure> {
+    let mut names: Vec<String> = match choice {
+        MergeChoice::Group(id) => {
+            let mut groups = find(store, book, region)?.into_iter();
+            let group = groups.find(|group| group.group == *id);
+            let group = group.ok_or_else(|| Failure::NoSuchGroup(id.clone()))?;
+            group.cards.into_iter().map(|card| card.name).collect()
+        }
+        MergeChoice::Cards(cards) => {
+            let names = cards
+                .iter()
+                .map(|card| lookup::card_name(store, book, card));
+            names.collect::<Result<_, _>>()?
+        }
+    };
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    let mut cards = Vec::new();
+    for (name, card) in names.iter().zip(store.cards(book, &names)?) {
+        cards.push(card.ok_or_else(|| Failure::CardDeleted(name.clone()))?);
+    }
+    let [keep, others @ ..] = &cards[..] else {
+        return Err(Failure::FewCards);
+    };
+    if others.is_empty() {
+        return Err(Failure::FewCards);
+    }
+    let bodies: Vec<&[u8]> = others.iter().map(|card| card.bytes.as_slice()).collect();
+    let bytes = cloudless_vcard::merge(&keep.bytes, &bodies)
+        .map_err(|error| Failure::Merge(error.to_string()))?;
+    let mut merged = Merged {
+        at: now.0,
+        name: keep.row.name.clone(),
+        deleted: others.iter().map(|card| card.row.name.clone()).collect(),
+        kept: Vec::new(),
+        bytes_base64: BASE64.encode(&bytes),
+    };
+    if !dry_run {
+        store_merged(store, book, keep, bytes, others, &mut merged, now)?;
+    }
+    Ok(Reply::Merged(merged))
+}
+
+/// Stores the joined card first, so that nothing is lost if the rest cannot be done.
+fn store_merged(
+    store: &Store,
+    book: BookId,
+    keep: &Card,
+    bytes: Vec<u8>,
+    others: &[Card],
+    merged: &mut Merged,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let actor = Actor {
+        device: None,
+        at: now,
+    };
+    let same = |card: &Card| Precondition::Match(vec![card.row.etag.clone()]);
+    let summary =
+        cloudless_vcard::summarize(&bytes).map_err(|error| Failure::Merge(error.to_string()))?;
+    let card = cloudless_carddav::new_card(book, keep.row.name.clone(), bytes, summary);
+    match store.put_card(card, same(keep), actor)? {
+        PutOutcome::Created(_) | PutOutcome::Updated(_) | PutOutcome::Unchanged(_) => {}
+        PutOutcome::PreconditionFailed { .. } | PutOutcome::NoSuchBook => {
+            return Err(Failure::Merge(format!(
+                "{} changed meanwhile",
+                keep.row.name
+            )));
+        }
+        PutOutcome::UidConflict { name } => {
+            return Err(Failure::Merge(format!("the card {name} has its UID")));
+        }
+    }
+    merged.deleted.clear();
+    for card in others {
+        let name = card.row.name.clone();
+        match store.delete_card(book, &name, same(card), actor)? {
+            DeleteOutcome::PreconditionFailed { .. } => merged.kept.push(name),
+            DeleteOutcome::Deleted | DeleteOutcome::NotFound => merged.deleted.push(name),
+        }
+    }
+    Ok(())
+}
+
+/// What is remembered of each card while all are compared.
+struct Sketch {
+    name: String,
+    etag: String,
+    full_name: Option<String>,
+    properties: usize,
+}
+
+fn find(store: &Store, book: BookId, region: Option<&str>) -> Result<Vec<DuplicateGroup>, Failure> {
+    let region = region.map(|region| {
+        region.parse::<Region>().map_err(|source| Failure::Region {
+            region: region.to_owned(),
+            source,
+        })
+    });
+    let region = region.transpose()?;
+    let rows = store.card_rows(book)?;
+    let names: Vec<String> = rows.into_iter().map(|row| row.name).collect();
+    let mut people = Vec::with_capacity(names.len());
+    let mut sketches = Vec::with_capacity(names.len());
+    for page in names.chunks(PAGE_CARDS) {
+        for card in store.cards(book, page)?.into_iter().flatten() {
+            people.push(Person::read(&card.bytes, region));
+            sketches.push(Sketch {
+                full_name: full_name(&card.bytes),
+                properties: cloudless_vcard::properties(&card.bytes).count(),
+                name: card.row.name,
+                etag: card.row.etag.to_string(),
+            });
+        }
+    }
+    let groups = cloudless_vcard::duplicates(&people).into_iter();
+    Ok(groups
+        .map(|group| {
+            let mut members: Vec<&Sketch> = group.members.iter().map(|at| &sketches[*at]).collect();
+            members.sort_by_key(|member| std::cmp::Reverse(member.properties));
+            DuplicateGroup {
+                group: group_id(&members),
+                cards: members
+                    .into_iter()
+                    .map(|member| NamedCard {
+                        name: member.name.clone(),
+                        full_name: member.full_name.clone(),
+                    })
+                    .collect(),
+                because: group.reasons.into_iter().map(because).collect(),
+            }
+        })
+        .collect())
+}
+
+/// Short to type, and another one when any of the cards has changed.
+fn group_id(members: &[&Sketch]) -> String {
+    let mut hash = Sha256::new();
+    for Sketch { name, etag, .. } in members {
+        // Neither has a NUL.
+        hash.update(format!("{name}\0{etag}\0"));
+    }
+    HEXLOWER.encode(&hash.finalize()[..4])
+}
+
+fn because(reason: Reason) -> SameBecause {
+    match reason {
+        Reason::Uid(uid) | Reason::GroupUid(uid) => SameBecause::Uid(cut(uid)),
+        Reason::Email(email) => SameBecause::Email(cut(email)),
+        Reason::Phone(phone) => SameBecause::Phone(cut(phone)),
+        Reason::Name(name) => SameBecause::Name(cut(name)),
+    }
+}

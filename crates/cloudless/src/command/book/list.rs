@@ -1,0 +1,85 @@
+use anyhow::bail;
+use clap::Args;
+use cloudless_home::admin::{Access, Book, Command, RemovedBook, Reply};
+use serde::Serialize;
+
+use crate::command::home;
+use crate::moment::Moment;
+use crate::state::HomeState;
+use crate::terminal;
+
+/// List a user's address books, those that others share with the user last
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless book list
+  cloudless book list --user me --json")]
+pub(super) struct List {
+    #[command(flatten)]
+    state: HomeState,
+    /// List the address books of USER; may be left out when home has one user only
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// Print one line of JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Books<'a> {
+    books: &'a [Book],
+    removed: &'a [RemovedBook],
+}
+
+impl List {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let state = self.state.directory()?;
+        let command = Command::Books { user: self.user };
+        let Reply::Books { books, removed } = home::execute(&state, &command)? else {
+            bail!("home answered something else than address books");
+        };
+        if self.json {
+            return terminal::json(&Books {
+                books: &books,
+                removed: &removed,
+            });
+        }
+        let rows: Vec<_> = books.iter().map(row).collect();
+        terminal::table(["BOOK", "NAME", "CARDS", "ACCESS", "SHARED"], &rows)?;
+        for book in &removed {
+            terminal::note(format_args!(
+                "removed on {}: {}; it comes back with `cloudless book restore`",
+                Moment(book.removed_at).local(),
+                terminal::clean(&book.slug)
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn row(book: &Book) -> [String; 5] {
+    let shared = match book.access {
+        Access::Owner => {
+            let shares = book.shares.iter();
+            let shares =
+                shares.map(|share| format!("with {} ({})", share.user, word(share.access)));
+            shares.collect::<Vec<_>>().join(", ")
+        }
+        Access::ReadWrite | Access::ReadOnly => format!("by {}", book.owner),
+    };
+    [
+        book.slug.clone(),
+        book.display_name.clone(),
+        book.cards.to_string(),
+        word(book.access).to_owned(),
+        shared,
+    ]
+}
+
+pub(super) fn word(access: Access) -> &'static str {
+    match access {
+        Access::Owner => "owner",
+        Access::ReadWrite => "read and write",
+        Access::ReadOnly => "read only",
+    }
+}
