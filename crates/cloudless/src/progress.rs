@@ -71,7 +71,7 @@ fn bar(verb: &'static str, total: Option<usize>) -> ProgressBar {
         ProgressDrawTarget::stderr(),
     );
     let template = match total {
-        Some(_) => "{msg} [{bar:40}] {pos} of {len} cards, {eta} left",
+        Some(_) => "{msg} [{wide_bar}] {pos} of {len} cards, {eta} left",
         None => "{msg} {spinner} {pos} cards",
     };
     let style = ProgressStyle::with_template(template);

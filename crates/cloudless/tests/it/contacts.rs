@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use crate::binary::{cloudless, on};
 use crate::cards;
@@ -103,6 +104,30 @@ fn cards_come_out_as_they_went_in() {
 }
 
 #[test]
+fn an_export_as_json_has_the_name_and_the_bytes_of_each_card() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    on(&home, &["user", "add", "me"]).expect(0);
+    let file = directory.path().join("all.vcf");
+    let cards = [cards::small("one"), cards::small("two")];
+    fs::write(&file, cards.concat()).unwrap();
+    import(&home, &[&file]).expect(0);
+
+    let run = on(&home, &["contacts", "export", "--user", "me", "--json"]).expect(0);
+    let exported: BTreeSet<_> = run
+        .stdout
+        .lines()
+        .map(|line| {
+            let card: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(card["name"].as_str().unwrap().ends_with(".vcf"), "{card}");
+            let bytes = card["bytes_base64"].as_str().unwrap();
+            data_encoding::BASE64.decode(bytes.as_bytes()).unwrap()
+        })
+        .collect();
+    assert_eq!(exported, BTreeSet::from(cards));
+}
+
+#[test]
 fn a_file_of_one_card_is_kept_to_the_last_byte() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("home");
@@ -158,6 +183,46 @@ fn progress_is_plain_lines_when_nobody_watches() {
     );
     let run = on(&home, &["contacts", "export", "--user", "me"]).expect(0);
     assert_eq!(run.stderr, "exporting: 1 cards\n");
+}
+
+/// `script` gives the command a terminal, a narrow one.
+#[test]
+fn progress_is_one_line_that_fits_a_terminal() {
+    const COLUMNS: usize = 60;
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    on(&home, &["user", "add", "me"]).expect(0);
+    let file = directory.path().join("many.vcf");
+    let cards: Vec<_> = (0..5000).map(|n| cards::small(&format!("c{n}"))).collect();
+    fs::write(&file, cards.concat()).unwrap();
+    let line = format!(
+        "stty rows 24 columns {COLUMNS}; {} contacts import '{}' --user me --state '{}'",
+        env!("CARGO_BIN_EXE_cloudless"),
+        file.display(),
+        home.display()
+    );
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else {
+        corpus::missing("the program script, which gives progress a terminal to be shown on");
+        return;
+    };
+    let screen = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{screen:?}");
+    assert!(screen.contains("5000 created"), "{screen:?}");
+    assert!(!screen.contains("importing: "), "plain lines: {screen:?}");
+    let bars: Vec<_> = screen
+        .split(['\r', '\n', '\u{1b}'])
+        .filter_map(|line| line.find("importing [").map(|at| &line[at..]))
+        .collect();
+    assert!(!bars.is_empty(), "no bar: {screen:?}");
+    for bar in bars {
+        assert!(bar.chars().count() <= COLUMNS, "it wraps: {bar:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
