@@ -42,6 +42,40 @@ mod tests {
         assert_eq!(cards().flatten().copied().collect::<Vec<_>>(), ALL);
     }
 
+    /// What breaks programs that have seen plain cards only.
+    #[test]
+    fn the_samples_are_as_varied_as_real_cards() {
+        let text = String::from_utf8(ALL.to_vec()).unwrap();
+        let unfolded = text.replace("\r\n ", "");
+        for (script, first, last) in [
+            ("accents", '\u{c0}', '\u{ff}'),
+            ("Hebrew or Arabic", '\u{590}', '\u{6ff}'),
+            ("Chinese or Japanese", '\u{4e00}', '\u{9fff}'),
+            ("emoji", '\u{1f300}', '\u{1faff}'),
+        ] {
+            let is_there = unfolded.chars().any(|it| (first..=last).contains(&it));
+            assert!(is_there, "no {script}");
+        }
+        for start in [
+            "PHOTO;ENCODING=b;",
+            "X-ADDRESSBOOKSERVER-KIND:group",
+            "BDAY:--",
+        ] {
+            assert!(unfolded.contains(&format!("\n{start}")), "no {start}");
+        }
+        let longest = |property: &str| {
+            let lines = unfolded.lines().filter(|line| line.starts_with(property));
+            lines.map(str::len).max()
+        };
+        assert!(longest("NOTE") > Some(1000), "no long note");
+        let most = |property: &str| {
+            let count = |card: &str| card.lines().filter(|it| it.contains(property)).count();
+            unfolded.split("BEGIN:VCARD").map(count).max()
+        };
+        assert!(most("TEL;") >= Some(3), "never several phones");
+        assert!(most("ADR;") >= Some(2), "never several addresses");
+    }
+
     #[test]
     fn lines_are_folded_as_the_standard_says() {
         for line in ALL

@@ -2,13 +2,14 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 
 use crate::binary::{cloudless, command};
 use crate::cards;
+use crate::vdirsyncer;
 
 /// A demo that stays up, and its line of JSON.
 struct Demo {
@@ -73,9 +74,13 @@ fn once_checks_everything_and_leaves_nothing() {
         "first sync: 30 cards",
         "byte for byte",
         "exactly this card",
+        "the server name   localhost",
         "ciphertext",
     ] {
         assert!(run.stdout.contains(step), "{step}: {run:?}");
+    }
+    for line in run.stdout.lines().filter(|line| line.contains('\u{2713}')) {
+        assert!(line.contains(" ms "), "a step without its time: {line}");
     }
     let directory = run
         .stdout
@@ -119,6 +124,57 @@ fn json_is_one_line_with_all_that_a_program_needs() {
     assert!(test_kill_process(relay).is_err(), "the relay runs on");
     assert!(test_kill_process(home).is_err(), "home runs on");
     assert!(!ca_file.exists());
+}
+
+/// What the demo says last, pasted into a shell as a newcomer does.
+#[test]
+fn what_it_prints_can_be_pasted() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("a demo");
+    let mut child = command(&["demo", "--state", state.to_str().unwrap()])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(child.stdout.take().expect("piped"));
+    let _demo = Demo {
+        child,
+        output: Value::Null,
+    };
+    let mut lines = Vec::new();
+    while !lines
+        .last()
+        .is_some_and(|it: &String| it.contains("Ctrl-C"))
+    {
+        let mut line = String::new();
+        assert!(output.read_line(&mut line).unwrap() > 0, "{lines:#?}");
+        lines.push(line.trim().to_owned());
+    }
+
+    let at = |start: &str| {
+        let at = lines.iter().position(|line| line.starts_with(start));
+        at.unwrap_or_else(|| panic!("{start}: {lines:#?}"))
+    };
+    let shell = |line: &str| {
+        let output = Command::new("sh").args(["-c", line]).output().unwrap();
+        assert!(output.status.success(), "{line}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let curl = at("curl ");
+    let card = shell(&lines[curl..curl + 2].join("\n"));
+    assert!(card.starts_with("BEGIN:VCARD"), "{card}");
+    assert!(card.contains("NOTE:Changed at home on "), "{card}");
+
+    let config = std::fs::read_to_string(state.join("vdirsyncer.conf")).unwrap();
+    for (line, printed) in config.lines().zip(&lines[at("[general]")..]) {
+        assert_eq!(line, printed);
+    }
+    if let Some(program) = vdirsyncer::program() {
+        let program = format!("'{}' -c", program.display());
+        let line = lines[at("vdirsyncer ")].replace("vdirsyncer -c", &program);
+        shell(&format!("yes | {{ {line}; }}"));
+        let synced = state.join("synced").join("contacts");
+        assert_eq!(std::fs::read_dir(synced).unwrap().count(), 30);
+    }
 }
 
 #[test]

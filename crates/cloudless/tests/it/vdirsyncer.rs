@@ -306,7 +306,7 @@ fn contains(card: &[u8], text: &str) -> bool {
 }
 
 /// vdirsyncer, which `cargo xtask test` installs.
-fn program() -> Option<PathBuf> {
+pub(crate) fn program() -> Option<PathBuf> {
     let program = std::env::var_os("CLOUDLESS_VDIRSYNCER").map(PathBuf::from);
     if program.is_none() {
         corpus::missing("vdirsyncer: run `cargo xtask test`, which installs it");
