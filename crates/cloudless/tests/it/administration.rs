@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
 
@@ -251,7 +252,26 @@ async fn a_used_or_expired_join_code_is_refused() {
         .stdout;
     on(&pair.folder("second"), &["home", "join", code.trim()]).expect(0);
     let refused = on(&pair.folder("third"), &["home", "join", code.trim()]).expect(1);
-    assert!(refused.stderr.contains("join"), "{refused:?}");
+    assert!(refused.stderr.contains("already used"), "{refused:?}");
+    assert!(!pair.folder("third").join("home.toml").exists());
+
+    let late = [
+        "relay",
+        "invite",
+        "third.example.org",
+        "--expires-in",
+        "1s",
+        "--json",
+    ];
+    let late = on(&relay, &late).expect(0).json();
+    let expiry = Duration::from_secs(late["expires_at"].as_u64().unwrap());
+    while SystemTime::UNIX_EPOCH.elapsed().unwrap() < expiry + Duration::from_secs(1) {
+        on(&relay, &["relay", "homes"]).expect(0);
+    }
+    let late = late["code"].as_str().unwrap();
+    let refused = on(&pair.folder("third"), &["home", "join", late]).expect(1);
+    assert!(refused.stderr.contains("expired on"), "{refused:?}");
+    assert!(refused.stderr.contains("the relay refused"), "{refused:?}");
     assert!(!pair.folder("third").join("home.toml").exists());
 
     let mut cut = code.trim().to_owned();

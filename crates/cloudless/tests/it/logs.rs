@@ -1,8 +1,12 @@
-//! What the logs of both roles never hold, at the most talkative level.
+//! What the logs of both roles never hold, at the most talkative level, and the files of the relay.
+
+use std::fs;
+use std::path::Path;
 
 use data_encoding::BASE64;
 use http::StatusCode;
 
+use crate::cards;
 use crate::pair::{HOSTNAME, Pair};
 
 const CANARY: &str = "Canaria Serinus";
@@ -58,4 +62,36 @@ async fn logs_hold_no_contact_and_no_password() {
             }
         }
     }
+}
+
+/// The same for everything that the relay keeps; home's files show that the search finds it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_relays_files_hold_no_contact_and_no_password() {
+    const UID: &str = "canary-uid";
+    let mut pair = Pair::start();
+    let mut connection = pair.phone().connect().await.unwrap();
+    let put = connection.put("one.vcf", &cards::small(UID)).await.unwrap();
+    assert_eq!(put.status, StatusCode::CREATED);
+    pair.kill_relay();
+    pair.kill_home();
+
+    assert!(is_below(&pair.folder("home"), UID));
+    assert!(is_below(&pair.folder("relay"), HOSTNAME));
+    for secret in [UID, pair.password()] {
+        assert!(!is_below(&pair.folder("relay"), secret), "{secret}");
+    }
+    assert!(!is_below(&pair.folder("home"), pair.password()));
+}
+
+/// Whether a file in the directory or below holds the text.
+fn is_below(directory: &Path, text: &str) -> bool {
+    fs::read_dir(directory).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        let holds = |bytes: Vec<u8>| bytes.windows(text.len()).any(|it| it == text.as_bytes());
+        if path.is_dir() {
+            is_below(&path, text)
+        } else {
+            path.is_file() && holds(fs::read(&path).unwrap())
+        }
+    })
 }
