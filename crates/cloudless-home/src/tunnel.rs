@@ -209,7 +209,9 @@ impl Tunnel {
             End::Failed(ConnectionError::Dial(DialError::WrongKey { .. })) => {
                 tracing::warn!(relay, "Somebody answers for the relay with another key");
             }
-            End::Failed(_) | End::Retired => tracing::info!(relay, "No relay, dialing"),
+            End::Failed(_) | End::Retired => {
+                tracing::info!(relay, "No relay, dialing; `cloudless home status` says why")
+            }
         }
     }
 
@@ -237,8 +239,9 @@ fn explain(reason: Refusal, message: &str) -> String {
              HOST`"
         }
         Refusal::JoinRejected => {
-            "the join code is expired, already used or not for this relay: on the relay run \
-             `cloudless relay invite HOST` for a new one, and check both machines' clocks"
+            "the join code is expired, already used, replaced by a newer one or not for this relay: \
+             on the relay run `cloudless relay invite HOST` for a new one, and check both \
+             machines' clocks"
         }
         Refusal::Malformed => "the relay could not read this home's message: upgrade the older one",
         Refusal::Other => "the relay refuses for a reason newer than this home: upgrade home",

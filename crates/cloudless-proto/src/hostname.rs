@@ -102,7 +102,8 @@ impl Borrow<str> for Hostname {
 pub enum InvalidHostname {
     /// A byte that no host name has: NUL, `_`, a space, anything that is not ASCII.
     #[error(
-        "a host name has only letters, digits, '-' and '.', not the byte 0x{0:02x} (write a name in another script in its xn-- form)"
+        "a host name has only letters, digits, '-' and '.', not '{}' (write a name in another script in its xn-- form)",
+        .0.escape_ascii()
     )]
     Character(u8),
     /// Nothing at all, or only a dot.

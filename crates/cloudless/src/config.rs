@@ -21,7 +21,7 @@ pub(crate) enum ConfigError {
     #[error("{path} does not exist; {advice}", path = path.display())]
     Missing { path: PathBuf, advice: String },
     /// The file is there and cannot be read.
-    #[error("cannot read {path}", path = path.display())]
+    #[error("cannot read {path}{advice}", path = path.display(), advice = permission_advice(source))]
     Unreadable { path: PathBuf, source: io::Error },
     /// The contents are wrong at one place.
     #[error("{path}:{fault}\nnothing was started; correct this line and run the command again",
@@ -34,6 +34,15 @@ pub(crate) enum ConfigError {
     #[error("{path} is not an Ed25519 private key in PEM (PKCS#8); put the copy from your backup \
         back: a new key would have to be made known to the other side again", path = path.display())]
     NotAKey { path: PathBuf },
+}
+
+/// What to do about a file that this user may not read.
+fn permission_advice(error: &io::Error) -> &'static str {
+    if error.kind() == io::ErrorKind::PermissionDenied {
+        "; is it another user's? Run this as that user, or name another directory with --state"
+    } else {
+        ""
+    }
 }
 
 /// One wrong place in a file, shown the way compilers do.

@@ -21,6 +21,8 @@ use crate::{identity, state};
 
 /// Home's key in its state directory.
 const KEY_FILE: &str = "home.key";
+const KEY_ADVICE: &str = "put the copy from your backup back, or make a new one: on the relay run \
+    `cloudless relay invite --replace HOST`, here `cloudless home join CODE`";
 const JOIN_ADVICE: &str = "make one with `cloudless home join CODE` or `cloudless user add NAME`";
 
 /// Run home: the machine you own, which keeps the contacts
@@ -87,7 +89,7 @@ pub(crate) fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> 
 
 /// The config of a home that has joined, with its key.
 fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
-    let identity = identity::read(&state.join(KEY_FILE), JOIN_ADVICE)?;
+    let identity = identity::read(&state.join(KEY_FILE), KEY_ADVICE)?;
     let relays = file.relay.iter().map(|relay| cloudless_home::Relay {
         addresses: relay
             .addresses

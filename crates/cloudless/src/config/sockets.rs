@@ -48,7 +48,11 @@ impl<'de> Deserialize<'de> for SocketAddresses {
     }
 }
 
-fn parse(text: &str) -> Result<SocketAddr, String> {
+/// Reads one socket address.
+///
+/// # Errors
+/// What was expected instead, with an example.
+pub(crate) fn parse(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
         format!(
             "`{text}` is not a socket address; expected an IP address and a port, such as \

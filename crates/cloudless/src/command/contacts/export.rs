@@ -37,7 +37,7 @@ pub(super) struct Export {
     /// Export this address book of the user
     #[arg(long, value_name = "BOOK", default_value = "contacts")]
     book: String,
-    /// Write all cards to FILE instead of standard output
+    /// Write all cards to FILE instead of standard output; a file that is there is replaced
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write a file for each card to the directory DIR, which must be new or empty

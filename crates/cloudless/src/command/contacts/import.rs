@@ -183,7 +183,7 @@ fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         });
         ensure!(
             !found.is_empty(),
-            "there is no file ending in .vcf in {}",
+            "there is no file ending in .vcf in {}; directories inside it are not read",
             path.display()
         );
         found.sort();

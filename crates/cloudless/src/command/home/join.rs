@@ -9,6 +9,7 @@ use cloudless_proto::join_code::JoinCode;
 
 use super::{KEY_FILE, public_port, public_url};
 use crate::config::home::{DEFAULT_LOCAL, HomeDocument, HomeFile, RelayTable};
+use crate::config::sockets;
 use crate::exit::Usage;
 use crate::state::{self, HomeState};
 use crate::terminal::{self, BOLD};
@@ -31,7 +32,7 @@ pub(super) struct Join {
     code: String,
     /// Serve programs on this machine at ADDRESS, a loopback address; may be repeated [default:
     /// 127.0.0.1:25683]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
     local: Vec<SocketAddr>,
 }
 

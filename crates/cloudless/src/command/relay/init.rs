@@ -8,7 +8,7 @@ use cloudless_proto::Hostname;
 use super::{INIT_ADVICE, KEY_FILE};
 use crate::config::address::{Address, HTTPS_PORT, Host};
 use crate::config::relay::{self, DEFAULT_SERVER_NAME, FILE, Fallback, Listen, RelayFile};
-use crate::config::sockets::{SocketAddress, SocketAddresses};
+use crate::config::sockets::{self, SocketAddress, SocketAddresses};
 use crate::exit::Usage;
 use crate::state::{self, RelayState};
 use crate::terminal::{self, BOLD};
@@ -36,19 +36,19 @@ pub(super) struct Init {
     #[arg(long, value_name = "NAME")]
     server_name: Option<Hostname>,
     /// Accept visitors and homes on ADDRESS; may be repeated [default: [::]:443, IPv4 too]
-    #[arg(long = "listen", value_name = "ADDRESS:PORT")]
+    #[arg(long = "listen", value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
     https: Vec<SocketAddr>,
     /// Redirect plain HTTP to https on ADDRESS; may be repeated [default: [::]:80, IPv4 too]
-    #[arg(long = "http-listen", value_name = "ADDRESS:PORT")]
+    #[arg(long = "http-listen", value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
     http: Vec<SocketAddr>,
     /// Do not listen for plain HTTP at all
     #[arg(long, conflicts_with = "http")]
     no_http: bool,
     /// Pass TLS connections that are for no home to the web server at ADDRESS
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
     fallback_https: Option<SocketAddr>,
     /// Pass plain HTTP that is for no home to the web server at ADDRESS
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
     fallback_http: Option<SocketAddr>,
 }
 

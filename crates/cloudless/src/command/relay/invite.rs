@@ -17,7 +17,8 @@ Examples:
   cloudless relay invite contacts.example.org --expires-in 10m
   cloudless relay invite contacts.example.org --replace
 
-The code is good for one home and for a day. It holds a secret: send it to nobody else.
+The code is good for one home, and for a day unless --expires-in says otherwise. A new code for a
+name ends the one before. It holds a secret: send it to nobody else.
 Only the code goes to standard output, so that a program can take it from there.")]
 pub(super) struct Invite {
     #[command(flatten)]
