@@ -79,7 +79,7 @@ fn is_present(probe: &[&str]) -> bool {
     step::succeeds(Command::new(probe[0]).args(&probe[1..]))
 }
 
-fn is_root() -> Result<bool> {
+pub(crate) fn is_root() -> Result<bool> {
     let output = Command::new("id")
         .arg("-u")
         .output()

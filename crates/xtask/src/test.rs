@@ -63,6 +63,7 @@ pub(crate) struct Tools {
 /// Installs what the tests need, or says what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
     steps.run("programs", debian::prepare);
+    steps.run("test data", || test_data(workspace));
     let mut vdirsyncer = None;
     steps.run("Python packages", || {
         match python::TESTS.prepare(workspace) {
@@ -78,6 +79,19 @@ pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
         vdirsyncer,
         has_nextest,
     }
+}
+
+/// Says which tests check nothing on this machine: what a test itself says is shown only when it
+/// fails.
+fn test_data(workspace: &Workspace) -> Result<()> {
+    let corpus = workspace.root.join("../shared/corpus");
+    if !corpus.is_dir() {
+        step::missing("../shared/corpus: nothing is tested with real cards and ClientHellos")?;
+    }
+    if !debian::is_root()? {
+        step::missing("root: nothing is tested between machines in network namespaces")?;
+    }
+    Ok(())
 }
 
 impl Tools {
