@@ -81,7 +81,10 @@ impl From<BookError> for Failure {
 
 impl From<AccountError> for Failure {
     fn from(error: AccountError) -> Self {
-        Self::Account(error)
+        match error {
+            AccountError::NoSuchUser { name } => Self::NoSuchUser(name),
+            error => Self::Account(error),
+        }
     }
 }
 

@@ -92,7 +92,10 @@ fn users_and_devices_without_a_running_home() {
     let failed = on(&home, &["user", "add", "me"]).expect(1);
     assert!(failed.stderr.contains("already exists"), "{failed:?}");
     let failed = on(&home, &["device", "add", "you", "phone"]).expect(1);
-    assert!(failed.stderr.contains("no user"), "{failed:?}");
+    assert!(
+        failed.stderr.contains("cloudless user add you"),
+        "{failed:?}"
+    );
 
     let text = on(&home, &["device", "add", "me", "phone"])
         .expect(0)
