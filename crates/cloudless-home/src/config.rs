@@ -32,6 +32,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The port visitors reach the relay at, for the URLs that are shown; 443 unless testing.
     pub public_port: u16,
+    /// How long a version of a card is kept after it was replaced or deleted; `None` keeps all.
+    pub keep_history: Option<Duration>,
     /// All waits and deadlines.
     pub timings: Timings,
     /// The time of day: certificates, last-seen times, status.
@@ -52,6 +54,7 @@ impl Config {
             identity,
             state_dir,
             public_port: 443,
+            keep_history: None,
             timings: Timings::default(),
             clock: Arc::new(SystemTime::now),
         }
@@ -65,6 +68,7 @@ impl fmt::Debug for Config {
             .field("hostnames", &self.hostnames)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
+            .field("keep_history", &self.keep_history)
             .field("timings", &self.timings)
             .finish_non_exhaustive()
     }
@@ -125,6 +129,8 @@ pub struct Timings {
     pub drain: Duration,
     /// Between looks at the certificates' remaining life (default 1 min).
     pub certificate_check: Duration,
+    /// Between two removals of old history (default 24 h).
+    pub prune: Duration,
 }
 
 impl Default for Timings {
@@ -146,6 +152,7 @@ impl Default for Timings {
             idle: Duration::from_secs(3 * 60),
             drain: Duration::from_secs(10),
             certificate_check: Duration::from_secs(60),
+            prune: Duration::from_secs(24 * 60 * 60),
         }
     }
 }

@@ -14,6 +14,7 @@ mod config;
 mod http;
 mod index;
 mod local;
+mod retention;
 mod run;
 pub mod status;
 mod termination;

@@ -19,6 +19,7 @@ use crate::certificate::{self, Certificates};
 use crate::config::{Config, Listeners};
 use crate::index;
 use crate::local;
+use crate::retention;
 use crate::status::Board;
 use crate::termination::Termination;
 use crate::tunnel::{self, Context, Identity, IdentityError};
@@ -111,6 +112,15 @@ pub async fn run(
         restored.clone(),
         stop.clone(),
     ));
+    if let Some(keep) = config.keep_history {
+        parts.spawn(retention::prune_daily(
+            store.clone(),
+            keep,
+            config.clock.clone(),
+            timings.prune,
+            stop.clone(),
+        ));
+    }
     for listener in listeners.local {
         parts.spawn(local::serve(
             listener,

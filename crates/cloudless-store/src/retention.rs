@@ -44,6 +44,26 @@ impl Store {
         }
         Ok(pruned)
     }
+
+    /// What [`Store::prune`] would remove.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn prunable(&self, limit: Timestamp) -> Result<Pruned, StoreError> {
+        self.read(|snapshot| {
+            let mut pruned = Pruned::default();
+            let mut after = 0;
+            while let Some(last) = batch_end(snapshot, after)? {
+                for (_, bytes) in outdated(snapshot, after, last, limit)? {
+                    pruned.versions += 1;
+                    pruned.bytes += bytes;
+                }
+                after = last;
+            }
+            Ok(pruned)
+        })
+    }
 }
 
 /// When the state at that moment is not known any more: since when it is.
@@ -62,19 +82,43 @@ struct Part {
 }
 
 fn prune(connection: &Connection, limit: Timestamp, after: VersionRow) -> rusqlite::Result<Part> {
-    let last: Option<VersionRow> = connection
-        .prepare_cached(
-            "SELECT max(id) FROM (SELECT id FROM versions WHERE id > ?1 ORDER BY id LIMIT ?2)",
-        )?
-        .query_row(params![after, BATCH], |row| row.get(0))?;
-    let Some(last) = last else {
+    let Some(last) = batch_end(connection, after)? else {
         return Ok(Part {
             pruned: Pruned::default(),
             next: None,
         });
     };
+    let mut delete = connection.prepare_cached("DELETE FROM versions WHERE id = ?1")?;
+    let mut pruned = Pruned::default();
+    for (id, bytes) in outdated(connection, after, last, limit)? {
+        delete.execute([id])?;
+        pruned.versions += 1;
+        pruned.bytes += bytes;
+    }
+    Ok(Part {
+        pruned,
+        next: Some(last),
+    })
+}
+
+/// The last of the next versions; `None` at the end.
+fn batch_end(connection: &Connection, after: VersionRow) -> rusqlite::Result<Option<VersionRow>> {
+    connection
+        .prepare_cached(
+            "SELECT max(id) FROM (SELECT id FROM versions WHERE id > ?1 ORDER BY id LIMIT ?2)",
+        )?
+        .query_row(params![after, BATCH], |row| row.get(0))
+}
+
+/// The versions of a batch that were replaced or deleted before `limit`, with their sizes.
+fn outdated(
+    connection: &Connection,
+    after: VersionRow,
+    last: VersionRow,
+    limit: Timestamp,
+) -> rusqlite::Result<Vec<(VersionRow, u64)>> {
     // The newest row of all stays, so that no id is used again.
-    let old: Vec<(VersionRow, u64)> = connection
+    connection
         .prepare_cached(
             "SELECT id, coalesce(length(bytes), 0) FROM versions
              WHERE id > ?1 AND id <= ?2 AND id < (SELECT max(id) FROM versions)
@@ -89,16 +133,5 @@ fn prune(connection: &Connection, limit: Timestamp, after: VersionRow) -> rusqli
         .query_map(params![after, last, limit], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?
-        .collect::<Result<_, _>>()?;
-    let mut delete = connection.prepare_cached("DELETE FROM versions WHERE id = ?1")?;
-    let mut pruned = Pruned::default();
-    for (id, bytes) in old {
-        delete.execute([id])?;
-        pruned.versions += 1;
-        pruned.bytes += bytes;
-    }
-    Ok(Part {
-        pruned,
-        next: Some(last),
-    })
+        .collect()
 }

@@ -142,6 +142,13 @@ pub enum Command {
         /// The alarm, as the status names it.
         alarm: i64,
     },
+    /// Removes versions that were replaced or deleted before a moment.
+    Prune {
+        /// The moment in Unix milliseconds.
+        before: i64,
+        /// Only says what would go.
+        dry_run: bool,
+    },
     /// Finds cards by their text.
     Search {
         /// Whose; the only user if absent.

@@ -154,6 +154,16 @@ fn run(
             restore::book(store, book.id, Timestamp(at), dry_run, now)
         }
         Command::DeletionUndo { alarm } => alarm::undo(store, alarm, now),
+        Command::Prune { before, dry_run } => {
+            let pruned = match dry_run {
+                true => store.prunable(Timestamp(before))?,
+                false => store.prune(Timestamp(before))?,
+            };
+            Ok(Reply::Pruned {
+                versions: pruned.versions,
+                bytes: pruned.bytes,
+            })
+        }
         Command::Search {
             user,
             book,

@@ -98,6 +98,13 @@ pub enum Reply {
         /// What came back.
         difference: Difference,
     },
+    /// To `Prune`.
+    Pruned {
+        /// How many versions went, or would go.
+        versions: u64,
+        /// How many bytes they had. The room is used again; the file does not shrink.
+        bytes: u64,
+    },
     /// To `Search`.
     Found {
         /// The last stored first.

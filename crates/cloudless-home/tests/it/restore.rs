@@ -235,3 +235,23 @@ fn a_pruned_moment_is_named() {
     });
     assert!(error.contains("1970-01-01 00:00:04 UTC"), "{error}");
 }
+
+#[test]
+fn a_dry_prune_says_what_goes_and_keeps_it() {
+    let offline = story();
+    let prune = |dry_run| {
+        offline.run(Command::Prune {
+            before: 3_500,
+            dry_run,
+        })
+    };
+    let dry = prune(true);
+    assert!(
+        matches!(dry, Reply::Pruned { versions: 1, bytes } if bytes > 0),
+        "{dry:?}"
+    );
+    assert_eq!(history(&offline, None, 100).len(), 4);
+    assert_eq!(prune(false), dry);
+    assert_eq!(history(&offline, None, 100).len(), 3);
+    assert!(matches!(prune(true), Reply::Pruned { versions: 0, .. }));
+}

@@ -7,6 +7,7 @@ mod file_names;
 mod history;
 mod import;
 mod merge;
+mod prune;
 mod restore;
 mod search;
 mod show;
@@ -43,6 +44,7 @@ enum ContactsCommand {
     Search(search::Search),
     Duplicates(duplicates::Duplicates),
     Merge(merge::Merge),
+    Prune(prune::Prune),
     UndoDeletion(undo_deletion::UndoDeletion),
 }
 
@@ -57,6 +59,7 @@ impl Contacts {
             ContactsCommand::Search(search) => search.run(),
             ContactsCommand::Duplicates(duplicates) => duplicates.run(),
             ContactsCommand::Merge(merge) => merge.run(),
+            ContactsCommand::Prune(prune) => prune.run(),
             ContactsCommand::UndoDeletion(undo) => undo.run(),
         }
     }

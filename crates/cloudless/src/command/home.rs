@@ -102,6 +102,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     let hostnames = file.hostnames.clone();
     let mut config = Config::new(relays.collect(), hostnames, identity, state.to_owned());
     config.public_port = public_port(file);
+    config.keep_history = file.history.keep.duration();
     Ok(config)
 }
 

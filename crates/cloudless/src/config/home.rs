@@ -10,6 +10,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::ConfigError;
 use super::address::Address;
+use super::history::HistoryTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
 use crate::atomic_file;
@@ -38,6 +39,8 @@ pub(crate) struct HomeFile {
     pub(crate) local: SocketAddresses,
     #[serde(deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
+    #[serde(default)]
+    pub(crate) history: HistoryTable,
 }
 
 /// `[[relay]]`: a relay that home keeps a tunnel to.

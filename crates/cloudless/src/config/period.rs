@@ -1,4 +1,4 @@
-//! Lengths of time as people write them: `500ms`, `5s`, `10m`, `24h`, `7d`.
+//! Lengths of time as people write them: `500ms`, `5s`, `10m`, `24h`, `7d`, `2y`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -14,11 +14,13 @@ pub(crate) struct Period(pub(crate) Duration);
 #[derive(Debug, thiserror::Error)]
 #[error(
     "`{0}` is not a length of time; expected a number and a unit, such as `500ms`, `5s`, `10m`, \
-    `24h` or `7d`"
+    `24h`, `7d` or `2y`"
 )]
 pub(crate) struct PeriodError(String);
 
-const UNITS: [(&str, u64); 5] = [
+const UNITS: [(&str, u64); 6] = [
+    // Of 365 days.
+    ("y", 31_536_000_000),
     ("d", 86_400_000),
     ("h", 3_600_000),
     ("m", 60_000),
@@ -70,7 +72,7 @@ mod tests {
 
     #[test]
     fn periods_round_trip() {
-        for text in ["0ms", "500ms", "5s", "90s", "10m", "24h", "7d"] {
+        for text in ["0ms", "500ms", "5s", "90s", "10m", "24h", "7d", "2y"] {
             let period: Period = text.parse().unwrap();
             assert_eq!(period.to_string().parse::<Period>().unwrap(), period);
         }

@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 35] = [
+const COMMANDS: [&str; 36] = [
     "relay",
     "relay init",
     "relay invite",
@@ -29,6 +29,7 @@ const COMMANDS: [&str; 35] = [
     "contacts search",
     "contacts duplicates",
     "contacts merge",
+    "contacts prune",
     "book",
     "book list",
     "book add",

@@ -195,3 +195,24 @@ async fn a_phone_that_deletes_all_is_served_told_and_undone() {
     let quiet = on(&home, &["home", "status", "--json"]).expect(0).json();
     assert_eq!(quiet["alarms"], Value::Array(Vec::new()));
 }
+
+#[test]
+fn history_goes_only_when_it_is_asked_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    on(&home, &["user", "add", "me"]).expect(0);
+    import(&home, "ann", "old");
+    import(&home, "ann", "new");
+    let refused = on(&home, &["contacts", "prune"]).expect(64);
+    assert!(refused.stderr.contains("--older-than"), "{refused:?}");
+    let all = ["contacts", "prune", "--older-than", "0s", "--json"];
+    let dry = on(&home, &[&all[..], &["--dry-run"]].concat())
+        .expect(0)
+        .json();
+    assert_eq!(dry["versions"], 1, "{dry}");
+    assert_eq!(history(&home, &[]).len(), 2);
+    assert_eq!(on(&home, &all).expect(0).json()["versions"], 1);
+    assert_eq!(history(&home, &[]).len(), 1);
+    let ann = on(&home, &["contacts", "show", "ann"]).expect(0).stdout;
+    assert!(ann.contains("NOTE:new"), "{ann}");
+}

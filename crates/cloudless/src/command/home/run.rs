@@ -27,7 +27,13 @@ Examples:
   CLOUDLESS_LOG=debug cloudless home run --state ~/contacts
 
 home.toml is checked before a port is bound. SIGTERM and Ctrl-C let running requests end, a second
-one stops at once.")]
+one stops at once.
+
+All history is kept, unless home.toml says how long; and a device that deletes more than a fifth of
+an address book at once raises an alarm, unless home.toml says how much:
+  [history]
+  keep = \"2y\"
+  alarm_percent = 50")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,
@@ -62,6 +68,7 @@ impl Run {
         let config = super::config(&state, &file)?;
         state::create(&state)?;
         let store = Store::open(&state).context("cannot open the contacts")?;
+        store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();
         let port = super::public_port(&file);
 
