@@ -39,9 +39,10 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     // So small that it proves only that the benchmark still runs.
     let options = bench::Options {
-        cards: vec![50, 200],
+        cards: vec![500, 1_000],
         rounds: 1,
         peers: false,
+        plot: None,
     };
     steps.run("benchmark, small", || bench::run(workspace, &options));
     steps.finish()

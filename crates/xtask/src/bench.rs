@@ -2,23 +2,48 @@
 
 mod cards;
 mod client;
+mod dav;
 mod demo;
+mod first_sync;
+mod goals;
 mod memory;
-mod radicale;
-mod scenario;
+mod peer;
+mod plot;
+mod requests;
 mod statistics;
 mod table;
+mod writes;
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use self::client::Target;
 use self::demo::Demo;
-use self::radicale::Radicale;
-use self::scenario::{FirstSync, SmallRequests, Writes};
-use self::table::{Cell, Row, table};
+use self::goals::Verdicts;
+use self::peer::Peer;
+use self::plot::Series;
+use self::statistics::Thousands;
+use self::table::{Cell, Column, table};
 use crate::step;
 use crate::workspace::Workspace;
+
+/// The rows whose growth is drawn.
+const GROWTH: [&str; 7] = [
+    first_sync::DAVX5,
+    first_sync::THUNDERBIRD,
+    requests::FN_CONTAINS,
+    requests::FN_EQUALS,
+    requests::INCREMENTAL,
+    requests::CTAG_POLL,
+    requests::GET,
+];
+/// First syncs of larger books are run this often at most.
+const LARGE: usize = 10_000;
+const LARGE_ROUNDS: usize = 3;
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -26,20 +51,23 @@ pub(crate) struct Options {
     /// Sizes of the address book, growing; at the first one everything is measured
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000])]
     pub(crate) cards: Vec<usize>,
-    /// How often each first sync is run; the median counts
+    /// How often everything but a PUT is run; the median counts
     #[arg(long, default_value_t = 5)]
     pub(crate) rounds: usize,
-    /// Run Radicale from PyPI beside it, at the first size
+    /// Run Radicale and Xandikos from PyPI beside it, at the first size
     #[arg(long)]
     pub(crate) peers: bool,
+    /// Draw how the figures grow with the address book, as SVG
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 /// Measures a release build and prints tables.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "--rounds must be at least 1");
     ensure!(
-        options.cards.first().is_some_and(|it| *it > 0) && options.cards.is_sorted(),
-        "--cards must be sizes that grow, such as 1000,10000"
+        options.cards.first().is_some_and(|it| *it >= 500) && options.cards.is_sorted(),
+        "--cards must be sizes that grow and begin with at least 500, such as 1000,10000"
     );
     if cfg!(debug_assertions) {
         return run_release(workspace, options);
@@ -68,116 +96,166 @@ fn run_release(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.peers {
         bench.arg("--peers");
     }
+    if let Some(plot) = &options.plot {
+        bench.arg("--plot").arg(plot);
+    }
     step::run(&mut bench)
 }
 
 async fn measure(workspace: &Workspace, options: &Options) -> Result<()> {
     // Beside the build, because a temporary folder is often no disk.
     let scratch = tempfile::tempdir_in(&workspace.target).context("make a folder in target")?;
-    print_heading(scratch.path())?;
     let demo = Demo::start(&workspace.target("release/cloudless"), scratch.path()).await?;
-    scenario::clear(&demo.local).await?;
-    let memory = memory::Sampler::start(&[("relay", demo.relay_pid), ("home", demo.home_pid)])?;
-
-    let first = options.cards[0];
-    let radicale = match options.peers {
-        true => Some(Radicale::start(workspace, scratch.path()).await?),
-        false => None,
-    };
-    let mut targets = vec![&demo.local, &demo.public];
-    targets.extend(radicale.as_ref().map(|it| &it.target));
-
-    let mut writes = vec![scenario::write(&demo.local, 0..first).await?];
-    if let Some(radicale) = &radicale {
-        writes.push(scenario::write(&radicale.target, 0..first).await?);
+    writes::clear(&demo.local).await?;
+    let mut peers = Vec::new();
+    if options.peers {
+        peers.push(Peer::radicale(workspace, scratch.path()).await?);
+        peers.push(Peer::xandikos(workspace, scratch.path()).await?);
     }
-    let small = scenario::small_requests(&targets).await?;
-    let first_sync = scenario::first_sync(&targets, first, options.rounds).await?;
-    // These go into the same book as those over loopback, so they come last.
-    writes.insert(1, scenario::write(&demo.public, first..2 * first).await?);
-    let rows: Vec<Vec<Row>> = writes
-        .iter()
-        .zip(&small)
-        .zip(&first_sync)
-        .map(|((writes, small), first_sync)| {
-            [writes.rows(), small.rows(), first_sync.rows()].concat()
-        })
-        .collect();
-    print!("{}", table(first, &rows));
-    drop(radicale);
+    let mut processes = vec![("home", demo.home_pid), ("relay", demo.relay_pid)];
+    for peer in &peers {
+        processes.push((peer.name, peer.pid()?));
+    }
+    let memory = memory::Sampler::start(&processes)?;
+    let mut verdicts = Verdicts::default();
 
-    let mut n_cards = 2 * first;
-    for &size in &options.cards[1..] {
-        ensure!(
-            size >= n_cards,
-            "--cards: after {first} comes at least {n_cards}, not {size}"
-        );
-        scenario::write(&demo.local, n_cards..size).await?;
+    let mut sizes = options.cards.iter().copied();
+    let first = sizes.next().context("--cards is empty")?;
+    memory.phase(format!("N = {}", Thousands(first)))?;
+    let (columns, floor) = everything(&demo, &peers, first, options.rounds, &scratch).await?;
+    print_heading(floor);
+    print!("{}", table(first, &columns));
+    verdicts.peers(&columns);
+    verdicts.writes(&columns[0], floor);
+    verdicts.relay(first, &columns[0], &columns[1]);
+    // They would only take memory and time from what follows.
+    drop(peers);
+
+    let mut measured = vec![(first, columns)];
+    let mut n_cards = first;
+    for size in sizes {
+        memory.phase(format!("import of {}", Thousands(size - n_cards)))?;
+        let file = scratch.path().join("import.vcf");
+        writes::write_file(&file, n_cards..size)?;
+        demo.import(&file).await?;
+        fs::remove_file(&file).with_context(|| format!("remove {}", file.display()))?;
         n_cards = size;
-        let targets = [&demo.local, &demo.public];
-        let first_sync = scenario::first_sync(&targets, size, options.rounds).await?;
-        let rows: Vec<Vec<Row>> = first_sync.iter().map(FirstSync::rows).collect();
-        print!("{}", table(size, &rows));
+        memory.phase(format!("N = {}", Thousands(size)))?;
+        let columns = reads(&our_columns(&demo), size, options.rounds).await?;
+        print!("{}", table(size, &columns));
+        verdicts.relay(size, &columns[0], &columns[1]);
+        measured.push((size, columns));
     }
-    print!("{}", memory.finish()?);
+    if let [smallest, .., largest] = measured.as_slice() {
+        verdicts.growth((smallest.0, &smallest.1[0]), (largest.0, &largest.1[0]));
+    }
+    let names = processes.iter().map(|(name, _)| *name).collect();
+    let memory = memory.finish(names)?;
+    print!("{memory}");
+    let (idle, peak) = memory.idle_and_peak(0);
+    verdicts.memory(idle, peak);
+    print!("{verdicts}");
+    if let Some(path) = &options.plot {
+        let svg = plot::growth(&growth_series(&measured));
+        fs::write(path, svg).with_context(|| format!("write {}", path.display()))?;
+    }
     demo.stop().await
 }
 
+/// The ways to the measured servers, ours first.
+type Ways<'a> = Vec<(&'static str, &'a Target)>;
+
+fn our_columns(demo: &Demo) -> Ways<'_> {
+    vec![
+        ("loopback", &demo.local),
+        ("through the relay", &demo.public),
+    ]
+}
+
+/// Fills the address books and measures all of them, and the disk.
+async fn everything(
+    demo: &Demo,
+    peers: &[Peer],
+    size: usize,
+    rounds: usize,
+    scratch: &tempfile::TempDir,
+) -> Result<(Vec<Column>, Duration)> {
+    let mut ways = our_columns(demo);
+    ways.extend(peers.iter().map(|it| (it.name, &it.target)));
+    // What comes through the relay needs a book of its own, or it would find its cards there.
+    let relay_book = demo.local.book.replace("/contacts/", "/bench/");
+    let relay_book = demo.public.with_book(relay_book);
+    peer::make_book(&relay_book).await?;
+    let mut targets: Vec<&Target> = ways.iter().map(|(_, target)| *target).collect();
+    targets[1] = &relay_book;
+    let written = writes::write(&targets, size, scratch.path()).await?;
+    let mut columns = reads(&ways, size, rounds).await?;
+    for (column, mut rows) in columns.iter_mut().zip(written.rows) {
+        rows.append(&mut column.rows);
+        column.rows = rows;
+    }
+    Ok((columns, written.floor))
+}
+
+async fn reads(ways: &Ways<'_>, size: usize, rounds: usize) -> Result<Vec<Column>> {
+    let targets: Vec<&Target> = ways.iter().map(|(_, target)| *target).collect();
+    let n_syncs = if size > LARGE {
+        rounds.min(LARGE_ROUNDS)
+    } else {
+        rounds
+    };
+    let syncs = first_sync::measure(&targets, size, n_syncs).await?;
+    let requests = requests::measure(&targets, rounds).await?;
+    let columns = ways.iter().zip(syncs).zip(requests);
+    let columns = columns.map(|((way, syncs), requests)| Column {
+        name: way.0,
+        rows: [syncs, requests].concat(),
+    });
+    Ok(columns.collect())
+}
+
+/// The growth over loopback, in milliseconds.
+fn growth_series(measured: &[(usize, Vec<Column>)]) -> Vec<Series> {
+    let milliseconds = |cell| match cell {
+        Cell::Seconds(time) | Cell::Millis(time) => time.as_secs_f64() * 1e3,
+        Cell::Rate(rate) => 1e3 / rate,
+    };
+    let series = GROWTH.iter().map(|row| {
+        let points = measured.iter().filter_map(|(size, columns)| {
+            let cell = columns[0].cell(row)?;
+            Some((*size as f64, milliseconds(cell)))
+        });
+        let name = row.trim_end_matches(", s").trim_end_matches(", p50 ms");
+        Series {
+            name: name.to_owned(),
+            points: points.collect(),
+        }
+    });
+    series.collect()
+}
+
 /// What the figures were taken on, and what the disk alone costs.
-fn print_heading(folder: &std::path::Path) -> Result<()> {
+fn print_heading(floor: Duration) {
     let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let fsync = statistics::median(&scenario::fsync_times(folder)?);
     println!("# cloudless benchmark\n");
     println!(
-        "{n_cores} cores, {}, all on loopback. One fsync of a small append: p50 {:.2} ms.",
+        "{n_cores} cores, {}, load {}, all on loopback. A write of {} bytes and its fsync: p50 \
+         {:.2} ms.",
         std::env::consts::ARCH,
-        fsync.as_secs_f64() * 1e3
+        load(),
+        cards::SIZE,
+        floor.as_secs_f64() * 1e3
     );
     println!(
-        "Cards of {} bytes, every {}th with a photo of 20 KiB. Medians.",
+        "Cards of {} bytes, every {}th with a photo of 20 KiB. Medians; `x` is how many times \
+         better loopback is.",
         cards::SIZE,
         cards::PHOTO_EVERY
     );
-    Ok(())
 }
 
-impl Writes {
-    fn rows(&self) -> Vec<Row> {
-        vec![
-            Row("PUT/s, 1 connection", Cell::Rate(self.one)),
-            Row("PUT/s, 8 connections", Cell::Rate(self.eight)),
-        ]
-    }
-}
-
-impl SmallRequests {
-    fn rows(&self) -> Vec<Row> {
-        vec![
-            Row("GET of a card, p50 ms", Cell::Millis(self.get.p50)),
-            Row("GET of a card, p99 ms", Cell::Millis(self.get.p99)),
-            Row(
-                "no-change poll (getctag), p50 ms",
-                Cell::Millis(self.poll.p50),
-            ),
-            Row(
-                "no-change poll (getctag), p99 ms",
-                Cell::Millis(self.poll.p99),
-            ),
-        ]
-    }
-}
-
-impl FirstSync {
-    fn rows(&self) -> Vec<Row> {
-        vec![
-            Row(
-                "first sync as DAVx5 (multiget of 10), s",
-                Cell::Seconds(self.davx5),
-            ),
-            Row(
-                "first sync as Thunderbird (multiget of 500), s",
-                Cell::Seconds(self.thunderbird),
-            ),
-        ]
-    }
+/// How many processes wanted to run in the last minute, ours among them.
+fn load() -> String {
+    let text = fs::read_to_string(Path::new("/proc/loadavg")).unwrap_or_default();
+    text.split(' ').next().unwrap_or("unknown").to_owned()
 }

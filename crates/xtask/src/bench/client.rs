@@ -62,6 +62,14 @@ impl Target {
         })
     }
 
+    /// The same way to another address book, whose path ends with a slash.
+    pub(crate) fn with_book(&self, book: String) -> Self {
+        Self {
+            book,
+            ..self.clone()
+        }
+    }
+
     /// Opens one connection.
     pub(crate) async fn connect(&self) -> Result<Connection> {
         let address = format!("{}:{}", self.host, self.port);
@@ -124,6 +132,25 @@ impl Connection {
         body: String,
         expected: &[StatusCode],
     ) -> Result<Bytes> {
+        let (status, body) = self.exchange(method, name, headers, body).await?;
+        ensure!(
+            expected.contains(&status),
+            "{method} {}{name}: {status} instead of {}: {}",
+            self.target.book,
+            expected[0],
+            String::from_utf8_lossy(&body[..body.len().min(500)])
+        );
+        Ok(body)
+    }
+
+    /// Like [`Connection::send`], with whatever status.
+    pub(crate) async fn exchange(
+        &mut self,
+        method: &str,
+        name: &str,
+        headers: &[(&str, &str)],
+        body: String,
+    ) -> Result<(StatusCode, Bytes)> {
         let path = format!("{}{name}", self.target.book);
         let content_type = if method == "PUT" {
             "text/vcard; charset=utf-8"
@@ -164,13 +191,7 @@ impl Connection {
             .await
             .with_context(context)?
             .to_bytes();
-        ensure!(
-            expected.contains(&status),
-            "{method} {path}: {status} instead of {}: {}",
-            expected[0],
-            String::from_utf8_lossy(&body[..body.len().min(500)])
-        );
-        Ok(body)
+        Ok((status, body))
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -19,6 +19,9 @@ const STOP_MAX: Duration = Duration::from_secs(15);
 /// A running demo. Dropping it kills it.
 pub(crate) struct Demo {
     child: Child,
+    program: PathBuf,
+    state: PathBuf,
+    user: String,
     /// Straight to home, plain HTTP.
     pub(crate) local: Target,
     /// Through the relay, TLS.
@@ -79,11 +82,34 @@ impl Demo {
         };
         Ok(Self {
             child,
+            program: program.to_owned(),
+            state: state.to_owned(),
+            user: ready.user.clone(),
             local: target(&ready.local_url)?,
             public: target(&ready.public_url)?,
             relay_pid: ready.relay_pid,
             home_pid: ready.home_pid,
         })
+    }
+
+    /// Imports a file of cards into the running home.
+    pub(crate) async fn import(&self, file: &Path) -> Result<()> {
+        let outcome = Command::new(&self.program)
+            .args(["contacts", "import", "--json", "--user", &self.user])
+            .arg("--state")
+            .arg(self.state.join("home"))
+            .arg(file)
+            .output()
+            .await
+            .with_context(|| format!("start {}", self.program.display()))?;
+        ensure!(
+            outcome.status.success(),
+            "import of {}: {}: {}",
+            file.display(),
+            outcome.status,
+            String::from_utf8_lossy(&outcome.stderr)
+        );
+        Ok(())
     }
 
     /// Asks the demo to end, and waits for it.

@@ -12,79 +12,103 @@ const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Watches processes from a thread of its own.
 pub(crate) struct Sampler {
-    stop: SyncSender<()>,
-    thread: JoinHandle<Vec<Watched>>,
+    /// Begins a phase; dropped, it ends the thread.
+    phase: SyncSender<String>,
+    thread: JoinHandle<Vec<Phase>>,
 }
 
-/// A process, with sizes in KiB.
-struct Watched {
-    name: &'static str,
-    pid: u32,
-    idle: u64,
-    peak: u64,
-    last: u64,
+/// A stretch of the benchmark, and the largest size of each process in it, in KiB.
+struct Phase {
+    name: String,
+    peaks: Vec<u64>,
 }
 
 /// The outcome, as a Markdown table.
-pub(crate) struct Report(Vec<Watched>);
+pub(crate) struct Report {
+    names: Vec<&'static str>,
+    phases: Vec<Phase>,
+}
 
 impl Sampler {
     /// Notes the idle size of the processes and starts to sample.
     pub(crate) fn start(processes: &[(&'static str, u32)]) -> Result<Self> {
-        let mut watched = Vec::new();
+        let mut peaks = Vec::new();
         for &(name, pid) in processes {
-            let idle = pss(pid).with_context(|| format!("read the memory of {name}, {pid}"))?;
-            watched.push(Watched {
-                name,
-                pid,
-                idle,
-                peak: idle,
-                last: idle,
-            });
+            peaks.push(pss(pid).with_context(|| format!("read the memory of {name}, {pid}"))?);
         }
-        let (stop, stopped) = sync_channel(1);
+        let mut phases = vec![Phase {
+            name: "idle".to_owned(),
+            peaks,
+        }];
+        let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
+        let (phase, next_phase) = sync_channel(1);
         let thread = thread::spawn(move || {
-            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                for process in &mut watched {
-                    // A process that is gone keeps its last size.
-                    process.last = pss(process.pid).unwrap_or(process.last);
-                    process.peak = process.peak.max(process.last);
+            loop {
+                match next_phase.recv_timeout(INTERVAL) {
+                    Ok(name) => phases.push(Phase {
+                        name,
+                        peaks: vec![0; pids.len()],
+                    }),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return phases,
+                }
+                // The first phase is one look at idle processes.
+                if let [_, .., phase] = phases.as_mut_slice() {
+                    for (peak, pid) in phase.peaks.iter_mut().zip(&pids) {
+                        // A process that is gone keeps its size.
+                        *peak = pss(*pid).unwrap_or_default().max(*peak);
+                    }
                 }
             }
-            watched
         });
-        Ok(Self { stop, thread })
+        Ok(Self { phase, thread })
+    }
+
+    /// Keeps what comes next apart.
+    pub(crate) fn phase(&self, name: String) -> Result<()> {
+        self.phase
+            .send(name)
+            .context("the memory sampler ended early")
     }
 
     /// Stops sampling.
-    pub(crate) fn finish(self) -> Result<Report> {
-        drop(self.stop);
-        let watched = self
+    pub(crate) fn finish(self, names: Vec<&'static str>) -> Result<Report> {
+        drop(self.phase);
+        let phases = self
             .thread
             .join()
             .ok()
             .context("the memory sampler panicked")?;
-        Ok(Report(watched))
+        Ok(Report { names, phases })
+    }
+}
+
+impl Report {
+    /// MiB of the process with this index: idle, and the most of all phases.
+    pub(crate) fn idle_and_peak(&self, index: usize) -> (f64, f64) {
+        let sizes = self.phases.iter().map(|it| it.peaks[index]);
+        let peak = sizes.max().unwrap_or_default();
+        (mib(self.phases[0].peaks[index]), mib(peak))
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "\n| memory (PSS), MiB | idle | peak | after |\n|---|--:|--:|--:|"
-        )?;
-        for process in &self.0 {
-            let [idle, peak, last] =
-                [process.idle, process.peak, process.last].map(|it| it as f64 / 1024.0);
-            writeln!(
-                f,
-                "| {} | {idle:.1} | {peak:.1} | {last:.1} |",
-                process.name
-            )?;
+        writeln!(f, "\n| memory (PSS), MiB | {} |", self.names.join(" | "))?;
+        writeln!(f, "|---|{}", "--:|".repeat(self.names.len()))?;
+        for phase in &self.phases {
+            write!(f, "| {} |", phase.name)?;
+            for peak in &phase.peaks {
+                write!(f, " {:.1} |", mib(*peak))?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }
+}
+
+fn mib(kib: u64) -> f64 {
+    kib as f64 / 1024.0
 }
 
 fn pss(pid: u32) -> Result<u64> {

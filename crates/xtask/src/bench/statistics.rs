@@ -3,22 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-/// How long one kind of request takes.
-pub(crate) struct Latency {
-    pub(crate) p50: Duration,
-    pub(crate) p99: Duration,
-}
-
-impl Latency {
-    /// Of at least one measurement.
-    pub(crate) fn of(times: &[Duration]) -> Self {
-        Self {
-            p50: percentile(times, 50),
-            p99: percentile(times, 99),
-        }
-    }
-}
-
 /// The middle of at least one measurement.
 pub(crate) fn median(times: &[Duration]) -> Duration {
     percentile(times, 50)
@@ -54,9 +38,8 @@ mod tests {
     #[test]
     fn percentiles_are_measurements() {
         let times: Vec<Duration> = (1..=200).rev().map(Duration::from_millis).collect();
-        let latency = Latency::of(&times);
-        assert_eq!(latency.p50, Duration::from_millis(100));
-        assert_eq!(latency.p99, Duration::from_millis(198));
+        assert_eq!(median(&times), Duration::from_millis(100));
+        assert_eq!(percentile(&times, 99), Duration::from_millis(198));
         assert_eq!(median(&times[..1]), Duration::from_millis(200));
     }
 

@@ -18,14 +18,15 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// How many times better this figure is than the other one.
-    fn advantage(self, other: Self) -> f64 {
+    pub(crate) fn advantage(self, other: Self) -> f64 {
         match self {
             Self::Rate(_) => self.number() / other.number(),
             Self::Seconds(_) | Self::Millis(_) => other.number() / self.number(),
         }
     }
 
-    fn number(self) -> f64 {
+    /// In the unit it is shown in.
+    pub(crate) fn number(self) -> f64 {
         match self {
             Self::Rate(rate) => rate,
             Self::Seconds(time) => time.as_secs_f64(),
@@ -48,23 +49,43 @@ impl fmt::Display for Cell {
 #[derive(Clone, Copy)]
 pub(crate) struct Row(pub(crate) &'static str, pub(crate) Cell);
 
-/// The same rows over loopback, through the relay, and perhaps of Radicale, in this order.
-pub(crate) fn table(size: usize, columns: &[Vec<Row>]) -> String {
-    let size = Thousands(size);
-    let mut head = format!("| N = {size} | loopback | through the relay | relay costs |");
-    let mut rule = String::from("|---|--:|--:|--:|");
-    if columns.len() > 2 {
-        head.push_str(" Radicale | better than Radicale |");
-        rule.push_str("--:|--:|");
+/// One way to a server, and its rows.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    pub(crate) rows: Vec<Row>,
+}
+
+impl Column {
+    /// The figure of a row.
+    pub(crate) fn cell(&self, row: &str) -> Option<Cell> {
+        let row = self.rows.iter().find(|it| it.0 == row)?;
+        Some(row.1)
     }
-    let mut table = format!("\n{head}\n{rule}\n");
-    for (index, Row(name, local)) in columns[0].iter().enumerate() {
-        let Row(_, public) = columns[1][index];
-        let cost = local.advantage(public);
-        table.push_str(&format!("| {name} | {local} | {public} | {cost:.1}x |"));
-        if let Some(peer) = columns.get(2) {
-            let Row(_, peer) = peer[index];
-            table.push_str(&format!(" {peer} | {:.1}x |", local.advantage(peer)));
+}
+
+/// The figures side by side, the same rows in each column, and how much better the first column is
+/// than each other one.
+pub(crate) fn table(size: usize, columns: &[Column]) -> String {
+    let Some((ours, others)) = columns.split_first() else {
+        return String::new();
+    };
+    let mut table = format!("\n| N = {} |", Thousands(size));
+    for column in columns {
+        table.push_str(&format!(" {} |", column.name));
+    }
+    for column in others {
+        table.push_str(&format!(" x {} |", column.name));
+    }
+    let n_figures = columns.len() + others.len();
+    table.push_str(&format!("\n|---|{}\n", "--:|".repeat(n_figures)));
+    for (index, Row(name, cell)) in ours.rows.iter().enumerate() {
+        table.push_str(&format!("| {name} | {cell} |"));
+        for other in others {
+            table.push_str(&format!(" {} |", other.rows[index].1));
+        }
+        for other in others {
+            let advantage = cell.advantage(other.rows[index].1);
+            table.push_str(&format!(" {advantage:.1} |"));
         }
         table.push('\n');
     }
@@ -77,18 +98,26 @@ mod tests {
 
     #[test]
     fn ratios_point_the_right_way() {
-        let rows = |rate, ms| {
-            vec![
+        let column = |name, rate, ms| Column {
+            name,
+            rows: vec![
                 Row("PUT/s", Cell::Rate(rate)),
                 Row("GET ms", Cell::Millis(Duration::from_millis(ms))),
-            ]
+            ],
         };
+        let columns = [
+            column("loopback", 800.0, 2),
+            column("relay", 400.0, 3),
+            column("Radicale", 16.0, 20),
+        ];
         assert_eq!(
-            table(1_000, &[rows(800.0, 2), rows(400.0, 3), rows(16.0, 20)]),
-            "\n| N = 1,000 | loopback | through the relay | relay costs | Radicale | better than \
-             Radicale |\n|---|--:|--:|--:|--:|--:|\n\
-             | PUT/s | 800 | 400 | 2.0x | 16.0 | 50.0x |\n\
-             | GET ms | 2.00 | 3.00 | 1.5x | 20.00 | 10.0x |\n"
+            table(1_000, &columns),
+            "\n| N = 1,000 | loopback | relay | Radicale | x relay | x Radicale |\n\
+             |---|--:|--:|--:|--:|--:|\n\
+             | PUT/s | 800 | 400 | 16.0 | 2.0 | 50.0 |\n\
+             | GET ms | 2.00 | 3.00 | 20.00 | 1.5 | 10.0 |\n"
         );
+        assert!(matches!(columns[0].cell("PUT/s"), Some(Cell::Rate(800.0))));
+        assert!(columns[0].cell("none").is_none());
     }
 }
