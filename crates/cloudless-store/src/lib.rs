@@ -12,6 +12,7 @@
 mod account;
 mod address_book;
 mod alarm;
+mod backup;
 mod card;
 mod changes;
 mod current;
@@ -43,6 +44,7 @@ pub use account::{User, UserId};
 pub use address_book::edit::DeletedBook;
 pub use address_book::{Access, AddressBook, BookId};
 pub use alarm::{Alarm, AlarmId};
+pub use backup::BackupError;
 pub use card::{Card, CardRow};
 pub use changes::Changes;
 pub use delete::DeleteOutcome;

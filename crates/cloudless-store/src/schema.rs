@@ -1,4 +1,4 @@
-mod copy;
+pub(crate) mod copy;
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,7 @@
 //! The questions.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::book::BookChange;
@@ -148,6 +150,11 @@ pub enum Command {
         before: i64,
         /// Only says what would go.
         dry_run: bool,
+    },
+    /// Copies all that the store holds to a new file.
+    Backup {
+        /// Its absolute path.
+        path: PathBuf,
     },
     /// Finds cards by their text.
     Search {

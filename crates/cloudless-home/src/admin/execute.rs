@@ -1,5 +1,6 @@
 //! Doing a command: pure over the store, with time and randomness as arguments.
 
+use std::fs;
 use std::net::SocketAddr;
 
 use cloudless_carddav::{generate_password, hash_password};
@@ -163,6 +164,11 @@ fn run(
                 versions: pruned.versions,
                 bytes: pruned.bytes,
             })
+        }
+        Command::Backup { path } => {
+            store.back_up(&path).map_err(Failure::Backup)?;
+            let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
+            Ok(Reply::BackedUp { bytes })
         }
         Command::Search {
             user,

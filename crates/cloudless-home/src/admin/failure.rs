@@ -1,6 +1,6 @@
 //! Why a command could not be done.
 
-use cloudless_store::{AccountError, BookError, StoreError, Timestamp};
+use cloudless_store::{AccountError, BackupError, BookError, StoreError, Timestamp};
 use cloudless_vcard::UnknownRegion;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -9,6 +9,8 @@ use time::macros::format_description;
 pub(super) enum Failure {
     #[error(transparent)]
     Account(AccountError),
+    #[error(transparent)]
+    Backup(BackupError),
     #[error(transparent)]
     Book(BookError),
     #[error("home keeps the contacts of several users; say whose with --user, such as --user {0}")]

@@ -105,6 +105,11 @@ pub enum Reply {
         /// How many bytes they had. The room is used again; the file does not shrink.
         bytes: u64,
     },
+    /// To `Backup`.
+    BackedUp {
+        /// How large the file is.
+        bytes: u64,
+    },
     /// To `Search`.
     Found {
         /// The last stored first.

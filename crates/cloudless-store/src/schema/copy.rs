@@ -18,17 +18,40 @@ pub(super) fn before_migration(
     let mut target = path.as_os_str().to_owned();
     target.push(format!(".before-version-{version}"));
     let target = PathBuf::from(target);
+    to_file(connection, &target)?;
+    Ok(target)
+}
+
+/// Copies the database as it is at this moment to a file for this user alone. A file that is there
+/// is replaced, but only by a whole one. Others may write meanwhile if the connection is in a
+/// transaction.
+pub(crate) fn to_file(
+    connection: &Connection,
+    target: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let mut partial = target.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
 
-    let file = private_file(&partial)?;
+    let copied = copy(connection, &partial).and_then(|()| {
+        fs::rename(&partial, target)?;
+        Ok(sync_parent(target)?)
+    });
+    if copied.is_err() {
+        // A disk that is full gets its room back. The first failure is the one to tell.
+        let _ = fs::remove_file(&partial);
+    }
+    copied
+}
+
+fn copy(
+    connection: &Connection,
+    partial: &Path,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let file = private_file(partial)?;
     file.set_len(0)?;
-    let mut copy = Connection::open(&partial)?;
+    let mut copy = Connection::open(partial)?;
     rusqlite::backup::Backup::new(connection, &mut copy)?.step(ALL_PAGES)?;
     copy.close().map_err(|(_, error)| error)?;
-    file.sync_all()?;
-    fs::rename(&partial, &target)?;
-    sync_parent(&target)?;
-    Ok(target)
+    Ok(file.sync_all()?)
 }

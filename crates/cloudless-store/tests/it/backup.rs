@@ -1,7 +1,8 @@
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use cloudless_store::{BookId, Precondition, Store};
+use cloudless_store::{BackupError, BookId, Precondition, Store};
 
 use crate::{OWNER, card, new_book};
 
@@ -24,6 +25,53 @@ fn restored_backup_takes_no_sync_token_of_before() {
         assert_eq!(store.card_rows(book).unwrap().len(), 1);
         assert_ne!(incarnation(&store), before);
     }
+}
+
+#[test]
+fn backup_is_whole_while_others_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, "anna");
+    for n in 0..20 {
+        put(&store, book, &format!("{n}.vcf"));
+    }
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("store.sqlite");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 20..60 {
+                put(&store, book, &format!("{n}.vcf"));
+            }
+        });
+        store.back_up(&path).unwrap();
+    });
+    assert_eq!(store.card_rows(book).unwrap().len(), 60);
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        fs::read_dir(elsewhere.path()).unwrap().count(),
+        1,
+        "one file"
+    );
+    assert!(matches!(
+        store.back_up(&path),
+        Err(BackupError::Exists { .. })
+    ));
+    let nowhere = elsewhere.path().join("no/such");
+    assert!(matches!(
+        store.back_up(&nowhere),
+        Err(BackupError::Write { .. })
+    ));
+
+    let copy = Store::open(elsewhere.path()).unwrap();
+    let rows = copy.card_rows(book).unwrap();
+    assert!((20..=60).contains(&rows.len()), "{}", rows.len());
+    for row in rows {
+        assert!(copy.card(book, &row.name).unwrap().is_some());
+    }
+    assert_ne!(incarnation(&copy), incarnation(&store));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `cloudless home`: the owned machine that keeps the contacts.
 
+mod backup;
 mod join;
 mod run;
 mod status;
@@ -46,6 +47,7 @@ enum HomeCommand {
     Join(join::Join),
     Run(run::Run),
     Status(status::Status),
+    Backup(backup::Backup),
 }
 
 impl Home {
@@ -58,6 +60,7 @@ impl Home {
             HomeCommand::Join(join) => join.run(),
             HomeCommand::Run(run) => run.run(),
             HomeCommand::Status(status) => status.run(),
+            HomeCommand::Backup(backup) => backup.run(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 36] = [
+const COMMANDS: [&str; 37] = [
     "relay",
     "relay init",
     "relay invite",
@@ -14,6 +14,7 @@ const COMMANDS: [&str; 36] = [
     "home join",
     "home run",
     "home status",
+    "home backup",
     "user add",
     "user list",
     "device",

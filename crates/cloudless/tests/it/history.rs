@@ -216,3 +216,32 @@ fn history_goes_only_when_it_is_asked_to() {
     let ann = on(&home, &["contacts", "show", "ann"]).expect(0).stdout;
     assert!(ann.contains("NOTE:new"), "{ann}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backup_of_a_running_home_is_restored_as_the_help_says() {
+    let mut pair = Pair::start();
+    let home = pair.folder("home");
+    let mut phone = pair.phone().connect().await.unwrap();
+    phone.put("one.vcf", &cards::small("one")).await.unwrap();
+    let file = pair.folder("backups").join("today.sqlite");
+    let backup = ["home", "backup", file.to_str().unwrap(), "--json"];
+    let told = on(&home, &backup).expect(0).json();
+    assert_eq!(told["bytes"], fs::metadata(&file).unwrap().len(), "{told}");
+    let twice = on(&home, &backup).expect(1);
+    assert!(twice.stderr.contains("exists"), "{twice:?}");
+
+    delete(&mut phone, "one.vcf").await;
+    phone.put("two.vcf", &cards::small("two")).await.unwrap();
+    pair.kill_home();
+    for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
+        let removed = fs::remove_file(home.join(name));
+        assert!(removed.is_ok() || name != "store.sqlite");
+    }
+    fs::copy(&file, home.join("store.sqlite")).unwrap();
+    pair.start_home();
+    pair.await_tunnel();
+    let mut phone = pair.phone().connect().await.unwrap();
+    let one = phone.get("one.vcf").await.unwrap();
+    assert_eq!(one.body, cards::small("one"));
+    assert_eq!(pair.local_program().names().await.len(), 1);
+}
