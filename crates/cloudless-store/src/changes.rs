@@ -18,11 +18,11 @@ pub struct Changes {
 
 impl Store {
     /// The changes after revision `since`, each card at most once and as it is at this moment; with
-    /// 0 all cards. No revision is ever too old.
+    /// `None` all cards. No revision is ever too old.
     ///
-    /// With a `limit`, at most that many cards, the oldest changes first. A card that was first
-    /// stored after `since` and is gone again is not mentioned; but a removed card may still be one
-    /// that the client never saw, when it went between two pages or had been gone before.
+    /// With a `limit`, at most that many cards, the oldest changes first. A removed card may be one
+    /// that the client never saw. It is told even if it was first stored after `since`, because the
+    /// client may have stored it itself and not have synced since then.
     ///
     /// # Errors
     ///
@@ -30,13 +30,13 @@ impl Store {
     pub fn changes_since(
         &self,
         book: BookId,
-        since: u64,
+        since: Option<u64>,
         limit: Option<usize>,
     ) -> Result<Changes, StoreError> {
         let limit = limit.unwrap_or(usize::MAX);
         // One row more than asked for tells whether there is more.
         let rows_max = i64::try_from(limit).map_or(-1, |limit| limit.saturating_add(1));
-        let since_column = i64::try_from(since).unwrap_or(i64::MAX);
+        let since_column = since.map(|since| i64::try_from(since).unwrap_or(i64::MAX));
         let changes = self.read(|snapshot| {
             let Some(revision) = address_book::revision(snapshot, book)? else {
                 return Ok(None);
@@ -49,7 +49,7 @@ impl Store {
             };
             let mut statement = snapshot.prepare_cached(SINCE)?;
             let mut rows = statement.query(params![book, since_column, rows_max])?;
-            let mut last = since;
+            let mut last = since.unwrap_or(0);
             while let Some(row) = rows.next()? {
                 if changes.changed.len() + changes.removed.len() == limit {
                     changes.revision = last;
@@ -70,6 +70,6 @@ impl Store {
 }
 
 pub(crate) const SINCE: &str = "SELECT name, uid, etag, size, modified_at, revision FROM cards
-     WHERE book_id = ?1 AND revision > ?2
-         AND (version_id IS NOT NULL OR first_revision <= ?2)
+     WHERE book_id = ?1 AND revision > coalesce(?2, 0)
+         AND (version_id IS NOT NULL OR ?2 IS NOT NULL)
      ORDER BY revision LIMIT ?3";

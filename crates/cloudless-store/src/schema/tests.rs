@@ -113,7 +113,7 @@ fn database_of_the_first_version_is_copied_and_keeps_everything() {
     assert_eq!(login.unwrap().unwrap().device_name, "phone");
     let card = store.card(anna.id, "a.vcf").unwrap().unwrap();
     assert_eq!(card.bytes, b"aa");
-    let changes = store.changes_since(anna.id, 2, None).unwrap();
+    let changes = store.changes_since(anna.id, Some(2), None).unwrap();
     assert_eq!(
         (changes.revision, changes.removed),
         (3, vec!["b.vcf".to_owned()])

@@ -68,7 +68,7 @@ fn deleted_book_frees_its_slug_and_comes_back() {
     assert_eq!(store.card_rows(old).unwrap(), []);
     let put_outcome = store.put_card(card(old, "c.vcf", b"3"), Precondition::None, OWNER);
     assert_eq!(put_outcome.unwrap(), PutOutcome::NoSuchBook);
-    let changes = store.changes_since(old, 0, None);
+    let changes = store.changes_since(old, None, None);
     assert!(matches!(changes, Err(StoreError::NoSuchBook)));
     let again = store.delete_book(old, OWNER);
     assert!(matches!(again, Err(BookError::NoSuchBook)), "{again:?}");
@@ -92,7 +92,9 @@ fn deleted_book_frees_its_slug_and_comes_back() {
         (old, 2, "Work".to_owned())
     );
     // Whoever knew the book learns of the cards again.
-    let changes = store.changes_since(old, before.revision, None).unwrap();
+    let changes = store
+        .changes_since(old, Some(before.revision), None)
+        .unwrap();
     assert_eq!((changes.changed.len(), changes.removed.len()), (2, 0));
     let again = store.undelete_book(old, OWNER);
     assert!(matches!(again, Err(BookError::NoSuchBook)), "{again:?}");

@@ -40,7 +40,7 @@ fn any_damaged_page_gives_errors_and_no_false_success() {
             continue;
         };
         errors += usize::from(store.card_rows(book).is_err());
-        errors += usize::from(store.changes_since(book, 0, None).is_err());
+        errors += usize::from(store.changes_since(book, None, None).is_err());
         errors += usize::from(store.users().is_err());
         let put = store.put_card(card(book, "new.vcf", b"new"), Precondition::None, OWNER);
         match put {

@@ -178,10 +178,10 @@ fn restore_is_a_change_that_syncs() {
         let card = card(book, "a.vcf", bytes.as_bytes());
         store.put_card(card, Precondition::None, OWNER).unwrap();
     }
-    let revision = store.changes_since(book, 0, None).unwrap().revision;
+    let revision = store.changes_since(book, None, None).unwrap().revision;
     let outcome = store.restore_card(book, "a.vcf", 1, OWNER).unwrap();
     assert_eq!(outcome, RestoreOutcome::Restored(ETag::of(b"one")));
-    let changes = store.changes_since(book, revision, None).unwrap();
+    let changes = store.changes_since(book, Some(revision), None).unwrap();
     assert_eq!(changes.changed[0].etag, ETag::of(b"one"));
     let again = store.restore_card(book, "a.vcf", 1, OWNER).unwrap();
     assert_eq!(again, RestoreOutcome::Unchanged(ETag::of(b"one")));

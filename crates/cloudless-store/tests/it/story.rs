@@ -34,7 +34,7 @@ fn tell(open: impl Fn() -> Store, missing_book: BookId) {
         store.devices(None).unwrap(),
         store.card_rows(book).unwrap(),
         store.versions(book, "anna.vcf").unwrap(),
-        store.changes_since(book, 0, None).unwrap(),
+        store.changes_since(book, None, None).unwrap(),
     );
     drop(store);
     let store = open();
@@ -43,7 +43,7 @@ fn tell(open: impl Fn() -> Store, missing_book: BookId) {
         store.devices(None).unwrap(),
         store.card_rows(book).unwrap(),
         store.versions(book, "anna.vcf").unwrap(),
-        store.changes_since(book, 0, None).unwrap(),
+        store.changes_since(book, None, None).unwrap(),
     );
     assert_eq!(before, after, "reopening changed something");
 }
@@ -92,11 +92,11 @@ fn cards(store: &Store, book: BookId) {
     assert_eq!(stored.row.modified_at, at(1));
     assert_eq!(store.card_row(book, "anna.vcf").unwrap(), Some(stored.row));
 
-    let revision = store.changes_since(book, 0, None).unwrap().revision;
+    let revision = store.changes_since(book, None, None).unwrap().revision;
     let same = store.put_card(card(book, "anna.vcf", first), Precondition::None, actor(2));
     assert_eq!(same.unwrap(), PutOutcome::Unchanged(etag));
     assert_eq!(
-        store.changes_since(book, 0, None).unwrap().revision,
+        store.changes_since(book, None, None).unwrap().revision,
         revision
     );
 
@@ -107,7 +107,7 @@ fn cards(store: &Store, book: BookId) {
         actor(3),
     );
     assert_eq!(updated.unwrap(), PutOutcome::Updated(second.clone()));
-    let changes = store.changes_since(book, revision, None).unwrap();
+    let changes = store.changes_since(book, Some(revision), None).unwrap();
     assert_eq!(changes.changed.len(), 1);
     assert_eq!(changes.changed[0].etag, second);
 
@@ -118,7 +118,9 @@ fn cards(store: &Store, book: BookId) {
     assert_eq!(store.card(book, "anna.vcf").unwrap(), None);
     assert_eq!(store.card_row(book, "anna.vcf").unwrap(), None);
     assert_eq!(store.card_rows(book).unwrap(), []);
-    let changes = store.changes_since(book, changes.revision, None).unwrap();
+    let changes = store
+        .changes_since(book, Some(changes.revision), None)
+        .unwrap();
     assert_eq!(
         (changes.changed.len(), changes.removed),
         (0, vec!["anna.vcf".to_owned()])
@@ -226,7 +228,7 @@ fn no_book(store: &Store, missing: BookId) {
         matches!(refused, Err(StoreError::NoSuchBook)),
         "{refused:?}"
     );
-    let changes = store.changes_since(missing, 0, None);
+    let changes = store.changes_since(missing, None, None);
     assert!(
         matches!(changes, Err(StoreError::NoSuchBook)),
         "{changes:?}"

@@ -21,10 +21,10 @@ pub(super) async fn respond(
     limit: Option<u32>,
 ) -> Result<Response<Body>, Refusal> {
     let since = match token {
-        None => 0,
+        None => None,
         // macOS begins with a token that it made up, and never syncs again after a refusal.
-        Some(token) if sync_token::is_made_up(&token) => 0,
-        Some(token) => sync_token::revision(&cards.book, &token).ok_or_else(unknown_token)?,
+        Some(token) if sync_token::is_made_up(&token) => None,
+        Some(token) => Some(sync_token::revision(&cards.book, &token).ok_or_else(unknown_token)?),
     };
     let limit = limit.map_or(CARDS_MAX, |limit| {
         usize::try_from(limit).map_or(CARDS_MAX, |limit| limit.min(CARDS_MAX))

@@ -121,7 +121,7 @@ pub(super) fn uids(store: &Store, book: BookId) {
 
 pub(super) fn refusals(store: &Store, book: BookId) {
     put(store, card(book, "r.vcf", b"one"));
-    let revision = store.changes_since(book, 0, None).unwrap().revision;
+    let revision = store.changes_since(book, None, None).unwrap().revision;
     let stale = || Precondition::Match(vec![ETag::of(b"zero")]);
     for _ in 0..3 {
         let outcome = store
@@ -158,7 +158,7 @@ pub(super) fn refusals(store: &Store, book: BookId) {
     );
     assert_eq!(store.card(book, "r.vcf").unwrap().unwrap().bytes, b"one");
     assert_eq!(
-        store.changes_since(book, 0, None).unwrap().revision,
+        store.changes_since(book, None, None).unwrap().revision,
         revision
     );
 
