@@ -37,10 +37,17 @@ fn to_4(line: &ContentLine<'_>, value: &str) -> Option<String> {
             .any(|it| first.eq_ignore_ascii_case(it));
         if is_base64 && (named("ENCODING") || parameter.name().is_none()) {
             is_binary = true;
-        } else if first.eq_ignore_ascii_case("PREF") {
-            kept.push("PREF=1".to_owned());
         } else if parameter.name().is_none() || named("TYPE") {
-            token = Some(first.into_owned());
+            // Quotes may stand around the whole list.
+            for value in parameter.values() {
+                for value in value.split(',').map(str::trim) {
+                    match value.to_ascii_uppercase().as_str() {
+                        "PREF" => kept.push("PREF=1".to_owned()),
+                        "HOME" | "WORK" => kept.push(format!("TYPE={value}")),
+                        _ => token = Some(value.to_owned()),
+                    }
+                }
+            }
         } else if !named("VALUE") {
             kept.push(parameter.raw().into_owned());
         }

@@ -69,6 +69,8 @@ fn geo(line: &ContentLine<'_>, to: Version) -> Option<String> {
         Version::V4 if value.contains(':') => return None,
         Version::V4 => {
             let (latitude, longitude) = value.split_once([';', ','])?;
+            // Some programs escape the separator as in text.
+            let latitude = latitude.trim_end_matches('\\');
             format!("geo:{latitude},{longitude}")
         }
     };
@@ -109,7 +111,14 @@ fn date(line: &ContentLine<'_>, from: &str, to: Version) -> Option<String> {
                 }
             }
         }
-        Version::V4 => {}
+        // Google writes the month and day in the extended form, which 4.0 does not have.
+        Version::V4 => {
+            if let Some((month, day)) = value.strip_prefix("--").and_then(|it| it.split_once('-'))
+                && [month, day].iter().all(|it| is_two_digits(it))
+            {
+                value = format!("--{month}{day}");
+            }
+        }
     }
     // 3.0 reads the form of 4.0 too where a program is the reader (RFC 2426 §4).
     if !(to == Version::V3 && line.is("REV")) {
@@ -118,4 +127,8 @@ fn date(line: &ContentLine<'_>, from: &str, to: Version) -> Option<String> {
     parameters.kept.retain(|it| !named(it, "VALUE"));
     let changed = line.rebuilt(&parameters.kept, &value);
     (Some(changed.as_str()) != line.unfolded()).then_some(changed)
+}
+
+fn is_two_digits(text: &str) -> bool {
+    text.len() == 2 && text.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -150,6 +150,53 @@ fn positions() {
 }
 
 #[test]
+fn what_is_not_understood_stays_as_it_is_written() {
+    for date in ["03/02/1990", "3.2.1990", "1990-02-03T00:00:00.500-05:00"] {
+        check(
+            "3.0",
+            &format!("BDAY:{date}"),
+            Version::V4,
+            &format!("BDAY:{date}"),
+        );
+    }
+    check("3.0", "BDAY:--02-03", Version::V4, "BDAY:--0203");
+    check("3.0", r"GEO:1.5\;2.5", Version::V4, "GEO:geo:1.5,2.5");
+    let base64 = "X-THING;ENCODING=b:QUJD";
+    check("3.0", base64, Version::V4, base64);
+}
+
+#[test]
+fn where_a_picture_belongs_is_no_format() {
+    for types in [
+        "TYPE=JPEG;TYPE=home",
+        "TYPE=home,JPEG",
+        "TYPE=\"JPEG,home\"",
+    ] {
+        let line = format!("PHOTO;ENCODING=b;{types}:AAAA");
+        check(
+            "3.0",
+            &line,
+            Version::V4,
+            "PHOTO;TYPE=home:data:image/jpeg;base64,AAAA",
+        );
+    }
+}
+
+#[test]
+fn lines_of_a_vcard_2_1_value_end_without_carriage_returns() {
+    for (line, expected) in [
+        ("NOTE;ENCODING=QUOTED-PRINTABLE:a=0D=0Ab", r"NOTE:a\nb"),
+        (
+            r"NOTE;ENCODING=QUOTED-PRINTABLE:C:=5Croot",
+            r"NOTE:C:\\root",
+        ),
+    ] {
+        check("2.1", line, Version::V3, expected);
+        check("2.1", line, Version::V4, expected);
+    }
+}
+
+#[test]
 fn what_means_the_same_stays_as_it_is_written() {
     for line in [
         "NOTE:a; b\\; c\\, d, e\\nf\\\\g",
