@@ -4,7 +4,7 @@ use crate::card::check_name;
 use crate::current::{self, Replacement};
 use crate::version::{self, Body};
 use crate::{
-    Actor, BookId, ETag, Precondition, Store, StoreError, VersionKind, address_book, index,
+    Actor, BookId, ETag, Precondition, Store, StoreError, VersionKind, address_book, alarm, index,
     properties,
 };
 
@@ -130,8 +130,14 @@ fn run(
     };
     properties::copy(connection, from, to)?;
     if moves {
-        let reason = format!("moved to {to_slug}/{}", to.1);
-        current::remove(connection, from.0, from.1, &source, Some(&reason), actor)?;
+        // What goes to another user's book is deleted to the owner of this one.
+        let stays = has_one_owner(connection, from.0, to.0)?;
+        let reason = stays.then(|| format!("moved to {to_slug}/{}", to.1));
+        let reason = reason.as_deref();
+        let version = current::remove(connection, from.0, from.1, &source, reason, actor)?;
+        if !stays {
+            alarm::note_deletion(connection, from.0, version, actor)?;
+        }
     }
     let reason = match moves {
         true => format!("moved from {from_slug}/{}", from.1),
@@ -159,4 +165,12 @@ fn run(
         Some(_) => TransferOutcome::Replaced(source.etag),
         None => TransferOutcome::Created(source.etag),
     })
+}
+
+fn has_one_owner(connection: &Connection, one: BookId, other: BookId) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(
+            "SELECT count(DISTINCT user_id) = 1 FROM address_books WHERE id IN (?1, ?2)",
+        )?
+        .query_row([one, other], |row| row.get(0))
 }

@@ -1,5 +1,5 @@
 use cloudless_store::{
-    Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, VersionKind,
+    Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, Transfer, VersionKind,
 };
 use tempfile::TempDir;
 
@@ -113,6 +113,40 @@ fn deleted_book_is_an_alarm_too() {
     assert_eq!(difference.created.len(), 10);
     let restored = store.address_book(anna, "work").unwrap().unwrap();
     assert_eq!((restored.id, restored.card_count), (book, 10));
+}
+
+#[test]
+fn cards_moved_to_another_users_book_are_lost_to_the_owner() {
+    let (_directory, store, book, phone) = open(20);
+    let other = new_book(&store, "bob");
+    let move_to = |to_book, from_name: String| {
+        let transfer = Transfer {
+            from_book: book,
+            to_book,
+            to_name: format!("moved-{from_name}"),
+            from_name,
+            overwrite: false,
+            source: Precondition::None,
+            destination: Precondition::None,
+        };
+        let actor = Actor {
+            device: Some(phone),
+            at: Timestamp(MINUTE),
+        };
+        store.move_card(transfer, actor).unwrap()
+    };
+    for n in 0..20 {
+        move_to(book, format!("{n}.vcf"));
+    }
+    assert_eq!(store.alarms().unwrap(), [], "renamed in one book");
+    for n in 0..20 {
+        move_to(other, format!("moved-{n}.vcf"));
+    }
+    let [alarm] = store.alarms().unwrap().try_into().unwrap();
+    assert_eq!((alarm.book, alarm.count), (book, 20));
+    let difference = store.undo_mass_deletion(alarm.id, owner(2)).unwrap();
+    assert_eq!(difference.created.len(), 20);
+    assert_eq!(store.card_rows(other).unwrap().len(), 20);
 }
 
 fn open(cards: usize) -> (TempDir, Store, BookId, DeviceId) {
