@@ -202,6 +202,30 @@ fn a_second_start_goes_on_with_the_data() {
     );
 }
 
+/// A store that takes no more changes lets the set-up pass and the check fail.
+#[test]
+fn a_check_that_fails_is_told_and_ends_with_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("demo");
+    let once = ["demo", "--once", "--state", state.to_str().unwrap()];
+    cloudless(&once).expect(0);
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON versions \
+                  BEGIN SELECT RAISE(ABORT, 'refused'); END";
+    let script = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute(sys.argv[2])";
+    let store = state.join("home").join("store.sqlite");
+    let mut python = Command::new("python3");
+    let changed = python.args(["-c", script]).arg(store).arg(refuse).status();
+    assert!(changed.unwrap().success(), "python3 changes the store");
+
+    let run = cloudless(&once).expect(1);
+    assert!(run.stdout.contains("byte for byte"), "{run:?}");
+    assert!(
+        run.stderr.contains("PUT ") && run.stderr.contains("500"),
+        "{run:?}"
+    );
+    assert!(!run.stdout.contains("all of it worked"), "{run:?}");
+}
+
 /// The kernel ends relay and home when the demo is killed and cannot do it itself.
 #[test]
 fn a_killed_demo_takes_its_processes_along() {
