@@ -25,6 +25,8 @@ use crate::config::{Relay, Timings};
 use crate::status::Board;
 use crate::termination::Termination;
 
+/// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
+const EARLY_MAX: usize = VISITORS_MAX as usize;
 /// How long a visitor that was answered may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a relay may take to close a session that home has ended.
@@ -173,7 +175,11 @@ async fn greet(
                 return Err(refused(reason, message, retry_after_ms));
             }
             Event::Said(_) => {}
-            Event::Opened(request, respond) => early.push((request, respond)),
+            Event::Opened(request, respond) if early.len() < EARLY_MAX => {
+                early.push((request, respond));
+            }
+            // A relay may open streams and reset them at once, which HTTP/2 does not count as open.
+            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
         }
     }
 }
