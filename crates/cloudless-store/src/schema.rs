@@ -11,6 +11,7 @@ use crate::OpenError;
 const MIGRATIONS: &[&str] = &[
     include_str!("schema/version_1.sql"),
     include_str!("schema/version_2.sql"),
+    include_str!("schema/version_3.sql"),
 ];
 
 /// Another program, such as a backup, may hold the database for a moment.

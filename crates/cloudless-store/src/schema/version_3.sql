@@ -1,0 +1,1 @@
+-- Not released yet: parts may be added below until it is.
