@@ -125,7 +125,8 @@ fn database_of_the_first_version_is_copied_and_keeps_everything() {
     let unindexed = store.cards_without_index(10).unwrap();
     assert_eq!((unindexed.len(), &*unindexed[0].bytes), (1, &b"aa"[..]));
 
-    let copy = directory.path().join("store.sqlite.before-version-2");
+    let name = format!("store.sqlite.before-version-{}", MIGRATIONS.len());
+    let copy = directory.path().join(name);
     let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let copy = Connection::open(&copy).unwrap();
