@@ -13,6 +13,9 @@ pub enum Condition {
     AddressbookCollectionLocationOk,
     /// `DAV:cannot-modify-protected-property` (RFC 4918 §16).
     CannotModifyProtectedProperty,
+    /// `invalid-subscription` of WebDAV-Push: no message could be sent to it
+    /// (draft-bitfire-webdav-push-00 §3.1.3).
+    InvalidSubscription,
     /// `CARDDAV:max-resource-size` (RFC 6352 §6.3.2.1).
     MaxResourceSize,
     /// `DAV:need-privileges` for one resource (RFC 3744 §7.1.1).
@@ -24,6 +27,9 @@ pub enum Condition {
     },
     /// `DAV:no-external-entities`: the body holds a document type (RFC 4918 §16).
     NoExternalEntities,
+    /// `no-supported-trigger` of WebDAV-Push: nothing would ever be told
+    /// (draft-bitfire-webdav-push-00 §3.1.3).
+    NoSupportedTrigger,
     /// `CARDDAV:no-uid-conflict` (RFC 6352 §6.3.2.1).
     NoUidConflict {
         /// The card that has this UID already, percent-encoded.
@@ -33,6 +39,9 @@ pub enum Condition {
     NumberOfMatchesWithinLimits,
     /// `DAV:propfind-finite-depth` (RFC 4918 §9.1).
     PropfindFiniteDepth,
+    /// `push-not-available` of WebDAV-Push: not here, or not for this user
+    /// (draft-bitfire-webdav-push-00 §3.1.3).
+    PushNotAvailable,
     /// `DAV:resource-must-be-null`: there is something already (RFC 5689 §3).
     ResourceMustBeNull,
     /// `CARDDAV:supported-address-data` (RFC 6352 §6.3.2.1).
@@ -79,12 +88,15 @@ impl Condition {
                 Name::carddav("addressbook-collection-location-ok")
             }
             Self::CannotModifyProtectedProperty => Name::dav("cannot-modify-protected-property"),
+            Self::InvalidSubscription => Name::push("invalid-subscription"),
             Self::MaxResourceSize => Name::carddav("max-resource-size"),
             Self::NeedPrivileges { .. } => Name::dav("need-privileges"),
             Self::NoExternalEntities => Name::dav("no-external-entities"),
+            Self::NoSupportedTrigger => Name::push("no-supported-trigger"),
             Self::NoUidConflict { .. } => Name::carddav("no-uid-conflict"),
             Self::NumberOfMatchesWithinLimits => Name::dav("number-of-matches-within-limits"),
             Self::PropfindFiniteDepth => Name::dav("propfind-finite-depth"),
+            Self::PushNotAvailable => Name::push("push-not-available"),
             Self::ResourceMustBeNull => Name::dav("resource-must-be-null"),
             Self::SupportedAddressData => Name::carddav("supported-address-data"),
             Self::SupportedAddressDataConversion => {

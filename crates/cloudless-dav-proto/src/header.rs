@@ -6,10 +6,12 @@
 mod accept;
 mod conditions;
 mod prefer;
+mod push_dont_notify;
 
 pub use accept::{Accepted, accepted_vcard};
 pub use conditions::{If, IfError, List, State, StateCondition};
 pub use prefer::{Prefer, Return};
+pub use push_dont_notify::PushDontNotify;
 
 use thiserror::Error;
 

@@ -8,6 +8,7 @@
 //! - [`multistatus`] writes a `207 Multi-Status` body row by row.
 //! - [`error`] writes the `DAV:error` body of a refused request.
 //! - [`header`] reads the request headers that WebDAV adds to HTTP.
+//! - [`push`] writes what WebDAV-Push adds: properties and messages.
 //! - [`href`] turns a card's name into a path segment and a path back into names.
 //!
 //! Nothing here knows HTTP, the store or vCard.
@@ -19,6 +20,7 @@ pub mod href;
 mod markup;
 pub mod multistatus;
 mod name;
+pub mod push;
 pub mod request;
 
-pub use name::{CALENDAR_SERVER, CARDDAV, DAV, Name};
+pub use name::{CALENDAR_SERVER, CARDDAV, DAV, Name, PUSH};

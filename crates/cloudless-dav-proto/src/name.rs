@@ -12,6 +12,9 @@ pub const CARDDAV: &str = "urn:ietf:params:xml:ns:carddav";
 /// The namespace of the CalendarServer extensions, which `getctag` belongs to.
 pub const CALENDAR_SERVER: &str = "http://calendarserver.org/ns/";
 
+/// The namespace of WebDAV-Push (draft-bitfire-webdav-push-00 §8).
+pub const PUSH: &str = "https://bitfire.at/webdav-push";
+
 /// The expanded name of an XML element: a property, a report, a privilege, a resource type.
 ///
 /// Match on it with `(name.namespace(), name.local())` and the constants of this crate. A `Name`
@@ -56,6 +59,15 @@ impl Name {
     /// When `local` is no ASCII XML name.
     pub const fn calendar_server(local: &'static str) -> Self {
         Self::from_static(CALENDAR_SERVER, local)
+    }
+
+    /// A name in the WebDAV-Push namespace. `local` is a literal of the program.
+    ///
+    /// # Panics
+    ///
+    /// When `local` is no ASCII XML name.
+    pub const fn push(local: &'static str) -> Self {
+        Self::from_static(PUSH, local)
     }
 
     const fn from_static(namespace: &'static str, local: &'static str) -> Self {

@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod properties;
 mod property_update;
+mod push_register;
 
 use crate::filter::Filter;
 use crate::{CARDDAV, DAV, Name};
@@ -17,6 +18,7 @@ use properties::{Names, PropsReader};
 
 pub use error::RequestError;
 pub use property_update::{PropertyUpdate, SetProperty, parse_mkcol, parse_proppatch};
+pub use push_register::{PushRegister, PushTrigger, WebPushSubscription, parse_push_register};
 
 /// The deepest nesting of elements.
 pub const DEPTH_MAX: usize = 32;

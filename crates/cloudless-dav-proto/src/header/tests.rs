@@ -241,3 +241,27 @@ proptest! {
         Prefer::parse([value.as_str()]);
     }
 }
+
+#[test]
+fn registrations_not_to_notify_are_named_by_url() {
+    let parse = |values: &[&str]| PushDontNotify::parse(values.iter().copied());
+    let urls = |urls: &[&str]| {
+        let urls = urls.iter().copied().map(str::to_owned).collect();
+        Some(PushDontNotify::Registrations(urls))
+    };
+    assert_eq!(parse(&["*"]), Some(PushDontNotify::All));
+    assert_eq!(
+        parse(&["\"https://a.example/1\""]),
+        urls(&["https://a.example/1"])
+    );
+    assert_eq!(
+        parse(&["\"https://a.example/1,2\" , \"/b\"", "https://c.example/"]),
+        urls(&["https://a.example/1,2", "/b", "https://c.example/"])
+    );
+    assert_eq!(parse(&["", " , "]), None);
+    let many = vec!["\"/a\""; 100].join(",");
+    let Some(PushDontNotify::Registrations(kept)) = parse(&[&many]) else {
+        panic!("there are registrations");
+    };
+    assert_eq!(kept.len(), 64);
+}
