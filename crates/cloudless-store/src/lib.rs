@@ -15,6 +15,7 @@ mod alarm;
 mod backup;
 mod card;
 mod changes;
+mod commits;
 mod current;
 mod delete;
 mod device;
@@ -26,6 +27,7 @@ mod history;
 mod index;
 mod precondition;
 mod properties;
+mod push;
 mod put;
 mod readers;
 mod restore;
@@ -56,6 +58,10 @@ pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
 pub use precondition::Precondition;
 pub use properties::{
     DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyTarget,
+};
+pub use push::{
+    NewPushRegistration, PUSH_REGISTRATIONS_MAX, PUSH_REGISTRATIONS_OF_DEVICE_MAX, PendingPush,
+    PushId, PushOutcome, Untold,
 };
 pub use put::{NewCard, PutOutcome};
 pub use restore::{Conflict, Difference, PastCard, RestoreOutcome};

@@ -3,11 +3,12 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags, Transaction};
 
+use crate::commits::Commits;
 use crate::directory::Directory;
 use crate::generation::Generation;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{Actor, OpenError, StoreError, device, schema, search};
+use crate::{Actor, OpenError, StoreError, Untold, device, push, schema, search};
 
 /// The schema version of the first program that kept a generation beside the database.
 const GENERATION_SINCE: i64 = 2;
@@ -19,6 +20,8 @@ const GENERATION_SINCE: i64 = 2;
 #[derive(Clone, Debug)]
 pub struct Store {
     sqlite: Arc<Sqlite>,
+    /// Who is not told of what is written through this handle.
+    pub(crate) untold: Option<Arc<Untold>>,
 }
 
 /// Fields are dropped in this order: the writer closes the database after the readers, which lets
@@ -27,6 +30,7 @@ pub struct Store {
 struct Sqlite {
     readers: Readers,
     writer: Writer,
+    commits: Arc<Commits>,
     _directory: Directory,
 }
 
@@ -54,7 +58,12 @@ impl Store {
         let found = schema::prepare_writer(&connection, path)?;
         let is_new = found < GENERATION_SINCE;
         let mut generation = Generation::open(&connection, path, is_new)?;
-        let committed = move |connection: &Connection| generation.follow(connection);
+        let commits = Arc::new(Commits::default());
+        let told = commits.clone();
+        let committed = move |connection: &Connection| {
+            generation.follow(connection);
+            told.tell();
+        };
         let writer = Writer::start(connection, search::take_in, committed).map_err(|source| {
             OpenError::StartWriter {
                 path: path.to_owned(),
@@ -65,8 +74,10 @@ impl Store {
             sqlite: Arc::new(Sqlite {
                 readers: Readers::new(path.to_owned()),
                 writer,
+                commits,
                 _directory: directory,
             }),
+            untold: None,
         })
     }
 
@@ -81,7 +92,13 @@ impl Store {
         &self,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.sqlite.writer.write(operation)
+        match self.untold.clone() {
+            None => self.sqlite.writer.write(operation),
+            Some(untold) => self
+                .sqlite
+                .writer
+                .write(move |connection| push::untold(connection, &untold, operation)),
+        }
     }
 
     /// Writes for a device: what is revoked meanwhile writes nothing more.
@@ -98,6 +115,10 @@ impl Store {
             may_write.then(|| operation(connection)).transpose()
         })?;
         written.ok_or(StoreError::DeviceRevoked)
+    }
+
+    pub(crate) fn commits(&self) -> &Commits {
+        &self.sqlite.commits
     }
 
     pub(crate) fn write_later(

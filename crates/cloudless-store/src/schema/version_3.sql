@@ -1,1 +1,77 @@
 -- Not released yet: parts may be added below until it is.
+
+-- WebDAV-Push: where a device wants to be told that an address book changed. `name` is the last
+-- segment of the registration's URL. A change is told while the book's revision is above
+-- `told_revision`, or `property_changes` above `told_property_changes`, so that nothing is forgotten
+-- when the program ends in between.
+CREATE TABLE push_registrations (
+    id                    INTEGER PRIMARY KEY AUTOINCREMENT,
+    name                  TEXT    NOT NULL UNIQUE,
+    book_id               INTEGER NOT NULL REFERENCES address_books (id),
+    user_id               INTEGER NOT NULL REFERENCES users (id),
+    device_id             INTEGER NOT NULL REFERENCES devices (id),
+    push_resource         TEXT    NOT NULL,
+    public_key            BLOB    NOT NULL,
+    auth_secret           BLOB    NOT NULL,
+    on_content            INTEGER NOT NULL,
+    on_properties         INTEGER NOT NULL,
+    expires_at            INTEGER NOT NULL,
+    told_revision         INTEGER NOT NULL,
+    property_changes      INTEGER NOT NULL DEFAULT 0,
+    told_property_changes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (book_id, user_id, push_resource)
+) STRICT;
+
+CREATE INDEX push_registrations_by_user ON push_registrations (user_id);
+CREATE INDEX push_registrations_by_device ON push_registrations (device_id);
+
+-- Who may not read a book any more is told nothing of it.
+CREATE TRIGGER push_ends_with_device AFTER UPDATE OF revoked_at ON devices
+WHEN new.revoked_at IS NOT NULL
+BEGIN
+    DELETE FROM push_registrations WHERE device_id = new.id;
+END;
+
+CREATE TRIGGER push_ends_with_book AFTER UPDATE OF deleted_at ON address_books
+WHEN new.deleted_at IS NOT NULL
+BEGIN
+    DELETE FROM push_registrations WHERE book_id = new.id;
+END;
+
+CREATE TRIGGER push_ends_with_share AFTER DELETE ON shares
+BEGIN
+    DELETE FROM push_registrations WHERE book_id = old.book_id AND user_id = old.user_id;
+END;
+
+-- Properties of the book itself: what people read of it, dead ones, and what a user may do with it.
+CREATE TRIGGER push_book_described AFTER UPDATE OF display_name, description ON address_books
+WHEN new.display_name <> old.display_name OR new.description <> old.description
+BEGIN
+    UPDATE push_registrations SET property_changes = property_changes + 1 WHERE book_id = new.id;
+END;
+
+CREATE TRIGGER push_property_added AFTER INSERT ON properties WHEN new.name = ''
+BEGIN
+    UPDATE push_registrations SET property_changes = property_changes + 1
+    WHERE book_id = new.book_id;
+END;
+
+CREATE TRIGGER push_property_changed AFTER UPDATE OF value ON properties
+WHEN new.name = '' AND new.value <> old.value
+BEGIN
+    UPDATE push_registrations SET property_changes = property_changes + 1
+    WHERE book_id = new.book_id;
+END;
+
+CREATE TRIGGER push_property_removed AFTER DELETE ON properties WHEN old.name = ''
+BEGIN
+    UPDATE push_registrations SET property_changes = property_changes + 1
+    WHERE book_id = old.book_id;
+END;
+
+CREATE TRIGGER push_access_changed AFTER UPDATE OF access ON shares
+WHEN new.access <> old.access
+BEGIN
+    UPDATE push_registrations SET property_changes = property_changes + 1
+    WHERE book_id = new.book_id AND user_id = new.user_id;
+END;
