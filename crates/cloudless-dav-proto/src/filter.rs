@@ -6,12 +6,13 @@
 //! number of conditions, which the parser caps.
 
 mod collation;
+mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 pub use collation::Collation;
-use collation::Keys;
+use value::Value;
 
 /// Which cards an addressbook-query asks for (RFC 6352 §10.5).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -92,7 +93,7 @@ pub struct TextMatch {
 }
 
 /// Where a text has to be found (RFC 6352 §10.5.4, attribute `match-type`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum MatchType {
     /// Anywhere, which is what a request means that does not say.
     #[default]
@@ -145,10 +146,10 @@ impl Filter {
     pub fn matches<'a>(&self, properties: impl IntoIterator<Item = Property<'a>>) -> bool {
         let mut found = vec![Found::Absent; self.prop_filters.len()];
         for property in properties {
-            let keys = Keys::new(&property.value);
+            let value = Value::new(&property.value, self);
             for (filter, found) in self.prop_filters.iter().zip(&mut found) {
                 if *found != Found::Matching && filter.is_about(&property) {
-                    *found = if filter.holds_for(&property, &keys) {
+                    *found = if filter.holds_for(&property, &value) {
                         Found::Matching
                     } else {
                         Found::Present
@@ -166,6 +167,16 @@ impl Filter {
                 Test::AllOf => results.all(|holds| holds),
                 Test::AnyOf => results.any(|holds| holds),
             }
+    }
+
+    /// The conditions on values, in any order.
+    fn text_matches(&self) -> impl Iterator<Item = &TextMatch> {
+        self.prop_filters
+            .iter()
+            .flat_map(|filter| match &filter.condition {
+                PropCondition::IsNotDefined => &[][..],
+                PropCondition::Defined { text_matches, .. } => text_matches,
+            })
     }
 
     /// What the filter looks at, so that an index can tell whether it is enough.
@@ -202,7 +213,7 @@ impl PropFilter {
         same_group && property.name.eq_ignore_ascii_case(&self.name)
     }
 
-    fn holds_for(&self, property: &Property<'_>, value: &Keys<'_>) -> bool {
+    fn holds_for(&self, property: &Property<'_>, value: &Value<'_>) -> bool {
         let PropCondition::Defined {
             test,
             text_matches,
@@ -213,7 +224,7 @@ impl PropFilter {
         };
         let mut results = text_matches
             .iter()
-            .map(|text_match| text_match.holds_for(value))
+            .map(|text_match| value.has(text_match) != text_match.negate)
             .chain(
                 param_filters
                     .iter()
@@ -262,19 +273,13 @@ impl TextMatch {
 
     /// Whether the condition holds for a text.
     pub fn matches(&self, text: &str) -> bool {
-        self.holds_for(&Keys::new(text))
+        self.matches_key(&self.collation.key(text))
     }
 
     /// Whether the condition holds for a text of which [`Collation::key`] gave this key, as an index
     /// keeps it.
     pub fn matches_key(&self, key: &str) -> bool {
-        let found = match self.match_type {
-            MatchType::Contains => key.contains(&self.key),
-            MatchType::EndsWith => key.ends_with(&self.key),
-            MatchType::Equals => key == self.key,
-            MatchType::StartsWith => key.starts_with(&self.key),
-        };
-        found != self.negate
+        self.match_type.finds(&self.key, key) != self.negate
     }
 
     /// The text as the client wrote it.
@@ -301,9 +306,16 @@ impl TextMatch {
     pub fn negates(&self) -> bool {
         self.negate
     }
+}
 
-    fn holds_for(&self, value: &Keys<'_>) -> bool {
-        self.matches_key(value.key(self.collation))
+impl MatchType {
+    fn finds(self, key: &str, text: &str) -> bool {
+        match self {
+            Self::Contains => text.contains(key),
+            Self::EndsWith => text.ends_with(key),
+            Self::Equals => text == key,
+            Self::StartsWith => text.starts_with(key),
+        }
     }
 }
 
