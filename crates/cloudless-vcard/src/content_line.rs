@@ -5,6 +5,10 @@ use std::borrow::Cow;
 use crate::line::Lines;
 use crate::text;
 
+/// The longest part of a line, in bytes, that is searched for parameters. Cards as they are found
+/// have less than 1 KiB; millions of parameters would cost a hundred times their bytes to hold.
+pub(crate) const PARAMETERS_LEN_MAX: usize = 64 * 1024;
+
 /// The content lines of a card or of a whole file, in order, unfolded.
 ///
 /// Lines without a colon are skipped. `BEGIN` and `END` are content lines like others.
@@ -81,12 +85,19 @@ impl<'a> ContentLine<'a> {
             .eq_ignore_ascii_case(name.as_bytes())
     }
 
-    /// The parameters, in order.
+    /// The parameters, in order. Of more than 64 KiB of them only the first are told.
     pub fn parameters(&self) -> impl Iterator<Item = Parameter<'_>> {
-        split_outside_quotes(&self.line[self.name_end..self.colon], b';')
+        let parameters = &self.line[self.name_end..self.colon];
+        let read = parameters.len().min(PARAMETERS_LEN_MAX);
+        split_outside_quotes(&parameters[..read], b';')
             .map(<[u8]>::trim_ascii)
             .filter(|parameter| !parameter.is_empty())
             .map(Parameter::parse)
+    }
+
+    /// Whether there are parameters that [`ContentLine::parameters`] does not tell.
+    pub(crate) fn has_untold_parameters(&self) -> bool {
+        self.colon - self.name_end > PARAMETERS_LEN_MAX
     }
 
     /// The value as it is written, still encoded and escaped.

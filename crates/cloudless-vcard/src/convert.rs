@@ -48,7 +48,8 @@ impl Version {
 /// `data:`, dates (a missing year is `1604` with `X-APPLE-OMIT-YEAR` in 3.0), preferences, groups
 /// (`X-ADDRESSBOOKSERVER-KIND` and `-MEMBER`, which Apple's clients read), `tel:` and `geo:`, and
 /// the encodings of vCard 2.1. The name that a version demands is added: FN for 4.0, N for 3.0.
-/// A property that the other version does not know stays as an extension.
+/// A property that the other version does not know stays as an extension, and so does a line with
+/// more than 64 KiB of parameters.
 ///
 /// # Errors
 ///

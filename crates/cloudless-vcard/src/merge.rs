@@ -244,6 +244,9 @@ fn single(line: &ContentLine<'_>) -> Option<&'static str> {
 /// A line as it compares: its group and the case and the order of its parameters mean nothing, and
 /// it makes no difference whether it was renamed when cards were joined.
 fn line_key(line: &ContentLine<'_>) -> Vec<u8> {
+    if line.has_untold_parameters() {
+        return line.without_group().to_vec();
+    }
     let mut parameters: Vec<String> = line
         .parameters()
         .map(|parameter| parameter.raw().to_ascii_lowercase())

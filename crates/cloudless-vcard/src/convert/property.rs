@@ -9,6 +9,9 @@ const OMIT_YEAR: &str = "X-APPLE-OMIT-YEAR";
 
 /// The property as the version has it, unfolded; `None` when it stays as it is written.
 pub(super) fn rewrite(line: &ContentLine<'_>, from: &str, to: Version) -> Option<String> {
+    if line.has_untold_parameters() {
+        return None;
+    }
     if let Some(name) = renamed(line, to) {
         return Some(line.with_name(name));
     }

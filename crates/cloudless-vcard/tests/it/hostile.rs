@@ -119,6 +119,12 @@ fn work_is_linear_in_the_input() {
         card(format!("FN{}:x", ";".repeat(many))),
         card(format!("FN;X={}:x", ",".repeat(many))),
         card(format!("FN:{}", "\\".repeat(many))),
+        card(format!("TEL{}:x", ";HOME".repeat(many / 8))),
+        card(format!("BDAY{}:1604-01-02", ";PREF=1".repeat(many / 8))),
+        card(format!(
+            "PHOTO;ENCODING=b{}:AAAA",
+            ";TYPE=pref".repeat(many / 8)
+        )),
         card(format!("PHOTO:{}", "AAAA\r\n ".repeat(many / 4))),
         "\u{FEFF}".repeat(many),
     ];
@@ -144,4 +150,35 @@ fn work_is_linear_in_the_input() {
             start.elapsed()
         );
     }
+}
+
+/// What would have to be held in memory to convert is given as it is stored.
+#[test]
+fn a_line_of_countless_parameters_is_left_alone() {
+    let converted = |name: &str, parameters: usize| {
+        let line = format!("{name};TYPE=pref{}:x", ";HOME".repeat(parameters));
+        let card = format!("BEGIN:VCARD\r\nVERSION:2.1\r\nFN:x\r\n{line}\r\nEND:VCARD\r\n");
+        let converted = convert(card.as_bytes(), Version::V4).unwrap();
+        (line, String::from_utf8(converted.into_owned()).unwrap())
+    };
+    for name in ["TEL", "NOTE", "MEMBER", "X-A"] {
+        let (line, card) = converted(name, 1 << 17);
+        assert!(card.contains(&line), "{name}");
+        assert!(card.contains("VERSION:4.0"), "{name}");
+        let (line, card) = converted(name, 2);
+        assert!(!card.contains(&line), "{card}");
+        assert!(card.contains(";PREF=1:x"), "{card}");
+    }
+}
+
+/// Two lines that differ only in a parameter that is not read are two lines.
+#[test]
+fn a_merge_loses_no_line_of_countless_parameters() {
+    let card = |last: &str| {
+        let parameters = ";HOME".repeat(1 << 16);
+        format!("BEGIN:VCARD\r\nVERSION:3.0\r\nFN:x\r\nTEL{parameters};{last}:1\r\nEND:VCARD\r\n")
+    };
+    let merged = merge(card("A").as_bytes(), &[card("B").as_bytes()]).unwrap();
+    let unfolded = String::from_utf8(merged).unwrap().replace("\r\n ", "");
+    assert!(unfolded.contains(";A:1") && unfolded.contains(";B:1"));
 }
