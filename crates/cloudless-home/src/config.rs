@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use cloudless_carddav::Settings;
 use cloudless_proto::{Hostname, PublicKey};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
@@ -34,6 +35,8 @@ pub struct Config {
     pub public_port: u16,
     /// How long a version of a card is kept after it was replaced or deleted; `None` keeps all.
     pub keep_history: Option<Duration>,
+    /// What clients are offered.
+    pub carddav: Settings,
     /// All waits and deadlines.
     pub timings: Timings,
     /// The time of day: certificates, last-seen times, status.
@@ -55,6 +58,7 @@ impl Config {
             state_dir,
             public_port: 443,
             keep_history: None,
+            carddav: Settings::default(),
             timings: Timings::default(),
             clock: Arc::new(SystemTime::now),
         }
@@ -69,6 +73,7 @@ impl fmt::Debug for Config {
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
             .field("keep_history", &self.keep_history)
+            .field("carddav", &self.carddav)
             .field("timings", &self.timings)
             .finish_non_exhaustive()
     }

@@ -20,6 +20,7 @@ pub mod status;
 mod termination;
 mod tunnel;
 
+pub use cloudless_carddav::Settings as CardDavSettings;
 pub use config::{Clock, Config, Listeners, Relay, Timings};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};

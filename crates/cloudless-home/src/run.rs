@@ -69,7 +69,7 @@ pub async fn run(
     let instance = Instance::new(random);
     let epochs = Arc::new(AtomicU64::new(0));
     let timings = config.timings;
-    let carddav = CardDav::new(store.clone(), config.clock.clone());
+    let carddav = CardDav::new(store.clone(), config.clock.clone()).with_settings(config.carddav);
     let certificates = Certificates::new(config.state_dir, &config.hostnames, config.clock.clone())
         .map_err(RunError::Tls)?;
     let certificates = Arc::new(certificates);

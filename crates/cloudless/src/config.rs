@@ -1,6 +1,7 @@
 //! Config files: read and checked completely before any port is bound.
 
 pub(crate) mod address;
+pub(crate) mod carddav;
 pub(crate) mod history;
 pub(crate) mod home;
 pub(crate) mod period;

@@ -106,6 +106,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     let mut config = Config::new(relays.collect(), hostnames, identity, state.to_owned());
     config.public_port = public_port(file);
     config.keep_history = file.history.keep.duration();
+    config.carddav = file.carddav.settings();
     Ok(config)
 }
 

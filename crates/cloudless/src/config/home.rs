@@ -10,6 +10,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::ConfigError;
 use super::address::Address;
+use super::carddav::CardDavTable;
 use super::history::HistoryTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
@@ -41,6 +42,8 @@ pub(crate) struct HomeFile {
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]
     pub(crate) history: HistoryTable,
+    #[serde(default)]
+    pub(crate) carddav: CardDavTable,
 }
 
 /// `[[relay]]`: a relay that home keeps a tunnel to.

@@ -5,7 +5,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use bytes::Bytes;
+use http::Request;
+
 use crate::binary::{Run, on};
+use crate::client::BOOK;
 use crate::pair;
 
 fn init(state: &Path) -> Run {
@@ -200,6 +204,40 @@ fn what_is_not_set_up_says_what_to_do_first() {
     let refused = on(&state, &["device", "list"]).expect(64);
     assert!(refused.stderr.contains("no state directory"), "{refused:?}");
     assert!(!state.exists(), "asking makes nothing");
+}
+
+/// RFC 6352 §6.2.2: what clients may write is 3.0, and 4.0 only where home.toml says so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn vcard_4_is_offered_where_home_toml_says_so() {
+    let mut pair = pair::Pair::start();
+    let path = pair.folder("home").join("home.toml");
+    let written = fs::read_to_string(&path).unwrap();
+    for (table, versions) in [
+        ("", 1),
+        ("\n[carddav]\noffer_vcard_4 = true\n", 2),
+        ("\n[carddav]\noffer_vcard_4 = false\n", 1),
+    ] {
+        pair.kill_home();
+        fs::write(&path, format!("{written}{table}")).unwrap();
+        pair.start_home();
+        let request = Request::builder()
+            .method("PROPFIND")
+            .uri(BOOK)
+            .header("depth", "0")
+            .body(Bytes::from_static(
+                br#"<propfind xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:carddav"><prop><C:supported-address-data/></prop></propfind>"#,
+            ))
+            .unwrap();
+        let answer = pair.local_program().send(request).await.unwrap();
+        let text = String::from_utf8(answer.body.to_vec()).unwrap();
+        let offered = text.matches("content-type=\"text/vcard\"").count();
+        assert_eq!(offered, versions, "{table}: {text}");
+        assert_eq!(text.contains("version=\"4.0\""), versions == 2, "{text}");
+    }
+    pair.kill_home();
+    fs::write(&path, format!("{written}\n[carddav]\noffer_vcard_4 = 4\n")).unwrap();
+    let refused = on(&pair.folder("home"), &["home", "run"]).expect(64);
+    assert!(refused.stderr.contains("offer_vcard_4"), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,7 +33,12 @@ All history is kept, unless home.toml says how long; and a device that deletes m
 an address book at once raises an alarm, unless home.toml says how much:
   [history]
   keep = \"2y\"
-  alarm_percent = 50")]
+  alarm_percent = 50
+
+Clients are told that they may write vCard 3.0, which all of them read. DAVx5 and others write 4.0
+where home.toml offers it:
+  [carddav]
+  offer_vcard_4 = true")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,
