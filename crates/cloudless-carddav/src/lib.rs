@@ -16,6 +16,7 @@
 //! | `/dav/addressbooks/USER/` | the home set: the user's address books |
 //! | `/dav/addressbooks/USER/BOOK/` | an address book |
 //! | `/dav/addressbooks/USER/BOOK/NAME` | a card |
+//! | `/dav/push/NAME` | a push registration (WebDAV-Push) |
 
 mod access;
 mod authentication;
@@ -31,6 +32,7 @@ mod multistatus;
 mod password;
 mod prefer;
 mod properties;
+mod push;
 mod refusal;
 mod representation;
 mod request;
@@ -41,6 +43,7 @@ mod sync_token;
 mod target;
 
 use std::fmt::Display;
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -54,6 +57,7 @@ pub use body::{Body, BodyError};
 pub use clock::Clock;
 pub use index::{index_cards, new_card};
 pub use password::{generate_password, hash_password};
+pub use push::Push;
 pub use settings::Settings;
 
 use authentication::Credentials;
@@ -67,6 +71,7 @@ pub struct CardDav {
     store: Store,
     clock: Clock,
     settings: Settings,
+    push: Option<Arc<Push>>,
 }
 
 impl CardDav {
@@ -77,12 +82,21 @@ impl CardDav {
             store,
             clock,
             settings: Settings::default(),
+            push: None,
         }
     }
 
     /// The same service with other settings.
     pub fn with_settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// The same service with WebDAV-Push. Who gives this sends the messages.
+    pub fn with_push(self, push: Push) -> Self {
+        Self {
+            push: Some(Arc::new(push)),
+            ..self
+        }
     }
 
     /// Answers a request.
@@ -147,8 +161,10 @@ impl CardDav {
             return Err(Refusal::not_found());
         };
         let request = Request {
-            store: self.store.clone(),
+            store: push::store(&self.store, &head.headers),
             settings: self.settings,
+            push: self.push.clone(),
+            origin: origin(&head),
             login,
             now,
             resource,
@@ -179,6 +195,16 @@ impl CardDav {
         })
         .await
     }
+}
+
+/// Scheme and authority that the client calls this server by. Only loopback is served without TLS.
+fn origin(head: &Parts) -> Option<String> {
+    let header = || head.headers.get(HOST)?.to_str().ok()?.parse().ok();
+    let authority: Authority = head.uri.authority().cloned().or_else(header)?;
+    let is_loopback = matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]");
+    let scheme = head.uri.scheme_str();
+    let scheme = scheme.unwrap_or(if is_loopback { "http" } else { "https" });
+    Some(format!("{scheme}://{authority}"))
 }
 
 /// The name that the client calls this server by, without a port.

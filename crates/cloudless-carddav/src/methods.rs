@@ -6,6 +6,7 @@ mod mkcol;
 mod options;
 mod propfind;
 mod proppatch;
+mod push;
 mod put;
 mod report;
 mod transfer;
@@ -49,6 +50,8 @@ where
         ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
         ("DELETE", Resource::Card { book, card, .. }) => delete::card(request, book, card).await,
         ("DELETE", Resource::AddressBook { book, .. }) => delete::address_book(request, book).await,
+        ("POST", Resource::AddressBook { book, .. }) => push::register(request, book, body).await,
+        ("DELETE", Resource::PushRegistration { name }) => push::unregister(request, name).await,
         ("COPY", Resource::Card { book, card, .. }) => {
             transfer::respond(request, Kind::Copy, book, card).await
         }
@@ -95,7 +98,10 @@ fn allowed(resource: &Resource) -> HeaderValue {
         Resource::Card { .. } => {
             "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT"
         }
-        Resource::AddressBook { .. } => "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, REPORT",
+        Resource::PushRegistration { .. } => "OPTIONS, DELETE",
+        Resource::AddressBook { .. } => {
+            "OPTIONS, GET, HEAD, POST, DELETE, PROPFIND, PROPPATCH, REPORT"
+        }
         _ => "OPTIONS, GET, HEAD, PROPFIND",
     })
 }

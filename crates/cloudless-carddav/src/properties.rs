@@ -5,7 +5,7 @@ pub(crate) mod dead;
 use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{Ace, AddressDataType, Principal, Property, Value};
 use cloudless_dav_proto::request::Propfind;
-use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name};
+use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name, PUSH};
 use cloudless_store::{Access, StoreError};
 use cloudless_vcard::Version;
 
@@ -33,7 +33,7 @@ const ALLPROP: [Name; 6] = [
 ];
 
 /// The properties that some resource has beyond those of [`ALLPROP`].
-const OTHERS: [Name; 16] = [
+const OTHERS: [Name; 19] = [
     Name::carddav("addressbook-description"),
     Name::carddav("addressbook-home-set"),
     Name::carddav("max-resource-size"),
@@ -50,6 +50,9 @@ const OTHERS: [Name; 16] = [
     Name::dav("supported-report-set"),
     Name::dav("sync-token"),
     Name::dav("group-membership"),
+    Name::push("supported-triggers"),
+    Name::push("topic"),
+    Name::push("transports"),
 ];
 
 /// Answers a PROPFIND for one resource: the properties that were found, and the names of those that
@@ -132,6 +135,10 @@ fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value
                 }
                 (CARDDAV, "addressbook-description") if !book.description.is_empty() => {
                     Some(Value::Text(book.description.clone()))
+                }
+                (PUSH, local) => {
+                    let push = request.push.as_ref();
+                    push.and_then(|push| push.property(book.id, local))
                 }
                 (CARDDAV, "max-resource-size") => Some(Value::Text(MAX_RESOURCE_SIZE.to_string())),
                 (CARDDAV, "supported-address-data") => {

@@ -1,16 +1,22 @@
 //! A request whose login is right.
 
+use std::sync::Arc;
+
 use cloudless_store::{Actor, AddressBook, Login, Store, StoreError, Timestamp};
 use http::HeaderMap;
 
-use crate::Settings;
 use crate::resource::Resource;
 use crate::target::Target;
+use crate::{Push, Settings};
 
 /// A request of a logged-in user for a resource that is the user's own or shared by all.
 pub(crate) struct Request {
     pub(crate) store: Store,
     pub(crate) settings: Settings,
+    /// WebDAV-Push, if the server sends messages.
+    pub(crate) push: Option<Arc<Push>>,
+    /// Scheme, host and port that the client calls this server by, if it said so.
+    pub(crate) origin: Option<String>,
     pub(crate) login: Login,
     pub(crate) now: Timestamp,
     pub(crate) resource: Resource,

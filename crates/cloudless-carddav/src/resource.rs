@@ -11,6 +11,9 @@ pub(crate) const PRINCIPALS_PATH: &str = "/dav/principals/";
 /// The collection of home sets.
 pub(crate) const HOME_SETS_PATH: &str = "/dav/addressbooks/";
 
+/// Where push registrations are.
+pub(crate) const PUSH_PATH: &str = "/dav/push/";
+
 /// What a path names. It says nothing about whether that exists or may be seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Resource {
@@ -36,6 +39,8 @@ pub(crate) enum Resource {
         book: String,
         card: String,
     },
+    /// `/dav/push/NAME`
+    PushRegistration { name: String },
 }
 
 impl Resource {
@@ -55,6 +60,9 @@ impl Resource {
             ["dav", "principals"] => Self::Principals,
             ["dav", "principals", user] => Self::Principal {
                 user: user.to_owned(),
+            },
+            ["dav", "push", name] if !is_collection => Self::PushRegistration {
+                name: name.to_owned(),
             },
             ["dav", "addressbooks"] => Self::HomeSets,
             ["dav", "addressbooks", user] => Self::HomeSet {
@@ -80,9 +88,12 @@ impl Resource {
             | Self::HomeSet { user }
             | Self::AddressBook { user, .. }
             | Self::Card { user, .. } => Some(user),
-            Self::WellKnown | Self::Root | Self::Context | Self::Principals | Self::HomeSets => {
-                None
-            }
+            Self::WellKnown
+            | Self::Root
+            | Self::Context
+            | Self::Principals
+            | Self::HomeSets
+            | Self::PushRegistration { .. } => None,
         }
     }
 
@@ -98,6 +109,7 @@ impl Resource {
             Self::HomeSet { .. } => "home set",
             Self::AddressBook { .. } => "address book",
             Self::Card { .. } => "card",
+            Self::PushRegistration { .. } => "push registration",
         }
     }
 }
@@ -116,6 +128,11 @@ pub(crate) fn home_set_href(user: &str) -> String {
 /// The href of an address book.
 pub(crate) fn book_href(user: &str, book: &str) -> String {
     format!("{}{}/", home_set_href(user), encode_segment(book))
+}
+
+/// The path of a push registration.
+pub(crate) fn push_registration_href(name: &str) -> String {
+    format!("{PUSH_PATH}{}", encode_segment(name))
 }
 
 /// The href of a card in the address book with this href.

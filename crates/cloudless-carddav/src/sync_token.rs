@@ -7,7 +7,12 @@ const PREFIX: &str = "https://cloudless.invalid/sync/";
 
 /// Spells the token of a book at a revision. Tokens never expire.
 pub(crate) fn token(book: &AddressBook, revision: u64) -> String {
-    format!("{PREFIX}{}/{revision}", book.incarnation)
+    spell(&book.incarnation, revision)
+}
+
+/// The same of the book with this incarnation.
+pub(crate) fn spell(incarnation: &str, revision: u64) -> String {
+    format!("{PREFIX}{incarnation}/{revision}")
 }
 
 /// Reads the revision out of a token of this book. None for a token that was not made for it: of

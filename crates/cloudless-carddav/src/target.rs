@@ -29,7 +29,7 @@ impl Target {
         resource: &Resource,
     ) -> Result<Option<Self>, StoreError> {
         Ok(Some(match resource {
-            Resource::WellKnown => return Ok(None),
+            Resource::WellKnown | Resource::PushRegistration { .. } => return Ok(None),
             Resource::Root => Self::Root,
             Resource::Context => Self::Context,
             Resource::Principals => Self::Principals,

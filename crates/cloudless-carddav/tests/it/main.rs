@@ -27,3 +27,4 @@ mod rfc8144_prefer;
 mod rfc9110_9_3_get;
 mod sessions;
 mod streaming;
+mod webdav_push;
