@@ -43,6 +43,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         rounds: 1,
         peers: false,
         plot: None,
+        bare_server: false,
     };
     steps.run("benchmark, small", || bench::run(workspace, &options));
     steps.finish()

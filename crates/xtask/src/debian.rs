@@ -26,6 +26,10 @@ const NEEDS: &[Need] = &[
         probe: &["ip", "-V"],
     },
     Need {
+        package: "litmus",
+        probe: &["litmus", "--version"],
+    },
+    Need {
         package: "openssl",
         probe: &["openssl", "version"],
     },

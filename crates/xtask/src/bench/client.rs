@@ -1,34 +1,34 @@
 //! A DAV client as small as a benchmark wants it: HTTP/1.1, one kept-alive connection, Basic.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::Bytes;
 use data_encoding::BASE64;
-use http::header::{AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST};
-use http::{Request, StatusCode, Uri, Version};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use http::{StatusCode, Uri};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
-/// An address book, and the way to it.
+use super::answer::Input;
+
+/// An address book, the way to it, and who serves it.
 #[derive(Clone)]
 pub(crate) struct Target {
     host: String,
     port: u16,
-    authorization: String,
+    /// The headers of every request, as they are sent.
+    headers: Arc<str>,
     /// The path of the address book, with a trailing slash.
     pub(crate) book: String,
     /// Present when the way is TLS.
     tls: Option<Arc<ClientConfig>>,
+    /// The processes whose CPU time a request costs.
+    pub(crate) pids: Vec<u32>,
 }
 
 impl Target {
@@ -39,6 +39,7 @@ impl Target {
         password: &str,
         book: String,
         ca_file: Option<&Path>,
+        pids: Vec<u32>,
     ) -> Result<Self> {
         let uri: Uri = url.parse().with_context(|| format!("read the URL {url}"))?;
         let is_tls = uri.scheme_str() == Some("https");
@@ -47,18 +48,17 @@ impl Target {
             (true, Some(path)) => Some(Arc::new(trusting(path)?)),
             (true, None) => bail!("{url}: https needs a CA file"),
         };
+        let host = uri.host().with_context(|| format!("no host in {url}"))?;
+        let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let login = BASE64.encode(format!("{user}:{password}").as_bytes());
+        let headers = format!("host: {host}:{port}\r\nauthorization: Basic {login}\r\n");
         Ok(Self {
-            host: uri
-                .host()
-                .with_context(|| format!("no host in {url}"))?
-                .to_owned(),
-            port: uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 }),
-            authorization: format!(
-                "Basic {}",
-                BASE64.encode(format!("{user}:{password}").as_bytes())
-            ),
+            host: host.to_owned(),
+            port,
+            headers: headers.into(),
             book,
             tls,
+            pids,
         })
     }
 
@@ -72,13 +72,23 @@ impl Target {
 
     /// Opens one connection.
     pub(crate) async fn connect(&self) -> Result<Connection> {
+        Ok(Connection {
+            target: self.clone(),
+            stream: self.stream().await?,
+            is_closing: false,
+            output: Vec::new(),
+            input: Input::default(),
+        })
+    }
+
+    async fn stream(&self) -> Result<Box<dyn Stream>> {
         let address = format!("{}:{}", self.host, self.port);
         let tcp = TcpStream::connect(&address)
             .await
             .with_context(|| format!("connect {address}"))?;
         tcp.set_nodelay(true).context("set TCP_NODELAY")?;
         let Some(tls) = &self.tls else {
-            return Connection::over(self.clone(), tcp).await;
+            return Ok(Box::new(tcp));
         };
         let name =
             ServerName::try_from(self.host.clone()).context("take the host as a TLS name")?;
@@ -86,39 +96,27 @@ impl Target {
             .connect(name, tcp)
             .await
             .with_context(|| format!("TLS with {address}"))?;
-        Connection::over(self.clone(), stream).await
+        Ok(Box::new(stream))
     }
 }
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// One connection, kept alive where the server does so, otherwise made anew for each request.
 /// Dropping it closes it.
 pub(crate) struct Connection {
     target: Target,
+    stream: Box<dyn Stream>,
     /// Whether the server closes it after the last answer.
     is_closing: bool,
-    sender: SendRequest<Full<Bytes>>,
-    /// Drives the connection; aborted when dropped.
-    _driver: JoinSet<hyper::Result<()>>,
+    /// The request, kept for its memory.
+    output: Vec<u8>,
+    input: Input,
 }
 
 impl Connection {
-    async fn over<S>(target: Target, stream: S) -> Result<Self>
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .context("start HTTP/1.1")?;
-        let mut driver = JoinSet::new();
-        driver.spawn(connection);
-        Ok(Self {
-            target,
-            is_closing: false,
-            sender,
-            _driver: driver,
-        })
-    }
-
     /// Sends a request about the address book or, if `name` is not empty, a card in it, and reads
     /// the whole answer.
     ///
@@ -129,18 +127,18 @@ impl Connection {
         method: &str,
         name: &str,
         headers: &[(&str, &str)],
-        body: String,
+        body: &str,
         expected: &[StatusCode],
-    ) -> Result<Bytes> {
-        let (status, body) = self.exchange(method, name, headers, body).await?;
+    ) -> Result<Vec<u8>> {
+        let (status, answer) = self.exchange(method, name, headers, body).await?;
         ensure!(
             expected.contains(&status),
             "{method} {}{name}: {status} instead of {}: {}",
             self.target.book,
             expected[0],
-            String::from_utf8_lossy(&body[..body.len().min(500)])
+            String::from_utf8_lossy(&answer[..answer.len().min(500)])
         );
-        Ok(body)
+        Ok(answer)
     }
 
     /// Like [`Connection::send`], with whatever status.
@@ -149,49 +147,72 @@ impl Connection {
         method: &str,
         name: &str,
         headers: &[(&str, &str)],
-        body: String,
-    ) -> Result<(StatusCode, Bytes)> {
-        let path = format!("{}{name}", self.target.book);
-        let content_type = if method == "PUT" {
-            "text/vcard; charset=utf-8"
-        } else {
-            "application/xml; charset=utf-8"
-        };
-        let mut request = Request::builder()
-            .method(method)
-            .uri(&path)
-            .header(HOST, format!("{}:{}", self.target.host, self.target.port))
-            .header(AUTHORIZATION, &self.target.authorization);
-        if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, content_type);
-        }
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Full::from(body)).context("build a request")?;
-        let context = || format!("{method} {path}");
+        body: &str,
+    ) -> Result<(StatusCode, Vec<u8>)> {
+        let mut answer = Vec::new();
+        let status = self
+            .stream(method, name, headers, body, |it| {
+                answer.extend_from_slice(it);
+            })
+            .await?;
+        Ok((status, answer))
+    }
+
+    /// Like [`Connection::exchange`], but gives the answer's body to `sink` as it comes.
+    pub(crate) async fn stream(
+        &mut self,
+        method: &str,
+        name: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+        mut sink: impl FnMut(&[u8]),
+    ) -> Result<StatusCode> {
         if self.is_closing {
             *self = self.target.connect().await?;
         }
-        self.sender.ready().await.with_context(context)?;
-        let answer = self
-            .sender
-            .send_request(request)
-            .await
+        let context = || format!("{method} {name}");
+        self.write_request(method, name, headers, body)
             .with_context(context)?;
-        let status = answer.status();
-        self.is_closing = answer.version() == Version::HTTP_10
-            || answer
-                .headers()
-                .get(CONNECTION)
-                .is_some_and(|it| it == "close");
-        let body = answer
-            .into_body()
-            .collect()
-            .await
-            .with_context(context)?
-            .to_bytes();
-        Ok((status, body))
+        let sent = self.stream.write_all(&self.output).await;
+        sent.with_context(context)?;
+        self.stream.flush().await.with_context(context)?;
+        let head = self.input.head(&mut self.stream).await;
+        let head = head.with_context(context)?;
+        self.is_closing = head.is_closing;
+        let read = self.input.body(&mut self.stream, &head, &mut sink).await;
+        read.with_context(context)?;
+        Ok(head.status)
+    }
+
+    fn write_request(
+        &mut self,
+        method: &str,
+        name: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<()> {
+        let (output, target) = (&mut self.output, &self.target);
+        output.clear();
+        write!(output, "{method} {}{name} HTTP/1.1\r\n", target.book)?;
+        output.extend_from_slice(target.headers.as_bytes());
+        for (name, value) in headers {
+            write!(output, "{name}: {value}\r\n")?;
+        }
+        if !body.is_empty() {
+            let content_type = if method == "PUT" {
+                "text/vcard"
+            } else {
+                "application/xml"
+            };
+            write!(
+                output,
+                "content-type: {content_type}; charset=utf-8\r\ncontent-length: {}\r\n",
+                body.len()
+            )?;
+        }
+        output.extend_from_slice(b"\r\n");
+        output.extend_from_slice(body.as_bytes());
+        Ok(())
     }
 }
 

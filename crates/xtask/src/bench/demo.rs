@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -71,45 +71,52 @@ impl Demo {
             format!("read what the demo printed: {line:?}; it also said:\n{log}")
         })?;
         let book = format!("/dav/addressbooks/{}/contacts/", ready.user);
-        let target = |url: &str| {
-            Target::new(
-                url,
-                &ready.user,
-                &ready.password,
-                book.clone(),
-                Some(&ready.ca_file),
-            )
+        let (relay_pid, home_pid) = (ready.relay_pid, ready.home_pid);
+        let target = |url: &str, pids| {
+            let (user, password) = (&ready.user, &ready.password);
+            let ca_file = Some(ready.ca_file.as_path());
+            Target::new(url, user, password, book.clone(), ca_file, pids)
         };
         Ok(Self {
             child,
             program: program.to_owned(),
             state: state.to_owned(),
             user: ready.user.clone(),
-            local: target(&ready.local_url)?,
-            public: target(&ready.public_url)?,
-            relay_pid: ready.relay_pid,
-            home_pid: ready.home_pid,
+            local: target(&ready.local_url, vec![home_pid])?,
+            public: target(&ready.public_url, vec![relay_pid, home_pid])?,
+            relay_pid,
+            home_pid,
         })
     }
 
-    /// Imports a file of cards into the running home.
-    pub(crate) async fn import(&self, file: &Path) -> Result<()> {
+    /// Runs `cloudless contacts` beside the running home and tells how long it took. What it
+    /// prints goes nowhere.
+    pub(crate) async fn contacts(&self, arguments: &[&str]) -> Result<Duration> {
+        let started = Instant::now();
         let outcome = Command::new(&self.program)
-            .args(["contacts", "import", "--json", "--user", &self.user])
+            .arg("contacts")
+            .args(arguments)
+            .args(["--user", &self.user])
             .arg("--state")
             .arg(self.state.join("home"))
-            .arg(file)
-            .output()
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("start {}", self.program.display()))?
+            .wait_with_output()
             .await
-            .with_context(|| format!("start {}", self.program.display()))?;
+            .context("wait for cloudless contacts")?;
+        let time = started.elapsed();
         ensure!(
             outcome.status.success(),
-            "import of {}: {}: {}",
-            file.display(),
+            "contacts {}: {}: {}",
+            arguments.join(" "),
             outcome.status,
             String::from_utf8_lossy(&outcome.stderr)
         );
-        Ok(())
+        Ok(time)
     }
 
     /// Asks the demo to end, and waits for it.

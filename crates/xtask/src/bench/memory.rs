@@ -8,19 +8,28 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
+use super::table::{figure, head};
+
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// Watches processes from a thread of its own.
 pub(crate) struct Sampler {
     /// Begins a phase; dropped, it ends the thread.
-    phase: SyncSender<String>,
+    phase: SyncSender<Start>,
     thread: JoinHandle<Vec<Phase>>,
 }
 
-/// A stretch of the benchmark, and the largest size of each process in it, in KiB.
+/// A stretch of the benchmark that begins.
+struct Start {
+    name: String,
+    pids: Vec<Option<u32>>,
+}
+
+/// A stretch of the benchmark, and the largest size of each process in it, in KiB; nothing where it
+/// did not run.
 struct Phase {
     name: String,
-    peaks: Vec<u64>,
+    peaks: Vec<Option<u64>>,
 }
 
 /// The outcome, as a Markdown table.
@@ -30,25 +39,24 @@ pub(crate) struct Report {
 }
 
 impl Sampler {
-    /// Notes the idle size of the processes and starts to sample.
-    pub(crate) fn start(processes: &[(&'static str, u32)]) -> Result<Self> {
-        let mut peaks = Vec::new();
-        for &(name, pid) in processes {
-            peaks.push(pss(pid).with_context(|| format!("read the memory of {name}, {pid}"))?);
-        }
+    /// Notes the size of idle processes, in the order of the columns, and starts to sample.
+    pub(crate) fn start(pids: &[Option<u32>]) -> Result<Self> {
         let mut phases = vec![Phase {
             name: "idle".to_owned(),
-            peaks,
+            peaks: pids.iter().map(|pid| pss((*pid)?).ok()).collect(),
         }];
-        let pids: Vec<u32> = processes.iter().map(|(_, pid)| *pid).collect();
-        let (phase, next_phase) = sync_channel(1);
+        let (phase, next_phase) = sync_channel::<Start>(1);
         let thread = thread::spawn(move || {
+            let mut pids = Vec::new();
             loop {
                 match next_phase.recv_timeout(INTERVAL) {
-                    Ok(name) => phases.push(Phase {
-                        name,
-                        peaks: vec![0; pids.len()],
-                    }),
+                    Ok(start) => {
+                        phases.push(Phase {
+                            name: start.name,
+                            peaks: vec![None; start.pids.len()],
+                        });
+                        pids = start.pids;
+                    }
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => return phases,
                 }
@@ -56,7 +64,7 @@ impl Sampler {
                 if let [_, .., phase] = phases.as_mut_slice() {
                     for (peak, pid) in phase.peaks.iter_mut().zip(&pids) {
                         // A process that is gone keeps its size.
-                        *peak = pss(*pid).unwrap_or_default().max(*peak);
+                        *peak = pid.and_then(|it| pss(it).ok()).max(*peak);
                     }
                 }
             }
@@ -64,10 +72,10 @@ impl Sampler {
         Ok(Self { phase, thread })
     }
 
-    /// Keeps what comes next apart.
-    pub(crate) fn phase(&self, name: String) -> Result<()> {
+    /// Keeps what comes next apart; the processes are in the order of the columns.
+    pub(crate) fn phase(&self, name: String, pids: Vec<Option<u32>>) -> Result<()> {
         self.phase
-            .send(name)
+            .send(Start { name, pids })
             .context("the memory sampler ended early")
     }
 
@@ -84,31 +92,31 @@ impl Sampler {
 }
 
 impl Report {
-    /// MiB of the process with this index: idle, and the most of all phases.
-    pub(crate) fn idle_and_peak(&self, index: usize) -> (f64, f64) {
-        let sizes = self.phases.iter().map(|it| it.peaks[index]);
-        let peak = sizes.max().unwrap_or_default();
-        (mib(self.phases[0].peaks[index]), mib(peak))
+    /// The most megabytes (of a million bytes) of the process with this index, of all phases or of
+    /// the one with this name.
+    pub(crate) fn peak(&self, index: usize, phase: Option<&str>) -> Option<f64> {
+        let phases = self.phases.iter();
+        let phases = phases.filter(|it| phase.is_none_or(|name| it.name == name));
+        let kib = phases.filter_map(|it| it.peaks[index]).max()?;
+        Some(kib as f64 * 1_024.0 / 1e6)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "\n| memory (PSS), MiB | {} |", self.names.join(" | "))?;
-        writeln!(f, "|---|{}", "--:|".repeat(self.names.len()))?;
+        let names: Vec<String> = self.names.iter().map(|it| (*it).to_owned()).collect();
+        let first = "memory (PSS), MiB: idle, then the peak of each phase";
+        f.write_str(&head(first, &names))?;
         for phase in &self.phases {
             write!(f, "| {} |", phase.name)?;
             for peak in &phase.peaks {
-                write!(f, " {:.1} |", mib(*peak))?;
+                let mib = peak.map(|it| format!("{:.1}", it as f64 / 1_024.0));
+                f.write_str(&figure(mib))?;
             }
             writeln!(f)?;
         }
         Ok(())
     }
-}
-
-fn mib(kib: u64) -> f64 {
-    kib as f64 / 1024.0
 }
 
 fn pss(pid: u32) -> Result<u64> {
@@ -131,5 +139,21 @@ mod tests {
         let text = "00400000 ---p [rollup]\nRss:    9000 kB\nPss:     8123 kB\nPss_Anon: 1 kB\n";
         assert_eq!(parse_pss(text), Some(8123));
         assert_eq!(parse_pss("Rss: 1 kB\n"), None);
+    }
+
+    #[test]
+    fn the_peak_of_a_phase_and_of_all() {
+        let phase = |name: &str, kib| Phase {
+            name: name.to_owned(),
+            peaks: vec![Some(kib), None],
+        };
+        let report = Report {
+            names: vec!["home", "Radicale"],
+            phases: vec![phase("idle", 1_000), phase("N = 10", 2_000)],
+        };
+        assert_eq!(report.peak(0, Some("idle")), Some(1.024));
+        assert_eq!(report.peak(0, None), Some(2.048));
+        assert_eq!(report.peak(1, None), None);
+        assert!(report.to_string().ends_with("| N = 10 | 2.0 | – |\n"));
     }
 }

@@ -12,11 +12,15 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use super::client::{Connection, Target};
+use super::loaded;
 use crate::python::PEERS;
 use crate::workspace::Workspace;
 
 pub(crate) const RADICALE: &str = "Radicale";
 pub(crate) const XANDIKOS: &str = "Xandikos";
+
+/// Where it makes an address book by itself, and that book's repository in its folder.
+const XANDIKOS_BOOK: &str = "/bench/contacts/addressbook/";
 
 const START_MAX: Duration = Duration::from_secs(60);
 const MAKE_BOOK: &str = r#"<?xml version="1.0"?>
@@ -24,17 +28,19 @@ const MAKE_BOOK: &str = r#"<?xml version="1.0"?>
 <resourcetype><collection/><C:addressbook/></resourcetype>
 </prop></set></mkcol>"#;
 
-/// A running server with one empty address book. Dropping it kills it.
+/// A running server. Dropping it kills it.
 pub(crate) struct Peer {
     child: Child,
     pub(crate) name: &'static str,
+    /// The address book.
     pub(crate) target: Target,
 }
 
 impl Peer {
-    /// Installs Radicale if need be, starts it and makes the address book.
+    /// Starts Radicale in a folder; it makes no address book by itself.
     pub(crate) async fn radicale(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let bin = PEERS.prepare(workspace)?;
+        fs::create_dir_all(folder).with_context(|| format!("make {}", folder.display()))?;
         let passwords = folder.join("passwords");
         fs::write(&passwords, "bench:secret\n").context("write Radicale's passwords")?;
         let port = free_port()?;
@@ -48,13 +54,11 @@ impl Peer {
             .arg("--storage-filesystem-folder")
             .arg(folder.join("radicale"))
             .args(["--logging-level", "error"]);
-        let peer = Self::start(RADICALE, command, port, "/bench/contacts/").await?;
-        make_book(&peer.target).await?;
-        Ok(peer)
+        Self::start(RADICALE, command, port, "/bench/contacts/").await
     }
 
-    /// Installs Xandikos if need be and starts it. It asks for no password: over plain HTTP it
-    /// leaves logins to a proxy.
+    /// Starts Xandikos in a folder. It asks for no password: over plain HTTP it leaves logins to a
+    /// proxy.
     pub(crate) async fn xandikos(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let bin = PEERS.prepare(workspace)?;
         let port = free_port()?;
@@ -68,14 +72,45 @@ impl Peer {
             .arg(folder.join("xandikos"))
             .arg("--state-dir")
             .arg(folder.join("xandikos-state"));
-        let book = "/bench/contacts/addressbook/";
-        Self::start(XANDIKOS, command, port, book).await
+        Self::start(XANDIKOS, command, port, XANDIKOS_BOOK).await
     }
 
-    pub(crate) fn pid(&self) -> Result<u32> {
-        self.child
-            .id()
-            .with_context(|| format!("{} ended early", self.name))
+    /// Both, with empty address books.
+    pub(crate) async fn both(workspace: &Workspace, folder: &Path) -> Result<Vec<Self>> {
+        let radicale = Self::radicale(workspace, folder).await?;
+        make_book(&radicale.target).await?;
+        Ok(vec![radicale, Self::xandikos(workspace, folder).await?])
+    }
+
+    /// Both, with books of `size` cards that were written to their disk while they were down, and
+    /// with their caches and indexes built; tells how long each one's first answers took.
+    pub(crate) async fn both_loaded(
+        workspace: &Workspace,
+        folder: &Path,
+        size: usize,
+    ) -> Result<Vec<(Self, Duration)>> {
+        loaded::radicale(workspace, &folder.join("radicale"), size)?;
+        let radicale = Self::radicale(workspace, folder).await?;
+        let mut empty = Self::xandikos(workspace, folder).await?;
+        empty.child.kill().await.context("stop Xandikos")?;
+        loaded::xandikos(
+            workspace,
+            &folder.join(format!("xandikos{XANDIKOS_BOOK}")),
+            size,
+        )?;
+        let xandikos = Self::xandikos(workspace, folder).await?;
+        let mut peers = Vec::new();
+        for peer in [radicale, xandikos] {
+            let time = loaded::warm(&peer.target, size).await;
+            let time = time.with_context(|| format!("load {}", peer.name))?;
+            peers.push((peer, time));
+        }
+        Ok(peers)
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     async fn start(
@@ -91,8 +126,9 @@ impl Peer {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}"))?;
+        let pid = child.id().with_context(|| format!("{name} ended early"))?;
         let url = format!("http://127.0.0.1:{port}/");
-        let target = Target::new(&url, "bench", "secret", book.to_owned(), None)?;
+        let target = Target::new(&url, "bench", "secret", book.to_owned(), None, vec![pid])?;
         timeout(START_MAX, connect(&target))
             .await
             .with_context(|| format!("{name} was not up after {START_MAX:?}"))?;
@@ -109,7 +145,7 @@ pub(crate) async fn make_book(target: &Target) -> Result<()> {
     let created = [StatusCode::CREATED];
     let mut connection = target.connect().await?;
     connection
-        .send("MKCOL", "", &[], MAKE_BOOK.to_owned(), &created)
+        .send("MKCOL", "", &[], MAKE_BOOK, &created)
         .await?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::statistics::Thousands;
 
-const WIDTH: f64 = 860.0;
+const WIDTH: f64 = 940.0;
 const HEIGHT: f64 = 460.0;
 const LEFT: f64 = 60.0;
 const RIGHT: f64 = 560.0;
@@ -12,6 +12,8 @@ const BOTTOM: f64 = 410.0;
 const COLORS: [&str; 7] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000",
 ];
+/// The colors come again with other dashes.
+const DASHES: [&str; 2] = ["none", "6 3"];
 
 /// A line and its name.
 pub(crate) struct Series {
@@ -49,7 +51,9 @@ pub(crate) fn growth(series: &[Series]) -> String {
             at + 4.0
         ));
     }
-    for (index, (series, color)) in series.iter().zip(COLORS.iter().cycle()).enumerate() {
+    for (index, series) in series.iter().enumerate() {
+        let color = COLORS[index % COLORS.len()];
+        let dash = DASHES[index / COLORS.len() % DASHES.len()];
         let places: Vec<(f64, f64)> = series
             .points
             .iter()
@@ -60,7 +64,8 @@ pub(crate) fn growth(series: &[Series]) -> String {
             .map(|(x, y)| format!("{x:.1},{y:.1}"))
             .collect();
         svg.push_str(&format!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>",
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\" \
+             stroke-dasharray=\"{dash}\"/>",
             line.join(" ")
         ));
         for (x, y) in places {
@@ -70,8 +75,12 @@ pub(crate) fn growth(series: &[Series]) -> String {
         }
         let legend = TOP + 14.0 + 20.0 * index as f64;
         svg.push_str(&format!(
-            "<text x=\"{:.1}\" y=\"{legend:.1}\" fill=\"{color}\">{}</text>\n",
-            RIGHT + 16.0,
+            "<path d=\"M{:.1} {:.1}h24\" stroke=\"{color}\" stroke-width=\"2\" \
+             stroke-dasharray=\"{dash}\"/>\
+             <text x=\"{:.1}\" y=\"{legend:.1}\">{}</text>\n",
+            RIGHT + 12.0,
+            legend - 4.0,
+            RIGHT + 42.0,
             escape(&series.name)
         ));
     }

@@ -2,32 +2,27 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
-use http::StatusCode;
-use tokio::task::JoinSet;
+use anyhow::{Context, Result};
 
-use super::cards;
-use super::client::{Connection, Target};
+use super::cpu::{Stopwatch, Sum};
 use super::dav;
+use super::session::Session;
 use super::statistics::median;
 use super::table::{Cell, Row};
+use super::way::Way;
 
 /// In each round a target is asked so often for each kind…
 const N_EACH_TURN: usize = 20;
 /// …but not much longer than this, because some servers take seconds for a search.
 const TURN_MAX: Duration = Duration::from_secs(1);
-const RATE_CONNECTIONS: usize = 4;
-const N_EACH_CONNECTION: usize = 100;
-/// The card that changes; one that `KINDS` does not find.
-const CHANGING: usize = 1;
 
 pub(crate) const GET: &str = "GET of a card, p50 ms";
-pub(crate) const FN_CONTAINS: &str = "query FN contains, p50 ms";
-pub(crate) const FN_EQUALS: &str = "query FN equals, p50 ms";
-pub(crate) const GET_RATE: &str = "GET/s, 4 connections";
 pub(crate) const CTAG_POLL: &str = "no-change poll (getctag), p50 ms";
 pub(crate) const TOKEN_POLL: &str = "no-change poll (sync-token), p50 ms";
 pub(crate) const INCREMENTAL: &str = "incremental sync after one change, p50 ms";
+pub(crate) const CHANGE: &str = "PUT of a changed card, p50 ms";
+pub(crate) const FN_CONTAINS: &str = "query FN contains, p50 ms";
+pub(crate) const FN_EQUALS: &str = "query FN equals, p50 ms";
 
 /// What is asked, and its row.
 struct Kind {
@@ -35,252 +30,181 @@ struct Kind {
     ask: Ask,
 }
 
-enum Ask {
+/// What a synced client asks.
+#[derive(Clone, Copy)]
+pub(crate) enum Ask {
     Get,
     Poll(&'static str),
-    /// One card was changed, untimed; the client asks for changes and fetches that card.
+    /// One card was changed, which has a row of its own; the client asks for changes and fetches
+    /// that card.
     Incremental,
-    Query {
-        property: &'static str,
-        match_type: &'static str,
-        text: &'static str,
-        n_found: usize,
-    },
+    Query(Query),
 }
 
-const fn query(
-    row: &'static str,
-    property: &'static str,
-    match_type: &'static str,
-    text: &'static str,
-    n_found: usize,
-) -> Kind {
-    let ask = Ask::Query {
-        property,
-        match_type,
-        text,
-        n_found,
-    };
-    Kind { row, ask }
+/// A search for cards by one property.
+#[derive(Clone, Copy)]
+pub(crate) struct Query {
+    pub(crate) property: &'static str,
+    pub(crate) match_type: &'static str,
+    pub(crate) text: &'static str,
+    pub(crate) n_found: usize,
+}
+
+impl Kind {
+    const fn new(row: &'static str, ask: Ask) -> Self {
+        Self { row, ask }
+    }
+
+    const fn query(row: &'static str, text: [&'static str; 3], n_found: usize) -> Self {
+        let [property, match_type, text] = text;
+        let query = Query {
+            property,
+            match_type,
+            text,
+            n_found,
+        };
+        Self::new(row, Ask::Query(query))
+    }
+
+    /// Whether even a server of nothing but HTTP answers it.
+    fn is_basic(&self) -> bool {
+        matches!(self.ask, Ask::Get | Ask::Poll(_))
+    }
+
+    /// Whether it is asked once unmeasured; the other queries find the same indexes.
+    fn warms(&self) -> bool {
+        !matches!(self.ask, Ask::Query(query) if query.match_type != "contains")
+    }
 }
 
 const KINDS: [Kind; 13] = [
-    Kind {
-        row: GET,
-        ask: Ask::Get,
-    },
-    Kind {
-        row: CTAG_POLL,
-        ask: Ask::Poll(dav::CTAG),
-    },
-    Kind {
-        row: TOKEN_POLL,
-        ask: Ask::Poll(dav::TOKEN),
-    },
-    Kind {
-        row: INCREMENTAL,
-        ask: Ask::Incremental,
-    },
-    query(FN_CONTAINS, "FN", "contains", "number 000123", 1),
-    query(
+    Kind::new(GET, Ask::Get),
+    Kind::new(CTAG_POLL, Ask::Poll(dav::CTAG)),
+    Kind::new(TOKEN_POLL, Ask::Poll(dav::TOKEN)),
+    Kind::new(INCREMENTAL, Ask::Incremental),
+    Kind::query(FN_CONTAINS, ["FN", "contains", "number 000123"], 1),
+    Kind::query(
         "query FN starts-with, p50 ms",
-        "FN",
-        "starts-with",
-        "ada number 00012",
+        ["FN", "starts-with", "ada number 00012"],
         10,
     ),
-    query(FN_EQUALS, "FN", "equals", "ada number 000123", 1),
-    query(
+    Kind::query(FN_EQUALS, ["FN", "equals", "ada number 000123"], 1),
+    Kind::query(
         "query EMAIL contains, p50 ms",
-        "EMAIL",
-        "contains",
-        "000123@example",
+        ["EMAIL", "contains", "000123@example"],
         1,
     ),
-    query(
+    Kind::query(
         "query EMAIL starts-with, p50 ms",
-        "EMAIL",
-        "starts-with",
-        "ada.00012",
+        ["EMAIL", "starts-with", "ada.00012"],
         10,
     ),
-    query(
+    Kind::query(
         "query EMAIL equals, p50 ms",
-        "EMAIL",
-        "equals",
-        "ada.000123@example.org",
+        ["EMAIL", "equals", "ada.000123@example.org"],
         1,
     ),
-    query(
+    Kind::query(
         "query TEL contains, p50 ms",
-        "TEL",
-        "contains",
-        "20 00000123",
+        ["TEL", "contains", "20 00000123"],
         1,
     ),
-    query(
+    Kind::query(
         "query TEL starts-with, p50 ms",
-        "TEL",
-        "starts-with",
-        "+44 20 0000012",
+        ["TEL", "starts-with", "+44 20 0000012"],
         10,
     ),
-    query(
+    Kind::query(
         "query TEL equals, p50 ms",
-        "TEL",
-        "equals",
-        "+44 20 00000123",
+        ["TEL", "equals", "+44 20 00000123"],
         1,
     ),
 ];
 
 /// The rows of the queries.
 pub(crate) fn query_rows() -> impl Iterator<Item = &'static str> {
-    let is_query = |it: &&Kind| matches!(it.ask, Ask::Query { .. });
+    let is_query = |it: &&Kind| matches!(it.ask, Ask::Query(_));
     KINDS.iter().filter(is_query).map(|it| it.row)
 }
 
-/// A client that has synced.
-struct Session<'a> {
-    target: &'a Target,
-    connection: Connection,
-    token: String,
-    /// Keeps the changes of clients that share a card apart.
-    number: usize,
-    n_changes: usize,
+/// What one way took.
+struct Measured<'a> {
+    way: Way<'a>,
+    session: Session,
     times: Vec<Vec<Duration>>,
-    rates: Vec<Duration>,
+    cpus: Vec<Sum>,
+    changes: Vec<Duration>,
 }
 
-/// Asks everything in `rounds` rounds; the targets take turns, so that whatever else the machine
-/// does hits them all.
-pub(crate) async fn measure(targets: &[&Target], rounds: usize) -> Result<Vec<Vec<Row>>> {
-    let mut sessions = Vec::new();
-    for target in targets {
-        let mut connection = target.connect().await?;
-        let token = dav::sync_token(&dav::propfind(&mut connection, "0", dav::TOKEN).await?)?;
-        let mut session = Session {
-            target,
-            connection,
-            token,
-            number: sessions.len(),
-            n_changes: 0,
+/// Asks everything; the ways take turns.
+pub(crate) async fn measure(ways: &[Way<'_>]) -> Result<Vec<Vec<Row>>> {
+    let mut all = Vec::new();
+    for (number, way) in ways.iter().enumerate() {
+        let mut measured = Measured {
+            way: *way,
+            session: Session::start(way, number).await?,
             times: vec![Vec::new(); KINDS.len()],
-            rates: Vec::new(),
+            cpus: vec![Sum::default(); KINDS.len()],
+            changes: Vec::new(),
         };
-        // Unmeasured once, so that every server has its indexes and caches.
-        for kind in &KINDS {
-            session.ask(&kind.ask).await.context(kind.row)?;
+        // So that every server has its indexes and caches.
+        for kind in KINDS.iter().filter(|it| it.warms()) {
+            if matches!(kind.ask, Ask::Incremental) && !way.is_floor {
+                measured.session.change().await?;
+            }
+            if kind.is_basic() || !way.is_floor {
+                let asked = measured.session.ask(kind.ask).await;
+                asked.with_context(|| format!("{}: {}", way.name, kind.row))?;
+            }
         }
-        sessions.push(session);
+        all.push(measured);
     }
-    for _ in 0..rounds {
+    let rounds = ways.iter().map(|it| it.rounds).max().unwrap_or_default();
+    for round in 0..rounds {
         for (index, kind) in KINDS.iter().enumerate() {
-            for session in &mut sessions {
-                let turn = Instant::now();
-                for _ in 0..N_EACH_TURN {
-                    let time = session.ask(&kind.ask).await.context(kind.row)?;
-                    session.times[index].push(time);
-                    if turn.elapsed() > TURN_MAX {
-                        break;
-                    }
+            for measured in &mut all {
+                if round < measured.way.rounds && (kind.is_basic() || !measured.way.is_floor) {
+                    let turn = measured.turn(index, kind).await;
+                    turn.with_context(|| format!("{}: {}", measured.way.name, kind.row))?;
                 }
             }
         }
-        for session in &mut sessions {
-            session.rates.push(all_gets(session.target).await?);
-        }
     }
-    Ok(sessions.iter().map(Session::rows).collect())
+    Ok(all.iter().map(Measured::rows).collect())
 }
 
-impl Session<'_> {
-    async fn ask(&mut self, ask: &Ask) -> Result<Duration> {
-        let connection = &mut self.connection;
-        if matches!(ask, Ask::Incremental) {
-            self.n_changes += 1;
-            let title = format!("TITLE:Countess {}.{}", self.number, self.n_changes);
-            let card = cards::card(CHANGING).replace("TITLE:Countess", &title);
-            let put = [StatusCode::NO_CONTENT, StatusCode::CREATED, StatusCode::OK];
-            connection
-                .send("PUT", &cards::name(CHANGING), &[], card, &put)
-                .await?;
+impl Measured<'_> {
+    /// Asks for the kind with this index again and again.
+    async fn turn(&mut self, index: usize, kind: &Kind) -> Result<()> {
+        let turn = Instant::now();
+        let stopwatch = Stopwatch::start(&self.way.target.pids)?;
+        let is_incremental = matches!(kind.ask, Ask::Incremental);
+        let mut n_asked = 0;
+        while n_asked < N_EACH_TURN && turn.elapsed() <= TURN_MAX {
+            if is_incremental {
+                self.changes.push(self.session.change().await?);
+            }
+            self.times[index].push(self.session.ask(kind.ask).await?);
+            n_asked += 1;
         }
-        let started = Instant::now();
-        match *ask {
-            Ask::Get => {
-                let name = cards::name(2);
-                let found = [StatusCode::OK];
-                connection
-                    .send("GET", &name, &[], String::new(), &found)
-                    .await?;
-            }
-            Ask::Poll(body) => {
-                dav::propfind(connection, "0", body).await?;
-            }
-            Ask::Incremental => {
-                let body = dav::sync_collection(&self.token);
-                let changes = dav::report(connection, "0", body).await?;
-                let hrefs = dav::hrefs(&changes);
-                let cards = dav::report(connection, "0", dav::multiget(&hrefs)).await?;
-                let time = started.elapsed();
-                self.token = dav::sync_token(&changes)?;
-                let n_cards = dav::count_cards(&cards);
-                ensure!(n_cards == 1, "{n_cards} changed cards instead of one");
-                return Ok(time);
-            }
-            Ask::Query {
-                property,
-                match_type,
-                text,
-                n_found,
-            } => {
-                let body = dav::addressbook_query(property, match_type, text);
-                let answer = dav::report(connection, "1", body).await?;
-                let time = started.elapsed();
-                let n_cards = dav::count_cards(&answer);
-                ensure!(
-                    n_cards == n_found,
-                    "{n_cards} cards found instead of {n_found}"
-                );
-                return Ok(time);
-            }
+        // The change would be counted, too.
+        if !is_incremental {
+            self.cpus[index].add(stopwatch.stop()?, n_asked);
         }
-        Ok(started.elapsed())
+        Ok(())
     }
 
     fn rows(&self) -> Vec<Row> {
-        let n_gets = (RATE_CONNECTIONS * N_EACH_CONNECTION) as f64;
-        let rate = n_gets / median(&self.rates).as_secs_f64();
-        let kinds = KINDS.iter().zip(&self.times);
-        kinds
-            .map(|(kind, times)| Row(kind.row, Cell::Millis(median(times))))
-            .chain([Row(GET_RATE, Cell::Rate(rate))])
-            .collect()
+        let kinds = KINDS.iter().zip(self.times.iter().zip(&self.cpus));
+        let mut rows: Vec<Row> = kinds
+            .filter(|(_, (times, _))| !times.is_empty())
+            .map(|(kind, (times, cpu))| {
+                Row::new(kind.row, Cell::Millis(median(times))).with_cpu(cpu.mean())
+            })
+            .collect();
+        if !self.changes.is_empty() {
+            rows.push(Row::new(CHANGE, Cell::Millis(median(&self.changes))));
+        }
+        rows
     }
-}
-
-/// Gets cards over some connections at once, each card once.
-async fn all_gets(target: &Target) -> Result<Duration> {
-    let mut connections = Vec::new();
-    for _ in 0..RATE_CONNECTIONS {
-        connections.push(target.connect().await?);
-    }
-    let started = Instant::now();
-    let mut tasks = JoinSet::new();
-    for (index, mut connection) in connections.into_iter().enumerate() {
-        tasks.spawn(async move {
-            for number in 0..N_EACH_CONNECTION {
-                let name = cards::name(number * RATE_CONNECTIONS + index);
-                connection
-                    .send("GET", &name, &[], String::new(), &[StatusCode::OK])
-                    .await?;
-            }
-            anyhow::Ok(())
-        });
-    }
-    while let Some(outcome) = tasks.join_next().await {
-        outcome.context("a task of the benchmark panicked")??;
-    }
-    Ok(started.elapsed())
 }

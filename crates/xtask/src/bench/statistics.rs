@@ -8,6 +8,13 @@ pub(crate) fn median(times: &[Duration]) -> Duration {
     percentile(times, 50)
 }
 
+/// The middle of measurements that may be negative; zero for none.
+pub(crate) fn middle_of(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len().saturating_sub(1) / 2;
+    figures.get(middle).copied().unwrap_or_default()
+}
+
 /// The smallest measurement that at least `percent` percent do not exceed; zero for none.
 fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
@@ -41,6 +48,12 @@ mod tests {
         assert_eq!(median(&times), Duration::from_millis(100));
         assert_eq!(percentile(&times, 99), Duration::from_millis(198));
         assert_eq!(median(&times[..1]), Duration::from_millis(200));
+    }
+
+    #[test]
+    fn the_middle_may_be_negative() {
+        assert!((middle_of(vec![3.0, -2.0, -1.0]) - -1.0).abs() < f64::EPSILON);
+        assert!(middle_of(Vec::new()).abs() < f64::EPSILON);
     }
 
     #[test]
