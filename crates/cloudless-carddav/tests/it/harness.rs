@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use cloudless_carddav::{Body, CardDav, hash_password};
+use cloudless_carddav::{CardDav, hash_password};
 use cloudless_store::{AddressBook, NewCard, Store, Timestamp, UserId};
 use data_encoding::BASE64;
-use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http::Request;
+use http_body_util::Full;
 use tempfile::TempDir;
 
-use crate::multistatus::Multistatus;
+pub(crate) use crate::answer::Answer;
 
 pub(crate) const BOOK: &str = "/dav/addressbooks/me/contacts/";
 pub(crate) const HOME_SET: &str = "/dav/addressbooks/me/";
@@ -202,62 +202,4 @@ const NAMESPACES: &str = r#"xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:cardd
 
 fn elements(names: &[&str]) -> String {
     names.iter().map(|name| format!("<{name}/>")).collect()
-}
-
-/// A response, read to its end.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) headers: HeaderMap,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    pub(crate) async fn read(response: Response<Body>) -> Self {
-        let (head, body) = response.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        Self {
-            status: head.status.as_u16(),
-            headers: head.headers,
-            body,
-        }
-    }
-
-    /// The value of a header, empty when there is none.
-    pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().unwrap())
-    }
-
-    pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).unwrap()
-    }
-
-    /// The body of a 207.
-    #[track_caller]
-    pub(crate) fn multistatus(&self) -> Multistatus {
-        assert_eq!(self.status, 207, "{self:?}");
-        assert_eq!(
-            self.header("content-type"),
-            "application/xml; charset=utf-8"
-        );
-        Multistatus::parse(self.text())
-    }
-
-    /// Checks that the request was refused with this DAV:error condition.
-    #[track_caller]
-    pub(crate) fn assert_condition(&self, status: u16, namespace: &str, name: &str) {
-        assert_eq!(self.status, status, "{self:?}");
-        assert_eq!(
-            self.header("content-type"),
-            "application/xml; charset=utf-8"
-        );
-        let document = roxmltree::Document::parse(self.text()).unwrap();
-        let root = document.root_element();
-        assert!(root.has_tag_name(("DAV:", "error")), "{self:?}");
-        let conditions: Vec<_> = root.children().filter(|node| node.is_element()).collect();
-        assert_eq!(conditions.len(), 1, "{self:?}");
-        assert!(conditions[0].has_tag_name((namespace, name)), "{self:?}");
-    }
 }

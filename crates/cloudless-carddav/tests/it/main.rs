@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod answer;
 mod authentication;
+mod clients;
 mod corpus;
 mod harness;
 mod multistatus;
@@ -28,3 +30,4 @@ mod rfc9110_9_3_get;
 mod sessions;
 mod streaming;
 mod webdav_push;
+mod writers;

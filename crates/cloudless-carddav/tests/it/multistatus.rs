@@ -174,6 +174,9 @@ fn name(node: Node<'_, '_>) -> String {
         Some("DAV:") => "D",
         Some("urn:ietf:params:xml:ns:carddav") => "C",
         Some("http://calendarserver.org/ns/") => "CS",
+        Some("http://me.com/_namespaces/") => "ME",
+        Some("https://bitfire.at/webdav-push") => "P",
+        Some("urn:ietf:params:xml:ns:caldav") => "CAL",
         Some("urn:example") => "X",
         other => panic!("unexpected namespace {other:?}"),
     };

@@ -1,11 +1,16 @@
-//! Two clients at the same moment.
+//! Several clients at the same moment.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudless_store::VersionKind;
-use tokio::sync::Barrier;
+use tokio::sync::{Barrier, watch};
+use tokio::task::JoinSet;
 
-use crate::harness::{BOOK, Server, card};
+use crate::harness::{BOOK, PASSWORD, Server, card};
+use crate::sessions::Account;
+use crate::writers::{Observer, Random, Record, Version, Writer, check};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_edits_of_one_state_one_wins_and_the_other_is_kept() {
@@ -66,4 +71,52 @@ async fn of_two_new_cards_of_one_name_one_is_created() {
         statuses.sort_unstable();
         assert_eq!(statuses, [201, 412], "round {round}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_writers_with_if_match_lose_no_update_and_raise_no_dead() {
+    let is_long = std::env::var_os("CLOUDLESS_ACCEPTANCE").is_some();
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let base = u64::from(since_epoch.subsec_nanos());
+    for seed in base..base + if is_long { 100 } else { 4 } {
+        let fault = write_and_check(seed).await.err();
+        assert_eq!(fault, None, "seed {seed}");
+    }
+}
+
+async fn write_and_check(seed: u64) -> Result<(), String> {
+    let server = Arc::new(Server::start());
+    let account = Account {
+        user: "me".to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let record = Arc::new(Record::new());
+    let (_up, is_up) = watch::channel(true);
+    let (done, is_done) = watch::channel(false);
+    let observer = Observer::new(account.clone(), Arc::clone(&server), is_up.clone());
+    let observer = tokio::spawn(observer.watch(is_done));
+    let mut writers = JoinSet::new();
+    for number in 0..3 {
+        let writer = Writer {
+            number,
+            account: account.clone(),
+            transport: Arc::clone(&server),
+            random: Random::new(seed * 3 + number as u64),
+            is_up: is_up.clone(),
+        };
+        let record = Arc::clone(&record);
+        writers.spawn(async move { writer.write(&record, 100, || {}).await });
+    }
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+    }
+    done.send_replace(true);
+    let observer = observer.await.unwrap();
+    let book = server.book().id;
+    let history = |name: String| {
+        let versions = server.store.versions(book, &name).unwrap();
+        (name, versions.into_iter().map(Version::from).collect())
+    };
+    let histories: BTreeMap<_, _> = record.names().into_iter().map(history).collect();
+    observer.check(&check(&record.acts(), &histories)?).await
 }

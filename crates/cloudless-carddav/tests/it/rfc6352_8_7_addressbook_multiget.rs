@@ -127,3 +127,31 @@ async fn other_reports_and_bad_bodies_are_refused() {
         assert_eq!(report(path, &[], &good).await.status, 405, "{path}");
     }
 }
+
+/// KDE decodes the paths that it was given and sends them like that. The answer has our spelling.
+#[tokio::test]
+async fn an_href_that_was_not_encoded_is_understood() {
+    let server = Server::start();
+    for (number, [encoded, decoded]) in [
+        ["100%25%20sure.vcf", "100% sure.vcf"],
+        ["a%2541.vcf", "a%41.vcf"],
+        ["why%3F%23%2B%26%C3%A9.vcf", "why?#+&amp;é.vcf"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let uid = number.to_string();
+        server.put(encoded, card(&uid, "Odd")).await;
+        for name in [encoded, decoded] {
+            let body = multiget(&["C:address-data"], &[&format!("{BOOK}{name}")]);
+            let answer = server.send("REPORT", BOOK, &[], body).await.multistatus();
+            let row = answer.row(&format!("{BOOK}{encoded}"));
+            assert_eq!(row.text("C:address-data"), card(&uid, "Odd"), "{name}");
+        }
+    }
+    // What is encoded right means what it says.
+    server.put("aA.vcf", card("aA", "Decoded")).await;
+    let body = multiget(&["D:getetag"], &[&format!("{BOOK}a%41.vcf")]);
+    let answer = server.send("REPORT", BOOK, &[], body).await.multistatus();
+    assert_eq!(answer.hrefs(), [format!("{BOOK}aA.vcf")]);
+}

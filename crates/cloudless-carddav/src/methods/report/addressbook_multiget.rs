@@ -12,10 +12,12 @@ use crate::resource::Resource;
 pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response<Body>, Refusal> {
     let minimal = cards.minimal;
     let rows = hrefs.into_iter().map(move |href| {
-        let row = match name(&cards, &href) {
-            Some(name) => cards.named(&name)?,
-            None => None,
-        };
+        let mut row = None;
+        for name in [name(&cards, &href), literal_name(&cards, &href)] {
+            if let (None, Some(name)) = (&row, name) {
+                row = cards.named(&name)?;
+            }
+        }
         // A card is called by our spelling: Thunderbird takes the href of a new card from here and
         // compares it, as text, with those of sync-collection. What does not exist has no spelling
         // but the client's, and a client that misses its href in the answer asks for ever (iOS).
@@ -27,11 +29,25 @@ pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response
 /// The name of the card in this address book that an href means, in whatever spelling.
 fn name(cards: &Cards, href: &str) -> Option<String> {
     match Resource::parse(href)? {
-        Resource::Card { user, book, card }
-            if user == cards.request.login.user_name && book == cards.book.slug =>
-        {
-            Some(card)
+        Resource::Card { user, book, card } if is_here(cards, &user, &book) => Some(card),
+        _ => None,
+    }
+}
+
+/// The same for an href that was not encoded, as KDE sends them: `100%.vcf`.
+fn literal_name(cards: &Cards, href: &str) -> Option<String> {
+    let (book, card) = href.rsplit_once('/')?;
+    if !card.contains(['%', '?', '#']) {
+        return None;
+    }
+    match Resource::parse(book)? {
+        Resource::AddressBook { user, book } if is_here(cards, &user, &book) => {
+            Some(card.to_owned())
         }
         _ => None,
     }
+}
+
+fn is_here(cards: &Cards, user: &str, book: &str) -> bool {
+    user == cards.request.login.user_name && book == cards.book.slug
 }
