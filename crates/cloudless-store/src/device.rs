@@ -1,12 +1,8 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
-use subtle::ConstantTimeEq;
 
 use crate::account::user_id;
 use crate::{AccountError, Store, StoreError, Timestamp, UserId};
-
-/// How exact [`Device::last_seen_at`] is: one write in five minutes is enough.
-const LAST_SEEN_MILLIS: u64 = 5 * 60 * 1_000;
 
 /// Names a device within one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,19 +25,6 @@ pub struct Device {
     pub revoked_at: Option<Timestamp>,
 }
 
-/// Who logged in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Login {
-    /// The user.
-    pub user: UserId,
-    /// The user's name.
-    pub user_name: String,
-    /// The device whose password was given.
-    pub device: DeviceId,
-    /// The device's name.
-    pub device_name: String,
-}
-
 impl Store {
     /// Adds a device that logs in with the secret of this hash.
     ///
@@ -62,7 +45,7 @@ impl Store {
     ) -> Result<DeviceId, AccountError> {
         check_name(name)?;
         let (user, name) = (user.to_owned(), name.to_owned());
-        self.write(move |connection| {
+        let written = self.write(move |connection| {
             let Some(user_id) = user_id(connection, &user)? else {
                 return Ok(Err(AccountError::NoSuchUser { name: user }));
             };
@@ -76,7 +59,9 @@ impl Store {
                 )?
                 .execute(params![user_id, name, secret_hash, now])?;
             Ok(Ok(DeviceId(connection.last_insert_rowid())))
-        })?
+        });
+        self.logins().forget();
+        written?
     }
 
     /// The devices of one user, or of all, revoked ones too; sorted by user, name and age.
@@ -122,7 +107,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<(), AccountError> {
         let (user, name) = (user.to_owned(), name.to_owned());
-        self.write(move |connection| {
+        let written = self.write(move |connection| {
             let Some(user_id) = user_id(connection, &user)? else {
                 return Ok(Err(AccountError::NoSuchUser { name: user }));
             };
@@ -133,62 +118,11 @@ impl Store {
                 .prepare_cached("UPDATE devices SET revoked_at = ?2 WHERE id = ?1")?
                 .execute(params![device, now])?;
             Ok(Ok(()))
-        })?
-    }
-
-    /// Finds the device of `user` whose secret has this hash. `None` if there is none, the user
-    /// does not exist, or the device is revoked.
-    ///
-    /// Hashes are compared in constant time. That the device was seen is noted later, and never
-    /// delays or fails the answer.
-    ///
-    /// # Errors
-    ///
-    /// The store failed.
-    pub fn authenticate(
-        &self,
-        user: &str,
-        secret_hash: &[u8; 32],
-        now: Timestamp,
-    ) -> Result<Option<Login>, StoreError> {
-        let found = self.read(|snapshot| {
-            let mut statement = snapshot.prepare_cached(IN_USE_BY_USER)?;
-            let mut rows = statement.query([user])?;
-            let mut found = None;
-            while let Some(row) = rows.next()? {
-                let hash: [u8; 32] = row.get(0)?;
-                if bool::from(hash.ct_eq(secret_hash)) {
-                    let login = Login {
-                        user: row.get(1)?,
-                        user_name: row.get(2)?,
-                        device: row.get(3)?,
-                        device_name: row.get(4)?,
-                    };
-                    found = Some((login, row.get::<_, Option<Timestamp>>(5)?));
-                }
-            }
-            Ok(found)
-        })?;
-        let Some((login, last_seen_at)) = found else {
-            return Ok(None);
-        };
-        if last_seen_at.is_none_or(|seen| seen.0.abs_diff(now.0) >= LAST_SEEN_MILLIS) {
-            let device = login.device;
-            self.write_later(move |connection| {
-                connection
-                    .prepare_cached("UPDATE devices SET last_seen_at = ?2 WHERE id = ?1")?
-                    .execute(params![device, now])
-                    .map(drop)
-            });
-        }
-        Ok(Some(login))
+        });
+        self.logins().forget();
+        written?
     }
 }
-
-pub(crate) const IN_USE_BY_USER: &str =
-    "SELECT secret_hash, user_id, users.name, devices.id, devices.name, last_seen_at
-     FROM devices JOIN users ON users.id = user_id
-     WHERE users.name = ?1 AND revoked_at IS NULL";
 
 /// Whether the device is there and not revoked.
 pub(crate) fn is_in_use(connection: &Connection, device: DeviceId) -> rusqlite::Result<bool> {

@@ -25,6 +25,7 @@ mod etag;
 mod generation;
 mod history;
 mod index;
+mod login;
 mod precondition;
 mod properties;
 mod push;
@@ -50,11 +51,12 @@ pub use backup::BackupError;
 pub use card::{Card, CardRow};
 pub use changes::Changes;
 pub use delete::DeleteOutcome;
-pub use device::{Device, DeviceId, Login};
+pub use device::{Device, DeviceId};
 pub use error::{AccountError, BookError, OpenError, StoreError};
 pub use etag::ETag;
 pub use history::{Actor, HistoryQuery, HistoryRow, HistoryScope};
 pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
+pub use login::Login;
 pub use precondition::Precondition;
 pub use properties::{
     DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyTarget,

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::{StoreError, schema};
 
@@ -32,17 +32,14 @@ impl Readers {
     /// Runs `read` on one snapshot of the database.
     pub(crate) fn read<T>(
         &self,
-        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         let mut lease = self.lease()?;
         let connection = match &mut lease.slot {
             Some(connection) => connection,
             empty => empty.insert(self.connect().map_err(StoreError::Read)?),
         };
-        connection
-            .transaction()
-            .and_then(|snapshot| read(&snapshot))
-            .map_err(StoreError::Read)
+        snapshot(connection, read).map_err(StoreError::Read)
     }
 
     fn lease(&self) -> Result<Lease<'_>, StoreError> {
@@ -63,6 +60,28 @@ impl Readers {
         let connection = Connection::open_with_flags(&self.database, flags)?;
         schema::configure(&connection)?;
         Ok(connection)
+    }
+}
+
+/// Runs `read` between a BEGIN and a COMMIT that are prepared once.
+fn snapshot<T>(
+    connection: &Connection,
+    read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> rusqlite::Result<T> {
+    connection.prepare_cached("BEGIN")?.execute([])?;
+    let _end = End(connection);
+    read(connection)
+}
+
+/// Ends the snapshot, also when reading panics: the next one must not begin inside it.
+struct End<'a>(&'a Connection);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let end = self.0.prepare_cached("COMMIT");
+        if let Err(error) = end.and_then(|mut statement| statement.execute([])) {
+            tracing::error!(%error, "A snapshot could not be ended");
+        }
     }
 }
 

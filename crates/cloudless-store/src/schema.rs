@@ -3,6 +3,7 @@ pub(crate) mod copy;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ffi};
 
 use crate::OpenError;
@@ -24,6 +25,8 @@ const FULL: i64 = 2;
 pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(64);
+    // Else a statement is prepared again whenever a value that is bound to it changes.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Contacts never go to temporary files outside of the state directory.
     connection.pragma_update(None, "temp_store", "MEMORY")
 }

@@ -1,11 +1,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, Transaction};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::commits::Commits;
 use crate::directory::Directory;
 use crate::generation::Generation;
+use crate::login::Logins;
 use crate::readers::Readers;
 use crate::writer::Writer;
 use crate::{Actor, OpenError, StoreError, Untold, device, push, schema, search};
@@ -31,6 +32,7 @@ struct Sqlite {
     readers: Readers,
     writer: Writer,
     commits: Arc<Commits>,
+    logins: Logins,
     _directory: Directory,
 }
 
@@ -75,15 +77,20 @@ impl Store {
                 readers: Readers::new(path.to_owned()),
                 writer,
                 commits,
+                logins: Logins::default(),
                 _directory: directory,
             }),
             untold: None,
         })
     }
 
+    pub(crate) fn logins(&self) -> &Logins {
+        &self.sqlite.logins
+    }
+
     pub(crate) fn read<T>(
         &self,
-        read: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
         self.sqlite.readers.read(read)
     }

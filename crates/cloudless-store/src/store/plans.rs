@@ -1,14 +1,14 @@
 //! What must not slow down as a book grows, told by the plan that SQLite chose and not by time.
 
 use super::tests::open;
-use crate::{Store, address_book, changes, device, index, search};
+use crate::{Store, address_book, changes, index, login, search};
 
 #[test]
 fn polls_logins_and_queries_read_only_what_they_return() {
     let (_directory, store, _) = open();
     for statement in [
         changes::SINCE,
-        device::IN_USE_BY_USER,
+        login::IN_USE_BY_USER,
         address_book::OF_USER,
         address_book::BY_SLUG,
         index::OF_PROPERTY,
