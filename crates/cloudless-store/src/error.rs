@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{ErrorCode, ffi};
@@ -41,8 +41,20 @@ pub enum OpenError {
         /// The lock file.
         path: PathBuf,
     },
-    /// SQLite could not open the file, or what is there is not a database.
-    #[error("cannot open the database {path}: it is damaged or not readable")]
+    /// What is there is no database any more.
+    #[error(
+        "the database {path} is damaged: move it and the files {path}-wal and {path}-shm away, and \
+         put a copy in its place: one made by `cloudless home backup`, or {path}.before-version-N"
+    )]
+    Damaged {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// SQLite could not open the file.
+    #[error("cannot open the database {path}: check its disk, its owner and its permissions")]
     Database {
         /// The database file.
         path: PathBuf,
@@ -94,6 +106,12 @@ pub enum OpenError {
         #[source]
         source: rusqlite::Error,
     },
+    /// The file can be read and not be written.
+    #[error("cannot write to the database {path}: check its owner, its permissions and the disk")]
+    ReadOnly {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The system refused a thread for the writer.
     #[error("cannot start the writer thread for {path}")]
     StartWriter {
@@ -103,6 +121,21 @@ pub enum OpenError {
         #[source]
         source: std::io::Error,
     },
+}
+
+impl OpenError {
+    /// What SQLite said of the database at this path.
+    pub(crate) fn of_database(path: &Path) -> impl Fn(rusqlite::Error) -> Self + Copy {
+        |source| {
+            let path = path.to_owned();
+            match source.sqlite_error_code() {
+                Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                    Self::Damaged { path, source }
+                }
+                _ => Self::Database { path, source },
+            }
+        }
+    }
 }
 
 /// Why a read or a write failed. A write that failed has changed nothing.

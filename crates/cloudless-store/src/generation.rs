@@ -52,10 +52,7 @@ impl Generation {
             path: path.clone(),
             source,
         };
-        let sqlite = |source| OpenError::Database {
-            path: database.to_owned(),
-            source,
-        };
+        let sqlite = OpenError::of_database(database);
         let mut file = private_file(&path).map_err(prepare)?;
         let mut text = String::new();
         // A damaged file is like a missing one.

@@ -34,10 +34,7 @@ pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
 /// Makes `connection` the writer: durable commits, foreign keys, the newest schema. Returns the
 /// schema version that the database had; 0 if it is new.
 pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
-    let database = |source| OpenError::Database {
-        path: path.to_owned(),
-        source,
-    };
+    let database = OpenError::of_database(path);
     configure(connection).map_err(database)?;
     let found = version(connection, path, MIGRATIONS)?;
     let journal_mode: String = connection
@@ -78,10 +75,7 @@ fn version(connection: &Connection, path: &Path, migrations: &[&str]) -> Result<
     let known = newest(migrations);
     let found = connection
         .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|source| OpenError::Database {
-            path: path.to_owned(),
-            source,
-        })?;
+        .map_err(OpenError::of_database(path))?;
     if found > known {
         return Err(OpenError::TooNew {
             path: path.to_owned(),
@@ -96,41 +90,48 @@ fn newest(migrations: &[&str]) -> i64 {
     i64::try_from(migrations.len()).unwrap_or(i64::MAX)
 }
 
+/// Takes all missing steps in one transaction, so that a database that a killed program left is
+/// either as it was copied or in the newest version.
+///
+/// Foreign keys are off meanwhile, because rebuilding a table needs that; they are checked before
+/// the commit.
 fn migrate(
     connection: &Connection,
     path: &Path,
     found: i64,
     migrations: &[&str],
 ) -> Result<(), OpenError> {
-    for (version, step) in (1..).zip(migrations) {
-        if version <= found {
-            continue;
+    let newest = newest(migrations);
+    if found == newest {
+        return Ok(());
+    }
+    let mut version = found;
+    let migrated = (|| {
+        connection.pragma_update(None, "foreign_keys", false)?;
+        let transaction = connection.unchecked_transaction()?;
+        for (step, sql) in (1..).zip(migrations).filter(|(step, _)| *step > found) {
+            version = step;
+            transaction.execute_batch(sql)?;
         }
-        apply(connection, version, step).map_err(|source| OpenError::Migrate {
-            path: path.to_owned(),
-            version,
-            source,
-        })?;
-        tracing::info!(version, "Migrated the database");
+        let broken = transaction
+            .prepare("SELECT 1 FROM pragma_foreign_key_check")?
+            .exists([])?;
+        if broken {
+            let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
+            return Err(rusqlite::Error::SqliteFailure(code, None));
+        }
+        transaction.pragma_update(None, "user_version", newest)?;
+        transaction.commit()
+    })();
+    migrated.map_err(|source| OpenError::Migrate {
+        path: path.to_owned(),
+        version,
+        source,
+    })?;
+    if found > 0 {
+        tracing::info!(from = found, to = newest, "Migrated the database");
     }
     Ok(())
-}
-
-/// Foreign keys are off while a step runs, because rebuilding a table needs that; they are checked
-/// before the commit.
-fn apply(connection: &Connection, version: i64, step: &str) -> rusqlite::Result<()> {
-    connection.pragma_update(None, "foreign_keys", false)?;
-    let transaction = connection.unchecked_transaction()?;
-    transaction.execute_batch(step)?;
-    let broken = transaction
-        .prepare("SELECT 1 FROM pragma_foreign_key_check")?
-        .exists([])?;
-    if broken {
-        let code = ffi::Error::new(ffi::SQLITE_CONSTRAINT_FOREIGNKEY);
-        return Err(rusqlite::Error::SqliteFailure(code, None));
-    }
-    transaction.pragma_update(None, "user_version", version)?;
-    transaction.commit()
 }
 
 #[cfg(test)]

@@ -52,11 +52,14 @@ impl Store {
         let directory = Directory::open(directory)?;
         let path = directory.database();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(path, flags).map_err(|source| OpenError::Database {
+        let open_error = OpenError::of_database(path);
+        let connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
+        // SQLite opens a file to read when it fails to open it to write.
+        if connection.is_readonly("main").map_err(open_error)? {
+            return Err(OpenError::ReadOnly {
                 path: path.to_owned(),
-                source,
-            })?;
+            });
+        }
         let found = schema::prepare_writer(&connection, path)?;
         let is_new = found < GENERATION_SINCE;
         let mut generation = Generation::open(&connection, path, is_new)?;

@@ -13,7 +13,9 @@ fn file_that_is_no_database_is_refused_and_not_touched() {
     let garbage = vec![0xa5; 3 * PAGE];
     fs::write(&path, &garbage).unwrap();
     let error = Store::open(directory.path()).unwrap_err();
-    assert!(matches!(error, OpenError::Database { .. }), "{error:?}");
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    let advice = error.to_string();
+    assert!(advice.contains("cloudless home backup"), "{advice}");
     assert_eq!(fs::read(&path).unwrap(), garbage);
 }
 
