@@ -41,6 +41,10 @@ const NEEDS: &[Need] = &[
         package: "python3-venv",
         probe: &["python3", "-c", "import ensurepip, venv"],
     },
+    Need {
+        package: "strace",
+        probe: &["strace", "-qq", "-o", "/dev/null", "true"],
+    },
 ];
 
 /// Installs what is missing where that is allowed; else says what to run.
