@@ -40,6 +40,12 @@ impl Credentials {
         })
     }
 
+    /// Looks the login up among those that are in memory, without blocking. None says nothing: ask
+    /// [`Credentials::check`] then.
+    pub(crate) fn check_known(&self, store: &Store, now: Timestamp) -> Option<Login> {
+        store.authenticate_known(&self.user, &self.secret_hash, now)
+    }
+
     /// Looks the login up. Blocks on the store. None when the user or the password is unknown, or
     /// the device was revoked.
     ///

@@ -149,8 +149,13 @@ impl CardDav {
             return Ok(authentication::challenge());
         };
         let now = Timestamp::from((self.clock)());
-        let store = self.store.clone();
-        let login = blocking::run(move || Ok(credentials.check(&store, now)?)).await?;
+        let login = match credentials.check_known(&self.store, now) {
+            Some(login) => Some(login),
+            None => {
+                let store = self.store.clone();
+                blocking::run(move || Ok(credentials.check(&store, now)?)).await?
+            }
+        };
         let Some(login) = login else {
             return Ok(authentication::challenge());
         };
