@@ -2,25 +2,24 @@
 
 mod if_header;
 
+use cloudless_dav_proto::header::If;
 use cloudless_store::{ETag, Precondition};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::refusal::Refusal;
-use crate::resource::Resource;
+use crate::request::Request;
 
-/// Reads what must hold for a PUT or DELETE to be carried out. The store checks it in the same
-/// transaction that writes.
+/// Reads what must hold for a request that changes something to be carried out. The store checks it
+/// in the same transaction that writes. Blocks on the store.
 ///
 /// # Errors
 /// 400 for a malformed condition and for one that cannot be checked here: carrying the request out
 /// without it could overwrite somebody's edit.
-pub(crate) fn precondition(
-    headers: &HeaderMap,
-    resource: &Resource,
-) -> Result<Precondition, Refusal> {
+pub(crate) fn precondition(request: &Request) -> Result<Precondition, Refusal> {
+    let headers = &request.headers;
     if headers.contains_key("if") {
-        return if_precondition(headers, resource);
+        return if_precondition(request);
     }
     if headers.contains_key(IF_UNMODIFIED_SINCE) {
         let message = "If-Unmodified-Since is not supported: use If-Match with the ETag.";
@@ -54,7 +53,8 @@ pub(crate) fn precondition(
     }
 }
 
-fn if_precondition(headers: &HeaderMap, resource: &Resource) -> Result<Precondition, Refusal> {
+fn if_precondition(request: &Request) -> Result<Precondition, Refusal> {
+    let headers = &request.headers;
     let refuse = |message| Err(Refusal::text(StatusCode::BAD_REQUEST, message));
     if headers.contains_key(IF_MATCH) || headers.contains_key(IF_NONE_MATCH) {
         return refuse("Send If or one of If-Match and If-None-Match, not both.");
@@ -63,8 +63,9 @@ fn if_precondition(headers: &HeaderMap, resource: &Resource) -> Result<Precondit
     let (Some(Ok(value)), None) = (values.next().map(HeaderValue::to_str), values.next()) else {
         return refuse("Send one If, in ASCII.");
     };
-    if_header::parse(value, resource)
-        .map_err(|error| Refusal::text(StatusCode::BAD_REQUEST, error.to_string()))
+    let header = If::parse(value)
+        .map_err(|error| Refusal::text(StatusCode::BAD_REQUEST, error.to_string()))?;
+    Ok(if_header::precondition(&header, request)?)
 }
 
 /// Tells whether the client of a GET or HEAD has this version already (`If-None-Match`).

@@ -17,6 +17,8 @@
 //! | `/dav/addressbooks/USER/BOOK/` | an address book |
 //! | `/dav/addressbooks/USER/BOOK/NAME` | a card |
 //! | `/dav/push/NAME` | a push registration (WebDAV-Push) |
+//! | `/dav/files/` | leads to the tree below |
+//! | `/dav/files/USER/` and below | the user's plain collections, and anything that is no contact |
 
 mod access;
 mod authentication;
@@ -26,6 +28,7 @@ mod card_properties;
 mod clock;
 mod conditions;
 mod depth;
+mod destination;
 mod index;
 mod methods;
 mod multistatus;

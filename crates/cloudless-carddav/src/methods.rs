@@ -4,6 +4,7 @@ mod delete;
 mod get;
 mod mkcol;
 mod options;
+mod plain;
 mod propfind;
 mod proppatch;
 mod push;
@@ -42,9 +43,11 @@ where
     match (method.as_str(), request.resource.clone()) {
         ("OPTIONS", _) => options::respond(request).await,
         ("PROPFIND", _) => propfind::respond(request, body).await,
-        ("PROPPATCH", Resource::AddressBook { .. } | Resource::Card { .. }) => {
-            proppatch::respond(request, body).await
+        ("PROPPATCH", _) => proppatch::respond(request, body).await,
+        ("MKCOL", Resource::AddressBook { .. } | Resource::Plain { .. }) => {
+            mkcol::respond(request, body).await
         }
+        (method, Resource::Plain { path, .. }) => plain::respond(method, request, path, body).await,
         ("GET" | "HEAD", Resource::Card { book, card, .. }) => get::card(request, book, card).await,
         ("GET" | "HEAD", _) => get::collection(request).await,
         ("PUT", Resource::Card { book, card, .. }) => put::respond(request, book, card, body).await,
@@ -53,12 +56,17 @@ where
         ("POST", Resource::AddressBook { book, .. }) => push::register(request, book, body).await,
         ("DELETE", Resource::PushRegistration { name }) => push::unregister(request, name).await,
         ("COPY", Resource::Card { book, card, .. }) => {
-            transfer::respond(request, Kind::Copy, book, card).await
+            transfer::card(request, Kind::Copy, book, card).await
         }
         ("MOVE", Resource::Card { book, card, .. }) => {
-            transfer::respond(request, Kind::Move, book, card).await
+            transfer::card(request, Kind::Move, book, card).await
         }
-        ("MKCOL", Resource::AddressBook { book, .. }) => mkcol::respond(request, book, body).await,
+        ("COPY", Resource::AddressBook { book, .. }) => {
+            transfer::address_book(request, Kind::Copy, book).await
+        }
+        ("MOVE", Resource::AddressBook { book, .. }) => {
+            transfer::address_book(request, Kind::Move, book).await
+        }
         ("MKCOL", Resource::Card { .. }) => Err(mkcol::in_address_book(request).await),
         ("REPORT", Resource::AddressBook { book, .. }) => {
             report::respond(request, book, None, body).await
@@ -100,9 +108,9 @@ fn allowed(resource: &Resource) -> HeaderValue {
         }
         Resource::PushRegistration { .. } => "OPTIONS, DELETE",
         Resource::AddressBook { .. } => {
-            "OPTIONS, GET, HEAD, POST, DELETE, PROPFIND, PROPPATCH, REPORT"
+            "OPTIONS, GET, HEAD, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT"
         }
-        _ => "OPTIONS, GET, HEAD, PROPFIND",
+        _ => "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH",
     })
 }
 
@@ -135,8 +143,15 @@ pub(crate) fn etag_header(etag: &ETag) -> HeaderValue {
         .expect("the tag of a stored card is made of hexadecimal digits")
 }
 
+/// An answer that says all by its status.
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}
+
 /// The answer to a condition that does not hold (RFC 9110 §13.1).
-fn changed_meanwhile() -> Refusal {
-    let reason = "The card was changed or deleted meanwhile. Fetch it again first.";
+pub(crate) fn changed_meanwhile() -> Refusal {
+    let reason = "It was changed or deleted meanwhile. Fetch it again first.";
     Refusal::text(StatusCode::PRECONDITION_FAILED, reason)
 }

@@ -6,7 +6,7 @@ use cloudless_dav_proto::filter::Collation;
 use cloudless_dav_proto::multistatus::{Ace, AddressDataType, Principal, Property, Value};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name, PUSH};
-use cloudless_store::{Access, StoreError};
+use cloudless_store::{self as store, Access, RESOURCE_BYTES_MAX, StoreError};
 use cloudless_vcard::Version;
 
 use crate::clock::http_date;
@@ -21,6 +21,9 @@ pub(crate) const MAX_RESOURCE_SIZE: usize = 10 * 1024 * 1024;
 /// The media type of every card.
 pub(crate) const CARD_CONTENT_TYPE: &str = "text/vcard; charset=utf-8";
 
+/// The media type of a plain resource that came without one.
+pub(crate) const UNKNOWN_CONTENT_TYPE: &str = "application/octet-stream";
+
 /// What DAV:allprop gives: the properties of RFC 4918 §15. Those of other RFCs must be named
 /// (RFC 6352 §6.2).
 const ALLPROP: [Name; 6] = [
@@ -33,7 +36,7 @@ const ALLPROP: [Name; 6] = [
 ];
 
 /// The properties that some resource has beyond those of [`ALLPROP`].
-const OTHERS: [Name; 19] = [
+const OTHERS: [Name; 21] = [
     Name::carddav("addressbook-description"),
     Name::carddav("addressbook-home-set"),
     Name::carddav("max-resource-size"),
@@ -47,6 +50,8 @@ const OTHERS: [Name; 19] = [
     Name::dav("owner"),
     Name::dav("principal-URL"),
     Name::dav("principal-collection-set"),
+    Name::dav("quota-available-bytes"),
+    Name::dav("quota-used-bytes"),
     Name::dav("supported-report-set"),
     Name::dav("sync-token"),
     Name::dav("group-membership"),
@@ -156,9 +161,43 @@ fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value
                 (DAV, "getlastmodified") => Some(Value::Text(http_date(row.modified_at))),
                 _ => None,
             },
-            Target::Principals | Target::HomeSets | Target::HomeSet | Target::Owner(_) => None,
+            Target::Plain(_, resource) => plain(resource, request, name)?,
+            Target::Principals
+            | Target::HomeSets
+            | Target::HomeSet
+            | Target::Owner(_)
+            | Target::Trees => None,
         },
     })
+}
+
+/// What plain resources and collections have beyond all others; for collections the quota of
+/// RFC 4331.
+fn plain(
+    resource: &store::Resource,
+    request: &Request,
+    name: &Name,
+) -> Result<Option<Value>, StoreError> {
+    if name.namespace() != DAV {
+        return Ok(None);
+    }
+    let used = || {
+        let usage = request.store.resource_usage(request.login.user)?;
+        Ok(usage.bytes)
+    };
+    let text = match (name.local(), &resource.content) {
+        ("getlastmodified", _) => http_date(resource.modified_at),
+        ("getcontentlength", Some(content)) => content.size.to_string(),
+        ("getcontenttype", Some(content)) => content
+            .content_type
+            .clone()
+            .unwrap_or_else(|| UNKNOWN_CONTENT_TYPE.to_owned()),
+        ("getetag", Some(content)) => format!("\"{}\"", content.etag),
+        ("quota-used-bytes", None) => used()?.to_string(),
+        ("quota-available-bytes", None) => RESOURCE_BYTES_MAX.saturating_sub(used()?).to_string(),
+        _ => return Ok(None),
+    };
+    Ok(Some(Value::Text(text)))
 }
 
 /// What a client is told to upload, 3.0 first. Cards of any version are taken.
@@ -198,13 +237,14 @@ fn display_name(target: &Target, user: &str) -> Option<String> {
         Target::AddressBook(book) => {
             Some(book.display_name.clone()).filter(|name| !name.is_empty())
         }
-        Target::Card(..) => None,
+        Target::Trees => Some("Files".to_owned()),
+        Target::Card(..) | Target::Plain(..) => None,
     }
 }
 
 fn owner(target: &Target, user: &str) -> Option<String> {
     match target {
-        Target::HomeSet => Some(principal_href(user)),
+        Target::HomeSet | Target::Plain(..) => Some(principal_href(user)),
         Target::AddressBook(book) | Target::Card(book, _) => Some(principal_href(&book.owner)),
         _ => None,
     }
@@ -241,10 +281,12 @@ fn resource_types(target: &Target) -> Vec<Name> {
         | Target::Context
         | Target::Principals
         | Target::HomeSets
-        | Target::HomeSet => vec![Name::dav("collection")],
+        | Target::HomeSet
+        | Target::Trees => vec![Name::dav("collection")],
+        Target::Plain(_, resource) if resource.content.is_none() => vec![Name::dav("collection")],
         Target::Principal | Target::Owner(_) => vec![Name::dav("principal")],
         Target::AddressBook(_) => vec![Name::dav("collection"), Name::carddav("addressbook")],
-        Target::Card(..) => Vec::new(),
+        Target::Card(..) | Target::Plain(..) => Vec::new(),
     }
 }
 
@@ -271,6 +313,18 @@ fn privileges(target: &Target) -> Vec<Name> {
             ],
             Access::ReadOnly => &[],
         },
+        Target::Plain(_, resource) if resource.content.is_none() => &[
+            Name::dav("write"),
+            Name::dav("write-content"),
+            Name::dav("write-properties"),
+            Name::dav("bind"),
+            Name::dav("unbind"),
+        ],
+        Target::Plain(..) => &[
+            Name::dav("write"),
+            Name::dav("write-content"),
+            Name::dav("write-properties"),
+        ],
         Target::Card(book, _) if book.access != Access::ReadOnly => &[
             Name::dav("write"),
             Name::dav("write-content"),

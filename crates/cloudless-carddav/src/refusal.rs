@@ -5,13 +5,14 @@ use std::error::Error;
 
 use cloudless_dav_proto::error::{Condition, error_body};
 use cloudless_dav_proto::request::RequestError;
-use cloudless_store::{BookError, StoreError};
+use cloudless_store::{BookError, ResourceError, StoreError};
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, Response, StatusCode};
 
 use crate::Body;
 use crate::authentication::CHALLENGE;
 use crate::body::BodyError;
+use crate::methods::changed_meanwhile;
 use crate::request_body::ReadError;
 
 /// How long a client is asked to wait when the store is busy.
@@ -147,6 +148,7 @@ impl From<BookError> for Refusal {
                 Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
             }
             BookError::NoSuchBook => Self::not_found(),
+            BookError::PreconditionFailed => changed_meanwhile(),
             BookError::Personal => Self::text(StatusCode::FORBIDDEN, chain(&error)),
             BookError::SlugTaken { .. } => {
                 let condition = Condition::ResourceMustBeNull;
@@ -158,6 +160,28 @@ impl From<BookError> for Refusal {
             }
             error => Self::internal(&error),
         }
+    }
+}
+
+impl From<ResourceError> for Refusal {
+    fn from(error: ResourceError) -> Self {
+        let status = match error {
+            ResourceError::Store(error) => return error.into(),
+            ResourceError::NotFound => return Self::not_found(),
+            ResourceError::PreconditionFailed => return changed_meanwhile(),
+            ResourceError::QuotaExceeded => {
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                return Self::condition(status, Condition::QuotaNotExceeded, chain(&error));
+            }
+            ResourceError::DestinationExists => StatusCode::PRECONDITION_FAILED,
+            ResourceError::Exists => StatusCode::METHOD_NOT_ALLOWED,
+            ResourceError::InvalidName => StatusCode::BAD_REQUEST,
+            ResourceError::NoCollection => StatusCode::CONFLICT,
+            ResourceError::IntoItself | ResourceError::Root | ResourceError::TooDeep => {
+                StatusCode::FORBIDDEN
+            }
+        };
+        Self::text(status, chain(&error))
     }
 }
 

@@ -11,6 +11,9 @@ pub(crate) const PRINCIPALS_PATH: &str = "/dav/principals/";
 /// The collection of home sets.
 pub(crate) const HOME_SETS_PATH: &str = "/dav/addressbooks/";
 
+/// The collection of the users' trees of plain collections.
+pub(crate) const TREES_PATH: &str = "/dav/files/";
+
 /// Where push registrations are.
 pub(crate) const PUSH_PATH: &str = "/dav/push/";
 
@@ -41,11 +44,20 @@ pub(crate) enum Resource {
     },
     /// `/dav/push/NAME`
     PushRegistration { name: String },
+    /// `/dav/files/`
+    Trees,
+    /// `/dav/files/USER/` and all that is below it
+    Plain {
+        user: String,
+        path: Vec<String>,
+        /// Whether it was written with a last slash, as only a collection is.
+        is_collection: bool,
+    },
 }
 
 impl Resource {
     /// Reads a path, or the path of an absolute URL, in any spelling. None for a path that names
-    /// nothing here. A collection is also found without its last slash, a card only without one.
+    /// nothing here. A collection is also found without its last slash, all else only without one.
     pub(crate) fn parse(path: &str) -> Option<Self> {
         let segments = decode_path(path).ok()?;
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -77,6 +89,12 @@ impl Resource {
                 book: book.to_owned(),
                 card: card.to_owned(),
             },
+            ["dav", "files"] => Self::Trees,
+            ["dav", "files", user, ref path @ ..] => Self::Plain {
+                user: user.to_owned(),
+                path: path.iter().map(|&name| name.to_owned()).collect(),
+                is_collection,
+            },
             _ => return None,
         })
     }
@@ -87,13 +105,15 @@ impl Resource {
             Self::Principal { user }
             | Self::HomeSet { user }
             | Self::AddressBook { user, .. }
-            | Self::Card { user, .. } => Some(user),
+            | Self::Card { user, .. }
+            | Self::Plain { user, .. } => Some(user),
             Self::WellKnown
             | Self::Root
             | Self::Context
             | Self::Principals
             | Self::HomeSets
-            | Self::PushRegistration { .. } => None,
+            | Self::PushRegistration { .. }
+            | Self::Trees => None,
         }
     }
 
@@ -110,6 +130,8 @@ impl Resource {
             Self::AddressBook { .. } => "address book",
             Self::Card { .. } => "card",
             Self::PushRegistration { .. } => "push registration",
+            Self::Trees => "trees",
+            Self::Plain { .. } => "plain",
         }
     }
 }
@@ -138,6 +160,19 @@ pub(crate) fn push_registration_href(name: &str) -> String {
 /// The href of a card in the address book with this href.
 pub(crate) fn card_href(book_href: &str, card: &str) -> String {
     format!("{book_href}{}", encode_segment(card))
+}
+
+/// The href of a plain resource, or of a plain collection.
+pub(crate) fn plain_href(user: &str, path: &[String], is_collection: bool) -> String {
+    let mut href = format!("{TREES_PATH}{}", encode_segment(user));
+    for name in path {
+        href.push('/');
+        href.push_str(&encode_segment(name));
+    }
+    if is_collection {
+        href.push('/');
+    }
+    href
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cloudless_store::{AddressBook, CardRow, Login, Store, StoreError};
+use cloudless_store::{self as store, AddressBook, CardRow, Login, Store, StoreError};
 
 use crate::resource::{self, CONTEXT_PATH, Resource};
 
@@ -19,6 +19,9 @@ pub(crate) enum Target {
     HomeSet,
     AddressBook(Arc<AddressBook>),
     Card(Arc<AddressBook>, CardRow),
+    Trees,
+    /// A plain resource or collection at this path of the user's tree.
+    Plain(Vec<String>, store::Resource),
 }
 
 impl Target {
@@ -52,6 +55,17 @@ impl Target {
                 };
                 Self::Card(Arc::new(book), row)
             }
+            Resource::Trees => Self::Trees,
+            Resource::Plain {
+                path,
+                is_collection,
+                ..
+            } => match store.resource(login.user, path)? {
+                Some(found) if !(*is_collection && found.content.is_some()) => {
+                    Self::Plain(path.clone(), found)
+                }
+                _ => return Ok(None),
+            },
         }))
     }
 
@@ -63,7 +77,9 @@ impl Target {
     ) -> Result<Box<dyn Iterator<Item = Self> + Send>, StoreError> {
         Ok(match self {
             Self::Root => Box::new([Self::Context].into_iter()),
-            Self::Context => Box::new([Self::Principals, Self::HomeSets].into_iter()),
+            Self::Context => {
+                Box::new([Self::Principals, Self::HomeSets, Self::Trees].into_iter())
+            }
             Self::Principals => Box::new([Self::Principal].into_iter()),
             Self::HomeSets => Box::new([Self::HomeSet].into_iter()),
             Self::HomeSet => {
@@ -81,6 +97,18 @@ impl Target {
                     rows.into_iter()
                         .map(move |row| Self::Card(Arc::clone(&book), row)),
                 )
+            }
+            Self::Trees => {
+                let root = store.resource(login.user, &[])?;
+                Box::new(root.into_iter().map(|root| Self::Plain(Vec::new(), root)))
+            }
+            Self::Plain(path, resource) => {
+                let members = store.resource_members(resource.id)?;
+                let path = path.clone();
+                Box::new(members.into_iter().map(move |member| {
+                    let path = [path.as_slice(), std::slice::from_ref(&member.name)].concat();
+                    Self::Plain(path, member)
+                }))
             }
             Self::Principal | Self::Owner(_) | Self::Card(..) => Box::new(std::iter::empty()),
         })
@@ -100,11 +128,19 @@ impl Target {
             Self::Card(book, row) => {
                 resource::card_href(&resource::book_href(user, &book.slug), &row.name)
             }
+            Self::Trees => resource::TREES_PATH.to_owned(),
+            Self::Plain(path, resource) => {
+                resource::plain_href(user, path, resource.content.is_none())
+            }
         }
     }
 
     /// Whether it has, or could have, members.
     pub(crate) fn is_collection(&self) -> bool {
-        !matches!(self, Self::Card(..))
+        match self {
+            Self::Card(..) => false,
+            Self::Plain(_, resource) => resource.content.is_none(),
+            _ => true,
+        }
     }
 }

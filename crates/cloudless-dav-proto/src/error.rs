@@ -42,6 +42,8 @@ pub enum Condition {
     /// `push-not-available` of WebDAV-Push: not here, or not for this user
     /// (draft-bitfire-webdav-push-00 §3.1.3).
     PushNotAvailable,
+    /// `DAV:quota-not-exceeded`: the user has no more room (RFC 4331 §6).
+    QuotaNotExceeded,
     /// `DAV:resource-must-be-null`: there is something already (RFC 5689 §3).
     ResourceMustBeNull,
     /// `CARDDAV:supported-address-data` (RFC 6352 §6.3.2.1).
@@ -97,6 +99,7 @@ impl Condition {
             Self::NumberOfMatchesWithinLimits => Name::dav("number-of-matches-within-limits"),
             Self::PropfindFiniteDepth => Name::dav("propfind-finite-depth"),
             Self::PushNotAvailable => Name::push("push-not-available"),
+            Self::QuotaNotExceeded => Name::dav("quota-not-exceeded"),
             Self::ResourceMustBeNull => Name::dav("resource-must-be-null"),
             Self::SupportedAddressData => Name::carddav("supported-address-data"),
             Self::SupportedAddressDataConversion => {

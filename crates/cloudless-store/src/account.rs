@@ -1,7 +1,7 @@
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::{AccountError, Store, StoreError, Timestamp, address_book};
+use crate::{AccountError, Store, StoreError, Timestamp, address_book, resource};
 
 /// Names a user within one store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +38,7 @@ impl Store {
                 .execute(params![owned, now])?;
             let user = UserId(connection.last_insert_rowid());
             address_book::insert_personal(connection, user)?;
+            resource::insert_root(connection, user, now)?;
             Ok(Some(user))
         })?;
         created.ok_or_else(|| AccountError::UserExists {

@@ -1,4 +1,5 @@
 pub(crate) mod edit;
+mod transfer;
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};

@@ -32,7 +32,7 @@ impl Store {
         self.write_as(actor, move |connection| {
             let current = current::find(connection, book, &name)?;
             let etag = current.as_ref().map(|current| &current.etag);
-            if !precondition.holds(etag) {
+            if !precondition.holds(connection, etag)? {
                 let current = etag.cloned();
                 return Ok(DeleteOutcome::PreconditionFailed { current });
             }

@@ -254,8 +254,11 @@ pub enum BookError {
     /// A book cannot be shared with its owner, and nobody else can be made an owner.
     #[error("an address book is shared with another user, to read or to read and write")]
     NotShareable,
+    /// A condition of the request does not hold.
+    #[error("the address book is not in the state that was asked for")]
+    PreconditionFailed,
     /// Each user keeps the personal address book.
-    #[error("the personal address book cannot be deleted")]
+    #[error("the personal address book cannot be deleted or renamed")]
     Personal,
     /// The user has an address book of that slug.
     #[error("there is already an address book {slug:?}: rename or delete it first")]
@@ -266,10 +269,51 @@ pub enum BookError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The display name or the description is too large.
-    #[error("the name or the description of an address book has more than 16 KiB: shorten it")]
+    /// The display name or the description is too large, or the dead properties are.
+    #[error(
+        "an address book's name or description has more than 16 KiB, or its other properties are \
+         too many or too large: shorten them"
+    )]
     TooLarge,
     /// The user has 256 address books.
     #[error("a user has at most 256 address books: delete one first")]
     TooMany,
+}
+
+/// Why an operation on a plain resource failed. Nothing is changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum ResourceError {
+    /// There is something at the destination that may not be replaced.
+    #[error("there is something at the destination, and it may not be replaced")]
+    DestinationExists,
+    /// A collection is where only something new, or a resource, can be.
+    #[error("there is something of this name already: delete it first")]
+    Exists,
+    /// A name is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
+    #[error("a name must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'")]
+    InvalidName,
+    /// A resource cannot go to where it is, below itself, or in the place of what it is in.
+    #[error("a resource cannot be put in its own place, below itself, or above itself")]
+    IntoItself,
+    /// There is no collection to put it into.
+    #[error("there is no collection to put it into: make that first")]
+    NoCollection,
+    /// There is nothing at the path.
+    #[error("there is nothing here")]
+    NotFound,
+    /// A condition of the request does not hold.
+    #[error("the resource is not in the state that was asked for: fetch it again first")]
+    PreconditionFailed,
+    /// The user would have too many resources, or too many bytes in them.
+    #[error("there is no room left for plain resources: delete some first")]
+    QuotaExceeded,
+    /// The root of the tree stays where it is.
+    #[error("the root of the tree cannot be replaced or removed")]
+    Root,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// There would be too many collections in one another.
+    #[error("a path has at most 32 names: make fewer collections in one another")]
+    TooDeep,
 }

@@ -31,6 +31,7 @@ mod properties;
 mod push;
 mod put;
 mod readers;
+mod resource;
 mod restore;
 mod retention;
 mod schema;
@@ -52,20 +53,27 @@ pub use card::{Card, CardRow};
 pub use changes::Changes;
 pub use delete::DeleteOutcome;
 pub use device::{Device, DeviceId};
-pub use error::{AccountError, BookError, OpenError, StoreError};
+pub use error::{AccountError, BookError, OpenError, ResourceError, StoreError};
 pub use etag::ETag;
 pub use history::{Actor, HistoryQuery, HistoryRow, HistoryScope};
 pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
 pub use login::Login;
-pub use precondition::Precondition;
+pub use precondition::{Condition, Precondition, State};
 pub use properties::{
-    DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyTarget,
+    DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyChanges,
+    PropertyTarget,
 };
 pub use push::{
     NewPushRegistration, PUSH_REGISTRATIONS_MAX, PUSH_REGISTRATIONS_OF_DEVICE_MAX, PendingPush,
     PushId, PushOutcome, Untold,
 };
 pub use put::{NewCard, PutOutcome};
+pub use resource::edit::{NewContent, ResourceOutcome};
+pub use resource::transfer::{ResourceTransfer, ResourceTransferKind};
+pub use resource::{
+    Content, RESOURCE_BYTES_MAX, RESOURCE_DEPTH_MAX, RESOURCES_MAX, Resource, ResourceId,
+    ResourceUsage,
+};
 pub use restore::{Conflict, Difference, PastCard, RestoreOutcome};
 pub use retention::Pruned;
 pub use search::{Hit, SearchScope};

@@ -1,8 +1,12 @@
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 
-use crate::{BookId, Store, StoreError, address_book, current};
+use crate::precondition::Found;
+use crate::{
+    Actor, BookId, ETag, Precondition, ResourceId, Store, StoreError, address_book, current,
+    resource,
+};
 
 /// The most dead properties of one resource.
 pub const PROPERTIES_MAX: usize = 64;
@@ -17,9 +21,22 @@ pub enum PropertyTarget {
     Book(BookId),
     /// A card of this name. Its properties go when it is deleted, and move with it.
     Card(BookId, String),
+    /// A plain resource or collection. Its properties go and move with it.
+    Resource(ResourceId),
 }
 
-/// A dead property, or in [`Store::set_properties`] what to do with it.
+/// What is to become of the properties of a resource.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PropertyChanges {
+    /// Dead properties, set and removed in this order.
+    pub dead: Vec<DeadProperty>,
+    /// The name of an address book for people, if that is to change.
+    pub display_name: Option<String>,
+    /// What an address book is for, if that is to change.
+    pub description: Option<String>,
+}
+
+/// A dead property, or in [`PropertyChanges`] what to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadProperty {
     /// The namespace of its name.
@@ -37,53 +54,56 @@ pub enum PropertiesOutcome {
     Updated,
     /// None was made: the resource does not exist.
     NoSuchResource,
+    /// None was made: the precondition does not hold.
+    PreconditionFailed,
+    /// None was made: the user's plain resources would take more than they may.
+    QuotaExceeded,
     /// None was made: the resource would have more than [`PROPERTIES_MAX`] properties, or one would
-    /// be larger than [`PROPERTY_BYTES_MAX`].
+    /// be larger than [`PROPERTY_BYTES_MAX`], or a name or description larger than 16 KiB.
     TooLarge,
 }
 
 impl Store {
-    /// Sets and removes dead properties in this order, all of them or none.
+    /// Makes these changes to the properties of a resource if `precondition` holds for it; all of
+    /// them or none.
     ///
     /// # Errors
     ///
-    /// The store failed; nothing is changed then.
-    pub fn set_properties(
+    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    pub fn change_properties(
         &self,
-        target: &PropertyTarget,
-        updates: Vec<DeadProperty>,
+        target: PropertyTarget,
+        changes: PropertyChanges,
+        precondition: Precondition,
+        actor: Actor,
     ) -> Result<PropertiesOutcome, StoreError> {
-        let fits = |update: &DeadProperty| {
-            let value = update.value.as_deref().unwrap_or_default();
-            update.namespace.len() + update.local.len() + value.len() <= PROPERTY_BYTES_MAX
-        };
-        if !updates.iter().all(fits) {
+        if !changes.fit() {
             return Ok(PropertiesOutcome::TooLarge);
         }
-        let target = target.clone();
-        self.write(move |connection| {
-            if !target.exists(connection)? {
-                return Ok(PropertiesOutcome::NoSuchResource);
+        self.write_as(actor, move |connection| {
+            let etag = match target.etag(connection)? {
+                Some(etag) => etag,
+                None => return Ok(PropertiesOutcome::NoSuchResource),
+            };
+            let found = etag.as_ref().map_or(Found::Collection, Found::Tagged);
+            if !precondition.holds(connection, found)? {
+                return Ok(PropertiesOutcome::PreconditionFailed);
             }
-            let (book, name) = target.key();
-            let mut names = BTreeSet::new();
-            for property in select(connection, book, name)? {
-                names.insert((property.namespace, property.local));
+            let outcome = change(connection, &target, &changes.dead)?;
+            if let (PropertiesOutcome::Updated, PropertyTarget::Book(book)) = (outcome, &target) {
+                let PropertyChanges {
+                    display_name,
+                    description,
+                    ..
+                } = &changes;
+                address_book::edit::describe(
+                    connection,
+                    *book,
+                    display_name.as_deref(),
+                    description.as_deref(),
+                )?;
             }
-            for update in &updates {
-                let name = (update.namespace.clone(), update.local.clone());
-                match update.value {
-                    Some(_) => names.insert(name),
-                    None => names.remove(&name),
-                };
-            }
-            if names.len() > PROPERTIES_MAX {
-                return Ok(PropertiesOutcome::TooLarge);
-            }
-            for update in &updates {
-                set(connection, book, name, update)?;
-            }
-            Ok(PropertiesOutcome::Updated)
+            Ok(outcome)
         })
     }
 
@@ -94,26 +114,86 @@ impl Store {
     ///
     /// The store failed.
     pub fn properties(&self, target: &PropertyTarget) -> Result<Vec<DeadProperty>, StoreError> {
-        let (book, name) = target.key();
-        self.read(|snapshot| select(snapshot, book, name))
+        self.read(|snapshot| select(snapshot, target))
     }
 }
 
+impl PropertyChanges {
+    /// Whether each change alone is small enough.
+    pub(crate) fn fit(&self) -> bool {
+        self.dead
+            .iter()
+            .all(|update| update.size() <= PROPERTY_BYTES_MAX)
+            && address_book::edit::check_text(self.display_name.as_deref()).is_ok()
+            && address_book::edit::check_text(self.description.as_deref()).is_ok()
+    }
+}
+
+impl DeadProperty {
+    /// The bytes that it takes.
+    pub(crate) fn size(&self) -> usize {
+        let value = self.value.as_deref().unwrap_or_default();
+        self.namespace.len() + self.local.len() + value.len()
+    }
+}
+
+/// The rows of one resource.
+enum Key<'a> {
+    /// `book_id` and `name` in `properties`. No card has an empty name: that is the book itself.
+    Card(BookId, &'a str),
+    /// `resource_id` in `resource_properties`.
+    Resource(ResourceId),
+}
+
 impl PropertyTarget {
-    /// The columns `book_id` and `name`. No card has an empty name.
-    fn key(&self) -> (BookId, &str) {
+    fn key(&self) -> Key<'_> {
         match self {
-            Self::Book(book) => (*book, ""),
-            Self::Card(book, name) => (*book, name),
+            Self::Book(book) => Key::Card(*book, ""),
+            Self::Card(book, name) => Key::Card(*book, name),
+            Self::Resource(id) => Key::Resource(*id),
         }
     }
 
-    fn exists(&self, connection: &Connection) -> rusqlite::Result<bool> {
-        match self {
-            Self::Book(book) => Ok(address_book::revision(connection, *book)?.is_some()),
-            Self::Card(book, name) => Ok(current::find(connection, *book, name)?.is_some()),
-        }
+    /// The tag of the resource, which a collection has not; `None` if it does not exist.
+    fn etag(&self, connection: &Connection) -> rusqlite::Result<Option<Option<ETag>>> {
+        Ok(match self {
+            Self::Book(book) => address_book::revision(connection, *book)?.map(|_| None),
+            Self::Card(book, name) => {
+                current::find(connection, *book, name)?.map(|card| Some(card.etag))
+            }
+            Self::Resource(id) => resource::etag(connection, *id)?,
+        })
     }
+}
+
+/// Sets and removes dead properties of a resource that exists, in this order; all of them or none.
+/// Each is small enough.
+pub(crate) fn change(
+    connection: &Connection,
+    target: &PropertyTarget,
+    updates: &[DeadProperty],
+) -> rusqlite::Result<PropertiesOutcome> {
+    let before = select(connection, target)?;
+    let mut sizes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    for property in before.iter().chain(updates) {
+        let name = (property.namespace.as_str(), property.local.as_str());
+        match property.value {
+            Some(_) => sizes.insert(name, property.size()),
+            None => sizes.remove(&name),
+        };
+    }
+    if sizes.len() > PROPERTIES_MAX {
+        return Ok(PropertiesOutcome::TooLarge);
+    }
+    if let PropertyTarget::Resource(id) = target
+        && !resource::set_property_size(connection, *id, sizes.values().sum())?
+    {
+        return Ok(PropertiesOutcome::QuotaExceeded);
+    }
+    for update in updates {
+        set(connection, target, update)?;
+    }
+    Ok(PropertiesOutcome::Updated)
 }
 
 /// Gives a card the properties of another one, and no others.
@@ -142,17 +222,15 @@ pub(crate) fn delete(connection: &Connection, book: BookId, name: &str) -> rusql
 
 fn set(
     connection: &Connection,
-    book: BookId,
-    name: &str,
-    update: &DeadProperty,
-) -> rusqlite::Result<()> {
-    let DeadProperty {
+    target: &PropertyTarget,
+    DeadProperty {
         namespace,
         local,
         value,
-    } = update;
-    match value {
-        Some(value) => connection
+    }: &DeadProperty,
+) -> rusqlite::Result<()> {
+    match (target.key(), value) {
+        (Key::Card(book, name), Some(value)) => connection
             .prepare_cached(
                 "INSERT INTO properties (book_id, name, namespace, local, value)
                  VALUES (?1, ?2, ?3, ?4, ?5)
@@ -160,32 +238,52 @@ fn set(
                  DO UPDATE SET value = excluded.value",
             )?
             .execute(params![book, name, namespace, local, value]),
-        None => connection
+        (Key::Card(book, name), None) => connection
             .prepare_cached(
                 "DELETE FROM properties
                  WHERE book_id = ?1 AND name = ?2 AND namespace = ?3 AND local = ?4",
             )?
             .execute(params![book, name, namespace, local]),
+        (Key::Resource(id), Some(value)) => connection
+            .prepare_cached(
+                "INSERT INTO resource_properties (resource_id, namespace, local, value)
+                 VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (resource_id, namespace, local) DO UPDATE SET value = excluded.value",
+            )?
+            .execute(params![id, namespace, local, value]),
+        (Key::Resource(id), None) => connection
+            .prepare_cached(
+                "DELETE FROM resource_properties
+                 WHERE resource_id = ?1 AND namespace = ?2 AND local = ?3",
+            )?
+            .execute(params![id, namespace, local]),
     }
     .map(drop)
 }
 
-fn select(
-    connection: &Connection,
-    book: BookId,
-    name: &str,
-) -> rusqlite::Result<Vec<DeadProperty>> {
-    connection
-        .prepare_cached(
-            "SELECT namespace, local, value FROM properties
-             WHERE book_id = ?1 AND name = ?2 ORDER BY namespace, local",
-        )?
-        .query_map(params![book, name], |row| {
-            Ok(DeadProperty {
-                namespace: row.get(0)?,
-                local: row.get(1)?,
-                value: row.get(2)?,
-            })
-        })?
-        .collect()
+fn select(connection: &Connection, target: &PropertyTarget) -> rusqlite::Result<Vec<DeadProperty>> {
+    match target.key() {
+        Key::Card(book, name) => connection
+            .prepare_cached(
+                "SELECT namespace, local, value FROM properties
+                 WHERE book_id = ?1 AND name = ?2 ORDER BY namespace, local",
+            )?
+            .query_map(params![book, name], from_row)?
+            .collect(),
+        Key::Resource(id) => connection
+            .prepare_cached(
+                "SELECT namespace, local, value FROM resource_properties
+                 WHERE resource_id = ?1 ORDER BY namespace, local",
+            )?
+            .query_map([id], from_row)?
+            .collect(),
+    }
+}
+
+fn from_row(row: &Row<'_>) -> rusqlite::Result<DeadProperty> {
+    Ok(DeadProperty {
+        namespace: row.get(0)?,
+        local: row.get(1)?,
+        value: row.get(2)?,
+    })
 }

@@ -133,7 +133,7 @@ fn put(
     }
     let current = current::find(connection, book, name)?;
     let current_etag = current.as_ref().map(|current| &current.etag);
-    if !precondition.holds(current_etag) {
+    if !precondition.holds(connection, current_etag)? {
         let reason = "the card had changed meanwhile";
         version::append_refused(connection, book, name, body, reason, actor)?;
         let current = current_etag.cloned();

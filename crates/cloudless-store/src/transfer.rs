@@ -88,7 +88,8 @@ impl Store {
     }
 }
 
-fn run(
+/// Copies or moves a card, if nothing is in the way.
+pub(crate) fn run(
     connection: &Connection,
     transfer: &Transfer,
     moves: bool,
@@ -108,7 +109,9 @@ fn run(
     let from_slug = address_book::slug(connection, from.0)?.unwrap_or_default();
     let destination = current::find(connection, to.0, to.1)?;
     let destination_etag = destination.as_ref().map(|current| &current.etag);
-    if !transfer.source.holds(Some(&source.etag)) || !transfer.destination.holds(destination_etag) {
+    if !transfer.source.holds(connection, Some(&source.etag))?
+        || !transfer.destination.holds(connection, destination_etag)?
+    {
         return Ok(TransferOutcome::PreconditionFailed);
     }
     if destination.is_some() && !transfer.overwrite {

@@ -3,7 +3,7 @@
 use cloudless_store::{Access, DeleteOutcome};
 use http::{Response, StatusCode};
 
-use super::changed_meanwhile;
+use super::{changed_meanwhile, status};
 use crate::access::{Privilege, need};
 use crate::conditions::precondition;
 use crate::refusal::Refusal;
@@ -16,8 +16,8 @@ pub(super) async fn card(
     book: String,
     card: String,
 ) -> Result<Response<Body>, Refusal> {
-    let precondition = precondition(&request.headers, &request.resource)?;
     blocking::run(move || {
+        let precondition = precondition(&request)?;
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
@@ -26,7 +26,7 @@ pub(super) async fn card(
             .store
             .delete_card(book.id, &card, precondition, request.actor())?
         {
-            DeleteOutcome::Deleted => Ok(no_content()),
+            DeleteOutcome::Deleted => Ok(status(StatusCode::NO_CONTENT)),
             DeleteOutcome::NotFound => Err(Refusal::not_found()),
             DeleteOutcome::PreconditionFailed { .. } => Err(changed_meanwhile()),
         }
@@ -41,24 +41,23 @@ pub(super) async fn address_book(
     book: String,
 ) -> Result<Response<Body>, Refusal> {
     blocking::run(move || {
+        let precondition = precondition(&request)?;
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
         match book.access {
-            Access::Owner => request.store.delete_book(book.id, request.actor())?,
+            Access::Owner => {
+                request
+                    .store
+                    .delete_book(book.id, precondition, request.actor())?;
+            }
             Access::ReadWrite | Access::ReadOnly => {
                 request
                     .store
                     .unshare_book(book.id, &request.login.user_name)?;
             }
         }
-        Ok(no_content())
+        Ok(status(StatusCode::NO_CONTENT))
     })
     .await
-}
-
-fn no_content() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

@@ -36,22 +36,31 @@ pub(super) async fn card(
 
 /// Tells a person with a browser what a collection is.
 pub(super) async fn collection(request: Request) -> Result<Response<Body>, Refusal> {
-    let text = blocking::run(move || {
+    blocking::run(move || {
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
-        Ok(describe(&target, &request.login.user_name))
+        Ok(text(&describe(&target, &request.login.user_name)))
     })
-    .await?;
+    .await
+}
+
+/// Tells a person what this is.
+pub(super) fn text(what: &str) -> Response<Body> {
+    let text = format!(
+        "This is {what}.\n\
+         Add the address of this server to a contacts app, with your user name and a device \
+         password.\n"
+    );
     let mut response = Response::new(Body::from(text));
     let content_type = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
         .headers_mut()
         .insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    Ok(response)
+    response
 }
 
 fn describe(target: &Target, user: &str) -> String {
-    let what = match target {
+    match target {
         Target::AddressBook(book) => {
             format!("the address book \"{}\" of {user}", book.display_name)
         }
@@ -59,10 +68,5 @@ fn describe(target: &Target, user: &str) -> String {
         Target::Principal => format!("the user {user}"),
         Target::Owner(user) => format!("the user {user}"),
         _ => "a CardDAV server".to_owned(),
-    };
-    format!(
-        "This is {what}.\n\
-         Add the address of this server to a contacts app, with your user name and a device \
-         password.\n"
-    )
+    }
 }

@@ -5,27 +5,24 @@ use std::fmt::Display;
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
 use cloudless_dav_proto::multistatus::{PropStat, Status, mkcol_response};
-use cloudless_dav_proto::request::{SetProperty, parse_mkcol};
+use cloudless_dav_proto::request::{PropertyUpdate, SetProperty, parse_mkcol};
 use cloudless_dav_proto::{CARDDAV, DAV, Name};
-use cloudless_store::{
-    DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyTarget,
-};
+use cloudless_store::{PropertyChanges, ResourceError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
-use super::{not_allowed, read_xml};
-use crate::properties::dead::{is_description, is_protected};
+use super::{plain, read_xml, status};
+use crate::conditions::precondition;
+use crate::properties::dead::{changes, is_protected};
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::resource::Resource;
 use crate::{Body, blocking};
 
-/// Makes an address book in the user's home set. A plain MKCOL makes one too: there is nothing else
-/// that could be made there.
-pub(super) async fn respond<B>(
-    request: Request,
-    slug: String,
-    body: B,
-) -> Result<Response<Body>, Refusal>
+/// Makes an address book in the user's home set, or a plain collection in the user's tree, with all
+/// its properties or not at all. A plain MKCOL in the home set makes an address book too: there is
+/// nothing else that could be made there.
+pub(super) async fn respond<B>(request: Request, body: B) -> Result<Response<Body>, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
@@ -38,17 +35,40 @@ where
     }
     blocking::run(move || {
         let properties = parse_mkcol(&body)?;
-        if let Some(refused) = refuse(&properties) {
+        let is_book = matches!(request.resource, Resource::AddressBook { .. });
+        if let Some(refused) = refuse(&properties, is_book) {
             return Ok(refused);
         }
-        make(&request, &slug, &properties)?;
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::CREATED;
+        let updates = properties.into_iter().filter(|it| !is_type(&it.name));
+        let changes = changes(is_book, updates.map(PropertyUpdate::Set).collect());
+        make(&request, changes)?;
+        let mut response = status(StatusCode::CREATED);
         let no_cache = HeaderValue::from_static("no-cache");
         response.headers_mut().insert(CACHE_CONTROL, no_cache);
         Ok(response)
     })
     .await
+}
+
+fn make(request: &Request, mut changes: PropertyChanges) -> Result<(), Refusal> {
+    let precondition = precondition(request)?;
+    let (store, user, actor) = (&request.store, request.login.user, request.actor());
+    match &request.resource {
+        Resource::AddressBook { book, .. } => {
+            changes.display_name.take_if(|name| name.is_empty());
+            store.make_book(user, book, changes, precondition, actor)?;
+        }
+        Resource::Plain { path, .. } => {
+            let (path, properties) = (path.clone(), changes.dead);
+            let made = store.make_collection(user, path, properties, precondition, actor);
+            match made {
+                Err(ResourceError::Exists) => return Err(not_allowed("MKCOL", request)),
+                made => made?,
+            }
+        }
+        _ => return Err(elsewhere()),
+    }
+    Ok(())
 }
 
 /// Refuses to make a collection in an address book (RFC 6352 §5.2).
@@ -62,7 +82,7 @@ pub(super) async fn in_address_book(request: Request) -> Refusal {
 /// Makes sure that there is nothing yet.
 async fn unmapped(request: Request) -> Result<Request, Refusal> {
     blocking::run(move || match request.target()? {
-        Some(_) => Err(not_allowed("MKCOL", &request.resource)),
+        Some(_) => Err(not_allowed("MKCOL", &request)),
         None => Ok(request),
     })
     .await
@@ -70,7 +90,8 @@ async fn unmapped(request: Request) -> Result<Request, Refusal> {
 
 /// Refuses to make a collection anywhere else than in the home set.
 pub(super) fn elsewhere() -> Refusal {
-    let reason = "Address books are made in /dav/addressbooks/USER/, with no collections in them.";
+    let reason = "Address books are made in /dav/addressbooks/USER/, with no collections in them, \
+                  and other collections in /dav/files/USER/.";
     let condition = Condition::AddressbookCollectionLocationOk;
     Refusal::condition(StatusCode::FORBIDDEN, condition, reason)
 }
@@ -82,8 +103,15 @@ fn may_be_xml(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Says why an address book with these properties cannot be made.
-fn refuse(properties: &[SetProperty]) -> Option<Response<Body>> {
+fn not_allowed(method: &str, request: &Request) -> Refusal {
+    match request.resource {
+        Resource::Plain { .. } => plain::not_allowed(method, request),
+        _ => super::not_allowed(method, &request.resource),
+    }
+}
+
+/// Says why a collection with these properties cannot be made.
+fn refuse(properties: &[SetProperty], is_book: bool) -> Option<Response<Body>> {
     let is_bad_type = |property: &SetProperty| {
         let has = |namespace, local| {
             let mut children = property.children.iter();
@@ -91,8 +119,8 @@ fn refuse(properties: &[SetProperty]) -> Option<Response<Body>> {
         };
         is_type(&property.name)
             && !(has(DAV, "collection")
-                && has(CARDDAV, "addressbook")
-                && property.children.len() == 2)
+                && has(CARDDAV, "addressbook") == is_book
+                && property.children.len() == 1 + usize::from(is_book))
     };
     let is_refused =
         |property: &SetProperty| !is_type(&property.name) && is_protected(&property.name);
@@ -119,49 +147,6 @@ fn refuse(properties: &[SetProperty]) -> Option<Response<Body>> {
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     Some(response)
 }
-
-fn make(request: &Request, slug: &str, properties: &[SetProperty]) -> Result<(), Refusal> {
-    let dead: Vec<DeadProperty> = properties
-        .iter()
-        .filter(|it| !is_type(&it.name) && !is_description(&it.name))
-        .map(|it| DeadProperty {
-            namespace: it.name.namespace().to_owned(),
-            local: it.name.local().to_owned(),
-            value: Some(it.xml.clone()),
-        })
-        .collect();
-    let too_large = || Refusal::text(StatusCode::INSUFFICIENT_STORAGE, TOO_LARGE);
-    // Names are counted in the size because the store does.
-    let fits = |it: &SetProperty| {
-        it.name.namespace().len() + it.name.local().len() + it.xml.len() <= PROPERTY_BYTES_MAX
-    };
-    if dead.len() > PROPERTIES_MAX || !properties.iter().all(fits) {
-        return Err(too_large());
-    }
-    let text = |namespace: &str, local: &str| {
-        let mut given = properties.iter().rev();
-        let given = given.find(|it| it.name.namespace() == namespace && it.name.local() == local);
-        given.map_or("", |it| it.text.trim())
-    };
-    let display_name = match text(DAV, "displayname") {
-        "" => slug,
-        name => name,
-    };
-    let description = text(CARDDAV, "addressbook-description");
-    let book = request
-        .store
-        .create_book(request.login.user, slug, display_name, description)?;
-    let outcome = request
-        .store
-        .set_properties(&PropertyTarget::Book(book), dead)?;
-    match outcome {
-        PropertiesOutcome::Updated => Ok(()),
-        PropertiesOutcome::NoSuchResource => Err(Refusal::not_found()),
-        PropertiesOutcome::TooLarge => Err(too_large()),
-    }
-}
-
-const TOO_LARGE: &str = "The address book has too many properties, or too large ones.";
 
 fn is_type(name: &Name) -> bool {
     *name == Name::dav("resourcetype")

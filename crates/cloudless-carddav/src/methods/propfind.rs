@@ -11,7 +11,7 @@ use http::{Response, StatusCode};
 use super::read_xml;
 use crate::depth::depth;
 use crate::multistatus::{self, Row, Rows};
-use crate::prefer::is_minimal;
+use crate::prefer::{self, is_minimal, is_noroot};
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::{Body, blocking, properties};
@@ -25,6 +25,7 @@ where
     // Without the header the RFC means infinity.
     let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
     let minimal = is_minimal(&request.headers);
+    let noroot = depth == Depth::One && is_noroot(&request.headers);
     let body = read_xml(&request.headers, body).await?;
     let rows: Rows = blocking::run(move || {
         let propfind = parse_propfind(&body)?;
@@ -38,7 +39,8 @@ where
             Depth::One => Some(target.members(&request.store, &request.login)?),
             Depth::Zero | Depth::Infinity => None,
         };
-        let targets = std::iter::once(target).chain(members.into_iter().flatten());
+        let root = (!noroot).then_some(target);
+        let targets = root.into_iter().chain(members.into_iter().flatten());
         let rows = targets.map(move |target| {
             let (found, missing) = properties::answer(&target, &request, &propfind)?;
             let missing = if minimal { Vec::new() } else { missing };
@@ -51,5 +53,9 @@ where
         Ok(Box::new(rows) as Rows)
     })
     .await?;
-    multistatus::respond(rows, None, minimal).await
+    let mut response = multistatus::respond(rows, None, minimal).await?;
+    if noroot {
+        prefer::applied(&mut response, prefer::NOROOT);
+    }
+    Ok(response)
 }

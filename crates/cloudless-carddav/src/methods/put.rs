@@ -140,7 +140,7 @@ fn check(
             reason,
         ));
     }
-    let precondition = precondition(headers, &request.resource)?;
+    let precondition = precondition(request)?;
     match summarize(bytes) {
         Ok(summary) => Ok((precondition, summary)),
         Err(invalid) => {

@@ -1,19 +1,21 @@
-//! COPY and MOVE of cards (RFC 4918 §9.8, §9.9).
+//! COPY and MOVE of cards and of address books (RFC 4918 §9.8, §9.9).
 
 use cloudless_dav_proto::error::Condition;
-use cloudless_dav_proto::header::{Destination, parse_overwrite};
-use cloudless_store::{Precondition, Transfer, TransferOutcome};
-use http::{HeaderMap, Response, StatusCode};
+use cloudless_dav_proto::header::Depth;
+use cloudless_store::{BookError, Precondition, Transfer, TransferOutcome};
+use http::{Response, StatusCode};
 
-use super::changed_meanwhile;
+use super::{changed_meanwhile, status};
 use crate::access::{Privilege, need};
 use crate::conditions::precondition;
-use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
+use crate::depth::depth;
+use crate::destination::{destination, overwrite};
+use crate::refusal::{NO_ADDRESS_BOOK, Refusal};
 use crate::request::Request;
 use crate::resource::{Resource, book_href, card_href};
 use crate::{Body, blocking};
 
-/// Whether the card stays where it was.
+/// Whether the resource stays where it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Copy,
@@ -21,16 +23,24 @@ pub(super) enum Kind {
 }
 
 /// Copies or moves a card to another name or another address book of the user.
-pub(super) async fn respond(
+pub(super) async fn card(
     request: Request,
     kind: Kind,
     book: String,
     card: String,
 ) -> Result<Response<Body>, Refusal> {
-    let (to_book, to_card) = destination(&request)?;
-    let overwrite = overwrite(&request.headers)?;
-    let source = precondition(&request.headers, &request.resource)?;
     blocking::run(move || {
+        let Resource::Card {
+            book: to_book,
+            card: to_card,
+            ..
+        } = destination(&request)?
+        else {
+            let reason = "A card can only go into an address book.";
+            return Err(Refusal::text(StatusCode::FORBIDDEN, reason));
+        };
+        let overwrite = overwrite(&request.headers)?;
+        let source = precondition(&request)?;
         let from = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
@@ -53,7 +63,7 @@ pub(super) async fn respond(
             Kind::Copy => request.store.copy_card(transfer, request.actor())?,
             Kind::Move => request.store.move_card(transfer, request.actor())?,
         };
-        let status = match outcome {
+        Ok(status(match outcome {
             TransferOutcome::Created(_) => StatusCode::CREATED,
             TransferOutcome::Replaced(_) => StatusCode::NO_CONTENT,
             TransferOutcome::NoSuchCard => return Err(Refusal::not_found()),
@@ -73,61 +83,60 @@ pub(super) async fn respond(
                 let reason = "Another card of that address book has the same UID.";
                 return Err(Refusal::condition(StatusCode::CONFLICT, condition, reason));
             }
-        };
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = status;
-        Ok(response)
+        }))
     })
     .await
 }
 
-/// The address book and the name that the card is to go to (RFC 4918 §10.3).
-fn destination(request: &Request) -> Result<(String, String), Refusal> {
-    let bad = |reason| Refusal::text(StatusCode::BAD_REQUEST, reason);
-    let mut values = request.headers.get_all("destination").iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(bad("Send one Destination."));
-    };
-    let value = value
-        .to_str()
-        .map_err(|_| bad("The Destination is malformed."))?;
-    let parsed = Destination::parse(value)
-        .map_err(|error| Refusal::text(StatusCode::BAD_REQUEST, chain(&error)))?;
-    // Ports differ where something forwards connections; another name is another server.
-    let there = parsed.authority.as_deref().map(without_port);
-    if let (Some(there), Some(here)) = (there, request.host.as_deref())
-        && !there.eq_ignore_ascii_case(here)
-    {
-        let reason = "The Destination is another server.";
-        return Err(Refusal::text(StatusCode::BAD_GATEWAY, reason));
-    }
-    match Resource::parse(value) {
-        Some(Resource::Card { user, book, card }) if user == request.login.user_name => {
-            Ok((book, card))
+/// Copies an address book to a new one of the user, or gives it another name in URLs. An address book
+/// that is at the destination is never replaced by this.
+pub(super) async fn address_book(
+    request: Request,
+    kind: Kind,
+    book: String,
+) -> Result<Response<Body>, Refusal> {
+    blocking::run(move || {
+        let Resource::AddressBook { book: slug, .. } = destination(&request)? else {
+            let reason = "An address book can only be in /dav/addressbooks/USER/.";
+            let condition = Condition::AddressbookCollectionLocationOk;
+            return Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason));
+        };
+        let overwrite = overwrite(&request.headers)?;
+        let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
+        if depth == Depth::One || (depth == Depth::Zero && kind == Kind::Move) {
+            let reason = "Send Depth: infinity, or to copy an address book without its cards 0.";
+            return Err(Refusal::text(StatusCode::BAD_REQUEST, reason));
         }
-        _ => {
-            let reason = "A card can only go into an address book.";
-            Err(Refusal::text(StatusCode::FORBIDDEN, reason))
+        let precondition = precondition(&request)?;
+        let book = request
+            .address_book(&book)?
+            .ok_or_else(Refusal::not_found)?;
+        let (store, user, actor) = (&request.store, request.login.user, request.actor());
+        let done = match kind {
+            Kind::Move => store.rename_book(user, book.id, &slug, precondition, actor),
+            Kind::Copy => {
+                let is_alone = depth == Depth::Zero;
+                let copied = store.copy_book(user, book.id, &slug, is_alone, precondition, actor);
+                copied.map(drop)
+            }
+        };
+        match done {
+            Ok(()) => Ok(status(StatusCode::CREATED)),
+            Err(BookError::SlugTaken { .. }) if !overwrite || slug == book.slug => {
+                let reason = "There is an address book at the destination.";
+                let status = match slug == book.slug {
+                    true => StatusCode::FORBIDDEN,
+                    false => StatusCode::PRECONDITION_FAILED,
+                };
+                Err(Refusal::text(status, reason))
+            }
+            Err(BookError::SlugTaken { .. }) => {
+                let reason = "There is an address book at the destination: delete it first.";
+                let condition = Condition::AddressbookCollectionLocationOk;
+                Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason))
+            }
+            Err(error) => Err(error.into()),
         }
-    }
-}
-
-/// The name in a host and port.
-fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-/// Whether what is at the destination may be replaced (RFC 4918 §10.6).
-fn overwrite(headers: &HeaderMap) -> Result<bool, Refusal> {
-    let Some(value) = headers.get("overwrite") else {
-        return Ok(true);
-    };
-    value
-        .to_str()
-        .ok()
-        .and_then(parse_overwrite)
-        .ok_or_else(|| Refusal::text(StatusCode::BAD_REQUEST, "Overwrite must be T or F."))
+    })
+    .await
 }

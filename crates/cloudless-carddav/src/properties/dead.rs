@@ -2,15 +2,16 @@
 //! §4).
 
 use cloudless_dav_proto::multistatus::{Property, Value};
+use cloudless_dav_proto::request::PropertyUpdate;
 use cloudless_dav_proto::{CARDDAV, DAV, Name};
-use cloudless_store::{PropertyTarget, Store, StoreError};
+use cloudless_store::{DeadProperty, PropertyChanges, PropertyTarget, Store, StoreError};
 
 use super::{ALLPROP, OTHERS};
 use crate::target::Target;
 
 /// Properties that no resource here has and that clients may not make up, as others would take them
 /// for the server's word.
-const RESERVED: [Name; 12] = [
+const RESERVED: [Name; 10] = [
     Name::dav("acl-restrictions"),
     Name::dav("alternate-URI-set"),
     Name::dav("creationdate"),
@@ -18,8 +19,6 @@ const RESERVED: [Name; 12] = [
     Name::dav("group-member-set"),
     Name::dav("inherited-acl-set"),
     Name::dav("lockdiscovery"),
-    Name::dav("quota-available-bytes"),
-    Name::dav("quota-used-bytes"),
     Name::dav("resource-id"),
     Name::dav("supported-privilege-set"),
     Name::dav("supportedlock"),
@@ -39,11 +38,42 @@ pub(crate) fn is_description(name: &Name) -> bool {
     )
 }
 
+/// What the store is to do with properties; those that people write for an address book are its own.
+pub(crate) fn changes(is_book: bool, updates: Vec<PropertyUpdate>) -> PropertyChanges {
+    let mut changes = PropertyChanges::default();
+    for update in updates {
+        let name = update.name();
+        let (namespace, local) = (name.namespace().to_owned(), name.local().to_owned());
+        if is_book && is_description(name) {
+            let text = match &update {
+                PropertyUpdate::Remove(_) => String::new(),
+                PropertyUpdate::Set(property) => property.text.trim().to_owned(),
+            };
+            match namespace.as_str() {
+                DAV => changes.display_name = Some(text),
+                _ => changes.description = Some(text),
+            }
+            continue;
+        }
+        changes.dead.push(DeadProperty {
+            namespace,
+            local,
+            // As the client is to get it back.
+            value: match update {
+                PropertyUpdate::Remove(_) => None,
+                PropertyUpdate::Set(property) => Some(property.xml),
+            },
+        });
+    }
+    changes
+}
+
 /// What the store calls a resource that can have dead properties.
 pub(crate) fn holder(target: &Target) -> Option<PropertyTarget> {
     match target {
         Target::AddressBook(book) => Some(PropertyTarget::Book(book.id)),
         Target::Card(book, row) => Some(PropertyTarget::Card(book.id, row.name.clone())),
+        Target::Plain(_, resource) => Some(PropertyTarget::Resource(resource.id)),
         _ => None,
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card};
 
-const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND";
-const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, DELETE, PROPFIND, PROPPATCH, REPORT";
+const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH";
+const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
 const CARD: &str = "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
 
 #[tokio::test]
@@ -25,7 +25,11 @@ async fn options_tell_the_compliance_classes_and_the_methods() {
             (200, allow),
             "{path}"
         );
-        assert_eq!(answer.header("dav"), "1, 3, addressbook", "{path}");
+        assert_eq!(
+            answer.header("dav"),
+            "1, 3, addressbook, extended-mkcol",
+            "{path}"
+        );
         assert!(answer.body.is_empty());
     }
     for path in [

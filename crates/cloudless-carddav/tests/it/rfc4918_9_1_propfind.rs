@@ -330,6 +330,8 @@ async fn the_whole_tree_is_linked() {
         HOME_SET,
         BOOK,
         &format!("{BOOK}a.vcf"),
+        "/dav/files/",
+        "/dav/files/me/",
         "/dav/principals/",
         PRINCIPAL,
     ];

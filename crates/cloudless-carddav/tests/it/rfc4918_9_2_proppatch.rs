@@ -1,6 +1,6 @@
 //! PROPPATCH, and what PROPFIND gives back of it.
 
-use crate::harness::{Answer, BOOK, HOME_SET, Server, card};
+use crate::harness::{Answer, BOOK, HOME_SET, PRINCIPAL, Server, card};
 
 const OK: &str = "HTTP/1.1 200 OK";
 const FORBIDDEN: &str = "HTTP/1.1 403 Forbidden";
@@ -155,5 +155,19 @@ async fn bad_bodies_and_missing_resources_are_refused() {
     let update = set("<X:color/>");
     let missing = format!("{BOOK}no.vcf");
     assert_eq!(proppatch(&server, &missing, &update).await.status, 404);
-    assert_eq!(proppatch(&server, HOME_SET, &update).await.status, 405);
+}
+
+/// What the server makes up takes no property, and says so of each.
+#[tokio::test]
+async fn home_set_and_principal_refuse_each_property() {
+    let server = Server::start();
+    for path in ["/", "/dav/", HOME_SET, PRINCIPAL, "/dav/files/"] {
+        let update = set("<X:color>red</X:color><D:displayname>me</D:displayname>");
+        let answer = proppatch(&server, path, &update).await.multistatus();
+        let row = answer.row(path);
+        assert_eq!(row.names(FORBIDDEN), ["X:color", "D:displayname"], "{path}");
+    }
+    let missing = "/dav/principals/you/";
+    let update = set("<X:color/>");
+    assert_eq!(proppatch(&server, missing, &update).await.status, 404);
 }

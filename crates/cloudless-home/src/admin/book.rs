@@ -1,6 +1,6 @@
 //! A user's address books, and who shares them.
 
-use cloudless_store::{Actor, AddressBook, Store, Timestamp};
+use cloudless_store::{Actor, AddressBook, Precondition, Store, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -139,7 +139,7 @@ pub(super) fn change(
             store.describe_book(own()?, Some(&display_name), None)?;
         }
         BookChange::Remove => {
-            store.delete_book(own()?, actor)?;
+            store.delete_book(own()?, Precondition::None, actor)?;
             return Ok(Reply::BookChanged { book: None });
         }
         BookChange::Restore => {

@@ -1,10 +1,11 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::card::is_segment;
+use crate::precondition::Found;
 use crate::version::VersionRow;
 use crate::{
-    Actor, BookError, BookId, Difference, Store, StoreError, Timestamp, UserId, alarm, current,
-    restore,
+    Actor, BookError, BookId, Difference, PROPERTIES_MAX, Precondition, PropertyChanges,
+    PropertyTarget, Store, StoreError, Timestamp, UserId, alarm, current, properties, restore,
 };
 
 /// More address books than any person has.
@@ -40,37 +41,44 @@ impl Store {
         display_name: &str,
         description: &str,
     ) -> Result<BookId, BookError> {
-        if !is_segment(slug) {
-            return Err(BookError::InvalidSlug);
-        }
         check_text(Some(display_name))?;
         check_text(Some(description))?;
         let [slug, display_name, description] =
             [slug, display_name, description].map(str::to_owned);
-        self.write(move |connection| {
-            let books: u64 = connection
-                .prepare_cached(
-                    "SELECT count(*) FROM address_books WHERE user_id = ?1 AND deleted_at IS NULL",
-                )?
-                .query_row([user], |row| row.get(0))?;
-            if books == 0 {
-                // Each user has the personal one.
-                return Ok(Err(BookError::NoSuchUser));
+        self.write(move |connection| insert(connection, user, &slug, &display_name, &description))?
+    }
+
+    /// Creates an address book with all its properties if `precondition` holds where nothing is.
+    /// Without a display name it gets its slug for one.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::create_book`], [`BookError::PreconditionFailed`], and
+    /// [`BookError::TooLarge`] also for dead properties; nothing is made then.
+    pub fn make_book(
+        &self,
+        user: UserId,
+        slug: &str,
+        changes: PropertyChanges,
+        precondition: Precondition,
+        actor: Actor,
+    ) -> Result<BookId, BookError> {
+        if !changes.fit() || changes.dead.len() > PROPERTIES_MAX {
+            return Err(BookError::TooLarge);
+        }
+        let slug = slug.to_owned();
+        self.write_as(actor, move |connection| {
+            if !precondition.holds(connection, Found::Nothing)? {
+                return Ok(Err(BookError::PreconditionFailed));
             }
-            if slug_taken(connection, user, &slug)? {
-                return Ok(Err(BookError::SlugTaken { slug }));
-            }
-            if books >= BOOKS_MAX {
-                return Ok(Err(BookError::TooMany));
-            }
-            connection
-                .prepare_cached(
-                    "INSERT INTO address_books
-                         (user_id, slug, display_name, description, incarnation)
-                     VALUES (?1, ?2, ?3, ?4, lower(hex(randomblob(16))))",
-                )?
-                .execute(params![user, slug, display_name, description])?;
-            Ok(Ok(BookId(connection.last_insert_rowid())))
+            let display_name = changes.display_name.as_deref().unwrap_or(&slug);
+            let description = changes.description.as_deref().unwrap_or_default();
+            let book = match insert(connection, user, &slug, display_name, description)? {
+                Ok(book) => book,
+                Err(error) => return Ok(Err(error)),
+            };
+            properties::change(connection, &PropertyTarget::Book(book), &changes.dead)?;
+            Ok(Ok(book))
         })?
     }
 
@@ -89,29 +97,34 @@ impl Store {
         check_text(description)?;
         let [display_name, description] =
             [display_name, description].map(|text| text.map(str::to_owned));
-        let changed = self.write(move |connection| {
-            connection
-                .prepare_cached(
-                    "UPDATE address_books SET display_name = coalesce(?2, display_name),
-                         description = coalesce(?3, description)
-                     WHERE id = ?1 AND deleted_at IS NULL",
-                )?
-                .execute(params![book, display_name, description])
+        let described = self.write(move |connection| {
+            describe(
+                connection,
+                book,
+                display_name.as_deref(),
+                description.as_deref(),
+            )
         })?;
-        match changed {
-            0 => Err(BookError::NoSuchBook),
-            _ => Ok(()),
+        match described {
+            true => Ok(()),
+            false => Err(BookError::NoSuchBook),
         }
     }
 
-    /// Deletes an address book and its cards, and ends its shares. The history keeps all of it, and
-    /// [`Store::undelete_book`] brings it back; a new book of the same slug is another one.
+    /// Deletes an address book and its cards if `precondition` holds, and ends its shares. The
+    /// history keeps all of it, and [`Store::undelete_book`] brings it back; a new book of the same
+    /// slug is another one.
     ///
     /// # Errors
     ///
-    /// [`BookError::NoSuchBook`], [`BookError::Personal`], [`StoreError::DeviceRevoked`], or the
-    /// store failed.
-    pub fn delete_book(&self, book: BookId, actor: Actor) -> Result<(), BookError> {
+    /// [`BookError::NoSuchBook`], [`BookError::Personal`], [`BookError::PreconditionFailed`],
+    /// [`StoreError::DeviceRevoked`], or the store failed.
+    pub fn delete_book(
+        &self,
+        book: BookId,
+        precondition: Precondition,
+        actor: Actor,
+    ) -> Result<(), BookError> {
         self.write_as(actor, move |connection| {
             let personal: Option<bool> = connection
                 .prepare_cached(
@@ -123,6 +136,9 @@ impl Store {
                 None => return Ok(Err(BookError::NoSuchBook)),
                 Some(true) => return Ok(Err(BookError::Personal)),
                 Some(false) => {}
+            }
+            if !precondition.holds(connection, Found::Collection)? {
+                return Ok(Err(BookError::PreconditionFailed));
             }
             let before: VersionRow = connection
                 .prepare_cached("SELECT coalesce(max(id), 0) FROM versions")?
@@ -190,6 +206,59 @@ impl Store {
     }
 }
 
+/// Makes an empty address book.
+pub(super) fn insert(
+    connection: &Connection,
+    user: UserId,
+    slug: &str,
+    display_name: &str,
+    description: &str,
+) -> rusqlite::Result<Result<BookId, BookError>> {
+    if !is_segment(slug) {
+        return Ok(Err(BookError::InvalidSlug));
+    }
+    let books: u64 = connection
+        .prepare_cached(
+            "SELECT count(*) FROM address_books WHERE user_id = ?1 AND deleted_at IS NULL",
+        )?
+        .query_row([user], |row| row.get(0))?;
+    if books == 0 {
+        // Each user has the personal one.
+        return Ok(Err(BookError::NoSuchUser));
+    }
+    if slug_taken(connection, user, slug)? {
+        let slug = slug.to_owned();
+        return Ok(Err(BookError::SlugTaken { slug }));
+    }
+    if books >= BOOKS_MAX {
+        return Ok(Err(BookError::TooMany));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO address_books (user_id, slug, display_name, description, incarnation)
+             VALUES (?1, ?2, ?3, ?4, lower(hex(randomblob(16))))",
+        )?
+        .execute(params![user, slug, display_name, description])?;
+    Ok(Ok(BookId(connection.last_insert_rowid())))
+}
+
+/// Changes what people read of an address book; returns whether there is such a book.
+pub(crate) fn describe(
+    connection: &Connection,
+    book: BookId,
+    display_name: Option<&str>,
+    description: Option<&str>,
+) -> rusqlite::Result<bool> {
+    let changed = connection
+        .prepare_cached(
+            "UPDATE address_books SET display_name = coalesce(?2, display_name),
+                 description = coalesce(?3, description)
+             WHERE id = ?1 AND deleted_at IS NULL",
+        )?
+        .execute(params![book, display_name, description])?;
+    Ok(changed > 0)
+}
+
 /// Makes a deleted book an empty live one, and returns the newest version before its deletion;
 /// `None` if it is not deleted, or its slug if another one has that.
 pub(crate) fn reopen_book(
@@ -242,7 +311,7 @@ pub(crate) fn names(connection: &Connection, book: BookId) -> rusqlite::Result<V
         .collect()
 }
 
-fn check_text(text: Option<&str>) -> Result<(), BookError> {
+pub(crate) fn check_text(text: Option<&str>) -> Result<(), BookError> {
     match text {
         Some(text) if text.len() > TEXT_MAX => Err(BookError::TooLarge),
         _ => Ok(()),

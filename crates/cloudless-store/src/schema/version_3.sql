@@ -1,5 +1,39 @@
 -- Not released yet: parts may be added below until it is.
 
+-- Plain collections and plain resources (RFC 4918), a tree for each user. The root of a tree has
+-- neither parent nor name. A collection has no content, and so no ETag and no size of its own;
+-- `property_size` counts the bytes of the dead properties. `bytes` comes last so that the other
+-- columns are read without it.
+CREATE TABLE resources (
+    id            INTEGER PRIMARY KEY AUTOINCREMENT,
+    user_id       INTEGER NOT NULL REFERENCES users (id),
+    parent_id     INTEGER REFERENCES resources (id) ON DELETE CASCADE,
+    name          TEXT    NOT NULL,
+    modified_at   INTEGER NOT NULL,
+    etag          TEXT,
+    content_type  TEXT,
+    size          INTEGER NOT NULL DEFAULT 0,
+    property_size INTEGER NOT NULL DEFAULT 0,
+    bytes         BLOB,
+    UNIQUE (parent_id, name),
+    CHECK ((parent_id IS NULL) = (name = '')),
+    CHECK ((etag IS NULL) = (bytes IS NULL))
+) STRICT;
+
+CREATE UNIQUE INDEX resource_roots ON resources (user_id) WHERE parent_id IS NULL;
+
+CREATE INDEX resources_by_user ON resources (user_id, size, property_size);
+
+CREATE TABLE resource_properties (
+    resource_id INTEGER NOT NULL REFERENCES resources (id) ON DELETE CASCADE,
+    namespace   TEXT    NOT NULL,
+    local       TEXT    NOT NULL,
+    value       TEXT    NOT NULL,
+    PRIMARY KEY (resource_id, namespace, local)
+) STRICT, WITHOUT ROWID;
+
+INSERT INTO resources (user_id, name, modified_at) SELECT id, '', created_at FROM users;
+
 -- WebDAV-Push: where a device wants to be told that an address book changed. `name` is the last
 -- segment of the registration's URL. A change is told while the book's revision is above
 -- `told_revision`, or `property_changes` above `told_property_changes`, so that nothing is forgotten

@@ -107,7 +107,7 @@ fn deleted_book_is_an_alarm_too() {
         device: Some(phone),
         at: Timestamp(1),
     };
-    store.delete_book(book, actor).unwrap();
+    store.delete_book(book, Precondition::None, actor).unwrap();
     let alarm = store.alarms().unwrap()[0].id;
     let difference = store.undo_mass_deletion(alarm, owner(2)).unwrap();
     assert_eq!(difference.created.len(), 10);

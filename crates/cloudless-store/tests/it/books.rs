@@ -1,7 +1,7 @@
 use cloudless_store::{
     Access, Actor, BookError, BookId, DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX,
-    Precondition, PropertiesOutcome, PropertyTarget, PutOutcome, Store, StoreError, Timestamp,
-    Transfer, TransferOutcome, VersionKind,
+    Precondition, PropertiesOutcome, PropertyChanges, PropertyTarget, PutOutcome, Store,
+    StoreError, Timestamp, Transfer, TransferOutcome, VersionKind,
 };
 
 use crate::{OWNER, card, new_book};
@@ -22,7 +22,7 @@ fn personal_book_sorts_first_and_stays() {
         let refused = store.create_book(anna, slug, "", "");
         assert!(matches!(refused, Err(BookError::InvalidSlug)), "{slug:?}");
     }
-    let refused = store.delete_book(personal, OWNER);
+    let refused = store.delete_book(personal, Precondition::None, OWNER);
     assert!(matches!(refused, Err(BookError::Personal)), "{refused:?}");
     store.describe_book(work, Some("Büro"), None).unwrap();
     let books = store.address_books(anna).unwrap();
@@ -63,14 +63,14 @@ fn deleted_book_frees_its_slug_and_comes_back() {
     put(&store, old, "a.vcf", "1");
     put(&store, old, "b.vcf", "2");
     let before = store.address_book(anna, "work").unwrap().unwrap();
-    store.delete_book(old, OWNER).unwrap();
+    store.delete_book(old, Precondition::None, OWNER).unwrap();
     assert_eq!(store.address_book(anna, "work").unwrap(), None);
     assert_eq!(store.card_rows(old).unwrap(), []);
     let put_outcome = store.put_card(card(old, "c.vcf", b"3"), Precondition::None, OWNER);
     assert_eq!(put_outcome.unwrap(), PutOutcome::NoSuchBook);
     let changes = store.changes_since(old, None, None);
     assert!(matches!(changes, Err(StoreError::NoSuchBook)));
-    let again = store.delete_book(old, OWNER);
+    let again = store.delete_book(old, Precondition::None, OWNER);
     assert!(matches!(again, Err(BookError::NoSuchBook)), "{again:?}");
 
     let new = store.create_book(anna, "work", "", "").unwrap();
@@ -81,7 +81,7 @@ fn deleted_book_frees_its_slug_and_comes_back() {
         matches!(refused, Err(BookError::SlugTaken { .. })),
         "{refused:?}"
     );
-    store.delete_book(new, OWNER).unwrap();
+    store.delete_book(new, Precondition::None, OWNER).unwrap();
     let deleted = store.deleted_books(anna).unwrap();
     assert_eq!(deleted.len(), 2);
     let difference = store.undelete_book(old, OWNER).unwrap();
@@ -146,24 +146,24 @@ fn dead_properties_are_all_set_or_none_and_bounded() {
     let store = Store::open(directory.path()).unwrap();
     let book = new_book(&store, "anna");
     let target = PropertyTarget::Book(book);
-    let set = |updates| store.set_properties(&target, updates).unwrap();
+    let set_all = |dead| set(&store, &target, dead);
     assert_eq!(
-        set(vec![property("a", Some("1")), property("b", Some("2"))]),
+        set_all(vec![property("a", Some("1")), property("b", Some("2"))]),
         PropertiesOutcome::Updated
     );
     let large = "x".repeat(PROPERTY_BYTES_MAX);
     assert_eq!(
-        set(vec![property("a", None), property("c", Some(&large))]),
+        set_all(vec![property("a", None), property("c", Some(&large))]),
         PropertiesOutcome::TooLarge
     );
     let many = (0..PROPERTIES_MAX).map(|n| property(&n.to_string(), Some("")));
-    assert_eq!(set(many.collect()), PropertiesOutcome::TooLarge);
+    assert_eq!(set_all(many.collect()), PropertiesOutcome::TooLarge);
     assert_eq!(
         store.properties(&target).unwrap(),
         [property("a", Some("1")), property("b", Some("2"))]
     );
     assert_eq!(
-        set(vec![property("a", None), property("b", Some("3"))]),
+        set_all(vec![property("a", None), property("b", Some("3"))]),
         PropertiesOutcome::Updated
     );
     assert_eq!(
@@ -171,8 +171,8 @@ fn dead_properties_are_all_set_or_none_and_bounded() {
         [property("b", Some("3"))]
     );
     let missing = PropertyTarget::Card(book, "a.vcf".to_owned());
-    let outcome = store.set_properties(&missing, vec![property("a", Some(""))]);
-    assert_eq!(outcome.unwrap(), PropertiesOutcome::NoSuchResource);
+    let outcome = set(&store, &missing, vec![property("a", Some(""))]);
+    assert_eq!(outcome, PropertiesOutcome::NoSuchResource);
 }
 
 #[test]
@@ -188,9 +188,7 @@ fn copy_and_move_take_everything_along() {
     store.put_card(new, Precondition::None, OWNER).unwrap();
     let properties = vec![property("color", Some("red"))];
     let at = |book, name: &str| PropertyTarget::Card(book, name.to_owned());
-    store
-        .set_properties(&at(here, "a.vcf"), properties.clone())
-        .unwrap();
+    set(&store, &at(here, "a.vcf"), properties.clone());
 
     let copy = |to_book, to_name: &str, overwrite| {
         let transfer = transfer((here, "a.vcf"), (to_book, to_name), overwrite);
@@ -256,6 +254,16 @@ fn copy_and_move_take_everything_along() {
         .map(|book| book.card_count)
         .collect();
     assert_eq!(counts, [1, 1]);
+}
+
+fn set(store: &Store, target: &PropertyTarget, dead: Vec<DeadProperty>) -> PropertiesOutcome {
+    let changes = PropertyChanges {
+        dead,
+        ..PropertyChanges::default()
+    };
+    store
+        .change_properties(target.clone(), changes, Precondition::None, OWNER)
+        .unwrap()
 }
 
 fn property(local: &str, value: Option<&str>) -> DeadProperty {

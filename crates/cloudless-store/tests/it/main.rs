@@ -15,6 +15,7 @@ mod directory;
 mod disk;
 mod full_disk;
 mod kill;
+mod resources;
 mod restore;
 mod story;
 

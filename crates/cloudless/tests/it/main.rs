@@ -18,6 +18,7 @@ mod demo;
 mod faults;
 mod help;
 mod history;
+mod litmus;
 mod logs;
 mod network;
 mod pair;

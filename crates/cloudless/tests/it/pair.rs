@@ -135,6 +135,11 @@ impl Pair {
         Client::on_loopback(self.local_address, &self.password)
     }
 
+    /// The URL of a path at home's own machine, without TLS.
+    pub(crate) fn local_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.local_address)
+    }
+
     pub(crate) fn relay_port(&self) -> u16 {
         self.relay_address.port()
     }
