@@ -56,7 +56,8 @@ pub(crate) enum Profile {
 
 /// Prepared programs that tests are told about in environment variables.
 pub(crate) struct Tools {
-    vdirsyncer: Option<PathBuf>,
+    /// The programs of the Python environment.
+    python: Option<PathBuf>,
     has_nextest: bool,
 }
 
@@ -64,19 +65,19 @@ pub(crate) struct Tools {
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
     steps.run("programs", debian::prepare);
     steps.run("test data", || test_data(workspace));
-    let mut vdirsyncer = None;
+    let mut python = None;
     steps.run("Python packages", || {
         match python::TESTS.prepare(workspace) {
             Ok(bin) => {
-                vdirsyncer = Some(bin.join("vdirsyncer"));
+                python = Some(bin);
                 Ok(())
             }
-            Err(error) => step::missing(&format!("vdirsyncer: {error:#}")),
+            Err(error) => step::missing(&format!("vdirsyncer, khard: {error:#}")),
         }
     });
     let has_nextest = step::succeeds(Command::new("cargo").args(["nextest", "--version"]));
     Tools {
-        vdirsyncer,
+        python,
         has_nextest,
     }
 }
@@ -113,8 +114,9 @@ impl Tools {
                 "--no-fail-fast",
             ]);
         }
-        if let Some(vdirsyncer) = &self.vdirsyncer {
-            command.env("CLOUDLESS_VDIRSYNCER", vdirsyncer);
+        if let Some(bin) = &self.python {
+            command.env("CLOUDLESS_VDIRSYNCER", bin.join("vdirsyncer"));
+            command.env("CLOUDLESS_KHARD", bin.join("khard"));
         }
         command
     }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use crate::binary::on;
 use crate::cards;
 use crate::corpus;
 use crate::pair::Pair;
@@ -112,61 +111,6 @@ async fn a_conflict_is_seen_and_loses_nothing() {
     let agreed = assert_same(&laptop, &desktop);
     assert_eq!(agreed.len(), 3);
     assert!(contains(&agreed["card-1"], "NOTE:the laptop's word"));
-}
-
-#[test]
-fn an_exported_folder_is_read() {
-    let Some(program) = program() else { return };
-    let directory = tempfile::tempdir().unwrap();
-    let home = directory.path().join("home");
-    on(&home, &["user", "add", "me"]).expect(0);
-    let file = directory.path().join("all.vcf");
-    let cards: Vec<_> = cards::varied(40)
-        .into_iter()
-        .map(|(_, card)| card)
-        .collect();
-    std::fs::write(&file, cards.join(&b"\r\n"[..])).unwrap();
-    let file = file.to_str().unwrap();
-    on(&home, &["contacts", "import", file, "--user", "me"]).expect(0);
-    let (exported, copied) = (
-        directory.path().join("exported"),
-        directory.path().join("copied"),
-    );
-    std::fs::create_dir(&copied).unwrap();
-    let flags = ["contacts", "export", "--user", "me", "--folder"];
-    on(&home, &[&flags[..], &[exported.to_str().unwrap()]].concat()).expect(0);
-
-    let path = directory.path().display();
-    let config = directory.path().join("config");
-    let text = format!(
-        r#"[general]
-status_path = "{path}/status"
-
-[pair folders]
-a = "exported"
-b = "copied"
-collections = null
-
-[storage exported]
-type = "filesystem"
-path = "{path}/exported"
-fileext = ".vcf"
-
-[storage copied]
-type = "filesystem"
-path = "{path}/copied"
-fileext = ".vcf"
-"#
-    );
-    std::fs::write(&config, text).unwrap();
-    for step in ["discover", "sync"] {
-        let mut command = Command::new(&program);
-        let output = command.arg("--config").arg(&config).arg(step);
-        let output = output.stdin(Stdio::null()).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-    }
-    let files = |path: &Path| std::fs::read_dir(path).unwrap().count();
-    assert_eq!((files(&exported), files(&copied)), (40, 40));
 }
 
 /// A folder of cards on some machine, with a vdirsyncer that knows its password.

@@ -11,10 +11,12 @@ use super::statistics::median;
 use super::table::{Cell, Row};
 use super::way::Way;
 
-/// In each round a target is asked so often for each kind…
-const N_EACH_TURN: usize = 20;
-/// …but not much longer than this, because some servers take seconds for a search.
-const TURN_MAX: Duration = Duration::from_secs(1);
+/// In each round a target is asked in so many turns…
+const N_TURNS: usize = 4;
+/// …and so often in each of them for each kind…
+const N_EACH_TURN: usize = 5;
+/// …but not much longer than this in all turns, because some servers take seconds for a search.
+const ROUND_MAX: Duration = Duration::from_secs(1);
 
 pub(crate) const GET: &str = "GET of a card, p50 ms";
 pub(crate) const CTAG_POLL: &str = "no-change poll (getctag), p50 ms";
@@ -162,10 +164,15 @@ pub(crate) async fn measure(ways: &[Way<'_>]) -> Result<Vec<Vec<Row>>> {
     let rounds = ways.iter().map(|it| it.rounds).max().unwrap_or_default();
     for round in 0..rounds {
         for (index, kind) in KINDS.iter().enumerate() {
-            for measured in &mut all {
-                if round < measured.way.rounds && (kind.is_basic() || !measured.way.is_floor) {
-                    let turn = measured.turn(index, kind).await;
-                    turn.with_context(|| format!("{}: {}", measured.way.name, kind.row))?;
+            let mut spent = vec![Duration::ZERO; all.len()];
+            for _ in 0..N_TURNS {
+                for (measured, spent) in all.iter_mut().zip(&mut spent) {
+                    let is_asked = round < measured.way.rounds && *spent < ROUND_MAX;
+                    if is_asked && (kind.is_basic() || !measured.way.is_floor) {
+                        let turn = measured.turn(index, kind, ROUND_MAX - *spent).await;
+                        let context = || format!("{}: {}", measured.way.name, kind.row);
+                        *spent += turn.with_context(context)?;
+                    }
                 }
             }
         }
@@ -174,13 +181,13 @@ pub(crate) async fn measure(ways: &[Way<'_>]) -> Result<Vec<Vec<Row>>> {
 }
 
 impl Measured<'_> {
-    /// Asks for the kind with this index again and again.
-    async fn turn(&mut self, index: usize, kind: &Kind) -> Result<()> {
-        let turn = Instant::now();
+    /// Asks for the kind with this index again and again and tells how long it took in all.
+    async fn turn(&mut self, index: usize, kind: &Kind, most: Duration) -> Result<Duration> {
+        let started = Instant::now();
         let stopwatch = Stopwatch::start(&self.way.target.pids)?;
         let is_incremental = matches!(kind.ask, Ask::Incremental);
         let mut n_asked = 0;
-        while n_asked < N_EACH_TURN && turn.elapsed() <= TURN_MAX {
+        while n_asked < N_EACH_TURN && started.elapsed() < most {
             if is_incremental {
                 self.changes.push(self.session.change().await?);
             }
@@ -191,7 +198,7 @@ impl Measured<'_> {
         if !is_incremental {
             self.cpus[index].add(stopwatch.stop()?, n_asked);
         }
-        Ok(())
+        Ok(started.elapsed())
     }
 
     fn rows(&self) -> Vec<Row> {
