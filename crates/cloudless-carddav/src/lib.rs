@@ -75,6 +75,7 @@ pub struct CardDav {
     clock: Clock,
     settings: Settings,
     push: Option<Arc<Push>>,
+    scheme: &'static str,
 }
 
 impl CardDav {
@@ -86,6 +87,7 @@ impl CardDav {
             clock,
             settings: Settings::default(),
             push: None,
+            scheme: "https",
         }
     }
 
@@ -98,6 +100,14 @@ impl CardDav {
     pub fn with_push(self, push: Push) -> Self {
         Self {
             push: Some(Arc::new(push)),
+            ..self
+        }
+    }
+
+    /// The same service for connections without TLS, as URLs in answers then say.
+    pub fn without_tls(self) -> Self {
+        Self {
+            scheme: "http",
             ..self
         }
     }
@@ -172,7 +182,7 @@ impl CardDav {
             store: push::store(&self.store, &head.headers),
             settings: self.settings,
             push: self.push.clone(),
-            origin: origin(&head),
+            origin: authority(&head).map(|authority| format!("{}://{authority}", self.scheme)),
             login,
             now,
             resource,
@@ -205,14 +215,10 @@ impl CardDav {
     }
 }
 
-/// Scheme and authority that the client calls this server by. Only loopback is served without TLS.
-fn origin(head: &Parts) -> Option<String> {
+/// The name and port that the client calls this server by.
+fn authority(head: &Parts) -> Option<Authority> {
     let header = || head.headers.get(HOST)?.to_str().ok()?.parse().ok();
-    let authority: Authority = head.uri.authority().cloned().or_else(header)?;
-    let is_loopback = matches!(authority.host(), "localhost" | "127.0.0.1" | "[::1]");
-    let scheme = head.uri.scheme_str();
-    let scheme = scheme.unwrap_or(if is_loopback { "http" } else { "https" });
-    Some(format!("{scheme}://{authority}"))
+    head.uri.authority().cloned().or_else(header)
 }
 
 /// The name that the client calls this server by, without a port.

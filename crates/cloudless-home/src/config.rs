@@ -10,6 +10,8 @@ use cloudless_proto::{Hostname, PublicKey};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::push::PushConfig;
+
 /// Tells the time of day; tests hand in one that they move.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub keep_history: Option<Duration>,
     /// What clients are offered.
     pub carddav: Settings,
+    /// How devices are told of changes; `None` if they are not.
+    pub push: Option<PushConfig>,
     /// All waits and deadlines.
     pub timings: Timings,
     /// The time of day: certificates, last-seen times, status.
@@ -59,6 +63,7 @@ impl Config {
             public_port: 443,
             keep_history: None,
             carddav: Settings::default(),
+            push: None,
             timings: Timings::default(),
             clock: Arc::new(SystemTime::now),
         }
@@ -74,6 +79,7 @@ impl fmt::Debug for Config {
             .field("public_port", &self.public_port)
             .field("keep_history", &self.keep_history)
             .field("carddav", &self.carddav)
+            .field("push", &self.push)
             .field("timings", &self.timings)
             .finish_non_exhaustive()
     }

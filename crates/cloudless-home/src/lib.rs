@@ -14,6 +14,7 @@ mod config;
 mod http;
 mod index;
 mod local;
+mod push;
 mod retention;
 mod run;
 pub mod status;
@@ -22,6 +23,7 @@ mod tunnel;
 
 pub use cloudless_carddav::Settings as CardDavSettings;
 pub use config::{Clock, Config, Listeners, Relay, Timings};
+pub use push::{PushConfig, PushKeyError, PushTimings};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};
 pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};

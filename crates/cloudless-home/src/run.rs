@@ -19,6 +19,7 @@ use crate::certificate::{self, Certificates};
 use crate::config::{Config, Listeners};
 use crate::index;
 use crate::local;
+use crate::push::{PushKeyError, Pusher};
 use crate::retention;
 use crate::status::Board;
 use crate::termination::Termination;
@@ -39,6 +40,9 @@ pub enum RunError {
     /// A listener is reachable from other machines, and its passwords are not encrypted.
     #[error("{0} is not a loopback address: the local listeners speak plain HTTP")]
     NotLoopback(SocketAddr),
+    /// The key for push messages is of no use.
+    #[error(transparent)]
+    PushKey(PushKeyError),
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
@@ -70,6 +74,12 @@ pub async fn run(
     let epochs = Arc::new(AtomicU64::new(0));
     let timings = config.timings;
     let carddav = CardDav::new(store.clone(), config.clock.clone()).with_settings(config.carddav);
+    let push = config.push.map(|push| Pusher::new(push, config.clock.clone()));
+    let push = push.transpose().map_err(RunError::PushKey)?;
+    let carddav = match &push {
+        Some(push) => carddav.with_push(push.push()),
+        None => carddav,
+    };
     let certificates = Certificates::new(config.state_dir, &config.hostnames, config.clock.clone())
         .map_err(RunError::Tls)?;
     let certificates = Arc::new(certificates);
@@ -121,10 +131,13 @@ pub async fn run(
             stop.clone(),
         ));
     }
+    if let Some(push) = push {
+        parts.spawn(push.run(store.clone(), stop.clone()));
+    }
     for listener in listeners.local {
         parts.spawn(local::serve(
             listener,
-            carddav.clone(),
+            carddav.clone().without_tls(),
             timings.clone(),
             stop.clone(),
         ));

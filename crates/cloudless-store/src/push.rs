@@ -14,7 +14,7 @@ pub const PUSH_REGISTRATIONS_OF_DEVICE_MAX: u64 = 4;
 
 /// Names a registration within one store; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PushId(i64);
+pub struct PushId(pub i64);
 
 /// A device that wants to be told of changes.
 #[derive(Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ pub(crate) mod carddav;
 pub(crate) mod history;
 pub(crate) mod home;
 pub(crate) mod period;
+pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod sockets;
 

@@ -17,14 +17,19 @@ use crate::config::ConfigError;
 pub(crate) fn create(path: &Path) -> anyhow::Result<bool> {
     let key = Ed25519KeyPair::generate().context("cannot generate a key")?;
     let pkcs8 = key.to_pkcs8v1().context("cannot encode the key")?;
-    let base64 = BASE64.encode(pkcs8.as_ref());
+    atomic_file::create(path, pem(pkcs8.as_ref()).as_bytes())
+}
+
+/// A private key as PEM (RFC 7468 §10).
+pub(crate) fn pem(pkcs8: &[u8]) -> String {
+    let base64 = BASE64.encode(pkcs8);
     let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
     for line in base64.as_bytes().chunks(64) {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
     }
     pem.push_str("-----END PRIVATE KEY-----\n");
-    atomic_file::create(path, pem.as_bytes())
+    pem
 }
 
 /// Reads a key file. `advice` says what to do when there is none.

@@ -17,6 +17,7 @@ mod moment;
 mod open_files;
 mod parent;
 mod progress;
+mod push_key;
 mod signals;
 mod state;
 mod telemetry;

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use cloudless_home::Config;
+use cloudless_home::{Config, PushConfig, PushTimings};
 use cloudless_home::admin::{self, Command, Facts, Reply};
 use cloudless_proto::Hostname;
 use cloudless_store::{OpenError, Store, Timestamp};
@@ -18,7 +18,8 @@ use crate::admin_socket;
 use crate::clock;
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
-use crate::{identity, state};
+use crate::config::push::PushTable;
+use crate::{identity, push_key, state};
 
 /// Home's key in its state directory.
 const KEY_FILE: &str = "home.key";
@@ -108,6 +109,28 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();
     Ok(config)
+}
+
+/// How devices are told of changes, if they are; makes the key for that when there is none.
+fn push(state: &Path, table: &PushTable) -> anyhow::Result<Option<PushConfig>> {
+    if !table.enabled {
+        return Ok(None);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        // Contacts are served all the same.
+        tracing::warn!(
+            "This system has no certificates of authorities, so that no push service is trusted: \
+             install ca-certificates"
+        );
+    }
+    Ok(Some(PushConfig {
+        key: push_key::read_or_create(state)?,
+        contact: table.contact.clone(),
+        private_hosts: table.private_hosts.clone(),
+        roots: found.certs,
+        timings: PushTimings::default(),
+    }))
 }
 
 /// The port that phones use: the one that home dials.

@@ -12,6 +12,7 @@ use super::ConfigError;
 use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
+use super::push::PushTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
 use crate::atomic_file;
@@ -44,6 +45,8 @@ pub(crate) struct HomeFile {
     pub(crate) history: HistoryTable,
     #[serde(default)]
     pub(crate) carddav: CardDavTable,
+    #[serde(default)]
+    pub(crate) push: PushTable,
 }
 
 /// `[[relay]]`: a relay that home keeps a tunnel to.

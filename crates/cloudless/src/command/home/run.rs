@@ -38,7 +38,14 @@ an address book at once raises an alarm, unless home.toml says how much:
 Clients are told that they may write vCard 3.0, which all of them read. DAVx5 and others write 4.0
 where home.toml offers it:
   [carddav]
-  offer_vcard_4 = true")]
+  offer_vcard_4 = true
+
+A device that asks for it is told of changes through the push service that it names, which learns
+when something changed, not what. A push service in your own network has to be allowed:
+  [push]
+  enabled = true
+  contact = \"mailto:me@example.org\"
+  private_hosts = [\"push.example.org\"]")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,
@@ -70,8 +77,9 @@ impl Run {
         }
         let state = self.state.directory()?;
         let file = HomeFile::read(&state)?;
-        let config = super::config(&state, &file)?;
+        let mut config = super::config(&state, &file)?;
         state::create(&state)?;
+        config.push = super::push(&state, &file.push)?;
         let store = Store::open(&state).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();
