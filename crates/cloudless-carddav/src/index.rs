@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use cloudless_dav_proto::filter::{Needs, Property};
-use cloudless_store::{BookId, IndexEntry, NewCard, NewIndex, Store, StoreError};
+use cloudless_dav_proto::filter::{Evaluation, Filter, Needs, Property};
+use cloudless_store::{BookId, IndexEntry, Judge, NewCard, NewIndex, Store, StoreError, Verdict};
 use cloudless_vcard::{INDEXED, Summary};
 
 /// To be counted up when entries are made in another way, so that old cards are indexed again.
@@ -57,17 +57,42 @@ pub(crate) fn names(needs: &Needs) -> Option<Vec<&str>> {
     (known && !needs.parameters && !needs.groups).then_some(names)
 }
 
-/// The properties of a card as a filter looks at them; None when the card has to be read.
-pub(crate) fn properties(entries: &[IndexEntry]) -> Option<impl Iterator<Item = Property<'_>>> {
-    let complete = entries.iter().all(|entry| entry.property != INCOMPLETE);
-    complete.then(|| {
-        entries.iter().map(|entry| Property {
-            group: None,
-            name: Cow::Borrowed(&entry.property),
-            parameters: Vec::new(),
-            value: Cow::Borrowed(&entry.value),
-        })
-    })
+/// Decides by the entries of cards whether a filter matches them.
+pub(crate) struct IndexFilter<'a> {
+    evaluation: Evaluation<'a>,
+    is_complete: bool,
+}
+
+impl<'a> IndexFilter<'a> {
+    pub(crate) fn new(filter: &'a Filter) -> Self {
+        Self {
+            evaluation: Evaluation::new(filter),
+            is_complete: true,
+        }
+    }
+}
+
+impl Judge for IndexFilter<'_> {
+    fn see(&mut self, property: &str, value: &str) {
+        if property == INCOMPLETE {
+            self.is_complete = false;
+            return;
+        }
+        self.evaluation.see(&Property {
+            name: Cow::Borrowed(property),
+            value: Cow::Borrowed(value),
+            ..Property::default()
+        });
+    }
+
+    fn decide(&mut self) -> Verdict {
+        let matches = self.evaluation.decide();
+        match std::mem::replace(&mut self.is_complete, true) {
+            false => Verdict::Perhaps,
+            true if matches => Verdict::Yes,
+            true => Verdict::No,
+        }
+    }
 }
 
 fn entries(bytes: &[u8]) -> Vec<IndexEntry> {

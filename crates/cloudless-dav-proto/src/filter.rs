@@ -2,16 +2,18 @@
 //!
 //! [`parse_report`](crate::request::parse_report) makes a [`Filter`] of a request.
 //! [`Filter::needs`] says what an index has to hold in order to answer it, and
-//! [`Filter::matches`] decides about one card. The cost is that of reading the card once, times the
-//! number of conditions, which the parser caps.
+//! [`Filter::matches`] decides about one card, an [`Evaluation`] about many. The cost is that of
+//! reading each card once, times the number of conditions, which the parser caps.
 
 mod collation;
+mod evaluation;
 mod value;
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 pub use collation::Collation;
+pub use evaluation::Evaluation;
 use value::Value;
 
 /// Which cards an addressbook-query asks for (RFC 6352 §10.5).
@@ -144,29 +146,11 @@ impl Filter {
     /// name may be left out. A card without properties matches nothing but `is-not-defined`, and
     /// the filter without conditions.
     pub fn matches<'a>(&self, properties: impl IntoIterator<Item = Property<'a>>) -> bool {
-        let mut found = vec![Found::Absent; self.prop_filters.len()];
+        let mut evaluation = Evaluation::new(self);
         for property in properties {
-            let value = Value::new(&property.value, self);
-            for (filter, found) in self.prop_filters.iter().zip(&mut found) {
-                if *found != Found::Matching && filter.is_about(&property) {
-                    *found = if filter.holds_for(&property, &value) {
-                        Found::Matching
-                    } else {
-                        Found::Present
-                    };
-                }
-            }
+            evaluation.see(&property);
         }
-        let holds = |(filter, found): (&PropFilter, Found)| match filter.condition {
-            PropCondition::IsNotDefined => found == Found::Absent,
-            PropCondition::Defined { .. } => found == Found::Matching,
-        };
-        let mut results = self.prop_filters.iter().zip(found).map(holds);
-        self.prop_filters.is_empty()
-            || match self.test {
-                Test::AllOf => results.all(|holds| holds),
-                Test::AnyOf => results.any(|holds| holds),
-            }
+        evaluation.decide()
     }
 
     /// The conditions on values, in any order.
@@ -192,14 +176,6 @@ impl Filter {
         }
         needs
     }
-}
-
-/// What is known of a [`PropFilter`] while a card is read.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
-    Absent,
-    Present,
-    Matching,
 }
 
 impl PropFilter {

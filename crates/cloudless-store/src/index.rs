@@ -1,3 +1,5 @@
+pub(crate) mod scan;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::card::from_row;

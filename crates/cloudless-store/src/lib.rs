@@ -56,6 +56,7 @@ pub use device::{Device, DeviceId};
 pub use error::{AccountError, BookError, OpenError, ResourceError, StoreError};
 pub use etag::ETag;
 pub use history::{Actor, HistoryQuery, HistoryRow, HistoryScope};
+pub use index::scan::{Candidate, Judge, Verdict};
 pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
 pub use login::Login;
 pub use precondition::{Condition, Precondition, State};

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::card::from_row;
 use crate::index::IndexRow;
+use crate::index::scan::by_index;
 use crate::setting::{set_setting, setting};
 use crate::{BookId, CardRow, Store, StoreError, UserId};
 
@@ -75,7 +75,7 @@ impl Store {
                     let text = row.get_ref(2)?.as_str()?;
                     if books.contains(&book)
                         && words.iter().all(|word| text.contains(word))
-                        && let Some(row) = card_row(snapshot, id)?
+                        && let Some(row) = by_index(snapshot, id)?
                     {
                         hits.push(Hit { book, row });
                     }
@@ -175,17 +175,6 @@ fn books(connection: &Connection, scope: SearchScope) -> rusqlite::Result<BTreeS
             .query_map([user], |row| row.get(0))?
             .collect(),
     }
-}
-
-fn card_row(connection: &Connection, id: IndexRow) -> rusqlite::Result<Option<CardRow>> {
-    connection
-        .prepare_cached(
-            "SELECT cards.name, uid, etag, size, modified_at
-             FROM card_index JOIN cards USING (book_id, name)
-             WHERE card_index.id = ?1 AND index_id = card_index.id",
-        )?
-        .query_row([id], from_row)
-        .optional()
 }
 
 impl From<BookId> for SearchScope {

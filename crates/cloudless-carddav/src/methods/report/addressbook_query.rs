@@ -1,13 +1,14 @@
 //! CARDDAV:addressbook-query (RFC 6352 §8.6).
 
 use cloudless_dav_proto::filter::{Filter, Needs};
-use cloudless_store::{CardRow, StoreError};
+use cloudless_store::{Candidate, StoreError};
 use http::Response;
 
 use super::Cards;
+use crate::index::{self, IndexFilter};
 use crate::multistatus::{self, Row, Rows};
 use crate::refusal::Refusal;
-use crate::{Body, blocking, card_properties, index};
+use crate::{Body, blocking, card_properties};
 
 /// Which cards a query looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,13 +46,6 @@ pub(super) async fn respond(
     multistatus::respond(rows, None, minimal).await
 }
 
-/// A card that matches, or may match.
-struct Candidate {
-    row: CardRow,
-    /// Whether the index told that it matches. If not, the card has to be read.
-    matches: bool,
-}
-
 fn candidates(
     cards: &Cards,
     scope: Scope,
@@ -64,25 +58,15 @@ fn candidates(
         Scope::Nothing => Vec::new(),
         Scope::Card(name) => Vec::from_iter(store.card_row(cards.book.id, &name)?),
         Scope::Members => match index::names(needs) {
-            Some(names) if !matches => return indexed(cards, filter, &names),
+            Some(names) if !matches => {
+                return store.candidates(cards.book.id, &names, &mut IndexFilter::new(filter));
+            }
             _ => store.card_rows(cards.book.id)?,
         },
     };
-    let candidates = rows.into_iter().map(|row| Candidate { row, matches });
-    Ok(candidates.collect())
-}
-
-/// The cards that match by their index, and those that are not indexed.
-fn indexed(cards: &Cards, filter: &Filter, names: &[&str]) -> Result<Vec<Candidate>, StoreError> {
-    let store = &cards.request.store;
-    let indexed = store.index_entries(cards.book.id, Some(names))?;
-    let candidates = indexed.into_iter().filter_map(|card| {
-        let properties = card.entries.as_deref().and_then(index::properties);
-        let matches = properties.map(|properties| filter.matches(properties));
-        (matches != Some(false)).then_some(Candidate {
-            row: card.row,
-            matches: matches.is_some(),
-        })
+    let candidates = rows.into_iter().map(|row| Candidate {
+        row,
+        is_certain: matches,
     });
     Ok(candidates.collect())
 }
@@ -98,16 +82,16 @@ struct Matches {
 impl Matches {
     /// The row of a card; None when it does not match, or is gone meanwhile.
     fn row(&self, candidate: Candidate) -> Result<Option<Row>, StoreError> {
-        let Candidate { row, matches } = candidate;
+        let Candidate { row, is_certain } = candidate;
         let cards = &self.cards;
-        if matches && !cards.gives_cards() {
+        if is_certain && !cards.gives_cards() {
             return cards.row(row, None).map(Some);
         }
         let Some(card) = cards.request.store.card(cards.book.id, &row.name)? else {
             return Ok(None);
         };
         // It may have changed since its index was read.
-        let known = matches && card.row.etag == row.etag;
+        let known = is_certain && card.row.etag == row.etag;
         if !known
             && !self
                 .filter

@@ -1,0 +1,184 @@
+use std::collections::HashMap;
+
+use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
+
+use super::IndexRow;
+use crate::card::from_row;
+use crate::{BookId, CardRow, Store, StoreError};
+
+/// Decides about cards by their index entries, one card after the other.
+pub trait Judge {
+    /// Takes an entry of the card into account, which is not kept.
+    fn see(&mut self, property: &str, value: &str);
+
+    /// Decides about the card whose entries were seen since the last decision.
+    fn decide(&mut self) -> Verdict;
+}
+
+/// What the index tells about a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is not looked for.
+    No,
+    /// Only the card itself can tell.
+    Perhaps,
+    /// It is looked for.
+    Yes,
+}
+
+/// A card that is looked for, or may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// What is known of the card.
+    pub row: CardRow,
+    /// Whether the index told so. If not, the card has to be read: it is not indexed yet, or the
+    /// judge said [`Verdict::Perhaps`].
+    pub is_certain: bool,
+}
+
+impl Store {
+    /// The cards of a book for which `judge` does not say no after it has seen the entries of the
+    /// `properties`, card by card; sorted by name.
+    ///
+    /// Nothing is held of the cards that are not looked for. Only when a card without any of the
+    /// properties is one of those looked for, all the book's cards are gone through.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn candidates(
+        &self,
+        book: BookId,
+        properties: &[&str],
+        judge: &mut impl Judge,
+    ) -> Result<Vec<Candidate>, StoreError> {
+        self.read(|snapshot| {
+            let without_entries = judge.decide();
+            let mut candidates = Vec::new();
+            if without_entries == Verdict::No {
+                judge_all(snapshot, book, properties, judge, |index, verdict| {
+                    if verdict != Verdict::No {
+                        let row = by_index(snapshot, index)?;
+                        candidates.extend(row.map(|row| candidate(row, verdict)));
+                    }
+                    Ok(())
+                })?;
+                select(snapshot, UNINDEXED, book, |row| {
+                    candidates.push(candidate(from_row(row)?, Verdict::Perhaps));
+                    Ok(())
+                })?;
+                candidates.sort_unstable_by(|a, b| a.row.name.cmp(&b.row.name));
+            } else {
+                let mut verdicts = HashMap::new();
+                judge_all(snapshot, book, properties, judge, |index, verdict| {
+                    verdicts.insert(index, verdict);
+                    Ok(())
+                })?;
+                select(snapshot, ALL, book, |row| {
+                    let index: Option<IndexRow> = row.get(5)?;
+                    let verdict = index.map_or(Verdict::Perhaps, |index| {
+                        verdicts.get(&index).copied().unwrap_or(without_entries)
+                    });
+                    if verdict != Verdict::No {
+                        candidates.push(candidate(from_row(row)?, verdict));
+                    }
+                    Ok(())
+                })?;
+            }
+            Ok(candidates)
+        })
+    }
+}
+
+fn candidate(row: CardRow, verdict: Verdict) -> Candidate {
+    Candidate {
+        row,
+        is_certain: verdict == Verdict::Yes,
+    }
+}
+
+/// Shows the judge every card of the book that has an entry of one of these properties. The entries
+/// of each property come in the order of the cards, so that the lists are gone through side by side.
+fn judge_all(
+    connection: &Connection,
+    book: BookId,
+    properties: &[&str],
+    judge: &mut impl Judge,
+    mut decided: impl FnMut(IndexRow, Verdict) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statements = properties
+        .iter()
+        .map(|_| connection.prepare_cached(SCAN))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut lists = Vec::with_capacity(properties.len());
+    for (property, statement) in properties.iter().zip(&mut statements) {
+        let mut rows = statement.query(params![book, property])?;
+        if let Some(index) = next_index(&mut rows)? {
+            lists.push((index, *property, rows));
+        }
+    }
+    while let Some(index) = lists.iter().map(|(index, ..)| *index).min() {
+        let mut position = 0;
+        while let Some((next, property, rows)) = lists.get_mut(position) {
+            while *next == index
+                && let Some(row) = rows.get()
+            {
+                judge.see(property, row.get_ref(1)?.as_str()?);
+                *next = next_index(rows)?.unwrap_or(IndexRow::MAX);
+            }
+            position += 1;
+        }
+        lists.retain(|(next, ..)| *next != IndexRow::MAX);
+        decided(index, judge.decide())?;
+    }
+    Ok(())
+}
+
+/// Goes on to the next entry of a list; returns whose it is.
+fn next_index(list: &mut Rows<'_>) -> rusqlite::Result<Option<IndexRow>> {
+    list.advance()?;
+    list.get().map(|row| row.get(0)).transpose()
+}
+
+/// The card with this index.
+pub(crate) fn by_index(
+    connection: &Connection,
+    index: IndexRow,
+) -> rusqlite::Result<Option<CardRow>> {
+    connection
+        .prepare_cached(BY_INDEX)?
+        .query_row([index], from_row)
+        .optional()
+}
+
+fn select(
+    connection: &Connection,
+    statement: &str,
+    book: BookId,
+    mut found: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(statement)?;
+    let mut rows = statement.query([book])?;
+    while let Some(row) = rows.next()? {
+        found(row)?;
+    }
+    Ok(())
+}
+
+/// In the order of the primary key.
+pub(crate) const SCAN: &str = "SELECT index_id, value FROM index_entries
+     WHERE book_id = ?1 AND property = ?2 ORDER BY index_id, position";
+
+pub(crate) const BY_INDEX: &str = "SELECT cards.name, uid, etag, size, modified_at
+     FROM card_index JOIN cards USING (book_id, name)
+     WHERE card_index.id = ?1 AND index_id = card_index.id";
+
+pub(crate) const UNINDEXED: &str = "SELECT name, uid, etag, size, modified_at FROM cards
+     WHERE book_id = ?1 AND version_id IS NOT NULL AND index_id IS NULL";
+
+const ALL: &str = "SELECT name, uid, etag, size, modified_at, index_id FROM cards
+     WHERE book_id = ?1 AND version_id IS NOT NULL ORDER BY name";
+
+#[cfg(test)]
+mod tests;
