@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cloudless_store::{Actor, AddressBook, Login, Store, StoreError, Timestamp};
+use cloudless_store::{Actor, AddressBook, DeviceId, Login, Store, StoreError, Timestamp};
 use http::HeaderMap;
 
 use crate::resource::Resource;
@@ -25,12 +25,40 @@ pub(crate) struct Request {
     pub(crate) headers: HeaderMap,
 }
 
+/// A device that may lose its login while an answer is sent to it.
+pub(crate) struct Reader {
+    store: Store,
+    device: DeviceId,
+}
+
+impl Reader {
+    /// Blocks on the store.
+    ///
+    /// # Errors
+    /// [`StoreError::DeviceRevoked`], or the store cannot be read.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.store.is_in_use(self.device)? {
+            Ok(())
+        } else {
+            Err(StoreError::DeviceRevoked)
+        }
+    }
+}
+
 impl Request {
     /// Who changes something.
     pub(crate) fn actor(&self) -> Actor {
         Actor {
             device: Some(self.login.device),
             at: self.now,
+        }
+    }
+
+    /// Who gets the answer.
+    pub(crate) fn reader(&self) -> Reader {
+        Reader {
+            store: self.store.clone(),
+            device: self.login.device,
         }
     }
 

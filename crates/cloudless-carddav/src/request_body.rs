@@ -22,7 +22,15 @@ pub(crate) enum ReadError {
     TooLarge,
 }
 
-/// Reads a body of at most `limit` bytes.
+/// As much of a body as may be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Start {
+    pub(crate) bytes: Bytes,
+    /// Whether this is all of it. What follows was not read.
+    pub(crate) is_whole: bool,
+}
+
+/// Reads a body of at most `limit` bytes, and nothing of one that is said to be longer.
 pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, ReadError>
 where
     B: http_body::Body<Data = Bytes>,
@@ -32,7 +40,18 @@ where
     if usize::try_from(announced).map_or(true, |length| length > limit) {
         return Err(ReadError::TooLarge);
     }
+    let Start { bytes, is_whole } = read_start(body, limit).await?;
+    is_whole.then_some(bytes).ok_or(ReadError::TooLarge)
+}
+
+/// Reads the first `limit` bytes of a body.
+pub(crate) async fn read_start<B>(body: B, limit: usize) -> Result<Start, ReadError>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Display,
+{
     let mut body = pin!(body);
+    let mut is_whole = true;
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
     loop {
@@ -43,25 +62,30 @@ where
             Ok(Some(Ok(frame))) => frame,
         };
         // A trailer says nothing that matters here.
-        let Ok(data) = frame.into_data() else {
+        let Ok(mut data) = frame.into_data() else {
             continue;
         };
-        if data.len() > limit - first.len() - joined.len() {
-            return Err(ReadError::TooLarge);
-        }
+        let room = limit - first.len() - joined.len();
+        is_whole = data.len() <= room;
+        data.truncate(room);
         if first.is_empty() {
             first = data;
         } else {
             joined.extend_from_slice(&data);
         }
+        if !is_whole {
+            break;
+        }
     }
     if joined.is_empty() {
-        return Ok(first);
+        let bytes = first;
+        return Ok(Start { bytes, is_whole });
     }
     let mut whole = BytesMut::with_capacity(first.len() + joined.len());
     whole.extend_from_slice(&first);
     whole.extend_from_slice(&joined);
-    Ok(whole.freeze())
+    let bytes = whole.freeze();
+    Ok(Start { bytes, is_whole })
 }
 
 #[cfg(test)]
@@ -106,6 +130,16 @@ mod tests {
         );
         assert_eq!(read(frames(&parts), 4).await, Err(ReadError::TooLarge));
         assert_eq!(read(frames(&[]), 0).await, Ok(Bytes::new()));
+    }
+
+    #[tokio::test]
+    async fn the_start_of_a_long_body_is_read() {
+        let parts = [Ok("ab"), Ok(""), Ok("c"), Ok("de")];
+        for (limit, start, is_whole) in [(0, "", false), (4, "abcd", false), (5, "abcde", true)] {
+            let bytes = Bytes::from_static(start.as_bytes());
+            let read = read_start(frames(&parts), limit).await;
+            assert_eq!(read, Ok(Start { bytes, is_whole }));
+        }
     }
 
     #[tokio::test]

@@ -93,6 +93,16 @@ impl Store {
         })
     }
 
+    /// Whether a device that logged in may still do so. Ask now and then while an answer is sent
+    /// that takes long.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn is_in_use(&self, device: DeviceId) -> Result<bool, StoreError> {
+        self.read(|snapshot| is_in_use(snapshot, device))
+    }
+
     /// Takes a device's password away. Every [`Store::authenticate`] that starts after this
     /// returned refuses it.
     ///

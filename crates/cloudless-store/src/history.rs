@@ -1,11 +1,7 @@
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use crate::card::check_name;
-use crate::version::{self, Body};
-use crate::{
-    BookId, DeviceId, ETag, Store, StoreError, Timestamp, UserId, Version, VersionKind,
-    address_book,
-};
+use crate::version;
+use crate::{BookId, DeviceId, Store, StoreError, Timestamp, UserId, Version, VersionKind};
 
 /// Who writes, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,45 +130,6 @@ impl Store {
             rows.truncate(query.limit);
             Ok(rows)
         })
-    }
-
-    /// Keeps the body of a write that was refused before it reached [`Store::put_card`], because it
-    /// is no vCard for example. `reason` is for people. Bytes that the history of this name already
-    /// holds are not kept again.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError::InvalidCardName`], [`StoreError::NoSuchBook`], [`StoreError::DeviceRevoked`], or
-    /// the store failed.
-    pub fn keep_refused(
-        &self,
-        book: BookId,
-        name: &str,
-        bytes: Vec<u8>,
-        reason: &str,
-        actor: Actor,
-    ) -> Result<(), StoreError> {
-        check_name(name)?;
-        let etag = ETag::of(&bytes);
-        let (name, reason) = (name.to_owned(), reason.to_owned());
-        let kept = self.write_as(actor, move |connection| {
-            if address_book::revision(connection, book)?.is_none() {
-                return Ok(false);
-            }
-            let body = Body {
-                etag: Some(&etag),
-                uid: None,
-                full_name: None,
-                bytes: Some(&bytes),
-            };
-            version::append_refused(connection, book, &name, body, &reason, actor)?;
-            Ok(true)
-        })?;
-        if kept {
-            Ok(())
-        } else {
-            Err(StoreError::NoSuchBook)
-        }
     }
 }
 

@@ -32,6 +32,7 @@ mod push;
 mod put;
 mod readers;
 mod resource;
+mod refused;
 mod restore;
 mod retention;
 mod schema;
@@ -70,6 +71,7 @@ pub use push::{
 };
 pub use put::{NewCard, PutOutcome};
 pub use resource::edit::{NewContent, ResourceOutcome};
+pub use refused::is_card_name;
 pub use resource::transfer::{ResourceTransfer, ResourceTransferKind};
 pub use resource::{
     Content, RESOURCE_BYTES_MAX, RESOURCE_DEPTH_MAX, RESOURCES_MAX, Resource, ResourceId,

@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use bytes::Bytes;
 use cloudless_dav_proto::error::Condition;
-use cloudless_store::{AddressBook, Precondition, PutOutcome};
+use cloudless_store::{AddressBook, Precondition, PutOutcome, StoreError, is_card_name};
 use cloudless_vcard::{Summary, summarize};
 use http::header::{CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
@@ -17,14 +17,15 @@ use crate::properties::MAX_RESOURCE_SIZE;
 use crate::refusal::{NO_ADDRESS_BOOK, Refusal, chain};
 use crate::representation::Representation;
 use crate::request::Request;
-use crate::request_body::{self, ReadError};
+use crate::request_body::{self, Start};
 use crate::resource::{book_href, card_href};
 use crate::{Body, blocking, prefer};
 
 /// Stores a card as it came.
 ///
-/// A body that was read to its end and is refused is kept in the history of the card: some clients
-/// throw an edit away that a server refuses.
+/// A body that is refused is kept in the history of the card, of one that is too long as much as a
+/// card may have: some clients throw an edit away that a server refuses. Where there is no address
+/// book there is no history, and a body whose transfer breaks off was not refused.
 pub(super) async fn respond<B>(
     request: Request,
     book: String,
@@ -35,17 +36,15 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    let bytes = request_body::read(body, MAX_RESOURCE_SIZE)
-        .await
-        .map_err(refuse_body)?;
+    let body = request_body::read_start(body, MAX_RESOURCE_SIZE).await?;
     blocking::run(move || {
         let Some(book) = request.address_book(&book)? else {
             return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));
         };
-        let (precondition, summary) = match check(&request, &book, &bytes) {
+        let (precondition, summary) = match check(&request, &book, &card, &body) {
             Ok(checked) => checked,
             Err(refusal) => {
-                let (bytes, reason) = (Vec::from(bytes), refusal.reason());
+                let (bytes, reason) = (Vec::from(body.bytes), refusal.reason());
                 request
                     .store
                     .keep_refused(book.id, &card, bytes, reason, request.actor())?;
@@ -53,7 +52,7 @@ where
             }
         };
         let name = card;
-        let card = new_card(book.id, name.clone(), Vec::from(bytes), summary);
+        let card = new_card(book.id, name.clone(), Vec::from(body.bytes), summary);
         let (status, etag) = match request
             .store
             .put_card(card, precondition, request.actor())?
@@ -120,10 +119,22 @@ fn current(
 fn check(
     request: &Request,
     book: &AddressBook,
-    bytes: &[u8],
+    name: &str,
+    body: &Start,
 ) -> Result<(Precondition, Summary), Refusal> {
     let headers = &request.headers;
     need(request, book, Privilege::WriteContent)?;
+    if !is_card_name(name) {
+        return Err(StoreError::InvalidCardName.into());
+    }
+    if !body.is_whole {
+        let reason = format!("A card may have {MAX_RESOURCE_SIZE} bytes.");
+        return Err(Refusal::condition(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Condition::MaxResourceSize,
+            reason,
+        ));
+    }
     if is_encoded(headers) {
         return Err(Refusal::content_encoding());
     }
@@ -141,7 +152,7 @@ fn check(
         ));
     }
     let precondition = precondition(request)?;
-    match summarize(bytes) {
+    match summarize(&body.bytes) {
         Ok(summary) => Ok((precondition, summary)),
         Err(invalid) => {
             let condition = Condition::ValidAddressData;
@@ -167,18 +178,4 @@ fn is_vcard_type(headers: &HeaderMap) -> bool {
             .iter()
             .any(|known| media_type.eq_ignore_ascii_case(known.as_bytes()))
     })
-}
-
-fn refuse_body(error: ReadError) -> Refusal {
-    match error {
-        ReadError::TooLarge => {
-            let reason = format!("A card may have {MAX_RESOURCE_SIZE} bytes.");
-            Refusal::condition(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                Condition::MaxResourceSize,
-                reason,
-            )
-        }
-        error => error.into(),
-    }
 }

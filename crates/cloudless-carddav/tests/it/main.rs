@@ -24,6 +24,7 @@ mod rfc6352_6_3_2_put;
 mod rfc6352_8_6_addressbook_query;
 mod rfc6352_8_7_addressbook_multiget;
 mod rfc6578_sync_collection;
+mod rfc6352_6_3_2_1_preconditions;
 mod rfc6764_5_well_known;
 mod rfc8144_prefer;
 mod rfc9110_9_3_get;

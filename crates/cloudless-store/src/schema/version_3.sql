@@ -109,3 +109,6 @@ BEGIN
     UPDATE push_registrations SET property_changes = property_changes + 1
     WHERE book_id = new.book_id AND user_id = new.user_id;
 END;
+
+-- Bodies that were refused, by who sent them: those of who may only read are counted.
+CREATE INDEX refused_versions ON versions (book_id, device_id) WHERE kind = 'refused';

@@ -1,7 +1,7 @@
 //! What must not slow down as a book grows, told by the plan that SQLite chose and not by time.
 
 use super::tests::open;
-use crate::{Store, address_book, changes, index, login, search};
+use crate::{Store, address_book, card, changes, index, login, refused, search};
 
 #[test]
 fn polls_logins_and_queries_read_only_what_they_return() {
@@ -15,6 +15,7 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         index::scan::SCAN,
         index::scan::BY_INDEX,
         index::scan::UNINDEXED,
+        refused::FORGET_OLDER,
         search::BY_TRIGRAMS,
         "SELECT max(id) FROM versions",
         "DELETE FROM versions WHERE id = ?1",
@@ -23,7 +24,10 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         let plan = plan(&store, statement);
         assert!(!plan.is_empty(), "{statement}");
         for step in plan {
-            let scans = step.starts_with("SCAN") && !step.contains("VIRTUAL TABLE");
+            // What a part of the statement found is read to its end.
+            let scans = step.starts_with("SCAN")
+                && !step.contains("VIRTUAL TABLE")
+                && !step.contains("(subquery");
             // A user has few address books.
             let sorts = step.contains("TEMP B-TREE") && statement != address_book::OF_USER;
             assert!(!scans && !sorts, "{step}: {statement}");

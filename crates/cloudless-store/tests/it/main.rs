@@ -16,6 +16,8 @@ mod disk;
 mod full_disk;
 mod kill;
 mod resources;
+mod push;
+mod refused;
 mod restore;
 mod story;
 
