@@ -48,8 +48,9 @@ pub(crate) enum Hosts {
 }
 
 impl Hosts {
-    /// Whether the request says one host, and a permitted one, wherever it says it.
-    fn permit<B>(&self, request: &Request<B>) -> bool {
+    /// Whether the request says one host, and a permitted one, wherever it says it. HTTP/1.0 knows
+    /// no Host: on a loopback port there is one host that can be meant.
+    fn permit<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
         let in_target = request
             .uri()
             .authority()
@@ -61,7 +62,18 @@ impl Hosts {
             .map(|host| host.to_str().unwrap_or_default())
             .chain(in_target)
             .peekable();
-        hosts.peek().is_some() && hosts.all(|host| self.permit_host(host))
+        let is_http_1 = request.version() == Version::HTTP_11;
+        if is_http_1 && request.headers().get_all(HOST).iter().count() != 1 {
+            return Err(Refusal::NotOneHost);
+        }
+        let is_old_program =
+            matches!(self, Self::Loopback) && request.version() == Version::HTTP_10;
+        let is_said = hosts.peek().is_some() || is_old_program;
+        if is_said && hosts.all(|host| self.permit_host(host)) {
+            Ok(())
+        } else {
+            Err(Refusal::OtherHost)
+        }
     }
 
     fn permit_host(&self, host: &str) -> bool {
@@ -75,6 +87,15 @@ impl Hosts {
             }
         }
     }
+}
+
+/// Why a request is answered by nobody here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// HTTP/1.1 without Host, or with more than one (RFC 9112 §3.2).
+    NotOneHost,
+    /// Another host, or none, in a connection to this one (RFC 9110 §15.5.20).
+    OtherHost,
 }
 
 /// The host of `host[:port]` (RFC 9110 §7.2); `None` if the port is none.
@@ -177,12 +198,16 @@ async fn respond(
     deadline: Duration,
 ) -> Response<Body> {
     let version = request.version();
-    if !hosts.permit(&request) {
-        return refusal(
-            StatusCode::MISDIRECTED_REQUEST,
-            "this host is not served on this connection\n",
-            version,
-        );
+    match hosts.permit(&request) {
+        Ok(()) => {}
+        Err(Refusal::NotOneHost) => {
+            let text = "an HTTP/1.1 request has one Host header\n";
+            return refusal(StatusCode::BAD_REQUEST, text, version);
+        }
+        Err(Refusal::OtherHost) => {
+            let text = "this host is not served on this connection\n";
+            return refusal(StatusCode::MISDIRECTED_REQUEST, text, version);
+        }
     }
     match timeout(deadline, carddav.respond(request)).await {
         Ok(response) => response,
@@ -214,11 +239,49 @@ mod tests {
     use super::*;
 
     fn check(hosts: &Hosts, target: &str, host: Option<&str>) -> bool {
-        let mut request = Request::builder().uri(target);
-        if let Some(host) = host {
-            request = request.header(HOST, host);
+        permit(hosts, Version::HTTP_2, target, Vec::from_iter(host)).is_ok()
+    }
+
+    fn permit(
+        hosts: &Hosts,
+        version: Version,
+        target: &str,
+        names: Vec<&str>,
+    ) -> Result<(), Refusal> {
+        let mut request = Request::builder().version(version).uri(target);
+        for name in names {
+            request = request.header(HOST, name);
         }
         hosts.permit(&request.body(()).unwrap())
+    }
+
+    /// RFC 9112 §3.2.
+    #[test]
+    fn http_1_1_has_one_host_header() {
+        let only = Hosts::Only("home.example.org".parse().unwrap());
+        let (name, other) = ("home.example.org", "other.example.org");
+        let (old, current) = (Version::HTTP_10, Version::HTTP_11);
+        for target in ["/", "http://home.example.org/"] {
+            for (hosts, names) in [
+                (&only, vec![]),
+                (&only, vec![name, name]),
+                (&only, vec![name, other]),
+                (&Hosts::Loopback, vec![]),
+                (&Hosts::Loopback, vec!["localhost", "localhost"]),
+            ] {
+                let refused = permit(hosts, current, target, names);
+                assert_eq!(refused, Err(Refusal::NotOneHost));
+            }
+        }
+        assert_eq!(permit(&only, current, "/", vec![name]), Ok(()));
+        let misdirected = Err(Refusal::OtherHost);
+        assert_eq!(permit(&only, current, "/", vec![other]), misdirected);
+        assert_eq!(permit(&only, old, "/", vec![]), misdirected);
+        assert_eq!(permit(&Hosts::Loopback, old, "/", vec![]), Ok(()));
+        let rebound = permit(&Hosts::Loopback, old, "/", vec![other]);
+        assert_eq!(rebound, misdirected);
+        let rebound = permit(&Hosts::Loopback, old, "http://other.example.org/", vec![]);
+        assert_eq!(rebound, misdirected);
     }
 
     #[test]
@@ -270,7 +333,7 @@ mod tests {
             .header(HOST, "evil.example")
             .body(())
             .unwrap();
-        assert!(!hosts.permit(&twice));
+        assert!(hosts.permit(&twice).is_err());
     }
 
     #[test]

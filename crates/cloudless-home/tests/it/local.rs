@@ -2,6 +2,7 @@
 
 use cloudless_home::{Listeners, RunError, run};
 use cloudless_store::Store;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
@@ -53,6 +54,35 @@ async fn foreign_hosts_are_refused() {
         let mut propfind = request("PROPFIND", "/dav/", &home.authorization);
         propfind.headers_mut().insert("host", host.parse().unwrap());
         assert_eq!(http1(stream, propfind).await.status(), 421, "{host}");
+    }
+}
+
+/// RFC 9112 §3.2: HTTP/1.1 without Host is a bad request; HTTP/1.0 knows no Host.
+#[tokio::test]
+async fn a_host_header_is_needed_since_http_1_1() {
+    let home = Home::start(Vec::new()).await;
+    for (head, status) in [
+        ("GET /dav/ HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "),
+        (
+            "GET /dav/ HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+            "HTTP/1.1 400 ",
+        ),
+        (
+            "GET /dav/ HTTP/1.1\r\nHost: rebound.example\r\n\r\n",
+            "HTTP/1.1 421 ",
+        ),
+        ("GET /dav/ HTTP/1.0\r\n\r\n", "HTTP/1.0 401 "),
+        (
+            "GET /dav/ HTTP/1.0\r\nHost: rebound.example\r\n\r\n",
+            "HTTP/1.0 421 ",
+        ),
+    ] {
+        let mut stream = TcpStream::connect(home.local).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with(status), "{head}: {answer}");
     }
 }
 
