@@ -15,6 +15,7 @@ mod alarm;
 mod backup;
 mod card;
 mod changes;
+mod checkpoint;
 mod commits;
 mod current;
 mod delete;

@@ -37,7 +37,7 @@ pub enum PutOutcome {
     Updated(ETag),
     /// The same bytes were there already, so that nothing was written.
     Unchanged(ETag),
-    /// Refused, and the body kept in the history.
+    /// Refused, and the body kept in the history, unless the disk is full.
     PreconditionFailed {
         /// The tag of the card that is there.
         current: Option<ETag>,
@@ -66,9 +66,37 @@ impl Store {
         actor: Actor,
     ) -> Result<PutOutcome, StoreError> {
         let card = Checked::new(card)?;
-        self.write_as(actor, move |connection| {
+        let (book, name, required) = (card.card.book, card.card.name.clone(), precondition.clone());
+        let stored = self.write_as(actor, move |connection| {
             put(connection, &card, &precondition, actor)
-        })
+        });
+        match stored {
+            Err(error) if error.is_full() => self.unless_refused(book, &name, &required, error),
+            stored => stored,
+        }
+    }
+
+    /// What to tell of a write for which there was no room: if the precondition does not hold anyway,
+    /// that. A client with an old tag fetches the card again instead of trying again and again.
+    fn unless_refused(
+        &self,
+        book: BookId,
+        name: &str,
+        required: &Precondition,
+        error: StoreError,
+    ) -> Result<PutOutcome, StoreError> {
+        let refused = self.read(|snapshot| {
+            let current = current::find(snapshot, book, name)?.map(|current| current.etag);
+            let holds = required.holds(snapshot, current.as_ref())?;
+            Ok((!holds).then_some(PutOutcome::PreconditionFailed { current }))
+        });
+        match refused {
+            Ok(Some(outcome)) => {
+                tracing::warn!(%error, "The disk is full: a refused card is not kept in the history");
+                Ok(outcome)
+            }
+            Ok(None) | Err(_) => Err(error),
+        }
     }
 
     /// Stores many cards in one transaction, each as [`Store::put_card`] without a precondition;

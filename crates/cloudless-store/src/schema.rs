@@ -37,9 +37,7 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64
     let database = OpenError::of_database(path);
     configure(connection).map_err(database)?;
     let found = version(connection, path, MIGRATIONS)?;
-    let journal_mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(database)?;
+    let journal_mode = use_write_ahead_log(connection).map_err(database)?;
     if journal_mode != "wal" {
         return Err(OpenError::NoWriteAheadLog {
             path: path.to_owned(),
@@ -54,8 +52,6 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64
     set("synchronous", FULL)?;
     set("journal_size_limit", 64 << 20)?;
     set("cache_size", -8 << 10)?;
-    // Pages that change often are then written back less often.
-    set("wal_autocheckpoint", 4_000)?;
     let known = newest(MIGRATIONS);
     if (1..known).contains(&found) {
         let copied = copy::before_migration(connection, path, known);
@@ -68,6 +64,15 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64
     migrate(connection, path, found, MIGRATIONS)?;
     set("foreign_keys", 1)?;
     Ok(found)
+}
+
+/// Returns the journal mode that the database then has.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<String> {
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // What the change itself returns is what was asked for, even when the disk refused it: the mode
+    // of the file is known after a read.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    connection.pragma_query_value(None, "journal_mode", |row| row.get(0))
 }
 
 /// The schema version of the file, if this program knows it.

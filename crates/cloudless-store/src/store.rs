@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
 
+use crate::checkpoint::Checkpoints;
 use crate::commits::Commits;
 use crate::directory::Directory;
 use crate::generation::Generation;
@@ -53,7 +54,7 @@ impl Store {
         let path = directory.database();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open_error = OpenError::of_database(path);
-        let connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(open_error)?;
         // SQLite opens a file to read when it fails to open it to write.
         if connection.is_readonly("main").map_err(open_error)? {
             return Err(OpenError::ReadOnly {
@@ -69,12 +70,13 @@ impl Store {
             generation.follow(connection);
             told.tell();
         };
-        let writer = Writer::start(connection, search::take_in, committed).map_err(|source| {
-            OpenError::StartWriter {
+        let checkpoints = Checkpoints::take_over(&mut connection).map_err(open_error)?;
+        let writer = Writer::start(connection, checkpoints, search::take_in, committed).map_err(
+            |source| OpenError::StartWriter {
                 path: path.to_owned(),
                 source,
-            }
-        })?;
+            },
+        )?;
         Ok(Self {
             sqlite: Arc::new(Sqlite {
                 readers: Readers::new(path.to_owned()),

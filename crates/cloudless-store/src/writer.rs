@@ -7,6 +7,7 @@ use std::{io, thread};
 use rusqlite::{Connection, ffi};
 
 use crate::StoreError;
+use crate::checkpoint::Checkpoints;
 
 /// Callers beyond this many wait until the writer takes the next job.
 const QUEUE: usize = 256;
@@ -37,6 +38,7 @@ impl Writer {
     /// `committed` is called after each commit, before anybody is answered.
     pub(crate) fn start(
         connection: Connection,
+        mut checkpoints: Checkpoints,
         idle_work: IdleWork,
         mut committed: impl FnMut(&Connection) + Send + 'static,
     ) -> io::Result<Self> {
@@ -52,7 +54,8 @@ impl Writer {
                             Some(IDLE)
                         }
                         None => work_idly(&connection, idle_work).then_some(PAUSE),
-                    }
+                    };
+                    checkpoints.follow(&connection);
                 }
             })?;
         Ok(Self {

@@ -35,7 +35,8 @@ pub(crate) fn to_file(
 
     let copied = copy(connection, &partial).and_then(|()| {
         fs::rename(&partial, target)?;
-        Ok(sync_parent(target)?)
+        // Whoever is told of a failure finds no file and can try again.
+        Ok(sync_parent(target).inspect_err(|_| drop(fs::remove_file(target)))?)
     });
     if copied.is_err() {
         // A disk that is full gets its room back. The first failure is the one to tell.

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::{QUEUE, Writer};
 use crate::StoreError;
+use crate::checkpoint::Checkpoints;
 
 type Answer = Receiver<Result<(), StoreError>>;
 
@@ -119,7 +120,7 @@ fn minor_write_is_skipped_rather_than_waited_for() {
 
 fn start() -> (TempDir, Writer) {
     let directory = tempfile::tempdir().unwrap();
-    let connection = Connection::open(directory.path().join("test.sqlite")).unwrap();
+    let mut connection = Connection::open(directory.path().join("test.sqlite")).unwrap();
     connection
         .execute_batch(
             "PRAGMA journal_mode = WAL;
@@ -130,9 +131,10 @@ fn start() -> (TempDir, Writer) {
              );",
         )
         .unwrap();
+    let checkpoints = Checkpoints::take_over(&mut connection).unwrap();
     (
         directory,
-        Writer::start(connection, |_| Ok(false), |_| {}).unwrap(),
+        Writer::start(connection, checkpoints, |_| Ok(false), |_| {}).unwrap(),
     )
 }
 

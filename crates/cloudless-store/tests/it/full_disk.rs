@@ -78,6 +78,14 @@ fn child_of_the_full_disk_test() {
                     assert_eq!(store.card(book, &name).unwrap(), None);
                     refused += 1;
                     if refused == 5 {
+                        // No room for this body in the history, and yet no reason to try again.
+                        let stale = Precondition::Match(vec!["old".into()]);
+                        let first = card(book, &stored[0], &[b'x'; 100_000]);
+                        let outcome = store.put_card(first, stale, OWNER).unwrap();
+                        assert!(
+                            matches!(outcome, PutOutcome::PreconditionFailed { current: Some(_) }),
+                            "{outcome:?}"
+                        );
                         println!("the disk was full after {}", stored.len());
                         return stored.len();
                     }
