@@ -13,11 +13,12 @@ mod concurrency;
 mod damage;
 mod directory;
 mod disk;
+mod faults;
 mod full_disk;
 mod kill;
-mod resources;
 mod push;
 mod refused;
+mod resources;
 mod restore;
 mod story;
 
