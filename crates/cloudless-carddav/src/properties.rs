@@ -171,8 +171,8 @@ fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value
     })
 }
 
-/// What plain resources and collections have beyond all others; for collections the quota of
-/// RFC 4331.
+/// What plain resources and collections have beyond all others. The root of a tree tells the quota of
+/// all that is in it (RFC 4331).
 fn plain(
     resource: &store::Resource,
     request: &Request,
@@ -183,8 +183,9 @@ fn plain(
     }
     let used = || {
         let usage = request.store.resource_usage(request.login.user)?;
-        Ok(usage.bytes)
+        Ok::<_, StoreError>(usage.bytes)
     };
+    let is_root = resource.name.is_empty();
     let text = match (name.local(), &resource.content) {
         ("getlastmodified", _) => http_date(resource.modified_at),
         ("getcontentlength", Some(content)) => content.size.to_string(),
@@ -193,8 +194,10 @@ fn plain(
             .clone()
             .unwrap_or_else(|| UNKNOWN_CONTENT_TYPE.to_owned()),
         ("getetag", Some(content)) => format!("\"{}\"", content.etag),
-        ("quota-used-bytes", None) => used()?.to_string(),
-        ("quota-available-bytes", None) => RESOURCE_BYTES_MAX.saturating_sub(used()?).to_string(),
+        ("quota-used-bytes", None) if is_root => used()?.to_string(),
+        ("quota-available-bytes", None) if is_root => {
+            RESOURCE_BYTES_MAX.saturating_sub(used()?).to_string()
+        }
         _ => return Ok(None),
     };
     Ok(Some(Value::Text(text)))

@@ -2,7 +2,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::address_book::edit::slug_taken;
 use crate::card::is_segment;
-use crate::{Access, BookError, BookId, Store, StoreError, UserId, account};
+use crate::precondition::Found;
+use crate::{Access, Actor, BookError, BookId, Precondition, Store, StoreError, UserId, account};
 
 /// Somebody who may use another user's address book.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +70,33 @@ impl Store {
                 .execute(params![book, with])?;
             Ok(ended > 0)
         })
+    }
+
+    /// Ends the share of a user who wants the address book no more, if `precondition` holds for it.
+    ///
+    /// # Errors
+    ///
+    /// [`BookError::NoSuchBook`] also when it is not shared with the user,
+    /// [`BookError::PreconditionFailed`], [`StoreError::DeviceRevoked`], or the store failed.
+    pub fn leave_book(
+        &self,
+        book: BookId,
+        user: UserId,
+        precondition: Precondition,
+        actor: Actor,
+    ) -> Result<(), BookError> {
+        self.write_as(actor, move |connection| {
+            if !precondition.holds(connection, Found::Collection)? {
+                return Ok(Err(BookError::PreconditionFailed));
+            }
+            let left = connection
+                .prepare_cached("DELETE FROM shares WHERE book_id = ?1 AND user_id = ?2")?
+                .execute(params![book, user])?;
+            Ok(match left {
+                0 => Err(BookError::NoSuchBook),
+                _ => Ok(()),
+            })
+        })?
     }
 
     /// Who else may use an address book, sorted by name.

@@ -45,16 +45,11 @@ pub(super) async fn address_book(
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
+        let (store, user, actor) = (&request.store, request.login.user, request.actor());
         match book.access {
-            Access::Owner => {
-                request
-                    .store
-                    .delete_book(book.id, precondition, request.actor())?;
-            }
+            Access::Owner => store.delete_book(book.id, precondition, actor)?,
             Access::ReadWrite | Access::ReadOnly => {
-                request
-                    .store
-                    .unshare_book(book.id, &request.login.user_name)?;
+                store.leave_book(book.id, user, precondition, actor)?;
             }
         }
         Ok(status(StatusCode::NO_CONTENT))

@@ -88,12 +88,11 @@ fn allowed(target: Option<&Target>) -> HeaderValue {
 
 /// Gives the bytes as they came.
 fn give(request: &Request, path: &[String]) -> Result<Response<Body>, Refusal> {
-    let (resource, bytes) = found(request)?
-        .and_then(|_| {
-            let found = request.store.resource_with_bytes(request.login.user, path);
-            found.transpose()
-        })
-        .ok_or_else(Refusal::not_found)??;
+    found(request)?;
+    let (resource, bytes) = request
+        .store
+        .resource_with_bytes(request.login.user, path)?
+        .ok_or_else(Refusal::not_found)?;
     let Some(content) = resource.content else {
         return Ok(get::text("a collection of files"));
     };
@@ -158,7 +157,7 @@ fn put(request: &Request, path: Vec<String>, bytes: Bytes) -> Result<Response<Bo
 
 /// Deletes a resource, or a collection with all that is in it.
 fn delete(request: &Request, path: Vec<String>) -> Result<Response<Body>, Refusal> {
-    need_whole(request, &[Depth::Infinity])?;
+    need_depth(request, &[Depth::Infinity])?;
     let (user, actor) = (request.login.user, request.actor());
     let precondition = precondition(request)?;
     request
@@ -174,10 +173,10 @@ fn transfer(request: &Request, from: Vec<String>, kind: Kind) -> Result<Response
     };
     let kind = match kind {
         Kind::Move => {
-            need_whole(request, &[Depth::Infinity])?;
+            need_depth(request, &[Depth::Infinity])?;
             ResourceTransferKind::Move
         }
-        Kind::Copy => match need_whole(request, &[Depth::Zero, Depth::Infinity])? {
+        Kind::Copy => match need_depth(request, &[Depth::Zero, Depth::Infinity])? {
             Depth::Zero => ResourceTransferKind::CopyAlone,
             Depth::One | Depth::Infinity => ResourceTransferKind::Copy,
         },
@@ -195,17 +194,17 @@ fn transfer(request: &Request, from: Vec<String>, kind: Kind) -> Result<Response
 }
 
 /// What is there, of the kind that its path is written as.
-fn found(request: &Request) -> Result<Option<PlainResource>, Refusal> {
-    Ok(match request.target()? {
-        Some(Target::Plain(_, resource)) => Some(resource),
-        _ => None,
-    })
+fn found(request: &Request) -> Result<PlainResource, Refusal> {
+    match request.target()? {
+        Some(Target::Plain(_, resource)) => Ok(resource),
+        _ => Err(Refusal::not_found()),
+    }
 }
 
 /// Checks what a request for something that exists says of its depth, which for a resource that is no
 /// collection says nothing (RFC 4918 §9.6.1, §9.8.3, §9.9.2).
-fn need_whole(request: &Request, allowed: &[Depth]) -> Result<Depth, Refusal> {
-    let resource = found(request)?.ok_or_else(Refusal::not_found)?;
+fn need_depth(request: &Request, allowed: &[Depth]) -> Result<Depth, Refusal> {
+    let resource = found(request)?;
     let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
     if resource.content.is_none() && !allowed.contains(&depth) {
         let reason = "This Depth is not possible here.";

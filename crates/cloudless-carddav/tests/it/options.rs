@@ -3,7 +3,10 @@
 use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card};
 
 const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH";
-const ADDRESS_BOOK: &str = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
+const ADDRESS_BOOK: &str =
+    "OPTIONS, GET, HEAD, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
+const PLAIN_COLLECTION: &str = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH";
+const PLAIN: &str = "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, PROPFIND, PROPPATCH";
 const CARD: &str = "OPTIONS, GET, HEAD, PUT, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
 
 #[tokio::test]
@@ -18,6 +21,9 @@ async fn options_tell_the_compliance_classes_and_the_methods() {
         (HOME_SET, COLLECTION),
         (BOOK, ADDRESS_BOOK),
         (&card, CARD),
+        ("/dav/files/", COLLECTION),
+        ("/dav/files/me/", PLAIN_COLLECTION),
+        ("/dav/files/me/f", "OPTIONS, PUT, MKCOL"),
     ] {
         let answer = server.send("OPTIONS", path, &[], "").await;
         assert_eq!(
@@ -50,6 +56,7 @@ async fn options_tell_the_compliance_classes_and_the_methods() {
 async fn each_method_is_allowed_or_405() {
     let server = Server::start();
     server.put("a.vcf", card("a", "Ann")).await;
+    server.send("PUT", "/dav/files/me/f", &[], "x").await;
     let card_path = format!("{BOOK}a.vcf");
     for (path, allow) in [
         ("/", COLLECTION),
@@ -59,6 +66,9 @@ async fn each_method_is_allowed_or_405() {
         (HOME_SET, COLLECTION),
         (BOOK, ADDRESS_BOOK),
         (&card_path, CARD),
+        ("/dav/files/", COLLECTION),
+        ("/dav/files/me/", PLAIN_COLLECTION),
+        ("/dav/files/me/f", PLAIN),
     ] {
         for method in [
             "OPTIONS",

@@ -1,6 +1,8 @@
 //! The `Prefer` header in WebDAV (RFC 8144).
 
-use crate::harness::{Answer, BOOK, Server, card, multiget, propfind, query, sync_collection};
+use crate::harness::{
+    Answer, BOOK, HOME_SET, Server, card, multiget, propfind, query, sync_collection,
+};
 
 const MINIMAL: (&str, &str) = ("prefer", "return=minimal");
 const REPRESENTATION: (&str, &str) = ("prefer", "return=representation");
@@ -34,6 +36,33 @@ async fn rfc_8144_2_1_minimal_leaves_out_what_is_not_there() {
             assert_eq!(row.names("HTTP/1.1 404 Not Found"), missing, "{body}");
         }
     }
+}
+
+#[tokio::test]
+async fn rfc_8144_2_2_depth_noroot_leaves_the_collection_itself_out() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    let body = propfind(&["D:getetag", "X:color"]);
+    let list = async |path: &str, depth: &str, prefer: &str| {
+        let headers = [("depth", depth), ("prefer", prefer)];
+        server.send("PROPFIND", path, &headers, body.clone()).await
+    };
+    let answer = list(BOOK, "1", "depth-noroot").await;
+    assert_eq!(answer.header("preference-applied"), "depth-noroot");
+    let path = format!("{BOOK}a.vcf");
+    assert_eq!(answer.multistatus().hrefs(), [&*path]);
+    let answer = list(HOME_SET, "1", "return=minimal, depth-noroot").await;
+    let applied: Vec<_> = answer
+        .headers
+        .get_all("preference-applied")
+        .iter()
+        .collect();
+    assert_eq!(applied, ["return=minimal", "depth-noroot"]);
+    assert_eq!(answer.multistatus().hrefs(), [BOOK]);
+    // Without members there is nothing to leave out.
+    let answer = list(BOOK, "0", "depth-noroot").await;
+    assert_eq!(answer.header("preference-applied"), "");
+    assert_eq!(answer.multistatus().hrefs(), [BOOK]);
 }
 
 async fn put(server: &Server, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -125,6 +125,9 @@ fn database_of_the_first_version_is_copied_and_keeps_everything() {
     let unindexed = store.cards_without_index(10).unwrap();
     assert_eq!((unindexed.len(), &*unindexed[0].bytes), (1, &b"aa"[..]));
 
+    let root = store.resource(users[0].id, &[]).unwrap().unwrap();
+    assert_eq!((root.modified_at, root.content), (Timestamp(1), None));
+
     let name = format!("store.sqlite.before-version-{}", MIGRATIONS.len());
     let copy = directory.path().join(name);
     let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
