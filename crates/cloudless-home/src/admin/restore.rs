@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use cloudless_store::{Actor, BookId, RestoreOutcome, Store, StoreError, Timestamp};
+use cloudless_store::{
+    Actor, BookId, Precondition, PutOutcome, RestoreOutcome, Store, StoreError, Timestamp, Version,
+    VersionKind,
+};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -124,7 +127,7 @@ pub(super) fn cards(
                 }
             }
             RestoreTo::BeforeDeletion => outcome(store.undelete_card(book, &name, actor)?),
-            RestoreTo::Version(number) => outcome(store.restore_card(book, &name, number, actor)?),
+            RestoreTo::Version(number) => version(store, book, &name, number, actor)?,
             RestoreTo::Moment(_) => match past.get(&name) {
                 Some(number) => outcome(store.restore_card(book, &name, *number, actor)?),
                 None => CardRestore::Refused {
@@ -201,6 +204,47 @@ pub(super) fn full_names(
         names.extend(card.full_name.map(|full_name| (card.name, cut(full_name))));
     }
     Ok(names)
+}
+
+/// A body that was refused is checked as if it came anew: it may have been refused because it is no
+/// card, and clients stumble over those.
+fn version(
+    store: &Store,
+    book: BookId,
+    name: &str,
+    number: u64,
+    actor: Actor,
+) -> Result<CardRestore, StoreError> {
+    let bytes = match store.version(book, name, number)? {
+        Some(Version {
+            kind: VersionKind::Refused,
+            bytes: Some(bytes),
+            ..
+        }) => bytes,
+        _ => return Ok(outcome(store.restore_card(book, name, number, actor)?)),
+    };
+    let summary = match cloudless_vcard::summarize(&bytes) {
+        Ok(summary) => summary,
+        Err(invalid) => {
+            return Ok(CardRestore::Refused {
+                reason: format!(
+                    "{invalid}; take it out with `cloudless contacts show --version {number}`, \
+                     mend it and import it"
+                ),
+            });
+        }
+    };
+    let card = cloudless_carddav::new_card(book, name.to_owned(), bytes, summary);
+    Ok(outcome(
+        match store.put_card(card, Precondition::None, actor)? {
+            PutOutcome::Created(etag) | PutOutcome::Updated(etag) => RestoreOutcome::Restored(etag),
+            PutOutcome::Unchanged(etag) => RestoreOutcome::Unchanged(etag),
+            PutOutcome::UidConflict { name } => RestoreOutcome::UidConflict { name },
+            PutOutcome::NoSuchBook | PutOutcome::PreconditionFailed { .. } => {
+                RestoreOutcome::NoSuchBook
+            }
+        },
+    ))
 }
 
 fn outcome(outcome: RestoreOutcome) -> CardRestore {

@@ -4,8 +4,10 @@ use cloudless_home::admin::{
     CardChoice, CardRestore, Change, ChangeKind, Command, Difference, Reply, RestoreTo,
     RestoredCard,
 };
+use cloudless_store::Actor;
 use data_encoding::BASE64;
 
+use crate::fixture::now;
 use crate::offline::{Offline, card, named};
 
 fn history(offline: &Offline, card: Option<CardChoice>, limit: usize) -> Vec<Change> {
@@ -254,4 +256,44 @@ fn a_dry_prune_says_what_goes_and_keeps_it() {
     assert_eq!(prune(false), dry);
     assert_eq!(history(&offline, None, 100).len(), 3);
     assert!(matches!(prune(true), Reply::Pruned { versions: 0, .. }));
+}
+
+#[test]
+fn a_refused_body_comes_back_only_if_it_is_a_card() {
+    let offline = story();
+    let (book, actor) = (
+        offline.book("contacts"),
+        Actor {
+            device: None,
+            at: now(),
+        },
+    );
+    let keep = |name: &str, body: &str| {
+        let refused = "it was refused for a reason";
+        let body = body.as_bytes().to_vec();
+        offline
+            .store
+            .keep_refused(book, name, body, refused, actor)
+            .unwrap();
+    };
+    keep("eve.vcf", "BEGIN:VCARD\r\nFN:Eve, cut off");
+    keep("zoe.vcf", &card("zoe", "Zoe"));
+    keep("fake.vcf", &card("bob", "A second Bob"));
+    let before = offline.names();
+
+    let eve = restore(&offline, &["eve.vcf"], RestoreTo::Version(1));
+    assert!(
+        matches!(&eve[0].outcome, CardRestore::Refused { reason }
+            if reason.contains("END:VCARD") && reason.contains("contacts show")),
+        "{eve:?}"
+    );
+    let fake = restore(&offline, &["fake.vcf"], RestoreTo::Version(1));
+    assert!(
+        matches!(&fake[0].outcome, CardRestore::Refused { reason } if reason.contains("bob.vcf")),
+        "{fake:?}"
+    );
+    assert_eq!(offline.names(), before);
+    let zoe = restore(&offline, &["zoe.vcf"], RestoreTo::Version(1));
+    assert_eq!(zoe[0].outcome, CardRestore::Restored);
+    assert_eq!(offline.text("zoe.vcf"), card("zoe", "Zoe"));
 }
