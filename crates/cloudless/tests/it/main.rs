@@ -24,6 +24,7 @@ mod logs;
 mod network;
 mod pair;
 mod people;
+mod push;
 mod role;
 mod vdirsyncer;
 
