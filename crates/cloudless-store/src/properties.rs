@@ -81,27 +81,20 @@ impl Store {
             return Ok(PropertiesOutcome::TooLarge);
         }
         self.write_as(actor, move |connection| {
-            let etag = match target.etag(connection)? {
-                Some(etag) => etag,
-                None => return Ok(PropertiesOutcome::NoSuchResource),
+            let Some(etag) = target.etag(connection)? else {
+                return Ok(PropertiesOutcome::NoSuchResource);
             };
             let found = etag.as_ref().map_or(Found::Collection, Found::Tagged);
             if !precondition.holds(connection, found)? {
                 return Ok(PropertiesOutcome::PreconditionFailed);
             }
             let outcome = change(connection, &target, &changes.dead)?;
-            if let (PropertiesOutcome::Updated, PropertyTarget::Book(book)) = (outcome, &target) {
-                let PropertyChanges {
-                    display_name,
-                    description,
-                    ..
-                } = &changes;
-                address_book::edit::describe(
-                    connection,
-                    *book,
-                    display_name.as_deref(),
-                    description.as_deref(),
-                )?;
+            let name = changes.display_name.as_deref();
+            let description = changes.description.as_deref();
+            if let (PropertiesOutcome::Updated, PropertyTarget::Book(book)) = (outcome, &target)
+                && (name.is_some() || description.is_some())
+            {
+                address_book::edit::describe(connection, *book, name, description)?;
             }
             Ok(outcome)
         })

@@ -183,11 +183,13 @@ impl<'a> Place<'a> {
         let Some((name, parents)) = path.split_last() else {
             return Ok(Err(ResourceError::Root));
         };
-        let parent = match find(connection, user, parents)? {
-            Some(Resource {
-                id, content: None, ..
-            }) => id,
-            _ => return Ok(Err(ResourceError::NoCollection)),
+        let Some(Resource {
+            id: parent,
+            content: None,
+            ..
+        }) = find(connection, user, parents)?
+        else {
+            return Ok(Err(ResourceError::NoCollection));
         };
         Ok(Ok(Self {
             parent,
