@@ -53,19 +53,48 @@ impl Store {
         })
     }
 
-    /// All cards of a book without their bytes, sorted by name.
+    /// The name of the card of a book that has this UID; `None` if no card has it.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn name_of_uid(&self, book: BookId, uid: &str) -> Result<Option<String>, StoreError> {
+        self.read(|snapshot| {
+            snapshot
+                .prepare_cached(BY_UID)?
+                .query_row(params![book, uid], |row| row.get(0))
+                .optional()
+        })
+    }
+
+    /// All cards of a book without their bytes, sorted by name. All are in memory at once; see
+    /// [`Store::card_rows_after`].
     ///
     /// # Errors
     ///
     /// The store failed.
     pub fn card_rows(&self, book: BookId) -> Result<Vec<CardRow>, StoreError> {
+        self.card_rows_after(book, "", usize::MAX)
+    }
+
+    /// The first cards, at most `limit`, whose names come after `name`, sorted by name: a page of a
+    /// long list, which begins after the empty name. A card that is there all the time is on
+    /// exactly one page, whatever changes between them.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn card_rows_after(
+        &self,
+        book: BookId,
+        name: &str,
+        limit: usize,
+    ) -> Result<Vec<CardRow>, StoreError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(|snapshot| {
             snapshot
-                .prepare_cached(
-                    "SELECT name, uid, etag, size, modified_at FROM cards
-                     WHERE book_id = ?1 AND version_id IS NOT NULL ORDER BY name",
-                )?
-                .query_map([book], from_row)?
+                .prepare_cached(AFTER)?
+                .query_map(params![book, name, limit], from_row)?
                 .collect()
         })
     }
@@ -85,6 +114,11 @@ impl Store {
         })
     }
 }
+
+pub(crate) const AFTER: &str = "SELECT name, uid, etag, size, modified_at FROM cards
+     WHERE book_id = ?1 AND name > ?2 AND version_id IS NOT NULL ORDER BY name LIMIT ?3";
+
+pub(crate) const BY_UID: &str = "SELECT name FROM cards WHERE book_id = ?1 AND uid = ?2";
 
 /// Reads the columns name, uid, etag, size and modified_at.
 pub(crate) fn from_row(row: &Row<'_>) -> rusqlite::Result<CardRow> {

@@ -1,3 +1,5 @@
+use std::ops::RangeInclusive;
+
 use rusqlite::params;
 
 use crate::card::from_row;
@@ -33,26 +35,46 @@ impl Store {
         since: Option<u64>,
         limit: Option<usize>,
     ) -> Result<Changes, StoreError> {
+        let first = since.map_or(0, |since| since.saturating_add(1));
         let limit = limit.unwrap_or(usize::MAX);
+        self.changes_between(book, first..=u64::MAX, since.is_some(), limit)
+    }
+
+    /// The cards whose last change is within `revisions`, at most `limit` of them, the oldest
+    /// changes first; those that are gone only if `removed`. It reads a long list a page at a time:
+    /// a card that changes between two pages leaves the range, so end it at the revision of the
+    /// first page, and the next sync tells of that card.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoSuchBook`], or the store failed.
+    pub fn changes_between(
+        &self,
+        book: BookId,
+        revisions: RangeInclusive<u64>,
+        removed: bool,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
+        let column = |revision: &u64| i64::try_from(*revision).unwrap_or(i64::MAX);
+        let (first, last) = (column(revisions.start()), column(revisions.end()));
         // One row more than asked for tells whether there is more.
         let rows_max = i64::try_from(limit).map_or(-1, |limit| limit.saturating_add(1));
-        let since_column = since.map(|since| i64::try_from(since).unwrap_or(i64::MAX));
         let changes = self.read(|snapshot| {
             let Some(revision) = address_book::revision(snapshot, book)? else {
                 return Ok(None);
             };
             let mut changes = Changes {
-                revision,
+                revision: revision.min(*revisions.end()),
                 changed: Vec::new(),
                 removed: Vec::new(),
                 truncated: false,
             };
-            let mut statement = snapshot.prepare_cached(SINCE)?;
-            let mut rows = statement.query(params![book, since_column, rows_max])?;
-            let mut last = since.unwrap_or(0);
+            let mut statement = snapshot.prepare_cached(BETWEEN)?;
+            let mut rows = statement.query(params![book, first, last, removed, rows_max])?;
+            let mut told = revisions.start().saturating_sub(1);
             while let Some(row) = rows.next()? {
                 if changes.changed.len() + changes.removed.len() == limit {
-                    changes.revision = last;
+                    changes.revision = told;
                     changes.truncated = true;
                     break;
                 }
@@ -61,7 +83,7 @@ impl Store {
                 } else {
                     changes.removed.push(row.get(0)?);
                 }
-                last = row.get(5)?;
+                told = row.get(5)?;
             }
             Ok(Some(changes))
         })?;
@@ -69,7 +91,6 @@ impl Store {
     }
 }
 
-pub(crate) const SINCE: &str = "SELECT name, uid, etag, size, modified_at, revision FROM cards
-     WHERE book_id = ?1 AND revision > coalesce(?2, 0)
-         AND (version_id IS NOT NULL OR ?2 IS NOT NULL)
-     ORDER BY revision LIMIT ?3";
+pub(crate) const BETWEEN: &str = "SELECT name, uid, etag, size, modified_at, revision FROM cards
+     WHERE book_id = ?1 AND revision BETWEEN ?2 AND ?3 AND (version_id IS NOT NULL OR ?4)
+     ORDER BY revision LIMIT ?5";

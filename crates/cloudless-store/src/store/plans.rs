@@ -7,7 +7,9 @@ use crate::{Store, address_book, card, changes, index, login, refused, search};
 fn polls_logins_and_queries_read_only_what_they_return() {
     let (_directory, store, _) = open();
     for statement in [
-        changes::SINCE,
+        card::AFTER,
+        card::BY_UID,
+        changes::BETWEEN,
         login::IN_USE_BY_USER,
         address_book::OF_USER,
         address_book::BY_SLUG,
@@ -15,8 +17,8 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         index::scan::SCAN,
         index::scan::BY_INDEX,
         index::scan::UNINDEXED,
-        refused::FORGET_OLDER,
         search::BY_TRIGRAMS,
+        refused::FORGET_OLDER,
         "SELECT max(id) FROM versions",
         "DELETE FROM versions WHERE id = ?1",
         "DELETE FROM index_entries WHERE index_id = ?1",

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cloudless_store::{BookId, DeleteOutcome, Precondition, PutOutcome, Store};
+use cloudless_store::{BookId, CardRow, DeleteOutcome, Precondition, PutOutcome, Store};
 use proptest::prelude::*;
 
 use crate::{OWNER, card, new_book};
@@ -132,6 +132,65 @@ fn limit_zero_gets_nothing_and_stays_where_it_is() {
     );
     let changes = store.changes_since(book, Some(1), Some(0)).unwrap();
     assert_eq!((changes.revision, changes.truncated), (1, false));
+}
+
+/// A long answer is read page by page, up to the revision that it began with.
+#[test]
+fn pages_tell_each_card_once_and_leave_later_changes_to_the_next_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, "anna");
+    let mut model = State::new();
+    for name in 1..=5 {
+        apply(&store, book, &mut model, &Step::Put { name, content: 0 });
+    }
+    let first = store.changes_between(book, 1..=5, true, 2).unwrap();
+    assert_eq!(names(&first.changed), ["1.vcf", "2.vcf"]);
+    assert_eq!((first.revision, first.truncated), (2, true));
+
+    // One that was told changes, one that was not, and one goes.
+    for name in [1, 4] {
+        apply(&store, book, &mut model, &Step::Put { name, content: 1 });
+    }
+    apply(&store, book, &mut model, &Step::Delete { name: 5 });
+    let rest = store.changes_between(book, 3..=5, true, 9).unwrap();
+    assert_eq!(names(&rest.changed), ["3.vcf"]);
+    assert_eq!((rest.revision, rest.truncated), (5, false));
+
+    let next = store.changes_since(book, Some(5), None).unwrap();
+    assert_eq!(names(&next.changed), ["1.vcf", "4.vcf"]);
+    assert_eq!(next.removed, ["5.vcf"]);
+}
+
+#[test]
+fn pages_by_name_have_each_card_that_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, "anna");
+    let mut model = State::new();
+    for name in 1..=5 {
+        apply(&store, book, &mut model, &Step::Put { name, content: 0 });
+    }
+    let first = store.card_rows_after(book, "", 2).unwrap();
+    assert_eq!(names(&first), ["1.vcf", "2.vcf"]);
+    apply(
+        &store,
+        book,
+        &mut model,
+        &Step::Put {
+            name: 3,
+            content: 1,
+        },
+    );
+    apply(&store, book, &mut model, &Step::Delete { name: 2 });
+    apply(&store, book, &mut model, &Step::Delete { name: 4 });
+    let rest = store.card_rows_after(book, "2.vcf", 9).unwrap();
+    assert_eq!(names(&rest), ["3.vcf", "5.vcf"]);
+    assert_eq!(store.card_rows_after(book, "5.vcf", 9).unwrap(), []);
+}
+
+fn names(rows: &[CardRow]) -> Vec<&str> {
+    rows.iter().map(|row| row.name.as_str()).collect()
 }
 
 struct Client {
