@@ -1,7 +1,7 @@
 //! The response body: whole, or written page by page while the client reads.
 
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use cloudless_store::StoreError;
@@ -13,9 +13,9 @@ use crate::refusal::chain;
 /// The body of a response.
 ///
 /// A short body is one piece whose length is known. A long multistatus is pulled page by page: each
-/// page is written on a blocking thread, the next one while the client reads the one before. Two
-/// pages at most are in memory, and a client that stops reading holds no thread. Poll it inside the
-/// tokio runtime that made it.
+/// page is written on a blocking thread, the next one while the client reads the one before, unless
+/// that is a long one. Two pages at most are in memory, and a client that stops reading holds no
+/// thread. Poll it inside the tokio runtime that made it.
 #[derive(Debug)]
 pub struct Body(State);
 
@@ -45,9 +45,18 @@ enum State {
     Whole(Option<Bytes>),
     Paged {
         written: Option<Bytes>,
-        next: Option<WritingTask>,
+        next: Option<Next>,
     },
 }
+
+enum Next {
+    Written(WritingTask),
+    /// To be written when the client has read what is there.
+    Unwritten(PageWriter),
+}
+
+/// No page is written ahead while the client reads a longer one, such as a card with a large photo.
+const AHEAD_MAX: usize = 256 * 1024;
 
 type WritingTask = JoinHandle<(Result<Page, StoreError>, PageWriter)>;
 
@@ -68,11 +77,21 @@ impl Body {
         if page.last {
             return Ok(Self::from(page.bytes));
         }
-        let next = Some(write_page(writer));
+        let next = Some(Next::after(&page, writer));
         Ok(Self(State::Paged {
             written: Some(page.bytes),
             next,
         }))
+    }
+}
+
+impl Next {
+    fn after(page: &Page, writer: PageWriter) -> Self {
+        if page.bytes.len() > AHEAD_MAX {
+            Self::Unwritten(writer)
+        } else {
+            Self::Written(write_page(writer))
+        }
     }
 }
 
@@ -108,15 +127,19 @@ impl http_body::Body for Body {
                 if let Some(bytes) = written.take().filter(|bytes| !bytes.is_empty()) {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
-                let Some(task) = next else {
-                    return Poll::Ready(None);
+                let mut task = match next.take() {
+                    Some(Next::Written(task)) => task,
+                    Some(Next::Unwritten(writer)) => write_page(writer),
+                    None => return Poll::Ready(None),
                 };
-                let joined = ready!(Pin::new(task).poll(context));
-                *next = None;
+                let Poll::Ready(joined) = Pin::new(&mut task).poll(context) else {
+                    *next = Some(Next::Written(task));
+                    return Poll::Pending;
+                };
                 match joined {
                     Ok((Ok(page), writer)) => {
+                        *next = (!page.last).then(|| Next::after(&page, writer));
                         *written = Some(page.bytes);
-                        *next = (!page.last).then(|| write_page(writer));
                     }
                     Ok((Err(error), _)) => {
                         return Poll::Ready(Some(Err(log(BodyError::Store(error)))));
@@ -147,7 +170,11 @@ impl http_body::Body for Body {
 
 /// The client only sees a connection that ends too early.
 fn log(error: BodyError) -> BodyError {
-    tracing::error!(error = chain(&error), "an answer breaks off");
+    if let BodyError::Store(StoreError::DeviceRevoked) = error {
+        tracing::info!("an answer breaks off: its device was revoked");
+    } else {
+        tracing::error!(error = chain(&error), "an answer breaks off");
+    }
     error
 }
 

@@ -25,6 +25,7 @@ mod authentication;
 mod blocking;
 mod body;
 mod card_properties;
+mod card_rows;
 mod clock;
 mod conditions;
 mod depth;

@@ -1,5 +1,7 @@
 //! A multistatus response (RFC 4918 §13), written while the client reads it.
 
+use std::time::{Duration, Instant};
+
 use bytes::Bytes;
 use cloudless_dav_proto::Name;
 use cloudless_dav_proto::error::Condition;
@@ -12,6 +14,10 @@ use crate::Body;
 use crate::body::{Page, PageWriter};
 use crate::prefer;
 use crate::refusal::Refusal;
+use crate::request::Reader;
+
+/// How often it is looked at whether the device may still read, while no page is full.
+const LOGIN_CHECK: Duration = Duration::from_secs(1);
 
 /// When a page has this many bytes it is sent. One row can make it longer by the size of one card.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -33,23 +39,25 @@ pub(crate) enum Row {
     NotFound { href: String },
     /// The answer was cut short at the client's limit (RFC 6578 §3.6).
     Truncated { href: String },
+    /// The state that the answer leads to (RFC 6578 §3.4). It comes last.
+    SyncToken { token: String },
 }
 
 /// The rows of a response, each made when it is its turn. They block on the store.
 pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send>;
 
-/// Answers 207 with these rows, and with a sync token behind them where one is given. `minimal` tells
-/// the client that its preference was honored, and what was not found left out (RFC 8144 §2.1).
+/// Answers 207 with these rows, to whom they are for. `minimal` tells the client that its preference
+/// was honored, and what was not found left out (RFC 8144 §2.1).
 ///
 /// # Errors
-/// When the store cannot be read for the first rows. When it fails later the body ends with an
-/// error.
+/// When the store cannot be read for the first rows. When it fails later, or the device is revoked,
+/// the body ends with an error.
 pub(crate) async fn respond(
+    reader: Reader,
     rows: Rows,
-    sync_token: Option<String>,
     minimal: bool,
 ) -> Result<Response<Body>, Refusal> {
-    let mut response = Response::new(Body::paged(page_writer(rows, sync_token)).await?);
+    let mut response = Response::new(Body::paged(page_writer(reader, rows)).await?);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     let content_type = HeaderValue::from_static("application/xml; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);
@@ -59,12 +67,22 @@ pub(crate) async fn respond(
     Ok(response)
 }
 
-fn page_writer(mut rows: Rows, sync_token: Option<String>) -> PageWriter {
+fn page_writer(reader: Reader, mut rows: Rows) -> PageWriter {
     let mut writer = Writer::new();
+    let mut sync_token = None;
+    let mut checked_at = Instant::now();
+    let mut is_first = true;
     Box::new(move || {
+        if !std::mem::take(&mut is_first) {
+            reader.check()?;
+        }
         while writer.len() < PAGE_BYTES {
+            if checked_at.elapsed() >= LOGIN_CHECK {
+                reader.check()?;
+                checked_at = Instant::now();
+            }
             match rows.next() {
-                Some(row) => write(&mut writer, row?),
+                Some(row) => write(&mut writer, &mut sync_token, row?),
                 None => {
                     let bytes = std::mem::take(&mut writer).finish(sync_token.as_deref());
                     return Ok(Page {
@@ -81,7 +99,8 @@ fn page_writer(mut rows: Rows, sync_token: Option<String>) -> PageWriter {
     })
 }
 
-fn write(writer: &mut Writer, row: Row) {
+/// The sync token is kept for the end.
+fn write(writer: &mut Writer, sync_token: &mut Option<String>, row: Row) {
     match row {
         Row::Properties {
             href,
@@ -95,5 +114,6 @@ fn write(writer: &mut Writer, row: Row) {
             Status::InsufficientStorage,
             &[Condition::NumberOfMatchesWithinLimits],
         ),
+        Row::SyncToken { token } => *sync_token = Some(token),
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cloudless_store::{self as store, AddressBook, CardRow, Login, Store, StoreError};
 
+use crate::card_rows::CardRows;
 use crate::resource::{self, CONTEXT_PATH, Resource};
 
 /// A resource that exists and that the user may see.
@@ -23,6 +24,9 @@ pub(crate) enum Target {
     /// A plain resource or collection at this path of the user's tree.
     Plain(Vec<String>, store::Resource),
 }
+
+/// The members of a collection. They block on the store.
+pub(crate) type Members = Box<dyn Iterator<Item = Result<Target, StoreError>> + Send>;
 
 impl Target {
     /// Looks up what a request of its user names. Blocks on the store. None when it does not exist.
@@ -70,44 +74,42 @@ impl Target {
     }
 
     /// The members of a collection, each in turn. Blocks on the store.
-    pub(crate) fn members(
-        &self,
-        store: &Store,
-        login: &Login,
-    ) -> Result<Box<dyn Iterator<Item = Self> + Send>, StoreError> {
+    pub(crate) fn members(&self, store: &Store, login: &Login) -> Result<Members, StoreError> {
         Ok(match self {
-            Self::Root => Box::new([Self::Context].into_iter()),
-            Self::Context => {
-                Box::new([Self::Principals, Self::HomeSets, Self::Trees].into_iter())
-            }
-            Self::Principals => Box::new([Self::Principal].into_iter()),
-            Self::HomeSets => Box::new([Self::HomeSet].into_iter()),
+            Self::Root => Box::new([Self::Context].into_iter().map(Ok)),
+            Self::Context => Box::new(
+                [Self::Principals, Self::HomeSets, Self::Trees]
+                    .into_iter()
+                    .map(Ok),
+            ),
+            Self::Principals => Box::new([Self::Principal].into_iter().map(Ok)),
+            Self::HomeSets => Box::new([Self::HomeSet].into_iter().map(Ok)),
             Self::HomeSet => {
                 let books = store.address_books(login.user)?;
                 Box::new(
                     books
                         .into_iter()
-                        .map(|book| Self::AddressBook(Arc::new(book))),
+                        .map(|book| Ok(Self::AddressBook(Arc::new(book)))),
                 )
             }
             Self::AddressBook(book) => {
-                let rows = store.card_rows(book.id)?;
+                let rows = CardRows::new(store.clone(), book.id);
                 let book = Arc::clone(book);
-                Box::new(
-                    rows.into_iter()
-                        .map(move |row| Self::Card(Arc::clone(&book), row)),
-                )
+                Box::new(rows.map(move |row| Ok(Self::Card(Arc::clone(&book), row?))))
             }
             Self::Trees => {
                 let root = store.resource(login.user, &[])?;
-                Box::new(root.into_iter().map(|root| Self::Plain(Vec::new(), root)))
+                Box::new(
+                    root.into_iter()
+                        .map(|root| Ok(Self::Plain(Vec::new(), root))),
+                )
             }
             Self::Plain(path, resource) => {
                 let members = store.resource_members(resource.id)?;
                 let path = path.clone();
                 Box::new(members.into_iter().map(move |member| {
                     let path = [path.as_slice(), std::slice::from_ref(&member.name)].concat();
-                    Self::Plain(path, member)
+                    Ok(Self::Plain(path, member))
                 }))
             }
             Self::Principal | Self::Owner(_) | Self::Card(..) => Box::new(std::iter::empty()),

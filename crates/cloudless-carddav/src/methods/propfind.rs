@@ -27,6 +27,7 @@ where
     let minimal = is_minimal(&request.headers);
     let noroot = depth == Depth::One && is_noroot(&request.headers);
     let body = read_xml(&request.headers, body).await?;
+    let reader = request.reader();
     let rows: Rows = blocking::run(move || {
         let propfind = parse_propfind(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
@@ -39,9 +40,10 @@ where
             Depth::One => Some(target.members(&request.store, &request.login)?),
             Depth::Zero | Depth::Infinity => None,
         };
-        let root = (!noroot).then_some(target);
+        let root = (!noroot).then_some(Ok(target));
         let targets = root.into_iter().chain(members.into_iter().flatten());
         let rows = targets.map(move |target| {
+            let target = target?;
             let (found, missing) = properties::answer(&target, &request, &propfind)?;
             let missing = if minimal { Vec::new() } else { missing };
             Ok(Row::Properties {
@@ -53,7 +55,7 @@ where
         Ok(Box::new(rows) as Rows)
     })
     .await?;
-    let mut response = multistatus::respond(rows, None, minimal).await?;
+    let mut response = multistatus::respond(reader, rows, minimal).await?;
     if noroot {
         prefer::applied(&mut response, prefer::NOROOT);
     }

@@ -30,6 +30,7 @@ where
     B::Error: Display,
 {
     let body = read_xml(&request.headers, body).await?;
+    let reader = request.reader();
     let row = blocking::run(move || {
         let updates = parse_proppatch(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
@@ -40,7 +41,7 @@ where
         })
     })
     .await?;
-    multistatus::respond(Box::new(std::iter::once(Ok(row))), false).await
+    multistatus::respond(reader, Box::new(std::iter::once(Ok(row))), false).await
 }
 
 fn update(

@@ -29,7 +29,7 @@ pub(super) async fn respond(
     limit: Option<u32>,
 ) -> Result<Response<Body>, Refusal> {
     let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
-    let minimal = cards.minimal;
+    let (reader, minimal) = (cards.request.reader(), cards.minimal);
     let rows = blocking::run(move || {
         let needs = filter.needs();
         let candidates = candidates(&cards, scope, &filter, &needs)?;
@@ -43,7 +43,7 @@ pub(super) async fn respond(
         Ok(Box::new(Limited::new(matches, limit, book_href)) as Rows)
     })
     .await?;
-    multistatus::respond(rows, None, minimal).await
+    multistatus::respond(reader, rows, minimal).await
 }
 
 fn candidates(

@@ -1,20 +1,38 @@
 //! DAV:sync-collection (RFC 6578 §3).
 
+mod changes;
+
 use cloudless_dav_proto::error::Condition;
+use cloudless_store::{CardRow, StoreError};
 use http::{Response, StatusCode};
 
 use super::Cards;
+use crate::Body;
+use crate::card_rows::CardRows;
 use crate::multistatus::{self, Row, Rows};
 use crate::refusal::Refusal;
 use crate::resource::card_href;
-use crate::{Body, blocking, sync_token};
+use crate::sync_token;
+use changes::Changes;
 
 /// The most cards in one answer; 507 and the token lead to the others (RFC 6578 §3.6). A client that
-/// knows nothing of 507, such as Thunderbird, gets them at its next sync. The rows of one answer are
-/// in memory at once, some 300 bytes each.
+/// knows nothing of 507, such as Thunderbird, gets them at its next sync.
 const CARDS_MAX: usize = 10_000;
 
+/// What an answer tells, in this order.
+enum Told {
+    Changed(CardRow),
+    Removed(String),
+    /// There is more.
+    Truncated,
+    /// The revision that the client has then.
+    Revision(u64),
+}
+
 /// Tells what changed since a token, or of all cards when there is none.
+///
+/// The rows are read page by page. A card that changes meanwhile gets a revision after the token, so
+/// that the next sync tells of it, whether or not this answer did.
 pub(super) async fn respond(
     cards: Cards,
     token: Option<String>,
@@ -26,44 +44,43 @@ pub(super) async fn respond(
         Some(token) if sync_token::is_made_up(&token) => None,
         Some(token) => Some(sync_token::revision(&cards.book, &token).ok_or_else(unknown_token)?),
     };
-    let limit = limit.map_or(CARDS_MAX, |limit| {
-        usize::try_from(limit).map_or(CARDS_MAX, |limit| limit.min(CARDS_MAX))
-    });
-    let (cards, changes) = blocking::run(move || {
-        let changes = cards
-            .request
-            .store
-            .changes_since(cards.book.id, since, Some(limit))?;
-        Ok((cards, changes))
-    })
-    .await?;
-    let token = sync_token::token(&cards.book, changes.revision);
-    let minimal = cards.minimal;
-    let book_href = cards.book_href();
-    let truncated = changes.truncated.then(|| {
-        Ok(Row::Truncated {
-            href: book_href.clone(),
-        })
-    });
-    let removed = changes.removed.into_iter().map(move |name| {
-        Ok(Row::NotFound {
-            href: card_href(&book_href, &name),
-        })
-    });
-    let with_bytes = cards.gives_cards();
-    let changed = changes.changed.into_iter().map(move |row| {
-        if !with_bytes {
-            return cards.row(row, None);
+    let store = cards.request.store.clone();
+    let book = &cards.book;
+    let told: Box<dyn Iterator<Item = Result<Told, StoreError>> + Send> = match (since, limit) {
+        // By name no card is left out because it changes meanwhile: a client takes what the first
+        // sync does not tell for deleted.
+        (None, None) if book.card_count <= CARDS_MAX as u64 => {
+            let rows = CardRows::new(store, book.id).map(|row| row.map(Told::Changed));
+            Box::new(rows.chain([Ok(Told::Revision(book.revision))]))
         }
-        // A card may change or go again before its page is written. Its row then tells of the newer
-        // state, and the next sync, from a token of before that, tells of it again.
-        let gone = || Row::NotFound {
-            href: card_href(&cards.book_href(), &row.name),
-        };
-        Ok(cards.named(&row.name)?.unwrap_or_else(gone))
-    });
-    let rows: Rows = Box::new(changed.chain(removed).chain(truncated));
-    multistatus::respond(rows, Some(token), minimal).await
+        _ => {
+            let limit = limit.map_or(CARDS_MAX, |limit| {
+                usize::try_from(limit).map_or(CARDS_MAX, |limit| limit.min(CARDS_MAX))
+            });
+            Box::new(Changes::new(store, book, since, limit))
+        }
+    };
+    let (reader, minimal) = (cards.request.reader(), cards.minimal);
+    let rows: Rows = Box::new(told.map(move |told| row(&cards, told?)));
+    multistatus::respond(reader, rows, minimal).await
+}
+
+fn row(cards: &Cards, told: Told) -> Result<Row, StoreError> {
+    let gone = |name: &str| Row::NotFound {
+        href: card_href(&cards.book_href(), name),
+    };
+    Ok(match told {
+        Told::Changed(row) if !cards.gives_cards() => cards.row(row, None)?,
+        // It may have changed or gone since its row was read: the newer state is told.
+        Told::Changed(row) => cards.named(&row.name)?.unwrap_or_else(|| gone(&row.name)),
+        Told::Removed(name) => gone(&name),
+        Told::Truncated => Row::Truncated {
+            href: cards.book_href(),
+        },
+        Told::Revision(revision) => Row::SyncToken {
+            token: sync_token::token(&cards.book, revision),
+        },
+    })
 }
 
 /// The status is 400 and not 403, the usual one: on 400 Thunderbird lists everything again, after
