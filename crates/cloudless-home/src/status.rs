@@ -29,6 +29,7 @@ pub struct RelayStatus {
     /// Connected or not.
     pub state: RelayState,
     /// Since when, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub since: i64,
     /// What last went wrong, and what to do about it. `None` once connected.
     pub error: Option<String>,
@@ -46,6 +47,7 @@ pub struct CertificateStatus {
     /// The name it is for.
     pub hostname: Hostname,
     /// End of validity in Unix milliseconds; `None` while there is no valid one.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub expires_at: Option<i64>,
     /// Why there is none, or why it could not be renewed.
     pub error: Option<String>,

@@ -8,6 +8,7 @@
 //! - [`request_head`]: reads the host out of the first bytes of an HTTP/1 connection.
 //! - [`join_code`]: the one line that lets a home join a relay.
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
+//! - [`rfc3339`]: moments in JSON.
 //! - [`takeover`]: which of two sessions with the same key stays.
 
 pub mod client_hello;
@@ -18,6 +19,7 @@ pub mod join_code;
 pub mod lines;
 mod public_key;
 pub mod request_head;
+pub mod rfc3339;
 pub mod takeover;
 
 pub use hostname::{Hostname, InvalidHostname};

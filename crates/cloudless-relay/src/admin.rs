@@ -62,6 +62,7 @@ pub enum Reply {
         /// The join code, one line.
         code: String,
         /// When the code ends, Unix time in seconds.
+        #[serde(with = "cloudless_proto::rfc3339::seconds")]
         expires_at: u64,
     },
     /// To [`Command::Revoke`].

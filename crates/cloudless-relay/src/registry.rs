@@ -238,6 +238,7 @@ pub struct HomeRow {
     /// The home's key.
     pub key: PublicKey,
     /// When it joined, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
     pub joined_at: u64,
 }
 

@@ -18,6 +18,7 @@ pub struct Status {
     /// The relay's software, `cloudless/VERSION`.
     pub software: String,
     /// When the process started, Unix time in seconds. `None` when not running.
+    #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
     /// Every bound hostname, sorted.
     pub homes: Vec<HomeStatus>,
@@ -37,6 +38,7 @@ pub struct HomeStatus {
     /// Whether the home's tunnel is up.
     pub online: bool,
     /// Since when it is up, Unix time in seconds. `None` when offline.
+    #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
     /// Visitors connected at this moment.
     pub visitors_now: u64,

@@ -20,8 +20,9 @@ pub(crate) const RELAY: &str = "relay.sock";
 /// Home's socket in its state directory.
 pub(crate) const HOME: &str = "home.sock";
 
-/// A batch of imported cards is fsynced before it is answered.
-const REPLY_DEADLINE: Duration = Duration::from_secs(120);
+/// How long a running process may give no sign of life. It gives one every few seconds while a
+/// command takes long.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 /// How long a lock may be held without the holder answering on the socket.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 const LOCK_INTERVAL: Duration = Duration::from_millis(25);
@@ -59,13 +60,18 @@ pub(crate) fn ask<C: Serialize, R: DeserializeOwned>(
         Err(source) => return Err(SocketError::Connect { path, source }),
     };
     let mut exchange = || {
-        stream.set_read_timeout(Some(REPLY_DEADLINE))?;
-        stream.set_write_timeout(Some(REPLY_DEADLINE))?;
+        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        stream.set_write_timeout(Some(SILENCE_MAX))?;
         stream.write_all(&lines::encode(command))?;
+        let mut reader = BufReader::new(&stream).take(REPLY_MAX);
         let mut line = Vec::new();
-        BufReader::new(&stream)
-            .take(REPLY_MAX)
-            .read_until(b'\n', &mut line)?;
+        // A blank line is a sign of life.
+        while line.trim_ascii().is_empty() {
+            line.clear();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
+            }
+        }
         if line.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
@@ -164,4 +170,35 @@ fn is_hung_up(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    /// What home sends while a command takes long.
+    #[test]
+    fn blank_lines_are_no_answer() {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = UnixListener::bind(directory.path().join(HOME)).unwrap();
+        let home = thread::spawn(move || {
+            for answer in ["\n\n\n{\"a\":1}\n", "\n\n", ""] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut command = String::new();
+                BufReader::new(&stream).read_line(&mut command).unwrap();
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        let ask = || ask::<_, serde_json::Value>(directory.path(), HOME, &"command");
+        assert_eq!(ask().unwrap(), Some(serde_json::json!({"a": 1})));
+        for _ in 0..2 {
+            let error = ask().unwrap_err();
+            let hung_up =
+                matches!(&error, SocketError::Exchange { source, .. } if is_hung_up(source));
+            assert!(hung_up, "{error:?}");
+        }
+        home.join().unwrap();
+    }
 }

@@ -1,5 +1,7 @@
 //! How far long work has come: a bar on a terminal, plain lines when piped.
 
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -8,6 +10,38 @@ use crate::terminal;
 
 /// Time between two plain lines.
 const LINE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What ends sooner shows nothing.
+const PATIENCE: Duration = Duration::from_secs(1);
+const TICK: Duration = Duration::from_millis(100);
+
+/// Does work of which nobody knows how far it has come. On a terminal it is seen that it goes on.
+pub(crate) fn while_waiting<T>(work: impl FnOnce() -> T) -> T {
+    if !terminal::is_watched() {
+        return work();
+    }
+    let (end, ended) = mpsc::channel();
+    thread::scope(|scope| {
+        scope.spawn(move || spin(&ended));
+        let done = work();
+        drop::<mpsc::Sender<()>>(end);
+        done
+    })
+}
+
+fn spin(ended: &Receiver<()>) {
+    let goes_on = |wait| ended.recv_timeout(wait) == Err(RecvTimeoutError::Timeout);
+    let started = Instant::now();
+    if !goes_on(PATIENCE) {
+        return;
+    }
+    let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    while goes_on(TICK) {
+        spinner.set_message(format!("working, {} s", started.elapsed().as_secs()));
+        spinner.tick();
+    }
+    spinner.finish_and_clear();
+}
 
 /// The progress of one piece of work, shown on standard error.
 pub(crate) struct Progress {

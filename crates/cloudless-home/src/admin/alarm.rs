@@ -11,7 +11,7 @@ use super::restore;
 const RECENT_MILLIS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
 /// A device deleted a large share of an address book in a short time. It was served. Times are Unix
-/// milliseconds.
+/// milliseconds, and RFC 3339 in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
     /// What [`Command::DeletionUndo`](super::Command::DeletionUndo) calls it.
@@ -23,8 +23,10 @@ pub struct Alarm {
     /// The device's name.
     pub device: String,
     /// When the first of the cards was deleted.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub first_at: i64,
     /// When the last one was.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub last_at: i64,
     /// How many were.
     pub count: u64,

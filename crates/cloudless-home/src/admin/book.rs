@@ -57,6 +57,7 @@ pub struct RemovedBook {
     /// What clients showed.
     pub display_name: String,
     /// When, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub removed_at: i64,
 }
 

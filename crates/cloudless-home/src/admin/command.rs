@@ -63,8 +63,9 @@ pub enum Command {
     },
     /// Imports cards; each has an outcome of its own.
     CardsPut {
-        /// Whose.
-        user: String,
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
         /// The address book's slug, usually `contacts`.
         book: String,
         /// One vCard each.
@@ -72,8 +73,9 @@ pub enum Command {
     },
     /// Exports cards in the order of their names, a page at a time.
     CardsGet {
-        /// Whose.
-        user: String,
+        /// Whose; the only user if absent.
+        #[serde(default)]
+        user: Option<String>,
         /// The address book's slug.
         book: String,
         /// The last name of the previous page.

@@ -61,6 +61,7 @@ pub struct Merged {
     /// When, in Unix milliseconds.
     pub at: i64,
     /// The card that was kept.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub name: String,
     /// The cards that were joined into it and deleted.
     pub deleted: Vec<String>,

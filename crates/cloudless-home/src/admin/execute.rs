@@ -102,8 +102,8 @@ fn run(
             book::change(store, user.as_deref(), &book, change, now)
         }
         Command::CardsPut { user, book, cards } => {
-            let book = lookup::book(store, Some(&user), &book)?;
-            let outcomes = import(store, book.id, &cards, now)?;
+            let book = lookup::book(store, user.as_deref(), &book)?;
+            let outcomes = import(store, book.id, cards, now)?;
             Ok(Reply::CardsPut { outcomes })
         }
         Command::CardsGet {
@@ -111,7 +111,7 @@ fn run(
             book,
             after,
             limit,
-        } => cards(store, &user, &book, after.as_deref(), limit),
+        } => cards(store, user.as_deref(), &book, after.as_deref(), limit),
         Command::History {
             user,
             book,
@@ -262,18 +262,18 @@ fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
 
 fn cards(
     store: &Store,
-    user: &str,
+    user: Option<&str>,
     book: &str,
     after: Option<&str>,
     limit: usize,
 ) -> Result<Reply, Failure> {
-    let book = lookup::book(store, Some(user), book)?;
-    let rows = store.card_rows(book.id)?;
-    let rest = rows.partition_point(|row| after.is_some_and(|after| row.name.as_str() <= after));
-    let mut names = Vec::new();
-    let mut size = 0;
-    for row in &rows[rest..] {
-        if names.len() >= limit.clamp(1, PAGE_CARDS_MAX) || size >= PAGE_BYTES {
+    let book = lookup::book(store, user, book)?;
+    let limit = limit.clamp(1, PAGE_CARDS_MAX);
+    let rows = store.card_rows_after(book.id, after.unwrap_or_default(), limit + 1)?;
+    let mut cards = Vec::new();
+    let (mut told, mut size) = (0, 0);
+    for row in rows.iter().take(limit) {
+        if size >= PAGE_BYTES {
             break;
         }
         size += row.size;

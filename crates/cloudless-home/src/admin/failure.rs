@@ -13,8 +13,8 @@ pub(super) enum Failure {
     Backup(BackupError),
     #[error(transparent)]
     Book(BookError),
-    #[error("home keeps the contacts of several users; say whose with --user, such as --user {0}")]
-    ManyUsers(String),
+    #[error("home keeps the contacts of several users; say whose with --user: {}", several(.0))]
+    ManyUsers(Vec<String>),
     #[error(
         "the user {user} has no address book {book:?}; the first one of every user is \"contacts\""
     )]
@@ -88,6 +88,16 @@ impl From<AccountError> for Failure {
             error => Self::Account(error),
         }
     }
+}
+
+/// Names for a sentence, not all of very many.
+fn several(names: &[String]) -> String {
+    const SHOWN: usize = 10;
+    let mut list = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        list.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    list
 }
 
 /// A moment as a person reads it, and as `--at` takes it.

@@ -27,6 +27,7 @@ pub struct Change {
     /// What happened.
     pub change: ChangeKind,
     /// When.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub at: i64,
     /// The device that did it; absent for a command on the machine itself.
     pub device: Option<String>,
@@ -66,6 +67,7 @@ pub struct PastVersion {
     /// What happened.
     pub change: ChangeKind,
     /// When, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub at: i64,
     /// Its exact bytes, in standard base64 with padding.
     pub bytes_base64: String,

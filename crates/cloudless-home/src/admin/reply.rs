@@ -80,6 +80,7 @@ pub enum Reply {
     /// To `CardsRestore`.
     CardsRestored {
         /// When, in Unix milliseconds.
+        #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
         at: i64,
         /// One for each card of the command, in its order.
         cards: Vec<RestoredCard>,
@@ -87,6 +88,7 @@ pub enum Reply {
     /// To `BookRestore`.
     BookRestored {
         /// When, in Unix milliseconds.
+        #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
         at: i64,
         /// What that changed, or would change.
         difference: Difference,
@@ -154,7 +156,7 @@ pub struct Status {
     pub alarms: Vec<Alarm>,
 }
 
-/// A user. Times are Unix milliseconds.
+/// A user. Times are Unix milliseconds, and RFC 3339 in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
     /// What devices log in as.
@@ -163,6 +165,7 @@ pub struct User {
     pub created_at: i64,
 }
 
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
 /// A new device's login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceAdded {
@@ -189,7 +192,7 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A device. Times are Unix milliseconds.
+/// A device. Times are Unix milliseconds, and RFC 3339 in JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Device {
     /// Whose.
@@ -200,10 +203,13 @@ pub struct Device {
     pub created_at: i64,
     /// When it last logged in, to about five minutes.
     pub last_seen_at: Option<i64>,
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     /// When it was revoked.
     pub revoked_at: Option<i64>,
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
 }
 
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
 /// What became of one imported card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardOutcome {

@@ -31,6 +31,7 @@ pub struct Found {
     /// The first telephone numbers in it.
     pub phones: Vec<String>,
     /// When it was stored, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub modified_at: i64,
 }
 

@@ -1,14 +1,16 @@
 //! The commands of a running home, over its unix socket.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_proto::lines::{self, Decoder};
 use cloudless_store::{Store, Timestamp};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Command, Facts, MAX_LINE, Reply, execute};
@@ -18,6 +20,8 @@ use crate::config::{Clock, unix_ms};
 const CONNECTIONS_MAX: usize = 16;
 /// How long a connection may take for one write, or stay silent.
 const SILENCE: Duration = Duration::from_secs(10 * 60);
+/// Between two blank lines while a command is under way.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// The pause after a failed accept, such as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -72,7 +76,7 @@ async fn converse(mut stream: UnixStream, admin: Arc<Admin>, shutdown: Cancellat
     loop {
         loop {
             let reply = match decoder.next_line() {
-                Ok(Some(line)) => answer(&admin, line).await,
+                Ok(Some(line)) => while_working(&mut stream, answer(&admin, line)).await,
                 Ok(None) => break,
                 Err(error) => {
                     let reply = Reply::Error {
@@ -88,11 +92,31 @@ async fn converse(mut stream: UnixStream, admin: Arc<Admin>, shutdown: Cancellat
         }
         let read = tokio::select! {
             () = shutdown.cancelled() => return,
-            read = tokio::time::timeout(SILENCE, stream.read(&mut buffer)) => read,
+            read = timeout(SILENCE, stream.read(&mut buffer)) => read,
         };
         match read {
             Ok(Ok(length)) if length > 0 => decoder.push(&buffer[..length]),
             _ => return,
+        }
+    }
+}
+
+/// Waits for an answer. A blank line now and then says that the command is under way; when nobody
+/// is there to read it, the command is finished all the same.
+async fn while_working(
+    stream: &mut (impl AsyncWrite + Unpin),
+    answer: impl Future<Output = Reply>,
+) -> Reply {
+    let mut answer = pin!(answer);
+    let mut is_read = true;
+    loop {
+        match timeout(SIGN_OF_LIFE, answer.as_mut()).await {
+            Ok(reply) => return reply,
+            Err(_) if is_read => {
+                let written = timeout(SILENCE, stream.write_all(b"\n")).await;
+                is_read = matches!(written, Ok(Ok(())));
+            }
+            Err(_) => {}
         }
     }
 }
@@ -132,8 +156,41 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
 /// `None` when the other side is gone or does not read.
 async fn write(stream: &mut UnixStream, reply: &Reply) -> Option<()> {
     let line = lines::encode(reply);
-    tokio::time::timeout(SILENCE, stream.write_all(&line))
+    timeout(SILENCE, stream.write_all(&line))
         .await
         .ok()?
         .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(23);
+
+    async fn done() -> Reply {
+        sleep(LONG).await;
+        Reply::BackedUp { bytes: 1 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_command_gives_signs_of_life() {
+        let (mut home, mut command_line) = tokio::io::duplex(64);
+        let reply = while_working(&mut home, done()).await;
+        assert_eq!(reply, Reply::BackedUp { bytes: 1 });
+        drop(home);
+        let mut read = Vec::new();
+        command_line.read_to_end(&mut read).await.unwrap();
+        assert_eq!(read, b"\n\n\n\n");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_command_is_finished_though_nobody_waits() {
+        let (mut home, command_line) = tokio::io::duplex(64);
+        drop(command_line);
+        let reply = while_working(&mut home, done()).await;
+        assert_eq!(reply, Reply::BackedUp { bytes: 1 });
+    }
 }

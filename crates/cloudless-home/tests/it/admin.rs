@@ -81,7 +81,7 @@ fn lists_are_complete_and_unknown_users_told() {
             })
             .contains("nobody")
     );
-    let (user, book) = ("me".to_owned(), "other".to_owned());
+    let (user, book) = (Some("me".to_owned()), "other".to_owned());
     let error = offline.error(Command::CardsGet {
         user,
         book,
@@ -165,7 +165,7 @@ fn bad_cards_are_told_and_the_rest_imported() {
         bytes_base64: "%".into(),
     };
     let command = Command::CardsPut {
-        user: "me".into(),
+        user: None,
         book: "contacts".into(),
         cards: vec![wrong],
     };
@@ -186,7 +186,7 @@ fn an_export_pages_through_everything_byte_for_byte() {
     let mut exported = Vec::new();
     let mut after = None;
     loop {
-        let (user, book) = ("me".into(), "contacts".into());
+        let (user, book) = (None, "contacts".into());
         let command = Command::CardsGet {
             user,
             book,

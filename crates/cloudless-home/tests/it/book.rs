@@ -68,7 +68,7 @@ fn a_book_is_added_renamed_removed_and_brought_back() {
         name: None,
         bytes_base64: data_encoding::BASE64.encode(card("ann", "Ann").as_bytes()),
     }];
-    let (user, book) = ("me".into(), "club".into());
+    let (user, book) = (Some("me".into()), "club".into());
     offline.run(Command::CardsPut { user, book, cards });
     assert_eq!(
         change(&offline, "me", "club", BookChange::Remove),

@@ -58,7 +58,7 @@ impl Offline {
             bytes_base64: BASE64.encode(card.as_bytes()),
         });
         let command = Command::CardsPut {
-            user: "me".into(),
+            user: Some("me".into()),
             book: "contacts".into(),
             cards: cards.collect(),
         };

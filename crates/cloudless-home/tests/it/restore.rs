@@ -123,7 +123,7 @@ fn with_several_users_one_is_named() {
         version: None,
     };
     let error = offline.error(version(None));
-    assert!(error.contains("--user me"), "{error}");
+    assert!(error.contains("--user: me, "), "{error}");
     assert!(matches!(
         offline.run(version(Some("me"))),
         Reply::Version(_)

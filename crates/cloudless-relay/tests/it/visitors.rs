@@ -245,7 +245,9 @@ async fn the_status_counts_bytes_and_visitors() {
     stream.send(b"0123").await.unwrap();
     visitor.expect(b"0123").await;
     let up = hello.len() as u64 + 10;
-    let status = relay.until(|status| status.totals.bytes_up == up).await;
+    let status = relay
+        .until(|status| (status.totals.bytes_up, status.totals.bytes_down) == (up, 4))
+        .await;
     let [home_status, other] = &*status.homes else {
         panic!("{status:?}")
     };

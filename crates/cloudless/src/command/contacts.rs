@@ -22,8 +22,8 @@ use clap::{Args, Subcommand};
     arg_required_else_help = true,
     after_help = "\
 Examples:
-  cloudless contacts import contacts.vcf --user me
-  cloudless contacts export --user me > contacts.vcf
+  cloudless contacts import contacts.vcf
+  cloudless contacts export > contacts.vcf
   cloudless contacts search ann
   cloudless contacts duplicates
   cloudless contacts history

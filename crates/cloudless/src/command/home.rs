@@ -15,6 +15,7 @@ use cloudless_proto::Hostname;
 use cloudless_store::{OpenError, Store, Timestamp};
 
 use crate::admin_socket;
+use crate::progress;
 use crate::clock;
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
@@ -66,8 +67,14 @@ impl Home {
     }
 }
 
-/// Lets the running home execute a command, or executes it on the store when none is running.
+/// Lets the running home execute a command, or executes it on the store when none is running. One
+/// that takes long is seen to be under way.
 pub(crate) fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
+    progress::while_waiting(|| execute_part(state, command))
+}
+
+/// [`execute`] for a part of work that shows its progress itself.
+pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Reply> {
     state::require(state, JOIN_ADVICE)?;
     let reply = admin_socket::ask_or_do(state, admin_socket::HOME, command, || {
         let facts = facts(HomeFile::read_if_joined(state)?.as_ref());
@@ -119,7 +126,7 @@ fn push(state: &Path, table: &PushTable) -> anyhow::Result<Option<PushConfig>> {
     let found = rustls_native_certs::load_native_certs();
     if found.certs.is_empty() {
         // Contacts are served all the same.
-        tracing::warn!(
+        tracing::info!(
             "This system has no certificates of authorities, so that no push service is trusted: \
              install ca-certificates"
         );

@@ -33,7 +33,7 @@ pub(super) async fn kept(running: &Running, login: &Login, book: &str) -> anyhow
         let mut after = None;
         loop {
             let command = Command::CardsGet {
-                user: user.clone(),
+                user: Some(user.clone()),
                 book: slug.clone(),
                 after: after.take(),
                 limit: PAGE_CARDS,

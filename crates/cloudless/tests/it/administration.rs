@@ -2,13 +2,72 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime};
 
 use http::StatusCode;
+use serde_json::Value;
 
 use crate::binary::{command, on};
 use crate::cards;
 use crate::pair::{HOSTNAME, Pair};
+
+/// A moment in JSON: in UTC, to the second or finer.
+fn moment(value: &Value) -> jiff::Timestamp {
+    let text = value.as_str().expect("a moment is text");
+    assert!(text.ends_with('Z'), "{text}");
+    text.parse().expect("a moment of RFC 3339")
+}
+
+/// Every `--json` tells moments in one way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn moments_in_json_are_rfc_3339() {
+    let pair = Pair::start();
+    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    let json = |state, arguments: &[&str]| {
+        on(state, &[arguments, &["--json"]].concat()).expect(0).json()
+    };
+    let status = json(&relay, &["relay", "status"]);
+    moment(&status["since"]);
+    moment(&status["homes"][0]["since"]);
+    moment(&json(&relay, &["relay", "homes"])[0]["joined_at"]);
+    let status = json(&home, &["home", "status"]);
+    moment(&status["relays"][0]["since"]);
+    moment(&status["certificates"][0]["expires_at"]);
+    moment(&json(&home, &["user", "list"])[0]["created_at"]);
+    moment(&json(&home, &["device", "list"])[0]["created_at"]);
+    json(&home, &["book", "add", "club"]);
+    json(&home, &["book", "remove", "club"]);
+    moment(&json(&home, &["book", "list"])["removed"][0]["removed_at"]);
+    moment(&json(&home, &["contacts", "prune", "--older-than", "2y"])["before"]);
+    let restored = json(&home, &["contacts", "restore", "--at", "1d", "--dry-run"]);
+    moment(&restored["restored_to"]);
+    let card = home.join("ann.vcf");
+    fs::write(&card, "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n").unwrap();
+    json(&home, &["contacts", "import", card.to_str().unwrap()]);
+    moment(&json(&home, &["contacts", "search", "ann"])[0]["modified_at"]);
+    moment(&json(&home, &["contacts", "history"])["at"]);
+    moment(&json(&home, &["contacts", "show", "ann"])["at"]);
+}
+
+#[test]
+fn whose_contacts_are_meant_has_to_be_said_where_there_are_several() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    let card = directory.path().join("ann.vcf");
+    fs::write(&card, "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n").unwrap();
+    let import = ["contacts", "import", card.to_str().unwrap()];
+    let export = ["contacts", "export"];
+    on(&home, &["user", "add", "me"]).expect(0);
+    on(&home, &import).expect(0);
+    let exported = on(&home, &export).expect(0);
+    assert!(exported.stdout.contains("FN:Ann"), "{exported:?}");
+    on(&home, &["user", "add", "you"]).expect(0);
+    for command in [&import[..], &export, &["contacts", "duplicates"], &["book", "list"]] {
+        let refused = on(&home, command).expect(1);
+        let said = "say whose with --user: me, you";
+        assert!(refused.stderr.contains(said), "{command:?}: {refused:?}");
+        on(&home, &[command, &["--user", "me"]].concat()).expect(0);
+    }
+}
 
 #[test]
 fn an_invite_prints_the_code_alone() {
@@ -40,7 +99,7 @@ fn an_invite_prints_the_code_alone() {
     .json();
     assert_eq!(json["hostname"], "contacts.example.org");
     assert!(json["code"].as_str().unwrap().starts_with("cloudless1-"));
-    assert!(json["expires_at"].as_u64().unwrap() > 0);
+    assert!(moment(&json["expires_at"]) > jiff::Timestamp::now());
 }
 
 #[test]
@@ -122,7 +181,7 @@ fn users_and_devices_without_a_running_home() {
         .expect(0)
         .json();
     assert_eq!(devices[0]["name"], "phone");
-    assert!(devices[0]["revoked_at"].is_i64());
+    assert!(moment(&devices[0]["revoked_at"]) <= jiff::Timestamp::now());
     assert_eq!(devices.as_array().unwrap().len(), 1);
 }
 
@@ -267,8 +326,8 @@ async fn a_used_or_expired_join_code_is_refused() {
         "--json",
     ];
     let late = on(&relay, &late).expect(0).json();
-    let expiry = Duration::from_secs(late["expires_at"].as_u64().unwrap());
-    while SystemTime::UNIX_EPOCH.elapsed().unwrap() < expiry + Duration::from_secs(1) {
+    let expiry = moment(&late["expires_at"]);
+    while jiff::Timestamp::now().duration_since(expiry).as_secs() < 1 {
         on(&relay, &["relay", "homes"]).expect(0);
     }
     let late = late["code"].as_str().unwrap();

@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 
 use super::file_names::FileNames;
 use crate::atomic_file;
+use crate::command::choice::BookChoice;
 use crate::command::home;
 use crate::exit::Usage;
 use crate::progress::Progress;
@@ -23,7 +24,7 @@ const PAGE_CARDS: usize = 1000;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cloudless contacts export --user me > contacts.vcf
+  cloudless contacts export > contacts.vcf
   cloudless contacts export --user me --output contacts.vcf
   cloudless contacts export --user me --folder contacts
 
@@ -31,12 +32,8 @@ A folder gets a file for each card, which vdirsyncer and khard read.")]
 pub(super) struct Export {
     #[command(flatten)]
     state: HomeState,
-    /// Export the address book of USER
-    #[arg(long, value_name = "USER")]
-    user: String,
-    /// Export this address book of the user
-    #[arg(long, value_name = "BOOK", default_value = "contacts")]
-    book: String,
+    #[command(flatten)]
+    book: BookChoice,
     /// Write all cards to FILE instead of standard output; a file that is there is replaced
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -61,12 +58,12 @@ impl Export {
         let mut after = None;
         loop {
             let command = Command::CardsGet {
-                user: self.user.clone(),
-                book: self.book.clone(),
+                user: self.book.user.clone(),
+                book: self.book.book.clone(),
                 after,
                 limit: PAGE_CARDS,
             };
-            let Reply::Cards { cards, more } = home::execute(&state, &command)? else {
+            let Reply::Cards { cards, more } = home::execute_part(&state, &command)? else {
                 bail!("home answered something else than cards");
             };
             for card in &cards {

@@ -7,6 +7,7 @@ use cloudless_home::admin::{Command, ImportCard, ImportOutcome, Reply};
 use data_encoding::BASE64;
 use serde::Serialize;
 
+use crate::command::choice::BookChoice;
 use crate::command::home;
 use crate::progress::Progress;
 use crate::state::HomeState;
@@ -21,8 +22,8 @@ const BATCH_BYTES: usize = 8 * 1024 * 1024;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  cloudless contacts import contacts.vcf --user me
-  cloudless contacts import ~/.contacts/ --user me
+  cloudless contacts import contacts.vcf
+  cloudless contacts import ~/.contacts/ --user me --book club
 
 A card that is there already, by its UID, is updated and its earlier version kept. A file may hold
 many cards. A bad card is named with its line and left out; the others are imported, and the
@@ -33,12 +34,8 @@ pub(super) struct Import {
     /// Import FILE, or all files of a directory that end in .vcf
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
-    /// Import into the address book of USER
-    #[arg(long, value_name = "USER")]
-    user: String,
-    /// Import into this address book of the user
-    #[arg(long, value_name = "BOOK", default_value = "contacts")]
-    book: String,
+    #[command(flatten)]
+    book: BookChoice,
     /// Print one line of JSON with the counts and the cards left out
     #[arg(long)]
     json: bool,
@@ -101,11 +98,11 @@ impl Import {
             bytes_base64: BASE64.encode(&source.bytes),
         };
         let command = Command::CardsPut {
-            user: self.user.clone(),
-            book: self.book.clone(),
+            user: self.book.user.clone(),
+            book: self.book.book.clone(),
             cards: batch.iter().map(import).collect(),
         };
-        let Reply::CardsPut { outcomes } = home::execute(state, &command)? else {
+        let Reply::CardsPut { outcomes } = home::execute_part(state, &command)? else {
             bail!("home answered something else than the outcome of an import");
         };
         ensure!(

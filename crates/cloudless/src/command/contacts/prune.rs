@@ -38,6 +38,7 @@ pub(super) struct Prune {
 
 #[derive(Serialize)]
 struct Pruned {
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     before: i64,
     dry_run: bool,
     versions: u64,

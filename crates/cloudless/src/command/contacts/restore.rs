@@ -55,14 +55,17 @@ pub(super) struct Restore {
 
 #[derive(Serialize)]
 struct Restored<'a> {
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     at: i64,
     cards: &'a [RestoredCard],
 }
 
 #[derive(Serialize)]
 struct RestoredBook<'a> {
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     at: i64,
     dry_run: bool,
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     restored_to: i64,
     difference: &'a Difference,
 }

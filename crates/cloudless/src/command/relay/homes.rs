@@ -30,7 +30,7 @@ pub(super) struct Homes {
 struct Row {
     hostname: Hostname,
     key: PublicKey,
-    /// Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
     joined_at: u64,
     online: bool,
 }

@@ -41,7 +41,7 @@ pub(super) struct Invite {
 struct Output {
     code: String,
     hostname: Hostname,
-    /// Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
     expires_at: u64,
 }
 
