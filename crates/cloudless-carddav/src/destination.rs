@@ -54,9 +54,11 @@ pub(crate) fn overwrite(headers: &HeaderMap) -> Result<bool, Refusal> {
 /// Tells whether a path or URL is one of this server. Ports differ where something forwards
 /// connections; another name is another server.
 pub(crate) fn is_here(request: &Request, url: &str) -> bool {
-    let parsed = Destination::parse(url).ok();
-    let authority = parsed.and_then(|destination| destination.authority);
-    match (authority.as_deref().map(without_port), &request.host) {
+    let Ok(destination) = Destination::parse(url) else {
+        return false;
+    };
+    let there = destination.authority.as_deref().map(without_port);
+    match (there, &request.host) {
         (Some(there), Some(here)) => there.eq_ignore_ascii_case(here),
         _ => true,
     }

@@ -195,6 +195,19 @@ mod tests {
             prop_assert_eq!(Resource::parse(&href), Some(expected));
         }
 
+        /// The last slash says what it is, and nothing but that.
+        #[test]
+        fn an_href_names_the_plain_resource_that_it_was_made_from(
+            path in prop::collection::vec("\\PC{1,20}|[\\x01-\\x7f]{1,20}", 0..4),
+            is_collection: bool,
+        ) {
+            prop_assume!(path.iter().all(|name| name != "." && name != ".."));
+            let href = plain_href("me", &path, is_collection);
+            let user = "me".to_owned();
+            let expected = Resource::Plain { user, path, is_collection };
+            prop_assert_eq!(Resource::parse(&href), Some(expected));
+        }
+
         #[test]
         fn no_path_is_a_panic(path in ".{0,60}") {
             Resource::parse(&path);

@@ -55,6 +55,10 @@ async fn lists_about_other_resources_are_looked_at() {
         (format!("<{path}> ([{a}])"), true),
         (format!("<https://example.org:8443{path}> ([{a}])"), true),
         (format!("<https://elsewhere.example{path}> ([{a}])"), false),
+        (
+            format!("<https://elsewhere.example{path}?x> ([{a}])"),
+            false,
+        ),
         (format!("<{path}> ([\"x\"])"), false),
         (format!("<{path}> (Not [\"x\"])"), true),
         (format!("<{path}> ([W/{a}])"), false),

@@ -81,22 +81,24 @@ pub(crate) fn set_property_size(
     Ok(has_room)
 }
 
-/// What a resource takes with all that is below it, and how many levels that is; 0 for one without
-/// members.
+/// What a resource takes, unless `is_alone` with all that is below it, and how many levels that is;
+/// 0 for one without members.
 pub(crate) fn usage_of_tree(
     connection: &Connection,
     top: ResourceId,
+    is_alone: bool,
 ) -> rusqlite::Result<(ResourceUsage, usize)> {
     connection
         .prepare_cached(
             "WITH RECURSIVE tree (id, level) AS (
                  VALUES (?1, 0) UNION ALL
                  SELECT resources.id, level + 1 FROM tree JOIN resources ON parent_id = tree.id
+                 WHERE NOT ?2
              )
              SELECT count(*), coalesce(sum(size + property_size), 0), coalesce(max(level), 0)
              FROM tree JOIN resources USING (id)",
         )?
-        .query_row(params![top], |row| {
+        .query_row(params![top, is_alone], |row| {
             let usage = ResourceUsage {
                 count: row.get(0)?,
                 bytes: row.get(1)?,

@@ -81,13 +81,13 @@ fn run(
     if place.found.is_some() && !transfer.overwrite {
         return Ok(Err(ResourceError::DestinationExists));
     }
-    let (added, levels) = usage_of_tree(connection, source.id)?;
     let is_alone = transfer.kind == ResourceTransferKind::CopyAlone;
-    if !is_alone && transfer.to.len() + levels > RESOURCE_DEPTH_MAX {
+    let (added, levels) = usage_of_tree(connection, source.id, is_alone)?;
+    if transfer.to.len() + levels > RESOURCE_DEPTH_MAX {
         return Ok(Err(ResourceError::TooDeep));
     }
     let removed = match &place.found {
-        Some(old) => usage_of_tree(connection, old.id)?.0,
+        Some(old) => usage_of_tree(connection, old.id, false)?.0,
         None => ResourceUsage::default(),
     };
     let moves = transfer.kind == ResourceTransferKind::Move;

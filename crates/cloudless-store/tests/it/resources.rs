@@ -210,7 +210,7 @@ fn what_is_in_the_way_is_said_and_nothing_happens() {
 
 #[test]
 fn a_tree_is_bounded_in_depth_number_and_bytes() {
-    use ResourceTransferKind::{Copy, Move};
+    use ResourceTransferKind::{Copy, CopyAlone, Move};
     let tree = Tree::new();
     let path = |depth: usize| "/d".repeat(depth);
     for depth in 1..=RESOURCE_DEPTH_MAX {
@@ -243,6 +243,9 @@ fn a_tree_is_bounded_in_depth_number_and_bytes() {
     assert!(matches!(refused, Err(ResourceError::QuotaExceeded)));
     let refused = tree.transfer(Copy, "/a", "/c");
     assert!(matches!(refused, Err(ResourceError::QuotaExceeded)));
+    let alone = tree.transfer(CopyAlone, "/a", "/c").unwrap();
+    assert_eq!(alone, ResourceOutcome::Created, "its members take no room");
+    tree.delete("/c").unwrap();
     tree.put("/b", &large).unwrap();
     assert_eq!(
         tree.color("/b", "red"),
