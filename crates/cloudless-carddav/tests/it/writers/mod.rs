@@ -54,7 +54,7 @@ pub(crate) enum Asked {
         name: String,
         base: String,
     },
-    /// To a name that no other request uses.
+    /// To a name that no other request was for before it was answered or lost.
     Move {
         from: String,
         to: String,
@@ -136,7 +136,6 @@ impl<T: Transport> Writer<T> {
                 }
                 Some(card) if chance < 20 => {
                     let to = format!("{}-{number}-of-{}.vcf", self.number, number % NAMES);
-                    record.names.lock().unwrap().push(to.clone());
                     let destination = self.path(&to);
                     let headers = [
                         ("if-match", card.etag.as_str()),
@@ -196,8 +195,12 @@ impl<T: Transport> Writer<T> {
                 Outcome::Read(None) | Outcome::Refused => {}
                 Outcome::Lost => drop(self.is_up.wait_for(|is_up| *is_up).await),
             }
-            if let (Asked::Move { to, .. }, false) = (&asked, outcome == Outcome::Done) {
-                seen.remove(to);
+            if let Asked::Move { to, .. } = &asked {
+                // Only now others may write there: the move was not to find a card.
+                record.names.lock().unwrap().push(to.clone());
+                if outcome != Outcome::Done {
+                    seen.remove(to);
+                }
             }
             record.acts.lock().unwrap().push(Act {
                 asked,
@@ -273,7 +276,8 @@ fn outcome(answer: &Answer) -> Outcome {
         201 | 204 => Outcome::Done,
         // Also of a card that was to be moved.
         404 => Outcome::Read(None),
-        412 => Outcome::Refused,
+        // 409: another card has the UID, which no sound server comes to.
+        409 | 412 => Outcome::Refused,
         // A server that is ending.
         500..=599 => Outcome::Lost,
         _ => panic!("{answer:?}"),

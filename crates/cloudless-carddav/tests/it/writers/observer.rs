@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use cloudless_store::ETag;
 use tokio::sync::watch;
 
+use super::quoted;
 use crate::multistatus::Multistatus;
 use crate::sessions::{Account, Lost, Transport};
 
@@ -43,12 +45,29 @@ impl<T: Transport> Observer<T> {
         self
     }
 
-    /// Checks that a sync from each of the states, and one from nothing, ends with these cards.
-    pub(crate) async fn check(mut self, expected: &Cards) -> Result<(), String> {
-        let mut states = std::mem::take(&mut self.states);
+    /// Checks that a sync from each of the states, and one from nothing, ends with these cards, and
+    /// that each is there.
+    pub(crate) async fn check(&mut self, expected: &Cards) -> Result<(), String> {
+        for (name, etag) in expected {
+            let path = format!("{}{name}", self.account.book());
+            let request = self.account.request("GET", &path, &[], "");
+            // The kept connection may have ended with its server.
+            let answer = match self.transport.exchange(request.clone()).await {
+                Ok(answer) => answer,
+                Err(Lost) => self.transport.exchange(request).await.expect("an answer"),
+            };
+            let of_body = quoted(&ETag::of(&answer.body));
+            if answer.status != 200 || answer.header("etag") != etag || of_body != *etag {
+                return Err(format!("{name} is not as its history says: {answer:?}"));
+            }
+        }
+        let mut states = self.states.clone();
         states.push(Default::default());
         for (token, cards) in states {
-            let synced = self.sync(&token, cards).await.expect("an answer");
+            let synced = match self.sync(&token, cards.clone()).await {
+                Ok(synced) => synced,
+                Err(Lost) => self.sync(&token, cards).await.expect("an answer"),
+            };
             if synced.1 != *expected {
                 return Err(format!(
                     "a sync from {token:?} ends with {:?} and not {expected:?}",
