@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use data_encoding::BASE64;
@@ -15,6 +16,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::answer::Input;
+
+/// Servers close connections that nobody uses, some sooner, some later. A client that comes back
+/// after this long opens a new one.
+const IDLE_MAX: Duration = Duration::from_secs(5);
 
 /// An address book, the way to it, and who serves it.
 #[derive(Clone)]
@@ -76,6 +81,7 @@ impl Target {
             target: self.clone(),
             stream: self.stream().await?,
             is_closing: false,
+            last_used: Instant::now(),
             output: Vec::new(),
             input: Input::default(),
         })
@@ -111,6 +117,7 @@ pub(crate) struct Connection {
     stream: Box<dyn Stream>,
     /// Whether the server closes it after the last answer.
     is_closing: bool,
+    last_used: Instant,
     /// The request, kept for its memory.
     output: Vec<u8>,
     input: Input,
@@ -167,7 +174,7 @@ impl Connection {
         body: &str,
         mut sink: impl FnMut(&[u8]),
     ) -> Result<StatusCode> {
-        if self.is_closing {
+        if self.is_closing || self.last_used.elapsed() > IDLE_MAX {
             *self = self.target.connect().await?;
         }
         let context = || format!("{method} {name}");
@@ -181,6 +188,7 @@ impl Connection {
         self.is_closing = head.is_closing;
         let read = self.input.body(&mut self.stream, &head, &mut sink).await;
         read.with_context(context)?;
+        self.last_used = Instant::now();
         Ok(head.status)
     }
 
