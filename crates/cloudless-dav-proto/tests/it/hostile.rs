@@ -1,7 +1,10 @@
 //! Bodies made to make a parser panic.
 
+use cloudless_dav_proto::header::PushDontNotify;
 use cloudless_dav_proto::href::decode_path;
-use cloudless_dav_proto::request::{Propfind, Report, parse_propfind, parse_report};
+use cloudless_dav_proto::request::{
+    Propfind, Report, parse_propfind, parse_push_register, parse_report,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -12,6 +15,16 @@ fn check(body: &[u8]) {
     }
     if let Ok(Report::AddressbookMultiget { hrefs, .. }) = parse_report(body) {
         assert!(hrefs.iter().all(|href| href.len() <= 4096));
+    }
+    if let Ok(register) = parse_push_register(body)
+        && let Some(subscription) = register.subscription
+    {
+        assert!(subscription.push_resource.len() <= 4096);
+        assert!(
+            subscription
+                .auth_secret
+                .is_none_or(|secret| secret.len() <= 256)
+        );
     }
 }
 
@@ -25,6 +38,7 @@ proptest! {
     fn no_text_panics(text in ".{0,200}") {
         check(text.as_bytes());
         let _ = decode_path(&text);
+        let _ = PushDontNotify::parse([text.as_str()]);
     }
 
     #[test]
@@ -38,6 +52,10 @@ proptest! {
                 "<!--", "-->", "<![CDATA[", "]]>", "<!DOCTYPE x>", "&amp;", "&#13;", "&x;", "&",
                 "<x:y xmlns:x='urn:x'/>", "<x xmlns=''>", "</x>", "<", ">", "'", "\"", "\u{FEFF}",
                 "<C:addressbook-multiget xmlns:C='urn:ietf:params:xml:ns:carddav' xmlns='DAV:'>",
+                "<push-register xmlns='https://bitfire.at/webdav-push'>", "</push-register>",
+                "<subscription>", "</subscription>", "<web-push-subscription>", "<trigger>",
+                "</web-push-subscription>", "<push-resource>", "</push-resource>", "</trigger>",
+                "<content-update/>", "<auth-secret>", "</auth-secret>", "<expires>", "</expires>",
                 "<C:address-data version='", "</C:addressbook-multiget>", "/>", "é", "\0", " ",
             ]),
             0..40,

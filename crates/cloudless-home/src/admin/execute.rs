@@ -203,6 +203,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),
         alarms: alarm::recent(store, now)?,
+        push_registrations: store.push_registrations(now)?,
     }))
 }
 

@@ -154,6 +154,9 @@ pub struct Status {
     /// undone; the newest first.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// How many times a device asked to be told of changes of an address book, and is.
+    #[serde(default)]
+    pub push_registrations: u64,
 }
 
 /// A user. Times are Unix milliseconds, and RFC 3339 in JSON.

@@ -1,6 +1,6 @@
 //! A change reaches a device: a running home, a push service, and a device that reads the message.
 
-mod service;
+mod server;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use crate::binary;
 use crate::client::{Answer, BOOK, Client};
 use crate::role::Role;
-use service::{Device, Identity, PushService, Received};
+use server::{Device, Identity, PushServer, Received};
 
 const PUSH: &str = "https://bitfire.at/webdav-push";
 
@@ -185,7 +185,7 @@ fn check_vapid(message: &Received, origin: &str, public_key: &str) {
 async fn a_change_is_told_and_nothing_of_the_contact() {
     let settings = "contact = \"mailto:me@example.org\"\nprivate_hosts = [\"localhost\"]";
     let (home, identity) = Home::start(settings);
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let (phone, laptop) = (Device::new(), Device::new());
     let own = home
         .register(&phone, &service.url("localhost", "/phone"))
@@ -248,7 +248,7 @@ async fn a_change_is_told_and_nothing_of_the_contact() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_push_service_does_not_know_any_more_is_forgotten() {
     let (home, identity) = Home::start("private_hosts = [\"localhost\"]");
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let (gone, alive) = (Device::new(), Device::new());
     service.answer(&[(410, None)]);
     let registration = home
@@ -268,12 +268,15 @@ async fn what_the_push_service_does_not_know_any_more_is_forgotten() {
     let answer = home.send("DELETE", &format!("/dav/{path}"), &[], "").await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
     service.assert_quiet();
+    let status = binary::on(home.directory.path(), &["home", "status", "--json"]);
+    let status: Value = serde_json::from_str(&status.expect(0).stdout).unwrap();
+    assert_eq!(status["push_registrations"], 1, "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_push_service_that_is_busy_or_down_is_tried_again() {
     let (home, identity) = Home::start("private_hosts = [\"localhost\"]");
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let device = Device::new();
     home.register(&device, &service.url("localhost", "/")).await;
     service.answer(&[(503, Some("1")), (429, Some("1"))]);
@@ -287,7 +290,7 @@ async fn a_push_service_that_is_busy_or_down_is_tried_again() {
     drop(service);
     home.put("b.vcf", &[]).await;
     let token = home.sync_token().await;
-    let mut service = PushService::start_at(&identity, address).await;
+    let mut service = PushServer::start_at(&identity, address).await;
     assert_eq!(read(&device, &service.next().await).1, token);
     service.assert_quiet();
 }
@@ -295,7 +298,7 @@ async fn a_push_service_that_is_busy_or_down_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_home_tells_what_it_had_not_told() {
     let (mut home, identity) = Home::start("private_hosts = [\"localhost\"]");
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let device = Device::new();
     home.register(&device, &service.url("localhost", "/")).await;
     service.answer(&[(503, Some("3600"))]);
@@ -318,7 +321,7 @@ async fn a_killed_home_tells_what_it_had_not_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_network_around_home_is_out_of_reach_unless_it_is_allowed() {
     let (home, identity) = Home::start("private_hosts = [\"localhost\"]");
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let (device, other) = (Device::new(), Device::new());
     // The same push service by an address that is not allowed.
     home.register(&device, &service.url("127.0.0.1", "/hidden"))
@@ -335,7 +338,7 @@ async fn the_network_around_home_is_out_of_reach_unless_it_is_allowed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_is_not_followed_and_not_repeated() {
     let (home, identity) = Home::start("private_hosts = [\"localhost\"]");
-    let mut service = PushService::start(&identity).await;
+    let mut service = PushServer::start(&identity).await;
     let device = Device::new();
     home.register(&device, &service.url("localhost", "/")).await;
     service.answer(&[(307, None)]);

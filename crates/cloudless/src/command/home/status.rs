@@ -46,6 +46,12 @@ impl Status {
         for url in &status.local_urls {
             terminal::data(format_args!("  for this machine       {url}"))?;
         }
+        if status.push_registrations > 0 {
+            terminal::data(format_args!(
+                "  told of changes        {} (push registrations)",
+                status.push_registrations
+            ))?;
+        }
         for relay in &status.relays {
             let since = clock::utc_ms(relay.since);
             let state = match relay.state {

@@ -41,7 +41,7 @@ pub(super) struct Received {
 pub(super) type Answer = (u16, Option<&'static str>);
 
 /// Takes messages over TLS at `localhost`.
-pub(super) struct PushService {
+pub(super) struct PushServer {
     pub(super) address: SocketAddr,
     received: Receiver<Received>,
     state: Arc<State>,
@@ -80,7 +80,7 @@ impl Identity {
     }
 }
 
-impl PushService {
+impl PushServer {
     pub(super) async fn start(identity: &Identity) -> Self {
         Self::start_at(identity, (Ipv4Addr::LOCALHOST, 0).into()).await
     }
@@ -131,7 +131,7 @@ impl PushService {
     }
 }
 
-impl Drop for PushService {
+impl Drop for PushServer {
     fn drop(&mut self) {
         self.accepting.abort();
     }
