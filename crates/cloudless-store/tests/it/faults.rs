@@ -5,6 +5,8 @@
 //! operation and closes the store, while one call of the system fails.
 
 mod operations;
+mod place;
+mod plan;
 mod state;
 mod strace;
 
@@ -14,29 +16,29 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError, RwLock};
 use std::thread;
 
 use cloudless_store::Store;
 use tempfile::TempDir;
 
-use operations::{BACKUP, Failure, OPERATIONS, Place, REFUSED};
-use state::{check_agreement, dump, incarnations};
-use strace::{Fault, Injection, was_killed};
+use operations::{OPERATIONS, Operation};
+use place::{Failure, Place};
+use plan::{Plan, without_faults};
+use state::dump;
+use strace::{Fault, Injection};
 
 const CHILD: &str = "CLOUDLESS_STORE_FAULTS_TEST";
+const ALONE: &str = "CLOUDLESS_STORE_FAULTS_ALONE";
 /// How often the child tries again what failed.
 const ATTEMPTS: usize = 3;
-/// Faults for each operation, spread over all of its steps.
-const SAMPLE: usize = 24;
-/// Every step is tried in `cargo xtask acceptance`, unless there are more than this.
-const EVERY: usize = 2_000;
-/// For an operation of so many steps, since each run of it takes long.
-const SAMPLE_OF_MANY: usize = 6;
+/// Held to write while a process is started: until that executes its program, it holds the locks of
+/// all stores that are open here.
+static STORES: RwLock<()> = RwLock::new(());
 
 #[test]
 fn every_operation_survives_a_fault_at_every_step() {
-    if !strace_is_usable() {
+    if !is_alone() {
         return;
     }
     let chosen = env::var("CLOUDLESS_FAULTS").unwrap_or_default();
@@ -84,12 +86,12 @@ fn every_operation_survives_a_fault_at_every_step() {
 /// A kill does not show what a power cut takes: that is whatever was not synced.
 #[test]
 fn nothing_is_acknowledged_before_it_is_on_disk() {
-    if !strace_is_usable() {
+    if !is_alone() {
         return;
     }
     for (index, operation) in OPERATIONS.iter().enumerate() {
         let place = directory();
-        (operation.prepare)(place.path());
+        prepare(operation, &place);
         let mut unsynced = BTreeSet::new();
         let mut acknowledged = 0;
         for step in strace::order(&child(index, &place), place.path()) {
@@ -137,14 +139,14 @@ fn nothing_is_acknowledged_before_it_is_on_disk() {
 /// folded into the database file is kept in the log too, until the store is opened again.
 #[test]
 fn log_is_kept_when_the_disk_may_have_forgotten_pages() {
-    if !strace_is_usable() {
+    if !is_alone() {
         return;
     }
-    let is_checkpoint = |operation: &operations::Operation| operation.name.contains("checkpoint");
+    let is_checkpoint = |operation: &Operation| operation.name.contains("checkpoint");
     let index = OPERATIONS.iter().position(is_checkpoint).unwrap();
     let (states, _) = without_faults(index);
     let place = directory();
-    (OPERATIONS[index].prepare)(place.path());
+    prepare(&OPERATIONS[index], &place);
     let before = fs::read(database(&place)).unwrap();
     let failed_sync = Injection {
         fault: Fault::Broken,
@@ -206,182 +208,35 @@ fn attempt<T>(
     None
 }
 
-/// What an operation does without faults.
-struct Plan {
-    /// The states of the database: before the opening, after it, and after each call.
-    states: Vec<String>,
-    /// The names of the files in the end.
-    files: BTreeSet<String>,
-    /// How often it calls the system.
-    counts: BTreeMap<String, usize>,
-}
-
-impl Plan {
-    fn of(index: usize) -> Self {
-        let operation = &OPERATIONS[index];
-        let (states, files) = without_faults(index);
-        let place = directory();
-        (operation.prepare)(place.path());
-        let (output, counts) = strace::count(&child(index, &place), place.path());
-        assert_eq!(acknowledged(&output), states.len() - 1, "{output:?}");
-        println!("{}: {counts:?}", operation.name);
-        Self {
-            states,
-            files,
-            counts,
-        }
-    }
-
-    /// Every fault, or some of them from all parts.
-    fn sample(&self, seed: usize) -> Vec<Injection> {
-        let mut all = Vec::new();
-        for (call, count) in &self.counts {
-            for number in 1..=*count {
-                all.extend(strace::faults_of(call).iter().map(|fault| Injection {
-                    fault: *fault,
-                    call: call.clone(),
-                    number,
-                }));
-            }
-        }
-        let (is_thorough, is_long) = (
-            env::var_os("CLOUDLESS_ACCEPTANCE").is_some(),
-            all.len() > EVERY,
-        );
-        let wanted = match (is_thorough, is_long) {
-            (false, false) => SAMPLE,
-            (false, true) => SAMPLE_OF_MANY,
-            (true, false) => EVERY,
-            (true, true) => EVERY / 10,
-        };
-        let step = all.len().div_ceil(wanted);
-        all.into_iter().skip(seed % step).step_by(step).collect()
-    }
-
-    fn check(&self, index: usize, injection: &Injection) {
-        let operation = &OPERATIONS[index];
-        let place = directory();
-        (operation.prepare)(place.path());
-        let known = incarnations(&database(&place));
-        let output = strace::inject(&child(index, &place), place.path(), injection);
-        let acknowledged = acknowledged(&output);
-        let said = String::from_utf8_lossy(&output.stdout);
-        let context = format!(
-            "{}: {injection:?}\n{said}\n{}",
-            operation.name,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        let last = self.states.len() - 1;
-        match injection.fault {
-            Fault::Kill => assert!(was_killed(&output) || acknowledged == last, "{context}"),
-            Fault::FullForGood => assert!(output.status.success(), "{context}"),
-            _ => assert!(output.status.success() && acknowledged == last, "{context}"),
-        }
-        if injection.is_of_writing() {
-            assert!(!said.contains("unreadable"), "{context}");
-        }
-        if injection.is_full() {
-            assert!(!said.contains("full: Some(false)"), "{context}");
-        }
-
-        // A database that was closed in an emergency is repaired by opening it.
-        let found = dump(&database(&place));
-        let forgets = operation.name == REFUSED && injection.is_full() && acknowledged == last;
-        let first = acknowledged - usize::from(forgets);
-        let allowed = &self.states[first..=(acknowledged + 1).min(last)];
-        let at = allowed.iter().position(|state| *state == found);
-        let Some(at) = at else {
-            panic!("{context}\n{}", difference(&allowed[0], &found));
-        };
-        // Without that file the first migration cannot tell whether the database is still the same.
-        if injection.is_of_writing() && !said.contains("store.generation") {
-            assert!(
-                known.is_subset(&incarnations(&database(&place))),
-                "{context}"
-            );
-        }
-        self.check_copies(&place);
-        // Whole, and nobody was told.
-        let _ = fs::remove_file(place.path().join(BACKUP));
-
-        let store = Store::open(place.path()).unwrap();
-        for call in &operation.calls[(first + at).saturating_sub(1)..] {
-            let at = Place {
-                store: &store,
-                directory: place.path(),
-            };
-            call(&at).unwrap_or_else(|error| panic!("{context}\n{error:?}"));
-        }
-        check_agreement(&store);
-        drop(store);
-        let found = dump(&database(&place));
-        assert!(
-            found == self.states[last],
-            "{context}\n{}",
-            difference(&self.states[last], &found)
-        );
-        self.check_copies(&place);
-        let but_backup = |mut files: BTreeSet<String>| {
-            files.remove(BACKUP);
-            files
-        };
-        let (found, expected) = (files(&place), self.files.clone());
-        assert_eq!(but_backup(found), but_backup(expected), "{context}");
-    }
-
-    /// Each copy of the database is whole.
-    fn check_copies(&self, place: &TempDir) {
-        for name in files(place) {
-            let is_copy = name.contains(".before-version-") || name == BACKUP;
-            if is_copy && !name.contains(".partial") {
-                assert!(dump(&place.path().join(&name)) == self.states[0], "{name}");
-            }
-        }
-    }
-}
-
-impl Injection {
-    fn is_of_writing(&self) -> bool {
-        self.fault != Fault::Unreadable && self.call != "openat"
-    }
-
-    /// Whether the caller must learn that the disk is full.
-    fn is_full(&self) -> bool {
-        let full = matches!(self.fault, Fault::Full | Fault::FullForGood | Fault::Short);
-        full && self.call == "pwrite64"
-    }
-}
-
-/// The states of the database: before the opening, after it, and after each call; and the names of
-/// the files in the end.
-fn without_faults(index: usize) -> (Vec<String>, BTreeSet<String>) {
-    let operation = &OPERATIONS[index];
-    let place = directory();
-    (operation.prepare)(place.path());
-    let mut states = vec![dump(&database(&place))];
-    let store = Store::open(place.path()).unwrap();
-    states.push(dump(&database(&place)));
-    for call in operation.calls {
-        let at = Place {
-            store: &store,
-            directory: place.path(),
-        };
-        call(&at).unwrap();
-        states.push(dump(&database(&place)));
-    }
-    check_agreement(&store);
-    drop(store);
-    assert_eq!(states.last(), Some(&dump(&database(&place))));
-    (states, files(&place))
-}
-
-fn strace_is_usable() -> bool {
-    let is_usable = strace::is_usable();
-    if !is_usable {
+/// Whether this is a process in which one of these tests runs alone. If not, it is started, and its
+/// result is that of the test: a test that starts many processes must not share one with others,
+/// whose stores it would keep locked.
+fn is_alone() -> bool {
+    if !strace::is_usable() {
         eprintln!("NOT TESTED: faults at each step of a write, because strace cannot be used here");
         assert!(env::var_os("CI").is_none(), "faults must be tested");
+        return false;
     }
-    is_usable
+    if env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let current = thread::current();
+    let name = current.name().expect("tests have names");
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(ALONE, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}\n{errors}");
+    println!("{said}");
+    false
+}
+
+fn prepare(operation: &Operation, place: &TempDir) {
+    let _open = STORES.read().unwrap_or_else(PoisonError::into_inner);
+    (operation.prepare)(place.path());
 }
 
 fn child(index: usize, place: &TempDir) -> Command {
@@ -415,19 +270,4 @@ fn files(place: &TempDir) -> BTreeSet<String> {
         .unwrap()
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .collect()
-}
-
-fn difference(expected: &str, found: &str) -> String {
-    let (expected, found): (BTreeSet<_>, BTreeSet<_>) =
-        (expected.lines().collect(), found.lines().collect());
-    let lines = |set: Vec<&&str>| {
-        set.iter()
-            .map(|line| format!("{line:.200}\n"))
-            .collect::<String>()
-    };
-    format!(
-        "missing:\n{}too much:\n{}",
-        lines(expected.difference(&found).collect()),
-        lines(found.difference(&expected).collect())
-    )
 }

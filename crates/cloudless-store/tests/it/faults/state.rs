@@ -127,6 +127,15 @@ fn check_integrity(connection: &Connection) {
     assert_eq!(texts(connection, "PRAGMA integrity_check"), ["ok"]);
     let broken = texts(connection, "SELECT \"table\" FROM pragma_foreign_key_check");
     assert!(broken.is_empty(), "{broken:?}");
+    let index = "SELECT name FROM sqlite_schema WHERE name = 'trigrams'";
+    if !texts(connection, index).is_empty() {
+        connection
+            .execute(
+                "INSERT INTO trigrams (trigrams) VALUES ('integrity-check')",
+                [],
+            )
+            .unwrap();
+    }
 }
 
 fn texts(connection: &Connection, sql: &str) -> Vec<String> {

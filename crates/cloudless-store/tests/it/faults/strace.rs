@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::PoisonError;
+
+use super::STORES;
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,5 +213,10 @@ fn run(mut strace: Command, child: &Command) -> Output {
         strace.env(name, value.unwrap_or_default());
     }
     strace.env_remove("RUST_BACKTRACE");
-    strace.output().unwrap()
+    strace.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = {
+        let _none_open = STORES.write().unwrap_or_else(PoisonError::into_inner);
+        strace.spawn().unwrap()
+    };
+    started.wait_with_output().unwrap()
 }
