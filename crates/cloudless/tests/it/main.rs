@@ -15,6 +15,7 @@ mod configuration;
 mod contacts;
 mod corpus;
 mod demo;
+mod disk;
 mod exported;
 mod faults;
 mod help;

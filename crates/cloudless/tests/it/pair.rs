@@ -86,7 +86,13 @@ impl Pair {
 
     /// Starts home again; its tunnel need not be up yet.
     pub(crate) fn start_home(&mut self) {
-        let (home, ready) = Role::start(&self.directory.path().join("home"), "home");
+        self.start_home_by(Command::new(env!("CARGO_BIN_EXE_cloudless")));
+    }
+
+    /// The same by another command that ends in the binary.
+    pub(crate) fn start_home_by(&mut self, command: Command) {
+        let state = self.directory.path().join("home");
+        let (home, ready) = Role::start_by(command, &state, "home");
         self.home = home;
         self.local_address = address(&ready["local"][0]);
     }
