@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::BASE64;
-use http::{Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -32,22 +33,29 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
-    tls: Option<TlsConnector>,
+    tls: Option<Arc<ClientConfig>>,
+    speaks_http2: bool,
     authorization: String,
 }
 
 /// One kept-alive connection.
 pub(crate) struct Connection {
-    requests: SendRequest<Full<Bytes>>,
+    requests: Requests,
     driver: JoinHandle<()>,
-    host: String,
+    origin: String,
     authorization: String,
+}
+
+enum Requests {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
 }
 
 /// A whole answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -64,7 +72,7 @@ impl Client {
             .with_root_certificates(roots)
             .with_no_client_auth();
         Self {
-            tls: Some(Arc::new(config).into()),
+            tls: Some(Arc::new(config)),
             ..Self::on_loopback(address, password)
         }
     }
@@ -74,24 +82,55 @@ impl Client {
         Self {
             address,
             tls: None,
+            speaks_http2: false,
             authorization: format!("Basic {credentials}"),
         }
+    }
+
+    /// The same client speaking HTTP/2; over TLS it offers nothing else.
+    pub(crate) fn over_http2(mut self) -> Self {
+        if let Some(tls) = &mut self.tls {
+            Arc::make_mut(tls).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        self.speaks_http2 = true;
+        self
     }
 
     /// Connects, and ends the TLS handshake.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         let socket = TcpStream::connect(self.address).await?;
         socket.set_nodelay(true)?;
-        let (requests, driver) = match &self.tls {
-            None => start(socket).await?,
-            Some(tls) => start(tls.connect(ServerName::try_from(HOSTNAME)?, socket).await?).await?,
+        let (scheme, (requests, driver)) = match &self.tls {
+            None => ("http", self.start(socket).await?),
+            Some(tls) => {
+                let connector = TlsConnector::from(Arc::clone(tls));
+                let name = ServerName::try_from(HOSTNAME)?;
+                let tls = connector.connect(name, socket).await?;
+                ("https", self.start(tls).await?)
+            }
         };
         Ok(Connection {
             requests,
             driver,
-            host: format!("{HOSTNAME}:{}", self.address.port()),
+            origin: format!("{scheme}://{HOSTNAME}:{}", self.address.port()),
             authorization: self.authorization.clone(),
         })
+    }
+
+    async fn start<IO>(&self, io: IO) -> Result<(Requests, JoinHandle<()>), Failure>
+    where
+        IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let io = TokioIo::new(io);
+        // A connection that ends shows as a failed request.
+        if self.speaks_http2 {
+            let (requests, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            let driver = tokio::spawn(async { drop(connection.await) });
+            return Ok((Requests::Http2(requests), driver));
+        }
+        let (requests, connection) = http1::handshake(io).await?;
+        let driver = tokio::spawn(async { drop(connection.await) });
+        Ok((Requests::Http1(requests), driver))
     }
 
     /// One request on a connection of its own.
@@ -122,25 +161,35 @@ impl Client {
 }
 
 impl Connection {
-    pub(crate) async fn send(&mut self, request: Request<Bytes>) -> Result<Answer, Failure> {
-        let (mut parts, body) = request.into_parts();
-        parts.headers.insert("host", self.host.parse()?);
-        parts
-            .headers
-            .insert("authorization", self.authorization.parse()?);
-        let request = Request::from_parts(parts, Full::new(body));
-        let answer = async {
-            self.requests.ready().await?;
-            let response = self.requests.send_request(request).await?;
-            let (parts, body) = response.into_parts();
+    /// Sends a request with the client's login.
+    pub(crate) async fn send(&mut self, mut request: Request<Bytes>) -> Result<Answer, Failure> {
+        let authorization = self.authorization.parse()?;
+        request.headers_mut().insert("authorization", authorization);
+        self.exchange(request).await
+    }
 
-            let body = body.collect().await?.to_bytes();
-            Ok::<_, hyper::Error>(Answer {
-                status: parts.status,
-                body,
-            })
+    /// Sends a request as it is.
+    pub(crate) async fn exchange(&mut self, request: Request<Bytes>) -> Result<Answer, Failure> {
+        let mut request = request.map(Full::new);
+        let answer = async {
+            match &mut self.requests {
+                Requests::Http1(requests) => {
+                    let (_, host) = self.origin.split_once("://").unwrap_or_default();
+                    request.headers_mut().insert("host", host.parse()?);
+                    requests.ready().await?;
+                    read(requests.send_request(request).await?).await
+                }
+                Requests::Http2(requests) => {
+                    let uri: Uri = format!("{}{}", self.origin, request.uri()).parse()?;
+                    *request.uri_mut() = uri;
+                    // It says that a connection ends after the answer; HTTP/2 has no such header.
+                    request.headers_mut().remove("connection");
+                    requests.ready().await?;
+                    read(requests.send_request(request).await?).await
+                }
+            }
         };
-        Ok(tokio::time::timeout(PATIENCE, answer).await??)
+        tokio::time::timeout(PATIENCE, answer).await?
     }
 
     pub(crate) async fn put(&mut self, name: &str, card: &[u8]) -> Result<Answer, Failure> {
@@ -168,11 +217,12 @@ impl Drop for Connection {
     }
 }
 
-async fn start<IO>(io: IO) -> Result<(SendRequest<Full<Bytes>>, JoinHandle<()>), Failure>
-where
-    IO: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let (requests, connection) = handshake(TokioIo::new(io)).await?;
-    // A connection that ends shows as a failed request.
-    Ok((requests, tokio::spawn(async { drop(connection.await) })))
+async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    Ok(Answer {
+        status: parts.status,
+        headers: parts.headers,
+        body,
+    })
 }

@@ -3,6 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use cloudless_store::{Store, VersionKind};
+
+use crate::clients::Network;
+use crate::pair::Pair;
+use crate::real_cards;
+use crate::sessions::Account;
+
 /// Every card of the corpus that a client can carry for which cards are UTF-8 text and two with the
 /// same UID, or with none and the same FN, are one; with a name for its file.
 pub(crate) fn cards() -> Option<Vec<(String, Vec<u8>)>> {
@@ -50,4 +57,28 @@ pub(crate) fn missing(what: &str) {
         "missing on this machine: {what}"
     );
     eprintln!("NOT TESTED, missing on this machine: {what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_card_goes_through_the_relay_byte_for_byte() {
+    let mut pair = Pair::start();
+    let account = Account {
+        user: "me".to_owned(),
+        password: pair.password().to_owned(),
+    };
+    let mut phone = Network::from(pair.phone().over_http2());
+    let (stored, refused) = real_cards::put(&account, &mut phone, real_cards::all()).await;
+    real_cards::sync(&account, &mut phone, &stored).await;
+    let mut old_phone = Network::from(pair.phone());
+    real_cards::sync(&account, &mut old_phone, &stored).await;
+
+    pair.kill_home();
+    let store = Store::open(&pair.folder("home")).unwrap();
+    let user = store.users().unwrap().remove(0).id;
+    let book = store.address_book(user, "contacts").unwrap().unwrap();
+    for (name, bytes) in refused {
+        let versions = store.versions(book.id, &name).unwrap();
+        assert_eq!(versions[0].kind, VersionKind::Refused, "{name}");
+        assert_eq!(versions[0].bytes.as_ref(), Some(&bytes), "{name}");
+    }
 }

@@ -7,10 +7,25 @@
     reason = "a test that cannot go on has failed, and one that cannot run says so"
 )]
 
+// The sessions of clients stand with the tests of the service. Here they go over TLS.
+#[expect(dead_code, reason = "the tests of the service ask for more")]
+#[path = "../../../cloudless-carddav/tests/it/answer.rs"]
+mod answer;
+#[expect(dead_code, reason = "the tests of the service ask for more")]
+#[path = "../../../cloudless-carddav/tests/it/multistatus.rs"]
+mod multistatus;
+#[path = "../../../cloudless-carddav/tests/it/real_cards.rs"]
+mod real_cards;
+#[path = "../../../cloudless-carddav/tests/it/sessions/mod.rs"]
+mod sessions;
+#[path = "../../../cloudless-carddav/tests/it/writers/mod.rs"]
+mod writers;
+
 mod administration;
 mod binary;
 mod cards;
 mod client;
+mod clients;
 mod configuration;
 mod contacts;
 mod corpus;
@@ -26,6 +41,7 @@ mod network;
 mod pair;
 mod people;
 mod push;
+mod races;
 mod role;
 mod vdirsyncer;
 

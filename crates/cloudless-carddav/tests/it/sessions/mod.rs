@@ -106,7 +106,7 @@ impl Program {
 }
 
 /// How many cards are in the book from the start: more than the largest batch of any client.
-pub(crate) const PREPARED: usize = 523;
+const PREPARED: usize = 523;
 
 /// The cards that are in the book from the start, as UID and text.
 pub(crate) fn prepared() -> impl Iterator<Item = (String, String)> {
