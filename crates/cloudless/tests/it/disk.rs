@@ -60,6 +60,7 @@ async fn a_full_disk_is_507_and_writing_goes_on_when_there_is_room() {
     check(&mut connection, &stored).await;
     let log = pair.log("home");
     assert!(log.contains("disk is full"), "{log}");
+    assert!(!log.contains("Migrated"), "the store was new: {log}");
     pair.kill_home();
     pair.start_home();
     check(&mut pair.local_program().connect().await.unwrap(), &stored).await;

@@ -4,7 +4,10 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use cloudless_store::{Access, NewIndex, Precondition, Store, StoreError, Timestamp, Transfer};
+use cloudless_store::{
+    Access, NewContent, NewIndex, NewPushRegistration, Precondition, ResourceTransfer,
+    ResourceTransferKind, Store, StoreError, Timestamp, Transfer,
+};
 use rusqlite::Connection;
 
 use super::place::{
@@ -203,6 +206,92 @@ pub(crate) const OPERATIONS: &[Operation] = &[
             |at| done(at.store.put_index(unindexed(at.store)?)),
             |at| done(at.store.set_index_rules(2)),
             |at| done(at.store.put_index(unindexed(at.store)?)),
+        ],
+    },
+    Operation {
+        name: "COPY and MOVE of a book",
+        prepare: stocked,
+        calls: &[
+            |at| {
+                let (none, phone) = (Precondition::None, at.phone()?);
+                done(
+                    at.store
+                        .copy_book(at.anna()?, at.work()?, "copy", false, none, phone),
+                )
+            },
+            |at| {
+                let (none, phone) = (Precondition::None, at.phone()?);
+                done(
+                    at.store
+                        .rename_book(at.anna()?, at.work()?, "moved", none, phone),
+                )
+            },
+        ],
+    },
+    Operation {
+        name: "plain collections and resources",
+        prepare: stocked,
+        calls: &[
+            |at| {
+                let (path, none) = (vec!["notes".to_owned()], Precondition::None);
+                done(
+                    at.store
+                        .make_collection(at.anna()?, path, Vec::new(), none, OWNER),
+                )
+            },
+            |at| {
+                let path = vec!["notes".to_owned(), "one".to_owned()];
+                let content = NewContent {
+                    bytes: vec![b'x'; 20_000],
+                    content_type: None,
+                };
+                done(
+                    at.store
+                        .put_resource(at.anna()?, path, content, Precondition::None, OWNER),
+                )
+            },
+            |at| {
+                let transfer = ResourceTransfer {
+                    user: at.anna()?,
+                    from: vec!["notes".to_owned()],
+                    to: vec!["copy".to_owned()],
+                    kind: ResourceTransferKind::Copy,
+                    overwrite: false,
+                    precondition: Precondition::None,
+                };
+                done(at.store.transfer_resource(transfer, OWNER))
+            },
+            |at| {
+                let path = vec!["notes".to_owned()];
+                done(
+                    at.store
+                        .delete_resource(at.anna()?, path, Precondition::None, OWNER),
+                )
+            },
+        ],
+    },
+    Operation {
+        name: "registration for pushes, and what is to be told",
+        prepare: stocked,
+        calls: &[
+            |at| {
+                let device = at.phone()?.device.expect("it is one");
+                let registration = NewPushRegistration {
+                    book: at.book()?,
+                    user: at.anna()?,
+                    push_resource: "https://push.example/1".to_owned(),
+                    public_key: vec![4; 65],
+                    auth_secret: vec![5; 16],
+                    on_content: true,
+                    on_properties: true,
+                    expires_at: Timestamp(9_000),
+                };
+                done(
+                    at.store
+                        .register_push(registration, device, Timestamp(2_000)),
+                )
+            },
+            |at| put(at, "new.vcf", "Nadia New", Precondition::MustNotExist),
         ],
     },
     Operation {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use cloudless_store::{
     Access, AccountError, Actor, BackupError, BookError, BookId, DeadProperty, IndexEntry, NewCard,
-    OpenError, Precondition, PropertyChanges, PropertyTarget, Store, StoreError, Timestamp, UserId,
+    OpenError, Precondition, PropertyChanges, PropertyTarget, ResourceError, Store, StoreError,
+    Timestamp, UserId,
 };
 use rusqlite::Connection;
 
@@ -77,6 +78,15 @@ impl From<BookError> for Failure {
     fn from(error: BookError) -> Self {
         match error {
             BookError::Store(error) => error.into(),
+            error => Self::new(&error, None),
+        }
+    }
+}
+
+impl From<ResourceError> for Failure {
+    fn from(error: ResourceError) -> Self {
+        match error {
+            ResourceError::Store(error) => error.into(),
             error => Self::new(&error, None),
         }
     }
