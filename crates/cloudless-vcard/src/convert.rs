@@ -65,7 +65,7 @@ pub fn convert(bytes: &[u8], to: Version) -> Result<Cow<'_, [u8]>, Invalid> {
     let mut nesting = Nesting::default();
     let mut names = Names::default();
     for line in Lines::new(bytes) {
-        let raw = &bytes[line.start..line.end];
+        let raw = line.raw(bytes);
         match nesting.step(&line) {
             Place::Begin => {
                 out.extend_from_slice(raw);

@@ -3,9 +3,10 @@
 /// The longest physical line without its ending, in bytes (RFC 6350 §3.2).
 const LINE_LEN_MAX: usize = 75;
 
-/// Appends a logical line, folded between characters. Bytes that are no UTF-8 fold anywhere.
+/// Appends a logical line, folded between characters. Bytes that are no UTF-8 fold anywhere. White
+/// space at its start is left out: it would make the line a part of the one before.
 pub(crate) fn write_line(out: &mut Vec<u8>, line: &[u8], ending: &str) {
-    let mut rest = line;
+    let mut rest = line.trim_ascii_start();
     let mut len_max = LINE_LEN_MAX;
     while rest.len() > len_max {
         let continues = |at: &usize| rest[*at] & 0xC0 == 0x80;

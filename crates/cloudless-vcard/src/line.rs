@@ -28,6 +28,16 @@ pub(crate) enum Marker {
 }
 
 impl Line<'_> {
+    /// The line as it is in the input, with its ending, to be written below another one than there.
+    /// White space at its start, which it may have below a blank line or the first one of a card,
+    /// would make it a part of that line.
+    pub(crate) fn raw<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        let raw = &input[self.start..self.end];
+        let is_fold = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let start = raw.iter().position(|byte| !is_fold(byte));
+        &raw[start.unwrap_or(0)..]
+    }
+
     pub(crate) fn marker(&self) -> Option<Marker> {
         marker(&self.text)
     }

@@ -79,7 +79,7 @@ pub fn merge(keep: &[u8], others: &[&[u8]]) -> Result<Vec<u8>, Invalid> {
         if place == Place::Inside && merged.replaces(&line) {
             continue;
         }
-        out.extend_from_slice(&keep[line.start..line.end]);
+        out.extend_from_slice(line.raw(&keep));
     }
     Ok(out)
 }

@@ -26,7 +26,7 @@ pub fn select(card: &[u8], chosen: &[Chosen<'_>]) -> Vec<u8> {
     // Whether the property that the lines of a nested card belong to is kept.
     let mut is_kept = false;
     for line in Lines::new(card) {
-        let raw = &card[line.start..line.end];
+        let raw = line.raw(card);
         match nesting.step(&line) {
             Place::Begin | Place::End => out.extend_from_slice(raw),
             Place::Nested if is_kept => out.extend_from_slice(raw),

@@ -182,3 +182,35 @@ fn a_merge_loses_no_line_of_countless_parameters() {
     let unfolded = String::from_utf8(merged).unwrap().replace("\r\n ", "");
     assert!(unfolded.contains(";A:1") && unfolded.contains(";B:1"));
 }
+
+/// Such a line is one of its own only because of what stands before it, which may not be written.
+#[test]
+fn a_line_that_begins_with_white_space_is_no_fold_of_another() {
+    let bytes = b"BEGIN:VCARD\r\n N:Doe;Ann\r\nNOTE:x\r\n\r\n\tTEL;TYPE=pref:1\r\n\r\n END:VCARD\r\n";
+    let names = |card: &[u8]| -> Vec<String> {
+        let lines = Lexer::new(card).map(|line| line.name().into_owned());
+        lines.filter(|name| name.len() < 5).collect()
+    };
+    let before = ["N", "NOTE", "TEL", "END"];
+    assert_eq!(names(bytes), before);
+    for to in [Version::V3, Version::V4] {
+        let converted = convert(bytes, to).unwrap();
+        let summary = summarize(&converted).unwrap();
+        assert_eq!(summary.version.as_deref(), Some(to.number()));
+        let mut names = names(&converted);
+        names.retain(|name| name != "FN");
+        assert_eq!(names, before);
+    }
+    let tel = Chosen {
+        group: None,
+        name: "TEL",
+        no_value: false,
+    };
+    let selected = select(bytes, &[tel]);
+    summarize(&selected).unwrap();
+    assert_eq!(names(&selected), ["TEL", "END"]);
+    let other = b"BEGIN:VCARD\r\nORG:y\r\nEND:VCARD\r\n";
+    let merged = merge(bytes, &[other]).unwrap();
+    summarize(&merged).unwrap();
+    assert_eq!(names(&merged), ["N", "NOTE", "TEL", "ORG", "END"]);
+}
