@@ -2,13 +2,19 @@
 
 #![no_main]
 
+use cloudless_dav_proto::href::decode_path;
 use cloudless_dav_proto::request::{
-    PropertyUpdate, parse_mkcol, parse_propfind, parse_proppatch, parse_report,
+    PropertyUpdate, Report, parse_mkcol, parse_propfind, parse_proppatch, parse_push_register, parse_report,
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|body: &[u8]| {
-    let _ = (parse_propfind(body), parse_report(body), parse_mkcol(body));
+    let _ = (parse_propfind(body), parse_mkcol(body), parse_push_register(body));
+    if let Ok(Report::AddressbookMultiget { hrefs, .. }) = parse_report(body) {
+        for href in hrefs {
+            let _ = decode_path(&href);
+        }
+    }
     for update in parse_proppatch(body).unwrap_or_default() {
         let PropertyUpdate::Set(property) = update else {
             continue;
