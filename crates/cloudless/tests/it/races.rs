@@ -12,7 +12,7 @@ use crate::binary::on;
 use crate::clients::Network;
 use crate::pair::Pair;
 use crate::sessions::Account;
-use crate::writers::{Observer, Random, Record, Version, Writer, check};
+use crate::writers::{Observer, Outcome, Random, Record, Version, Writer, check};
 
 /// Requests of each writer in a round.
 const REQUESTS: usize = 90;
@@ -89,7 +89,11 @@ async fn write_and_check(pair: &mut Pair, seed: u64) -> Result<(), String> {
     let mut observer = observer.await.unwrap();
 
     pair.kill_home();
-    let live = check(&record.acts(), &histories(pair, &user, record.names()));
+    let acts = record.acts();
+    let count = |outcome: Outcome| acts.iter().filter(|act| act.outcome == outcome).count();
+    let counts = [Outcome::Done, Outcome::Refused, Outcome::Lost].map(count);
+    assert!(counts.iter().all(|count| *count > 0), "too tame: {counts:?}");
+    let live = check(&acts, &histories(pair, &user, record.names()));
     pair.start_home();
     pair.await_tunnel();
     observer.check(&live?).await
