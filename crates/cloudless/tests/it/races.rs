@@ -92,7 +92,10 @@ async fn write_and_check(pair: &mut Pair, seed: u64) -> Result<(), String> {
     let acts = record.acts();
     let count = |outcome: Outcome| acts.iter().filter(|act| act.outcome == outcome).count();
     let counts = [Outcome::Done, Outcome::Refused, Outcome::Lost].map(count);
-    assert!(counts.iter().all(|count| *count > 0), "too tame: {counts:?}");
+    assert!(
+        counts.iter().all(|count| *count > 0),
+        "too tame: {counts:?}"
+    );
     let live = check(&acts, &histories(pair, &user, record.names()));
     pair.start_home();
     pair.await_tunnel();
