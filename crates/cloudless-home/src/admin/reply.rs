@@ -165,10 +165,10 @@ pub struct User {
     /// What devices log in as.
     pub name: String,
     /// When it was created.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub created_at: i64,
 }
 
-    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
 /// A new device's login.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceAdded {
@@ -203,16 +203,16 @@ pub struct Device {
     /// Its name.
     pub name: String,
     /// When it was added.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub created_at: i64,
     /// When it last logged in, to about five minutes.
-    pub last_seen_at: Option<i64>,
-    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
-    /// When it was revoked.
-    pub revoked_at: Option<i64>,
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub last_seen_at: Option<i64>,
+    /// When it was revoked.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub revoked_at: Option<i64>,
 }
 
-    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
 /// What became of one imported card.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CardOutcome {
