@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
 
 /// Standard output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -65,40 +66,90 @@ pub(crate) fn is_watched() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Text of contacts as one line that cannot steer the terminal.
+/// Text of contacts as one line that cannot steer the terminal, nor turn around what follows it.
 pub(crate) fn clean(text: &str) -> String {
+    let steers = |c: char| {
+        let is_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        c.is_control() || is_direction || matches!(c, '\u{2028}' | '\u{2029}')
+    };
     text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
+        .map(|c| if steers(c) { ' ' } else { c })
         .collect()
 }
 
-/// Prints rows in columns, the headings first. `--json` is for programs, this is for people.
+/// Prints rows in columns, the headings first; a column with nothing in it is left out. `--json` is
+/// for programs, this is for people.
 pub(crate) fn table<const N: usize>(
     headings: [&str; N],
     rows: &[[String; N]],
 ) -> Result<(), StdoutError> {
+    columns(headings, rows).iter().try_for_each(data)
+}
+
+fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| clean(cell)))
+        .collect();
+    let is_shown =
+        |column: usize| rows.is_empty() || rows.iter().any(|row| !row[column].is_empty());
+    let shown: Vec<usize> = (0..N).filter(|column| is_shown(*column)).collect();
     let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .chain([headings[column].len()])
-            .max()
-            .unwrap_or_default()
+        let cells = rows.iter().map(|row| row[column].width());
+        cells.fold(headings[column].width(), usize::max)
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
         let mut line = String::new();
-        for (cell, width) in cells.into_iter().zip(widths) {
-            let cell = clean(cell);
-            line.push_str(&format!("{cell:<width$}  "));
+        for &column in &shown {
+            let cell = cells[column];
+            let gap = widths[column] - cell.width() + 2;
+            line.push_str(cell);
+            line.extend(std::iter::repeat_n(' ', gap));
         }
         line.trim_end().to_owned()
     };
-    data(format_args!("{BOLD}{}{BOLD:#}", line(headings)))?;
-    rows.iter()
-        .try_for_each(|row| data(line(row.each_ref().map(String::as_str))))
+    let mut lines = vec![format!("{BOLD}{}{BOLD:#}", line(headings))];
+    lines.extend(
+        rows.iter()
+            .map(|row| line(row.each_ref().map(String::as_str))),
+    );
+    lines
 }
 
 fn write_stderr(line: std::fmt::Arguments<'_>) {
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(anstream::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
+        cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn columns_stand_below_each_other_whatever_is_in_them() {
+        let rows = [
+            row(["Ann", "", "1"]),
+            row(["山田", "", "2"]),
+            row(["🦊 Fox", "", "3"]),
+            row(["E\x1b[2J\u{202e}\n\u{2028}vil", "", "4"]),
+        ];
+        let lines = columns(["NAME", "REASON", "CARD"], &rows);
+        assert_eq!(lines[0], format!("{BOLD}NAME         CARD{BOLD:#}"));
+        assert_eq!(
+            lines[1..],
+            [
+                "Ann          1",
+                "山田         2",
+                "🦊 Fox       3",
+                "E [2J   vil  4",
+            ]
+        );
+        let empty = columns(["NAME", "CARD"], &[]);
+        assert_eq!(empty, [format!("{BOLD}NAME  CARD{BOLD:#}")]);
+    }
 }

@@ -3,6 +3,7 @@ use clap::Args;
 use cloudless_home::admin::{Access, Book, Command, RemovedBook, Reply};
 use serde::Serialize;
 
+use crate::command::choice::{quoted, user_flag};
 use crate::command::home;
 use crate::moment::Moment;
 use crate::state::HomeState;
@@ -34,6 +35,7 @@ struct Books<'a> {
 impl List {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
+        let flags = format!("{}{}", user_flag(self.user.as_deref()), self.state.flag());
         let command = Command::Books { user: self.user };
         let Reply::Books { books, removed } = home::execute(&state, &command)? else {
             bail!("home answered something else than address books");
@@ -48,9 +50,10 @@ impl List {
         terminal::table(["BOOK", "NAME", "CARDS", "ACCESS", "SHARED"], &rows)?;
         for book in &removed {
             terminal::note(format_args!(
-                "removed on {}: {}; it comes back with `cloudless book restore`",
+                "removed on {}: {}; bring it back with:\n  cloudless book restore {}{flags}",
                 Moment(book.removed_at).local(),
-                terminal::clean(&book.slug)
+                terminal::clean(&book.slug),
+                terminal::clean(&quoted(&book.slug)),
             ));
         }
         Ok(())
