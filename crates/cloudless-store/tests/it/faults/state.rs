@@ -34,11 +34,7 @@ pub(crate) fn dump(database: &Path) -> String {
         let mut statement = connection
             .prepare(&format!("SELECT * FROM {table}"))
             .unwrap();
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut cursor = statement.query([]).unwrap();
         while let Some(row) = cursor.next().unwrap() {
             let mut text = String::new();
