@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloudless_store::{
     Access, NewContent, NewIndex, NewPushRegistration, Precondition, ResourceTransfer,
@@ -352,11 +352,12 @@ fn wait_for_search_index(at: &Place<'_>) -> Result<(), Failure> {
         WHERE id > coalesce((SELECT value FROM settings WHERE name = 'trigrams_to'), 0)";
     at.store.set_alarm_share(40)?;
     let database = Connection::open(at.directory.join("store.sqlite")).unwrap();
-    for _ in 0..200 {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < deadline {
         if !database.prepare(WAITING).unwrap().exists([]).unwrap() {
             return Ok(());
         }
-        thread::sleep(Duration::from_millis(10));
+        thread::yield_now();
     }
     Err(Failure {
         text: "the texts are not in the index".to_owned(),
