@@ -190,10 +190,7 @@ async fn a_change_is_told_and_nothing_of_the_contact() {
     let own = home
         .register(&phone, &service.url("localhost", "/phone"))
         .await;
-    // A burst is one message.
-    for name in ["a.vcf", "b.vcf", "c.vcf"] {
-        home.put(name, &[]).await;
-    }
+    home.put("a.vcf", &[]).await;
     let token = home.sync_token().await;
     let message = service.next().await;
     assert_eq!(message.path, "/phone");
@@ -219,6 +216,17 @@ async fn a_change_is_told_and_nothing_of_the_contact() {
     ] {
         assert!(!clear.contains(secret), "{clear}");
     }
+
+    // A burst is few messages, the last of which tells of all.
+    for number in 0..8 {
+        home.put(&format!("{number}.vcf"), &[]).await;
+    }
+    let token = home.sync_token().await;
+    let mut messages = 1;
+    while read(&phone, &service.next().await).1 != token {
+        messages += 1;
+    }
+    assert!(messages < 4, "{messages}");
 
     // What the phone does itself it is not told, but another device is.
     home.register(&laptop, &service.url("localhost", "/laptop"))
@@ -285,13 +293,19 @@ async fn a_push_service_that_is_busy_or_down_is_tried_again() {
     for _ in 0..3 {
         assert_eq!(read(&device, &service.next().await).1, token);
     }
-    // Nobody listens, and then somebody does.
-    let address = service.address;
-    drop(service);
+    // Nobody listens there, and when the other one was told somebody does.
+    let address = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let url = format!("https://localhost:{}/", address.port());
+    let other = Device::new();
+    home.register(&other, &url).await;
     home.put("b.vcf", &[]).await;
     let token = home.sync_token().await;
-    let mut service = PushServer::start_at(&identity, address).await;
     assert_eq!(read(&device, &service.next().await).1, token);
+    let mut late = PushServer::start_at(&identity, address).await;
+    assert_eq!(read(&other, &late.next().await).1, token);
     service.assert_quiet();
 }
 
@@ -328,11 +342,18 @@ async fn the_network_around_home_is_out_of_reach_unless_it_is_allowed() {
         .await;
     home.register(&other, &service.url("localhost", "/allowed"))
         .await;
+    // And one that cannot prove its name.
+    let stranger = Identity::new(&home.directory.path().join("stranger.pem"));
+    let mut stranger = PushServer::start(&stranger).await;
+    home.register(&device, &stranger.url("localhost", "/"))
+        .await;
     for name in ["a.vcf", "b.vcf"] {
         home.put(name, &[]).await;
         assert_eq!(service.next().await.path, "/allowed");
     }
     assert_eq!(service.connections(), 2, "not even a handshake");
+    assert!(stranger.connections() > 0);
+    stranger.assert_quiet();
 }
 
 #[tokio::test(flavor = "multi_thread")]
