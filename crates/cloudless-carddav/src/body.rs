@@ -66,14 +66,13 @@ impl Body {
         Self(State::Whole(None))
     }
 
-    /// Waits for the first page, so that a store that cannot be read is still told by the status of
-    /// the response. A body of one page is whole.
+    /// Writes the first page, so that a store that cannot be read is still told by the status of
+    /// the response. A body of one page is whole. Blocks on the store.
     ///
     /// # Errors
     /// When the first page cannot be written.
-    pub(crate) async fn paged(writer: PageWriter) -> Result<Self, BodyError> {
-        let (page, writer) = write_page(writer).await.map_err(BodyError::Task)?;
-        let page = page.map_err(BodyError::Store)?;
+    pub(crate) fn paged(mut writer: PageWriter) -> Result<Self, BodyError> {
+        let page = writer().map_err(BodyError::Store)?;
         if page.last {
             return Ok(Self::from(page.bytes));
         }
@@ -240,7 +239,7 @@ mod tests {
     #[tokio::test]
     async fn one_page_is_a_whole_body() {
         let calls = Arc::default();
-        let mut body = Body::paged(writer(&[Ok("abc")], &calls)).await.unwrap();
+        let mut body = Body::paged(writer(&[Ok("abc")], &calls)).unwrap();
         assert_eq!(body.size_hint().exact(), Some(3));
         assert!(!body.is_end_stream());
         assert_eq!(frame(&mut body).await.unwrap().unwrap(), "abc");
@@ -254,7 +253,7 @@ mod tests {
     async fn pages_are_written_one_ahead_and_empty_ones_left_out() {
         let calls: Arc<AtomicUsize> = Arc::default();
         let pages = [Ok("a"), Ok(""), Ok("b"), Ok("c"), Ok("d"), Ok("")];
-        let mut body = Body::paged(writer(&pages, &calls)).await.unwrap();
+        let mut body = Body::paged(writer(&pages, &calls)).unwrap();
         assert_eq!(body.size_hint().exact(), None);
         assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
         assert!(calls.load(Ordering::SeqCst) <= 2);
@@ -271,10 +270,10 @@ mod tests {
     #[tokio::test]
     async fn a_failure_at_once_is_no_body_and_later_an_early_end() {
         let calls = Arc::default();
-        let at_once = Body::paged(writer(&[Err(StoreError::Busy)], &calls)).await;
+        let at_once = Body::paged(writer(&[Err(StoreError::Busy)], &calls));
         assert!(matches!(at_once, Err(BodyError::Store(StoreError::Busy))));
         let pages = [Ok("a"), Err(StoreError::Busy), Ok("b")];
-        let mut body = Body::paged(writer(&pages, &calls)).await.unwrap();
+        let mut body = Body::paged(writer(&pages, &calls)).unwrap();
         assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
         let failure = frame(&mut body).await;
         assert!(
@@ -295,7 +294,7 @@ mod tests {
                 last: false,
             })
         });
-        let mut body = Body::paged(panics).await.unwrap();
+        let mut body = Body::paged(panics).unwrap();
         assert_eq!(frame(&mut body).await.unwrap().unwrap(), "a");
         let failure = frame(&mut body).await;
         assert!(

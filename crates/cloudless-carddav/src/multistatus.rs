@@ -47,17 +47,18 @@ pub(crate) enum Row {
 pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send>;
 
 /// Answers 207 with these rows, to whom they are for. `minimal` tells the client that its preference
-/// was honored, and what was not found left out (RFC 8144 §2.1).
+/// was honored, and what was not found left out (RFC 8144 §2.1). Blocks on the store for the first
+/// page.
 ///
 /// # Errors
 /// When the store cannot be read for the first rows. When it fails later, or the device is revoked,
 /// the body ends with an error.
-pub(crate) async fn respond(
+pub(crate) fn respond(
     reader: Reader,
     rows: Rows,
     minimal: bool,
 ) -> Result<Response<Body>, Refusal> {
-    let mut response = Response::new(Body::paged(page_writer(reader, rows)).await?);
+    let mut response = Response::new(Body::paged(page_writer(reader, rows))?);
     *response.status_mut() = StatusCode::MULTI_STATUS;
     let content_type = HeaderValue::from_static("application/xml; charset=utf-8");
     response.headers_mut().insert(CONTENT_TYPE, content_type);

@@ -10,7 +10,7 @@ use http::{Response, StatusCode};
 
 use super::read_xml;
 use crate::depth::depth;
-use crate::multistatus::{self, Row, Rows};
+use crate::multistatus::{self, Row};
 use crate::prefer::{self, is_minimal, is_noroot};
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -28,7 +28,7 @@ where
     let noroot = depth == Depth::One && is_noroot(&request.headers);
     let body = read_xml(&request.headers, body).await?;
     let reader = request.reader();
-    let rows: Rows = blocking::run(move || {
+    blocking::run(move || {
         let propfind = parse_propfind(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
         if depth == Depth::Infinity && target.is_collection() {
@@ -52,12 +52,11 @@ where
                 missing,
             })
         });
-        Ok(Box::new(rows) as Rows)
+        let mut response = multistatus::respond(reader, Box::new(rows), minimal)?;
+        if noroot {
+            prefer::applied(&mut response, prefer::NOROOT);
+        }
+        Ok(response)
     })
-    .await?;
-    let mut response = multistatus::respond(reader, rows, minimal).await?;
-    if noroot {
-        prefer::applied(&mut response, prefer::NOROOT);
-    }
-    Ok(response)
+    .await
 }

@@ -31,17 +31,17 @@ where
 {
     let body = read_xml(&request.headers, body).await?;
     let reader = request.reader();
-    let row = blocking::run(move || {
+    blocking::run(move || {
         let updates = parse_proppatch(&body)?;
         let target = request.target()?.ok_or_else(Refusal::not_found)?;
         let propstats = update(&request, &target, updates)?;
-        Ok(Row::PropStats {
+        let row = Row::PropStats {
             href: target.href(&request.login.user_name),
             propstats,
-        })
+        };
+        multistatus::respond(reader, Box::new(std::iter::once(Ok(row))), false)
     })
-    .await?;
-    multistatus::respond(reader, Box::new(std::iter::once(Ok(row))), false).await
+    .await
 }
 
 fn update(

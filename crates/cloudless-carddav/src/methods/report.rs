@@ -24,7 +24,7 @@ use crate::properties;
 use crate::refusal::Refusal;
 use crate::representation::Representation;
 use crate::request::Request;
-use crate::resource::{Resource, book_href};
+use crate::resource::book_href;
 use crate::target::Target;
 use crate::{Body, blocking};
 use addressbook_query::Scope;
@@ -44,22 +44,31 @@ where
     // nothing.
     let depth = depth(&request.headers)?;
     let body = read_xml(&request.headers, body).await?;
-    let (request, book, report) = blocking::run(move || {
+    blocking::run(move || {
         let report = parse_report(&body)?;
         let book = request
             .address_book(&book)?
             .ok_or_else(Refusal::not_found)?;
-        if let Resource::Card { card, .. } = &request.resource
+        if let Some(card) = &card
             && request.store.card_row(book.id, card)?.is_none()
         {
             return Err(Refusal::not_found());
         }
-        Ok((request, book, report))
+        answer(request, book, card, depth, report)
     })
-    .await?;
+    .await
+}
+
+fn answer(
+    request: Request,
+    book: AddressBook,
+    card: Option<String>,
+    depth: Option<Depth>,
+    report: Report,
+) -> Result<Response<Body>, Refusal> {
     match report {
         Report::AddressbookMultiget { props, hrefs } => {
-            addressbook_multiget::respond(Cards::new(request, book, props)?, hrefs).await
+            addressbook_multiget::respond(Cards::new(request, book, props)?, hrefs)
         }
         Report::AddressbookQuery {
             props,
@@ -74,7 +83,6 @@ where
                 (None, _) => Scope::Members,
             };
             addressbook_query::respond(Cards::new(request, book, props)?, scope, filter, limit)
-                .await
         }
         // An address book has no collections below it, so that both levels mean the same.
         Report::SyncCollection {
@@ -83,7 +91,7 @@ where
             limit,
             props,
         } if card.is_none() => {
-            sync_collection::respond(Cards::new(request, book, props)?, token, limit).await
+            sync_collection::respond(Cards::new(request, book, props)?, token, limit)
         }
         Report::SyncCollection { .. } => Err(unsupported(&Name::dav("sync-collection"))),
         Report::Unsupported(name) => Err(unsupported(&name)),

@@ -9,7 +9,7 @@ use crate::refusal::Refusal;
 use crate::resource::Resource;
 
 /// Tells of the cards with these hrefs, one row for each href in the order of the request.
-pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response<Body>, Refusal> {
+pub(super) fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response<Body>, Refusal> {
     let (reader, minimal) = (cards.request.reader(), cards.minimal);
     let rows = hrefs.into_iter().map(move |href| {
         let mut row = None;
@@ -23,7 +23,7 @@ pub(super) async fn respond(cards: Cards, hrefs: Vec<String>) -> Result<Response
         // but the client's, and a client that misses its href in the answer asks for ever (iOS).
         Ok(row.unwrap_or(Row::NotFound { href }))
     });
-    multistatus::respond(reader, Box::new(rows), minimal).await
+    multistatus::respond(reader, Box::new(rows), minimal)
 }
 
 /// The name of the card in this address book that an href means, in whatever spelling.

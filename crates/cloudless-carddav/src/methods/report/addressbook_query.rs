@@ -8,7 +8,7 @@ use super::Cards;
 use crate::index::{self, IndexFilter};
 use crate::multistatus::{self, Row, Rows};
 use crate::refusal::Refusal;
-use crate::{Body, blocking, card_properties};
+use crate::{Body, card_properties};
 
 /// Which cards a query looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(super) enum Scope {
 }
 
 /// Tells of the cards that match a filter, sorted by name, at most `limit` of them.
-pub(super) async fn respond(
+pub(super) fn respond(
     cards: Cards,
     scope: Scope,
     filter: Filter,
@@ -30,20 +30,17 @@ pub(super) async fn respond(
 ) -> Result<Response<Body>, Refusal> {
     let limit = limit.map_or(usize::MAX, |it| usize::try_from(it).unwrap_or(usize::MAX));
     let (reader, minimal) = (cards.request.reader(), cards.minimal);
-    let rows = blocking::run(move || {
-        let needs = filter.needs();
-        let candidates = candidates(&cards, scope, &filter, &needs)?;
-        let book_href = cards.book_href();
-        let matches = Matches {
-            needs,
-            cards,
-            filter,
-            candidates: candidates.into_iter(),
-        };
-        Ok(Box::new(Limited::new(matches, limit, book_href)) as Rows)
-    })
-    .await?;
-    multistatus::respond(reader, rows, minimal).await
+    let needs = filter.needs();
+    let candidates = candidates(&cards, scope, &filter, &needs)?;
+    let book_href = cards.book_href();
+    let matches = Matches {
+        needs,
+        cards,
+        filter,
+        candidates: candidates.into_iter(),
+    };
+    let rows: Rows = Box::new(Limited::new(matches, limit, book_href));
+    multistatus::respond(reader, rows, minimal)
 }
 
 fn candidates(

@@ -33,7 +33,7 @@ enum Told {
 ///
 /// The rows are read page by page. A card that changes meanwhile gets a revision after the token, so
 /// that the next sync tells of it, whether or not this answer did.
-pub(super) async fn respond(
+pub(super) fn respond(
     cards: Cards,
     token: Option<String>,
     limit: Option<u32>,
@@ -62,7 +62,7 @@ pub(super) async fn respond(
     };
     let (reader, minimal) = (cards.request.reader(), cards.minimal);
     let rows: Rows = Box::new(told.map(move |told| row(&cards, told?)));
-    multistatus::respond(reader, rows, minimal).await
+    multistatus::respond(reader, rows, minimal)
 }
 
 fn row(cards: &Cards, told: Told) -> Result<Row, StoreError> {
