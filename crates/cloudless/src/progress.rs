@@ -20,11 +20,11 @@ pub(crate) fn while_waiting<T>(work: impl FnOnce() -> T) -> T {
     if !terminal::is_watched() {
         return work();
     }
-    let (end, ended) = mpsc::channel();
+    let (end, ended) = mpsc::sync_channel(0);
     thread::scope(|scope| {
         scope.spawn(move || spin(&ended));
         let done = work();
-        drop::<mpsc::Sender<()>>(end);
+        drop::<mpsc::SyncSender<()>>(end);
         done
     })
 }

@@ -70,11 +70,11 @@ impl<'a> Value<'a> {
 
 /// Which of these keys are found in a text of which only a window is held. It moves on by about
 /// `step` bytes, or by the length of the longest key if that is more, and holds that key besides.
-fn search<'a>(
+fn search(
     mut text: impl Iterator<Item = char>,
-    mut wanted: BTreeSet<(MatchType, &'a str)>,
+    mut wanted: BTreeSet<(MatchType, &str)>,
     step: usize,
-) -> BTreeSet<(MatchType, &'a str)> {
+) -> BTreeSet<(MatchType, &str)> {
     let longest = wanted.iter().map(|(_, key)| key.len()).max().unwrap_or(0);
     let window_len = longest + step.max(longest).max(char::MAX_LEN_UTF8);
     let mut found = BTreeSet::new();
