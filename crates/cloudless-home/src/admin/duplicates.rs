@@ -1,7 +1,9 @@
 //! Cards that are the same person, and joining them.
 
+use std::collections::BTreeSet;
+
 use cloudless_store::{
-    Actor, BookId, Card, DeleteOutcome, Precondition, PutOutcome, Store, Timestamp,
+    Actor, BookId, Card, DeleteOutcome, Precondition, PutOutcome, Store, StoreError, Timestamp,
 };
 use cloudless_vcard::{Person, Reason, Region};
 use data_encoding::{BASE64, HEXLOWER};
@@ -15,8 +17,8 @@ use super::reply::Reply;
 use super::restore::NamedCard;
 use super::search::full_name;
 
-/// Cards that are read at a time.
-const PAGE_CARDS: usize = 64;
+/// Names that are read at a time.
+const PAGE_CARDS: usize = 256;
 /// Cards that are listed, so that the answer stays within [`MAX_LINE`](super::MAX_LINE).
 const LISTED_MAX: usize = 5_000;
 
@@ -59,9 +61,9 @@ pub enum MergeChoice {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merged {
     /// When, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub at: i64,
     /// The card that was kept.
-    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub name: String,
     /// The cards that were joined into it and deleted.
     pub deleted: Vec<String>,
@@ -192,12 +194,10 @@ fn find(store: &Store, book: BookId, region: Option<&str>) -> Result<Vec<Duplica
         })
     });
     let region = region.transpose()?;
-    let rows = store.card_rows(book)?;
-    let names: Vec<String> = rows.into_iter().map(|row| row.name).collect();
-    let mut people = Vec::with_capacity(names.len());
-    let mut sketches = Vec::with_capacity(names.len());
-    for page in names.chunks(PAGE_CARDS) {
-        for card in store.cards(book, page)?.into_iter().flatten() {
+    let mut people = Vec::new();
+    let mut sketches = Vec::new();
+    for name in candidates(store, book, region)? {
+        if let Some(card) = store.card(book, &name)? {
             people.push(Person::read(&card.bytes, region));
             sketches.push(Sketch {
                 full_name: full_name(&card.bytes),
@@ -224,6 +224,41 @@ fn find(store: &Store, book: BookId, region: Option<&str>) -> Result<Vec<Duplica
                 because: group.reasons.into_iter().map(because).collect(),
             }
         })
+        .collect())
+}
+
+/// The names of cards that share a sign with another one, in order. What the others hold is not
+/// kept, and they are most of a large book.
+fn candidates(
+    store: &Store,
+    book: BookId,
+    region: Option<Region>,
+) -> Result<Vec<String>, StoreError> {
+    let mut names: Vec<String> = Vec::new();
+    let mut signs: Vec<(u64, usize)> = Vec::new();
+    loop {
+        let after = names.last().map_or("", String::as_str);
+        let page = store.card_rows_after(book, after, PAGE_CARDS)?;
+        if page.is_empty() {
+            break;
+        }
+        for row in page {
+            if let Some(card) = store.card(book, &row.name)? {
+                let person = Person::read(&card.bytes, region);
+                signs.extend(person.sign_hashes().map(|hash| (hash, names.len())));
+            }
+            names.push(row.name);
+        }
+    }
+    signs.sort_unstable();
+    let shared = signs.chunk_by(|(a, _), (b, _)| a == b);
+    let shared: BTreeSet<usize> = shared
+        .filter(|cards| cards.len() > 1)
+        .flat_map(|cards| cards.iter().map(|(_, at)| *at))
+        .collect();
+    let names = names.into_iter().enumerate();
+    Ok(names
+        .filter_map(|(at, name)| shared.contains(&at).then_some(name))
         .collect())
 }
 

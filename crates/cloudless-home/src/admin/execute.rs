@@ -18,9 +18,9 @@ use crate::status::{CertificateStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
-/// A page ends once it holds this many bytes of cards, so that its line stays within
-/// [`MAX_LINE`](super::MAX_LINE): the largest card and base64 are allowed for.
-const PAGE_BYTES: u64 = 8 * 1024 * 1024;
+/// A page ends once it holds this many bytes of cards: its line is in memory, and stays within
+/// [`MAX_LINE`](super::MAX_LINE) with the largest card.
+const PAGE_BYTES: u64 = 1024 * 1024;
 
 /// What the store does not know and a reply needs.
 #[derive(Clone, Debug, Default)]
@@ -277,17 +277,18 @@ fn cards(
         if size >= PAGE_BYTES {
             break;
         }
-        size += row.size;
-        names.push(row.name.clone());
+        told += 1;
+        // It may be gone by then.
+        if let Some(card) = store.card(book.id, &row.name)? {
+            size += card.row.size;
+            cards.push(ExportCard {
+                name: card.row.name,
+                bytes_base64: BASE64.encode(&card.bytes),
+            });
+        }
     }
-    let more = rest + names.len() < rows.len();
-    let found = store.cards(book.id, &names)?;
-    let cards = found.into_iter().flatten().map(|card| ExportCard {
-        name: card.row.name,
-        bytes_base64: BASE64.encode(&card.bytes),
-    });
     Ok(Reply::Cards {
-        cards: cards.collect(),
-        more,
+        cards,
+        more: told < rows.len(),
     })
 }

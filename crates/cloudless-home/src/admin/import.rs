@@ -18,20 +18,19 @@ const NAME_MAX: usize = 200;
 pub(super) fn import(
     store: &Store,
     book: BookId,
-    cards: &[ImportCard],
+    cards: Vec<ImportCard>,
     now: Timestamp,
 ) -> Result<Vec<CardOutcome>, StoreError> {
-    let mut names = Names::of(store, book)?;
+    let mut names = Names::new(store, book);
     let mut accepted = Vec::new();
-    let prepared: Vec<_> = cards
-        .iter()
-        .map(|card| {
-            let card = prepare(card, book, &mut names)?;
+    let mut prepared = Vec::new();
+    for card in cards {
+        prepared.push(prepare(card, &mut names)?.map(|card| {
             let name = card.name.clone();
             accepted.push(card);
-            Ok(name)
-        })
-        .collect();
+            name
+        }));
+    }
     let mut outcomes = store
         .put_cards(
             accepted,
@@ -76,9 +75,23 @@ fn refused(reason: String) -> CardOutcome {
 }
 
 /// Reads a card and finds its name, or says why it cannot be stored.
-fn prepare(card: &ImportCard, book: BookId, names: &mut Names) -> Result<NewCard, String> {
+fn prepare(card: ImportCard, names: &mut Names<'_>) -> Result<Result<NewCard, String>, StoreError> {
+    let decoded = decode(card.bytes_base64).and_then(|bytes| {
+        let summary = cloudless_vcard::summarize(&bytes).map_err(|error| error.to_string())?;
+        Ok((bytes, summary))
+    });
+    let (bytes, summary) = match decoded {
+        Ok(decoded) => decoded,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let name = names.choose(card.name.as_deref(), summary.uid.as_deref(), &bytes)?;
+    Ok(name.map(|name| cloudless_carddav::new_card(names.book, name, bytes, summary)))
+}
+
+/// The text is freed before the next card is decoded.
+fn decode(base64: String) -> Result<Vec<u8>, String> {
     let bytes = BASE64
-        .decode(card.bytes_base64.as_bytes())
+        .decode(base64.as_bytes())
         .map_err(|error| format!("the card's base64 is wrong: {error}"))?;
     if bytes.len() > CARD_MAX {
         return Err(format!(
@@ -86,27 +99,25 @@ fn prepare(card: &ImportCard, book: BookId, names: &mut Names) -> Result<NewCard
             CARD_MAX / 1024 / 1024
         ));
     }
-    let summary = cloudless_vcard::summarize(&bytes).map_err(|error| error.to_string())?;
-    let name = names.choose(card.name.as_deref(), summary.uid.as_deref(), &bytes)?;
-    Ok(cloudless_carddav::new_card(book, name, bytes, summary))
+    Ok(bytes)
 }
 
-/// Which names are taken by which UID, the cards of the running import included.
-struct Names {
+/// Which names are taken by which UID, in the book and by the cards of the running import.
+struct Names<'a> {
+    store: &'a Store,
+    book: BookId,
     name_of_uid: HashMap<String, String>,
     uid_of_name: HashMap<String, Option<String>>,
 }
 
-impl Names {
-    fn of(store: &Store, book: BookId) -> Result<Self, StoreError> {
-        let mut names = Self {
+impl<'a> Names<'a> {
+    fn new(store: &'a Store, book: BookId) -> Self {
+        Self {
+            store,
+            book,
             name_of_uid: HashMap::new(),
             uid_of_name: HashMap::new(),
-        };
-        for row in store.card_rows(book)? {
-            names.take(row.name, row.uid);
         }
-        Ok(names)
     }
 
     /// The name that a card of this UID has or gets. A card without one is named by its bytes, so
@@ -116,9 +127,11 @@ impl Names {
         wish: Option<&str>,
         uid: Option<&str>,
         bytes: &[u8],
-    ) -> Result<String, String> {
-        if let Some(name) = uid.and_then(|uid| self.name_of_uid.get(uid)) {
-            return Ok(name.clone());
+    ) -> Result<Result<String, String>, StoreError> {
+        if let Some(uid) = uid
+            && let Some(name) = self.name_of_uid(uid)?
+        {
+            return Ok(Ok(name));
         }
         let wish = wish
             .filter(|wish| uid.is_some() && is_safe(wish))
@@ -127,20 +140,34 @@ impl Names {
             .filter(|uid| is_safe(uid))
             .map(|uid| format!("{uid}.vcf"));
         let hashed = hash_name(uid.map_or(bytes, str::as_bytes));
-        let is_free = |name: &String| match (self.uid_of_name.get(name), uid) {
-            (None, _) => true,
-            // The same bytes: the name is their hash.
-            (Some(None), None) => *name == hashed,
-            (Some(_), _) => false,
-        };
-        let name = wish
-            .into_iter()
-            .chain(from_uid)
-            .chain([hashed.clone()])
-            .find(is_free)
-            .ok_or_else(|| format!("the name {hashed} belongs to another card"))?;
-        self.take(name.clone(), uid.map(str::to_owned));
-        Ok(name)
+        for name in wish.into_iter().chain(from_uid).chain([hashed.clone()]) {
+            let is_free = match (self.uid_of_name(&name)?, uid) {
+                (None, _) => true,
+                // The same bytes: the name is their hash.
+                (Some(None), None) => name == hashed,
+                (Some(_), _) => false,
+            };
+            if is_free {
+                self.take(name.clone(), uid.map(str::to_owned));
+                return Ok(Ok(name));
+            }
+        }
+        Ok(Err(format!("the name {hashed} belongs to another card")))
+    }
+
+    fn name_of_uid(&self, uid: &str) -> Result<Option<String>, StoreError> {
+        match self.name_of_uid.get(uid) {
+            Some(name) => Ok(Some(name.clone())),
+            None => self.store.name_of_uid(self.book, uid),
+        }
+    }
+
+    /// `None` when the name is free, else the UID of the card that has it.
+    fn uid_of_name(&self, name: &str) -> Result<Option<Option<String>>, StoreError> {
+        match self.uid_of_name.get(name) {
+            Some(uid) => Ok(Some(uid.clone())),
+            None => Ok(self.store.card_row(self.book, name)?.map(|row| row.uid)),
+        }
     }
 
     fn take(&mut self, name: String, uid: Option<String>) {

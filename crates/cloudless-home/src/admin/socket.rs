@@ -131,6 +131,8 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
                 return Reply::Error { message };
             }
         };
+        // Half of what a large import needs is free again before the work begins.
+        drop(line);
         let mut random = [0; 16];
         if let Err(error) = getrandom::fill(&mut random) {
             return Reply::Error {
@@ -156,10 +158,7 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
 /// `None` when the other side is gone or does not read.
 async fn write(stream: &mut UnixStream, reply: &Reply) -> Option<()> {
     let line = lines::encode(reply);
-    timeout(SILENCE, stream.write_all(&line))
-        .await
-        .ok()?
-        .ok()
+    timeout(SILENCE, stream.write_all(&line)).await.ok()?.ok()
 }
 
 #[cfg(test)]

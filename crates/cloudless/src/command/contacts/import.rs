@@ -15,8 +15,8 @@ use crate::terminal;
 
 /// Cards in one request to a running home.
 const BATCH_CARDS: usize = 250;
-/// Bytes in one request: with base64 well below the longest line that home reads.
-const BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes in one request, which home has in memory several times.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Import the cards of vCard files, byte for byte
 #[derive(Debug, Args)]
