@@ -37,6 +37,7 @@ mod help;
 mod history;
 mod litmus;
 mod logs;
+mod memory;
 mod network;
 mod pair;
 mod people;

@@ -80,6 +80,10 @@ impl Pair {
         assert_eq!(line["tunnel"], "up", "{line}");
     }
 
+    pub(crate) fn home_pid(&self) -> u32 {
+        self.home.pid()
+    }
+
     pub(crate) fn kill_home(&mut self) {
         self.home.kill();
     }

@@ -67,6 +67,10 @@ impl Role {
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL: no drain, no flush.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
