@@ -46,6 +46,26 @@ fn failing_job_takes_its_own_writes_back_and_no_other() {
     assert_eq!(numbers(&directory.path().join("test.sqlite")), [1, 3]);
 }
 
+/// A savepoint would make a large job slow, and the first one can be undone without.
+#[test]
+fn first_job_has_no_savepoint_and_takes_back_its_own_writes_all_the_same() {
+    let (directory, writer) = start();
+    let (open, gate) = channel::<()>();
+    let failing = writer
+        .enqueue(move |connection| {
+            connection.execute("INSERT INTO numbers VALUES (1)", [])?;
+            gate.recv().unwrap();
+            assert!(connection.execute("RELEASE job", []).is_err());
+            connection.execute("INSERT INTO missing VALUES (1)", [])
+        })
+        .unwrap();
+    let after = insert(&writer, 2);
+    open.send(()).unwrap();
+    assert!(matches!(failing.recv().unwrap(), Err(StoreError::Write(_))));
+    after.recv().unwrap().unwrap();
+    assert_eq!(numbers(&directory.path().join("test.sqlite")), [2]);
+}
+
 #[test]
 fn failing_commit_fails_every_job_of_its_group() {
     let (directory, writer) = start();
