@@ -211,6 +211,7 @@ impl From<RequestError> for Refusal {
             }
             RequestError::TooManyProperties
             | RequestError::TooManyHrefs
+            | RequestError::TooManyNodes
             | RequestError::TooManyFilters => {
                 Self::text(StatusCode::PAYLOAD_TOO_LARGE, chain(&error))
             }

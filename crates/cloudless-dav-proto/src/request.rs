@@ -23,6 +23,10 @@ pub use push_register::{PushRegister, PushTrigger, WebPushSubscription, parse_pu
 /// The deepest nesting of elements.
 pub const DEPTH_MAX: usize = 32;
 
+/// The most starts and ends of elements, attributes, pieces of text and comments of a body: more
+/// than twice what [`HREFS_MAX`] hrefs on lines of their own take.
+pub const NODES_MAX: usize = 500_000;
+
 /// The most property names in one request, counting repeated ones.
 pub const PROPERTIES_MAX: usize = 256;
 

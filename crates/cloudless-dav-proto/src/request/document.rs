@@ -9,7 +9,7 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::{NamespaceError, ResolveResult};
 use quick_xml::reader::NsReader;
 
-use super::{DEPTH_MAX, RequestError};
+use super::{DEPTH_MAX, NODES_MAX, RequestError};
 use crate::{CALENDAR_SERVER, CARDDAV, DAV, Name, markup};
 
 /// Enough for every client; each declaration in scope makes every later element slower to read.
@@ -22,6 +22,7 @@ const NAMESPACES_MAX: usize = 64;
 pub(super) struct Document<'a> {
     reader: NsReader<&'a [u8]>,
     depth: usize,
+    nodes: usize,
 }
 
 /// The start of an element.
@@ -50,7 +51,11 @@ impl<'a> Document<'a> {
         reader
             .resolver_mut()
             .set_max_namespace_bindings(NAMESPACES_MAX);
-        Ok(Self { reader, depth: 0 })
+        Ok(Self {
+            reader,
+            depth: 0,
+            nodes: 0,
+        })
     }
 
     /// The root element.
@@ -129,6 +134,7 @@ impl<'a> Document<'a> {
     fn step(&mut self) -> Result<Step<'a>, RequestError> {
         loop {
             let (namespace, event) = self.reader.read_resolved_event().map_err(malformed)?;
+            count(&mut self.nodes)?;
             return match event {
                 Event::Start(start) => {
                     let namespace = resolve(namespace)?;
@@ -138,6 +144,7 @@ impl<'a> Document<'a> {
                     }
                     for attribute in start.attributes() {
                         attribute.map_err(invalid_attribute)?;
+                        count(&mut self.nodes)?;
                     }
                     Ok(Step::Start(Element { namespace, start }))
                 }
@@ -199,6 +206,15 @@ impl Element<'_> {
             .map_err(malformed)?;
         Ok(Some(value.trim_matches(is_xml_space).to_owned()))
     }
+}
+
+/// Counts one more node.
+fn count(nodes: &mut usize) -> Result<(), RequestError> {
+    *nodes += 1;
+    if *nodes > NODES_MAX {
+        return Err(RequestError::TooManyNodes);
+    }
+    Ok(())
 }
 
 /// Line endings as a parser reports them (XML 1.0 §2.11).

@@ -1,8 +1,8 @@
 use thiserror::Error;
 
 use super::{
-    DEPTH_MAX, FILTER_TEXT_LEN_MAX, FILTERS_MAX, HREF_LEN_MAX, HREFS_MAX, PROPERTIES_MAX,
-    PROPERTY_LEN_MAX, SYNC_TOKEN_LEN_MAX,
+    DEPTH_MAX, FILTER_TEXT_LEN_MAX, FILTERS_MAX, HREF_LEN_MAX, HREFS_MAX, NODES_MAX,
+    PROPERTIES_MAX, PROPERTY_LEN_MAX, SYNC_TOKEN_LEN_MAX,
 };
 use crate::Name;
 use crate::filter::Collation;
@@ -62,6 +62,9 @@ pub enum RequestError {
     /// Deeper than [`DEPTH_MAX`].
     #[error("the request body nests more than {DEPTH_MAX} elements")]
     TooDeep,
+    /// More than [`NODES_MAX`] parts.
+    #[error("the request body has more than {NODES_MAX} parts; ask in several requests")]
+    TooManyNodes,
     /// More namespace declarations in scope than any client needs.
     #[error("the request body declares too many namespaces")]
     TooManyNamespaces,

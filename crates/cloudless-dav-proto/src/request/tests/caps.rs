@@ -105,17 +105,34 @@ fn names() {
     check_quick(start);
 }
 
+/// What is skipped counts too, and much less than the cap takes no time.
 #[test]
-fn much_that_is_skipped_is_skipped_quickly() {
+fn nodes() {
     let start = Instant::now();
-    let attributes: String = (0..200_000)
-        .map(|number| format!(" a{number}=''"))
-        .collect();
-    let elements = "<p:x/>".repeat(300_000);
+    let attributes = |count| -> String { (0..count).map(|it| format!(" a{it}=''")).collect() };
+    for much in [
+        "<p:x/>".repeat(NODES_MAX),
+        "&amp;".repeat(NODES_MAX),
+        "<!---->".repeat(NODES_MAX),
+        format!("<p:a{}/>", attributes(NODES_MAX)),
+    ] {
+        let skipped = format!("<p:b>{much}</p:b>");
+        check_refused_inside!(&skipped, RequestError::TooManyNodes);
+    }
+    let elements = "<p:x/>".repeat(NODES_MAX / 8);
     let [propfind, report] = around(&format!(
-        "<p:a{attributes}/><p:b>{elements}&amp;{elements}</p:b>"
+        "<p:a{}/><p:b>{elements}&amp;{elements}</p:b>",
+        attributes(NODES_MAX / 3)
     ));
     assert!(parse_propfind(propfind.as_bytes()).is_ok());
     assert!(parse_report(report.as_bytes()).is_ok());
     check_quick(start);
+}
+
+/// As many hrefs as may be, each on a line of its own.
+#[test]
+fn nodes_leave_room_for_hrefs() {
+    let hrefs = "  <href>/a&amp;b</href>\n".repeat(HREFS_MAX);
+    let body = format!("{MULTIGET}{hrefs}</m:addressbook-multiget>");
+    assert!(parse_report(body.as_bytes()).is_ok());
 }
