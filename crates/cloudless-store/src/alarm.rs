@@ -81,7 +81,7 @@ impl Store {
         alarm: AlarmId,
         actor: Actor,
     ) -> Result<Difference, BookError> {
-        self.write_as(actor, move |connection| {
+        self.alone().write_as(actor, move |connection| {
             let Some(deletions) = find(connection, alarm)? else {
                 return Ok(Err(BookError::NoSuchAlarm));
             };

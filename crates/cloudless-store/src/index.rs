@@ -146,6 +146,7 @@ impl Store {
                     "UPDATE cards SET index_id = NULL WHERE index_id IS NOT NULL;
                      DELETE FROM index_entries;
                      DELETE FROM card_index;
+                     DELETE FROM trigrams_stale;
                      INSERT INTO trigrams (trigrams) VALUES ('delete-all');",
                 )?;
             }

@@ -32,8 +32,8 @@ mod properties;
 mod push;
 mod put;
 mod readers;
-mod resource;
 mod refused;
+mod resource;
 mod restore;
 mod retention;
 mod schema;
@@ -71,8 +71,8 @@ pub use push::{
     PushId, PushOutcome, Untold,
 };
 pub use put::{NewCard, PutOutcome};
-pub use resource::edit::{NewContent, ResourceOutcome};
 pub use refused::is_card_name;
+pub use resource::edit::{NewContent, ResourceOutcome};
 pub use resource::transfer::{ResourceTransfer, ResourceTransferKind};
 pub use resource::{
     Content, RESOURCE_BYTES_MAX, RESOURCE_DEPTH_MAX, RESOURCES_MAX, Resource, ResourceId,

@@ -116,7 +116,7 @@ impl Store {
             .into_iter()
             .map(Checked::new)
             .collect::<Result<Vec<_>, StoreError>>()?;
-        self.write_as(actor, move |connection| {
+        self.alone().write_as(actor, move |connection| {
             cards
                 .iter()
                 .map(|card| put(connection, card, &Precondition::None, actor))

@@ -160,7 +160,7 @@ impl Store {
         if dry_run {
             self.read(|snapshot| restore(snapshot))?
         } else {
-            self.write_as(actor, restore)?
+            self.alone().write_as(actor, restore)?
         }
     }
 }

@@ -117,21 +117,44 @@ pub(crate) fn fold(text: &str) -> String {
     folded
 }
 
-/// Forgets a text that is gone. One after [`INDEXED_TO`] was never taken in.
+/// Forgets a text that is gone: its trigrams go later, because that costs many times more than
+/// storing a card. One after [`INDEXED_TO`] was never taken in.
 pub(crate) fn delete(connection: &Connection, id: IndexRow) -> rusqlite::Result<()> {
     if setting(connection, INDEXED_TO)?.is_some_and(|indexed_to| id <= indexed_to) {
         connection
-            .prepare_cached("DELETE FROM trigrams WHERE rowid = ?1")?
+            .prepare_cached("INSERT INTO trigrams_stale (id) VALUES (?1)")?
             .execute([id])?;
     }
     Ok(())
 }
 
-/// Takes the next texts into the trigrams.
+/// Brings the trigrams up to date, a few texts at a time.
 ///
 /// That costs many times more than storing a card, and much less for many texts at once, so it is
 /// done when nobody waits for the writer. Returns whether there may be more.
-pub(crate) fn take_in(connection: &Connection) -> rusqlite::Result<bool> {
+pub(crate) fn catch_up(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(take_out(connection)? || take_in(connection)?)
+}
+
+/// Takes some texts that are gone out of the trigrams. Returns whether there may be more.
+fn take_out(connection: &Connection) -> rusqlite::Result<bool> {
+    let stale = connection
+        .prepare_cached("SELECT id FROM trigrams_stale LIMIT ?1")?
+        .query_map([BATCH], |row| row.get(0))?
+        .collect::<Result<Vec<IndexRow>, _>>()?;
+    for id in &stale {
+        for statement in [
+            "DELETE FROM trigrams WHERE rowid = ?1",
+            "DELETE FROM trigrams_stale WHERE id = ?1",
+        ] {
+            connection.prepare_cached(statement)?.execute([id])?;
+        }
+    }
+    Ok(stale.len() == BATCH)
+}
+
+/// Takes the next texts into the trigrams. Returns whether there may be more.
+fn take_in(connection: &Connection) -> rusqlite::Result<bool> {
     let indexed_to = setting(connection, INDEXED_TO)?.unwrap_or(0);
     let mut select = connection
         .prepare_cached("SELECT id, text FROM card_index WHERE id > ?1 ORDER BY id LIMIT ?2")?;

@@ -24,6 +24,8 @@ pub struct Store {
     sqlite: Arc<Sqlite>,
     /// Who is not told of what is written through this handle.
     pub(crate) untold: Option<Arc<Untold>>,
+    /// Whether its writes share no transaction with others.
+    writes_alone: bool,
 }
 
 /// Fields are dropped in this order: the writer closes the database after the readers, which lets
@@ -71,7 +73,7 @@ impl Store {
             told.tell();
         };
         let checkpoints = Checkpoints::take_over(&mut connection).map_err(open_error)?;
-        let writer = Writer::start(connection, checkpoints, search::take_in, committed).map_err(
+        let writer = Writer::start(connection, checkpoints, search::catch_up, committed).map_err(
             |source| OpenError::StartWriter {
                 path: path.to_owned(),
                 source,
@@ -86,6 +88,7 @@ impl Store {
                 _directory: directory,
             }),
             untold: None,
+            writes_alone: false,
         })
     }
 
@@ -100,16 +103,27 @@ impl Store {
         self.sqlite.readers.read(read)
     }
 
+    /// The same store, whose writes share no transaction with others: for what changes a whole
+    /// address book.
+    pub(crate) fn alone(&self) -> Self {
+        Self {
+            writes_alone: true,
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn write<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         match self.untold.clone() {
-            None => self.sqlite.writer.write(operation),
+            None => self.sqlite.writer.write(self.writes_alone, operation),
             Some(untold) => self
                 .sqlite
                 .writer
-                .write(move |connection| push::untold(connection, &untold, operation)),
+                .write(self.writes_alone, move |connection| {
+                    push::untold(connection, &untold, operation)
+                }),
         }
     }
 

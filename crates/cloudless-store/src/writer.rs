@@ -47,10 +47,14 @@ impl Writer {
             .name("store-writer".to_owned())
             .spawn(move || {
                 let mut idle_after = Some(IDLE);
-                while let Some(first) = next_job(&jobs, idle_after) {
+                let mut left_over = None;
+                while let Some(first) = match left_over.take() {
+                    Some(job) => Some(Some(job)),
+                    None => next_job(&jobs, idle_after),
+                } {
                     idle_after = match first {
                         Some(job) => {
-                            write_group(&connection, job, &jobs, &mut committed);
+                            left_over = write_group(&connection, job, &jobs, &mut committed);
                             Some(IDLE)
                         }
                         None => work_idly(&connection, idle_work).then_some(PAUSE),
@@ -64,12 +68,14 @@ impl Writer {
         })
     }
 
-    /// Runs `operation` in a transaction and returns its result once that is on disk.
+    /// Runs `operation` in a transaction and returns its result once that is on disk. What changes
+    /// very much runs `alone`, not in a savepoint after others.
     pub(crate) fn write<T: Send + 'static>(
         &self,
+        alone: bool,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.enqueue(operation)?
+        self.enqueue(alone, operation)?
             .recv()
             .unwrap_or(Err(StoreError::WriterStopped))
     }
@@ -77,9 +83,10 @@ impl Writer {
     /// Waits for room in the queue and returns where the answer will come.
     fn enqueue<T: Send + 'static>(
         &self,
+        alone: bool,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Receiver<Result<T, StoreError>>, StoreError> {
-        let (job, answer) = Operation::new(operation);
+        let (job, answer) = Operation::new(alone, operation);
         let queue = self.queue.as_ref().ok_or(StoreError::WriterStopped)?;
         queue
             .send(Box::new(job))
@@ -93,7 +100,7 @@ impl Writer {
         operation: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
         if let Some(queue) = &self.queue {
-            let (job, _) = Operation::new(operation);
+            let (job, _) = Operation::new(false, operation);
             if queue.try_send(Box::new(job)).is_err() {
                 tracing::debug!("The writer is busy, a minor write was skipped");
             }
@@ -114,6 +121,9 @@ impl Drop for Writer {
 }
 
 trait Job: Send {
+    /// Whether it shares its transaction with no other job.
+    fn is_alone(&self) -> bool;
+
     /// Runs the job. One that fails takes its own writes back and returns `Ok`; an error means that
     /// the whole transaction is lost.
     ///
@@ -127,15 +137,17 @@ trait Job: Send {
 }
 
 struct Operation<F, T> {
+    is_alone: bool,
     operation: Option<F>,
     result: Option<rusqlite::Result<T>>,
     answer: SyncSender<Result<T, StoreError>>,
 }
 
 impl<F, T> Operation<F, T> {
-    fn new(operation: F) -> (Self, Receiver<Result<T, StoreError>>) {
+    fn new(is_alone: bool, operation: F) -> (Self, Receiver<Result<T, StoreError>>) {
         let (answer, receiver) = sync_channel(1);
         let job = Self {
+            is_alone,
             operation: Some(operation),
             result: None,
             answer,
@@ -149,6 +161,10 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
+    fn is_alone(&self) -> bool {
+        self.is_alone
+    }
+
     fn run(&mut self, connection: &Connection, is_first: bool) -> rusqlite::Result<()> {
         let Some(operation) = self.operation.take() else {
             return Ok(());
@@ -227,14 +243,16 @@ fn roll_back(connection: &Connection) {
     }
 }
 
+/// Returns a job that came meanwhile and is to begin the next group.
 fn write_group(
     connection: &Connection,
     first: Box<dyn Job>,
     jobs: &Receiver<Box<dyn Job>>,
     committed: &mut impl FnMut(&Connection),
-) {
+) -> Option<Box<dyn Job>> {
     let mut group = vec![first];
-    let commit = run_group(connection, &mut group, jobs).map_err(|source| {
+    let mut left_over = None;
+    let commit = run_group(connection, &mut group, jobs, &mut left_over).map_err(|source| {
         tracing::warn!(error = %source, jobs = group.len(), "A commit failed");
         roll_back(connection);
         Arc::new(source)
@@ -245,18 +263,25 @@ fn write_group(
     for job in group {
         job.answer(commit.clone());
     }
+    left_over
 }
 
 fn run_group(
     connection: &Connection,
     group: &mut Vec<Box<dyn Job>>,
     jobs: &Receiver<Box<dyn Job>>,
+    left_over: &mut Option<Box<dyn Job>>,
 ) -> rusqlite::Result<()> {
     execute(connection, "BEGIN IMMEDIATE")?;
     group[0].run(connection, true)?;
     while group.len() < GROUP
+        && !group[0].is_alone()
         && let Ok(mut job) = jobs.try_recv()
     {
+        if job.is_alone() {
+            *left_over = Some(job);
+            break;
+        }
         let result = job.run(connection, false);
         group.push(job);
         result?;

@@ -125,7 +125,7 @@ impl Store {
         precondition: Precondition,
         actor: Actor,
     ) -> Result<(), BookError> {
-        self.write_as(actor, move |connection| {
+        self.alone().write_as(actor, move |connection| {
             let personal: Option<bool> = connection
                 .prepare_cached(
                     "SELECT personal FROM address_books WHERE id = ?1 AND deleted_at IS NULL",
@@ -168,7 +168,7 @@ impl Store {
     /// [`BookError::NoSuchBook`] also when it is not deleted, [`BookError::SlugTaken`],
     /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
     pub fn undelete_book(&self, book: BookId, actor: Actor) -> Result<Difference, BookError> {
-        self.write_as(actor, move |connection| {
+        self.alone().write_as(actor, move |connection| {
             let before = match reopen_book(connection, book)? {
                 Ok(Some(before)) => before,
                 Ok(None) => return Ok(Err(BookError::NoSuchBook)),

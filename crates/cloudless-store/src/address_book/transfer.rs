@@ -82,7 +82,7 @@ impl Store {
         actor: Actor,
     ) -> Result<BookId, BookError> {
         let slug = slug.to_owned();
-        self.write_as(actor, move |connection| {
+        self.alone().write_as(actor, move |connection| {
             let texts: Option<(String, String)> = connection
                 .prepare_cached(
                     "SELECT display_name, description FROM address_books

@@ -112,3 +112,9 @@ END;
 
 -- Bodies that were refused, by who sent them: those of who may only read are counted.
 CREATE INDEX refused_versions ON versions (book_id, device_id) WHERE kind = 'refused';
+
+-- Rows of `trigrams` whose text is gone. They are removed when nobody waits for the writer; until
+-- then no search finds a card by them, because `card_index` has no such row.
+CREATE TABLE trigrams_stale (
+    id INTEGER PRIMARY KEY
+) STRICT;

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{fold, take_in};
+use super::{catch_up, fold};
 use crate::{Actor, BookId, IndexEntry, NewCard, NewIndex, Precondition, Store, Timestamp, UserId};
 
 const OWNER: Actor = Actor {
@@ -45,7 +45,7 @@ fn search_finds_what_reading_every_text_finds() {
                     store.delete_card(book, &name, Precondition::None, OWNER).unwrap();
                     model.remove(&name);
                 }
-                Step::Idle => { store.write(take_in).unwrap(); }
+                Step::Idle => { store.write(catch_up).unwrap(); }
             }
         }
         for query in queries {
@@ -70,7 +70,7 @@ fn case_accents_and_control_characters_do_not_matter() {
     put(&store, book, 1, "Jürgen\u{b}MÜLLER\r\nŁódź 王明");
     for idle in [false, true] {
         if idle {
-            store.write(take_in).unwrap();
+            store.write(catch_up).unwrap();
         }
         for query in [
             "muller jurgen",
@@ -150,10 +150,35 @@ fn card_without_an_index_gets_one_unless_it_changes_first() {
     store.set_index_rules(1).unwrap();
     store.set_index_rules(1).unwrap();
     assert_eq!(store.cards_without_index(10).unwrap(), []);
-    store.write(take_in).unwrap();
+    store.write(catch_up).unwrap();
     store.set_index_rules(2).unwrap();
     assert_eq!(store.cards_without_index(10).unwrap().len(), 2);
     assert_eq!(names(&store, user, "older"), [""; 0]);
+}
+
+#[test]
+fn a_text_that_is_gone_leaves_the_trigrams_in_an_idle_moment() {
+    let (_directory, store, user, book) = open();
+    let taken_in = || {
+        let count = "SELECT count(*) FROM trigrams_docsize";
+        store
+            .read(|snapshot| snapshot.query_row(count, [], |row| row.get::<_, i64>(0)))
+            .unwrap()
+    };
+    put(&store, book, 1, "older");
+    put(&store, book, 2, "gone");
+    while store.write(catch_up).unwrap() {}
+    put(&store, book, 1, "newer");
+    store
+        .delete_card(book, "2.vcf", Precondition::None, OWNER)
+        .unwrap();
+    assert_eq!(taken_in(), 2);
+    for query in ["older", "gone"] {
+        assert_eq!(names(&store, user, query), [""; 0], "{query}");
+    }
+    while store.write(catch_up).unwrap() {}
+    assert_eq!(taken_in(), 1);
+    assert_eq!(names(&store, user, "newer"), ["1.vcf"]);
 }
 
 fn open() -> (TempDir, Store, UserId, BookId) {

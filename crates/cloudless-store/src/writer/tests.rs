@@ -18,7 +18,7 @@ fn jobs_that_wait_together_share_one_transaction() {
     // A reader sees all of the group or nothing, so each job that looks sees all before it and
     // a second connection sees none.
     let path = directory.path().join("test.sqlite");
-    let seen_outside = writer.enqueue(move |_| Ok(numbers(&path))).unwrap();
+    let seen_outside = writer.enqueue(false, move |_| Ok(numbers(&path))).unwrap();
     gate.send(()).unwrap();
     assert_eq!(seen_outside.recv().unwrap().unwrap(), []);
     for put in puts {
@@ -33,7 +33,7 @@ fn failing_job_takes_its_own_writes_back_and_no_other() {
     let gate = close_gate(&writer);
     let before = insert(&writer, 1);
     let failing = writer
-        .enqueue(|connection| {
+        .enqueue(false, |connection| {
             connection.execute("INSERT INTO numbers VALUES (2)", [])?;
             connection.execute("INSERT INTO missing VALUES (2)", [])
         })
@@ -46,13 +46,34 @@ fn failing_job_takes_its_own_writes_back_and_no_other() {
     assert_eq!(numbers(&directory.path().join("test.sqlite")), [1, 3]);
 }
 
+#[test]
+fn job_that_runs_alone_shares_no_transaction() {
+    let (directory, writer) = start();
+    let gate = close_gate(&writer);
+    let before = insert(&writer, 1);
+    let path = directory.path().join("test.sqlite");
+    let alone = writer
+        .enqueue(true, move |connection| {
+            assert!(connection.execute("RELEASE job", []).is_err());
+            connection.execute("INSERT INTO numbers VALUES (2)", [])?;
+            Ok(numbers(&path))
+        })
+        .unwrap();
+    let path = directory.path().join("test.sqlite");
+    let after = writer.enqueue(false, move |_| Ok(numbers(&path))).unwrap();
+    gate.send(()).unwrap();
+    before.recv().unwrap().unwrap();
+    assert_eq!(alone.recv().unwrap().unwrap(), [1]);
+    assert_eq!(after.recv().unwrap().unwrap(), [1, 2]);
+}
+
 /// A savepoint would make a large job slow, and the first one can be undone without.
 #[test]
 fn first_job_has_no_savepoint_and_takes_back_its_own_writes_all_the_same() {
     let (directory, writer) = start();
     let (open, gate) = channel::<()>();
     let failing = writer
-        .enqueue(move |connection| {
+        .enqueue(false, move |connection| {
             connection.execute("INSERT INTO numbers VALUES (1)", [])?;
             gate.recv().unwrap();
             assert!(connection.execute("RELEASE job", []).is_err());
@@ -72,7 +93,9 @@ fn failing_commit_fails_every_job_of_its_group() {
     let gate = close_gate(&writer);
     let before = insert(&writer, 1);
     let spoiler = writer
-        .enqueue(|connection| connection.execute("INSERT INTO orphans VALUES (99)", []))
+        .enqueue(false, |connection| {
+            connection.execute("INSERT INTO orphans VALUES (99)", [])
+        })
         .unwrap();
     let after = insert(&writer, 2);
     gate.send(()).unwrap();
@@ -95,7 +118,9 @@ fn transaction_lost_half_way_fails_the_jobs_before_and_runs_those_after_anew() {
     let gate = close_gate(&writer);
     let before = insert(&writer, 1);
     let spoiler = writer
-        .enqueue(|connection| connection.execute("INSERT OR ROLLBACK INTO numbers VALUES (1)", []))
+        .enqueue(false, |connection| {
+            connection.execute("INSERT OR ROLLBACK INTO numbers VALUES (1)", [])
+        })
         .unwrap();
     let after = insert(&writer, 2);
     gate.send(()).unwrap();
@@ -164,7 +189,7 @@ fn close_gate(writer: &Writer) -> Sender<()> {
     let (opener, gate) = channel();
     let (started, start) = channel();
     writer
-        .enqueue(move |_| {
+        .enqueue(false, move |_| {
             started.send(()).unwrap();
             gate.recv().unwrap();
             Ok(())
@@ -176,7 +201,7 @@ fn close_gate(writer: &Writer) -> Sender<()> {
 
 fn insert(writer: &Writer, n: i64) -> Answer {
     writer
-        .enqueue(move |connection| {
+        .enqueue(false, move |connection| {
             connection
                 .execute("INSERT INTO numbers VALUES (?1)", [n])
                 .map(drop)
