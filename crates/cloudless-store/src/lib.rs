@@ -67,7 +67,7 @@ pub use properties::{
     PropertyTarget,
 };
 pub use push::{
-    NewPushRegistration, PUSH_REGISTRATIONS_MAX, PUSH_REGISTRATIONS_OF_DEVICE_MAX, PendingPush,
+    NewPushRegistration, PUSH_REGISTRATIONS_MAX, PUSH_REGISTRATIONS_OF_BOOK_MAX, PendingPush,
     PushId, PushOutcome, Untold,
 };
 pub use put::{NewCard, PutOutcome};

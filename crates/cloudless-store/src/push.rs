@@ -6,11 +6,12 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{Actor, BookId, DeviceId, Store, StoreError, Timestamp, UserId};
 
-/// The most registrations of one user, for all address books and devices together.
+/// The most registrations of one device, for all address books together: no device takes the room of
+/// another one.
 pub const PUSH_REGISTRATIONS_MAX: u64 = 256;
 /// The most registrations of one device for one address book. A phone has one; another push service
 /// makes another one until the old one expires.
-pub const PUSH_REGISTRATIONS_OF_DEVICE_MAX: u64 = 4;
+pub const PUSH_REGISTRATIONS_OF_BOOK_MAX: u64 = 4;
 
 /// Names a registration within one store; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,7 +46,7 @@ pub enum PushOutcome {
         /// 32 hex digits that nobody can guess.
         name: String,
     },
-    /// The user or the device has as many as allowed.
+    /// The device has as many as allowed.
     TooMany,
     /// The address book does not exist any more.
     NoSuchBook,
@@ -58,6 +59,8 @@ pub struct PendingPush {
     pub id: PushId,
     /// Its name.
     pub name: String,
+    /// The device that registered.
+    pub device: DeviceId,
     /// The address book that changed.
     pub book: BookId,
     /// The book's incarnation.
@@ -127,8 +130,8 @@ impl Store {
             if let Some(name) = renew(connection, &new, device)? {
                 return Ok(PushOutcome::Registered { name });
             }
-            let (of_user, of_device) = count(connection, &new, device)?;
-            if of_user >= PUSH_REGISTRATIONS_MAX || of_device >= PUSH_REGISTRATIONS_OF_DEVICE_MAX {
+            let (all, for_book) = count(connection, new.book, device)?;
+            if all >= PUSH_REGISTRATIONS_MAX || for_book >= PUSH_REGISTRATIONS_OF_BOOK_MAX {
                 return Ok(PushOutcome::TooMany);
             }
             let name = insert(connection, &new, device, revision)?;
@@ -234,7 +237,8 @@ impl BookId {
     }
 }
 
-const PENDING: &str = "SELECT push_registrations.id, name, book_id, incarnation, revision,
+const PENDING: &str =
+    "SELECT push_registrations.id, name, device_id, book_id, incarnation, revision,
          push_resource, public_key, auth_secret,
          on_content AND revision > told_revision,
          on_properties AND property_changes > told_property_changes, property_changes
@@ -248,15 +252,16 @@ fn pending(row: &Row<'_>) -> rusqlite::Result<PendingPush> {
     Ok(PendingPush {
         id: PushId(row.get(0)?),
         name: row.get(1)?,
-        book: row.get(2)?,
-        incarnation: row.get(3)?,
-        revision: row.get(4)?,
-        push_resource: row.get(5)?,
-        public_key: row.get(6)?,
-        auth_secret: row.get(7)?,
-        content: row.get(8)?,
-        properties: row.get(9)?,
-        property_changes: row.get(10)?,
+        device: row.get(2)?,
+        book: row.get(3)?,
+        incarnation: row.get(4)?,
+        revision: row.get(5)?,
+        push_resource: row.get(6)?,
+        public_key: row.get(7)?,
+        auth_secret: row.get(8)?,
+        content: row.get(9)?,
+        properties: row.get(10)?,
+        property_changes: row.get(11)?,
     })
 }
 
@@ -314,20 +319,14 @@ fn renew(
         .optional()
 }
 
-/// How many registrations the user has, and the device for this book.
-fn count(
-    connection: &Connection,
-    new: &NewPushRegistration,
-    device: DeviceId,
-) -> rusqlite::Result<(u64, u64)> {
+/// How many registrations the device has, and how many for this book.
+fn count(connection: &Connection, book: BookId, device: DeviceId) -> rusqlite::Result<(u64, u64)> {
     connection
         .prepare_cached(
-            "SELECT count(*), count(*) FILTER (WHERE device_id = ?2 AND book_id = ?3)
-             FROM push_registrations WHERE user_id = ?1",
+            "SELECT count(*), count(*) FILTER (WHERE book_id = ?2)
+             FROM push_registrations WHERE device_id = ?1",
         )?
-        .query_row(params![new.user, device, new.book], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })
+        .query_row(params![device, book], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn insert(

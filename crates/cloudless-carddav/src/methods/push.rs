@@ -77,7 +77,7 @@ where
         let name = match request.store.register_push(new, device, request.now)? {
             PushOutcome::Registered { name } => name,
             PushOutcome::TooMany => {
-                let reason = "The device or its user has too many push registrations.";
+                let reason = "The device has too many push registrations.";
                 return Err(Refusal::text(StatusCode::INSUFFICIENT_STORAGE, reason));
             }
             PushOutcome::NoSuchBook => return Err(Refusal::not_found()),

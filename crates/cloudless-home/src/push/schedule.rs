@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use cloudless_store::{PendingPush, PushId};
+use cloudless_store::{DeviceId, PendingPush, PushId};
 
 /// How often messages are sent. The defaults are for use; tests shrink them.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ impl Default for PushTimings {
 
 /// Messages that are on their way at one time.
 const UNDER_WAY_MAX: usize = 8;
+/// Of these for one device. It chooses its push services, and they choose how long a message takes.
+const OF_DEVICE_MAX: usize = 2;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +57,8 @@ pub(super) enum Outcome {
 pub(super) struct Schedule {
     timings: PushTimings,
     turns: HashMap<PushId, Turn>,
-    under_way: usize,
+    /// Whom the messages are for that are on their way.
+    under_way: HashMap<PushId, DeviceId>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,7 +73,7 @@ impl Schedule {
         Self {
             timings,
             turns: HashMap::new(),
-            under_way: 0,
+            under_way: HashMap::new(),
         }
     }
 
@@ -94,10 +97,10 @@ impl Schedule {
                 // It is asked again when that one has ended, and so is who finds no room.
                 Some(None) => {}
                 Some(Some(at)) if at > now => next = Some(next.map_or(at, |next| next.min(at))),
-                _ if self.under_way == UNDER_WAY_MAX => {}
+                _ if !self.has_room(push.device) => {}
                 _ => {
                     self.turns.entry(push.id).or_default().not_before = None;
-                    self.under_way += 1;
+                    self.under_way.insert(push.id, push.device);
                     due.push(push);
                 }
             }
@@ -105,9 +108,14 @@ impl Schedule {
         (due, next)
     }
 
+    fn has_room(&self, device: DeviceId) -> bool {
+        let of_device = self.under_way.values().filter(|it| **it == device);
+        self.under_way.len() < UNDER_WAY_MAX && of_device.count() < OF_DEVICE_MAX
+    }
+
     /// A message of [`Schedule::begin`] came to its end. Ask again what to send then.
     pub(super) fn end(&mut self, id: PushId, outcome: Outcome, now: Instant) {
-        self.under_way = self.under_way.saturating_sub(1);
+        self.under_way.remove(&id);
         let Some(turn) = self.turns.get_mut(&id) else {
             return;
         };

@@ -2,8 +2,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use cloudless_store::{
-    Access, BookId, DeviceId, NewPushRegistration, PUSH_REGISTRATIONS_OF_DEVICE_MAX, PendingPush,
-    Precondition, PushOutcome, Store, StoreError, Timestamp, Untold, UserId,
+    Access, BookId, DeviceId, NewPushRegistration, PUSH_REGISTRATIONS_MAX,
+    PUSH_REGISTRATIONS_OF_BOOK_MAX, PendingPush, Precondition, PushOutcome, Store, StoreError,
+    Timestamp, Untold, UserId,
 };
 use tempfile::TempDir;
 
@@ -238,7 +239,7 @@ fn a_registration_ends_with_its_time_its_device_and_its_book() {
 #[test]
 fn registrations_are_bounded_and_expired_ones_do_not_count() {
     let home = Home::new();
-    for number in 0..PUSH_REGISTRATIONS_OF_DEVICE_MAX {
+    for number in 0..PUSH_REGISTRATIONS_OF_BOOK_MAX {
         home.register(&format!("https://push.example/{number}"));
     }
     let one_more = || home.wish("https://push.example/one-more");
@@ -264,4 +265,28 @@ fn every_commit_is_told_and_a_failed_write_is_none() {
     assert_eq!(commits.load(Ordering::SeqCst), one);
     put(&home.store, home.book, "b.vcf");
     assert!(commits.load(Ordering::SeqCst) > one);
+}
+
+#[test]
+fn a_device_that_has_all_its_registrations_leaves_the_others_of_its_user_theirs() {
+    let home = Home::new();
+    let books = PUSH_REGISTRATIONS_MAX / PUSH_REGISTRATIONS_OF_BOOK_MAX;
+    for book in 0..books {
+        let slug = format!("book-{book}");
+        let book = home.store.create_book(home.anna, &slug, &slug, "");
+        let book = book.unwrap();
+        for number in 0..PUSH_REGISTRATIONS_OF_BOOK_MAX {
+            let wish = home.wish(&format!("https://push.example/{number}"));
+            name(
+                &home.store,
+                NewPushRegistration { book, ..wish },
+                home.phone,
+            );
+        }
+    }
+    let wish = || home.wish("https://push.example/one-more");
+    let refused = home.store.register_push(wish(), home.phone, NOW).unwrap();
+    assert_eq!(refused, PushOutcome::TooMany);
+    let tablet = home.store.add_device("anna", "tablet", [2; 32], NOW);
+    name(&home.store, wish(), tablet.unwrap());
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cloudless_carddav::{Push, hash_password};
-use cloudless_store::{Access, PUSH_REGISTRATIONS_OF_DEVICE_MAX, Timestamp};
+use cloudless_store::{Access, PUSH_REGISTRATIONS_OF_BOOK_MAX, Timestamp};
 
 use super::{
     AUTH_SECRET, CONTENT_TRIGGER, PUBLIC_KEY, PUSH, PUSH_RESOURCE, path, pending, post,
@@ -361,7 +361,7 @@ async fn section_3_1_without_push_it_is_not_available() {
 #[tokio::test]
 async fn section_3_1_registrations_are_bounded() {
     let server = server();
-    for number in 0..PUSH_REGISTRATIONS_OF_DEVICE_MAX {
+    for number in 0..PUSH_REGISTRATIONS_OF_BOOK_MAX {
         register(
             &server,
             &format!("{PUSH_RESOURCE}/{number}"),

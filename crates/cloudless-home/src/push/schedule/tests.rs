@@ -1,25 +1,29 @@
 use std::sync::LazyLock;
 
-use cloudless_store::{BookId, Store, Timestamp};
+use cloudless_store::{BookId, DeviceId, Store, Timestamp};
 
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Only a store gives ids.
-static BOOK: LazyLock<BookId> = LazyLock::new(|| {
+/// Only a store gives ids: an address book, and ten devices.
+static IDS: LazyLock<(BookId, Vec<DeviceId>)> = LazyLock::new(|| {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let user = store.create_user("me", Timestamp(0)).unwrap();
-    store.address_book(user, "contacts").unwrap().unwrap().id
+    let add = |number: u8| store.add_device("me", &number.to_string(), [number; 32], Timestamp(0));
+    let devices = (0..10).map(|number| add(number).unwrap()).collect();
+    let book = store.address_book(user, "contacts").unwrap().unwrap();
+    (book.id, devices)
 });
 
-/// What is pending for registrations of these numbers.
+/// What is pending for registrations of these numbers. The device is the last digit.
 fn pending(ids: impl IntoIterator<Item = i64>) -> Vec<PendingPush> {
     let push = |id| PendingPush {
         id: PushId(id),
         name: String::new(),
-        book: *BOOK,
+        device: IDS.1[usize::try_from(id % 10).unwrap()],
+        book: IDS.0,
         incarnation: String::new(),
         revision: 1,
         push_resource: String::new(),
@@ -108,6 +112,16 @@ fn few_are_on_their_way_at_a_time_and_all_get_their_turn() {
 }
 
 #[test]
+fn a_device_whose_messages_take_long_does_not_keep_the_others_waiting() {
+    let (mut schedule, now) = (schedule(), Instant::now());
+    let (slow, all) = ([0, 10, 20, 30, 40], [0, 10, 20, 30, 40, 51]);
+    assert_eq!(begin(&mut schedule, &slow, now).0, [0, 10]);
+    assert_eq!(begin(&mut schedule, &all, now).0, [51]);
+    schedule.end(PushId(0), Outcome::Taken, now);
+    assert_eq!(begin(&mut schedule, &slow, now).0, [20]);
+}
+
+#[test]
 fn nothing_is_kept_of_who_is_gone() {
     let (mut schedule, now) = (schedule(), Instant::now());
     begin(&mut schedule, &[1, 2, 3], now);
@@ -117,5 +131,5 @@ fn nothing_is_kept_of_who_is_gone() {
     begin(&mut schedule, &[], now);
     assert_eq!(schedule.turns.len(), 1, "the gap of the third");
     begin(&mut schedule, &[], now + 10 * SECOND);
-    assert!(schedule.turns.is_empty() && schedule.under_way == 0);
+    assert!(schedule.turns.is_empty() && schedule.under_way.is_empty());
 }
