@@ -8,6 +8,7 @@ use cloudless_store::StoreError;
 use http_body::{Frame, SizeHint};
 use tokio::task::{JoinError, JoinHandle};
 
+use crate::places::Place;
 use crate::refusal::chain;
 
 /// The body of a response.
@@ -17,7 +18,11 @@ use crate::refusal::chain;
 /// that is a long one. Two pages at most are in memory, and a client that stops reading holds no
 /// thread. Poll it inside the tokio runtime that made it.
 #[derive(Debug)]
-pub struct Body(State);
+pub struct Body {
+    state: State,
+    /// Of the request that this answers.
+    _place: Option<Place>,
+}
 
 /// Why a body ended early. The connection must be reset then, so that the client sees that the
 /// answer is not complete.
@@ -55,6 +60,10 @@ enum Next {
     Unwritten(PageWriter),
 }
 
+/// What is given to the connection at a time. It keeps all that it was given until the client reads
+/// it.
+const PIECE_MAX: usize = 256 * 1024;
+
 /// No page is written ahead while the client reads a longer one, such as a card with a large photo.
 const AHEAD_MAX: usize = 256 * 1024;
 
@@ -63,7 +72,22 @@ type WritingTask = JoinHandle<(Result<Page, StoreError>, PageWriter)>;
 impl Body {
     /// A body with nothing in it.
     pub(crate) fn empty() -> Self {
-        Self(State::Whole(None))
+        Self::new(State::Whole(None))
+    }
+
+    const fn new(state: State) -> Self {
+        Self {
+            state,
+            _place: None,
+        }
+    }
+
+    /// The same body, which keeps the place of its request until the last piece is taken.
+    pub(crate) fn holding(self, place: Place) -> Self {
+        Self {
+            _place: Some(place),
+            ..self
+        }
     }
 
     /// Writes the first page, so that a store that cannot be read is still told by the status of
@@ -77,7 +101,7 @@ impl Body {
             return Ok(Self::from(page.bytes));
         }
         let next = Some(Next::after(&page, writer));
-        Ok(Self(State::Paged {
+        Ok(Self::new(State::Paged {
             written: Some(page.bytes),
             next,
         }))
@@ -94,9 +118,17 @@ impl Next {
     }
 }
 
+/// Takes the next piece off.
+fn piece(bytes: &mut Option<Bytes>) -> Option<Bytes> {
+    match bytes {
+        Some(long) if long.len() > PIECE_MAX => Some(long.split_to(PIECE_MAX)),
+        _ => bytes.take(),
+    }
+}
+
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self(State::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+        Self::new(State::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
     }
 }
 
@@ -120,10 +152,10 @@ impl http_body::Body for Body {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().0 {
-            State::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+        match &mut self.get_mut().state {
+            State::Whole(bytes) => Poll::Ready(piece(bytes).map(|bytes| Ok(Frame::data(bytes)))),
             State::Paged { written, next } => loop {
-                if let Some(bytes) = written.take().filter(|bytes| !bytes.is_empty()) {
+                if let Some(bytes) = piece(written).filter(|bytes| !bytes.is_empty()) {
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 let mut task = match next.take() {
@@ -150,14 +182,14 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.state {
             State::Whole(bytes) => bytes.is_none(),
             State::Paged { written, next } => written.is_none() && next.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.state {
             State::Whole(None) => SizeHint::with_exact(0),
             State::Whole(Some(bytes)) => {
                 SizeHint::with_exact(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
@@ -247,6 +279,18 @@ mod tests {
         assert!(frame(&mut body).await.is_none());
         assert_eq!(Body::empty().size_hint().exact(), Some(0));
         assert!(Body::empty().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn a_long_body_is_given_in_pieces_with_its_length() {
+        let bytes = Bytes::from(vec![b'a'; 2 * PIECE_MAX + 1]);
+        let mut body = Body::from(bytes.clone());
+        assert_eq!(body.size_hint().exact(), u64::try_from(bytes.len()).ok());
+        for length in [PIECE_MAX, PIECE_MAX, 1] {
+            assert!(!body.is_end_stream());
+            assert_eq!(frame(&mut body).await.unwrap().unwrap().len(), length);
+        }
+        assert!(body.is_end_stream());
     }
 
     #[tokio::test]

@@ -34,6 +34,7 @@ mod index;
 mod methods;
 mod multistatus;
 mod password;
+mod places;
 mod prefer;
 mod properties;
 mod push;
@@ -65,6 +66,7 @@ pub use push::Push;
 pub use settings::Settings;
 
 use authentication::Credentials;
+use places::Places;
 use refusal::Refusal;
 use request::Request;
 use resource::Resource;
@@ -76,6 +78,7 @@ pub struct CardDav {
     clock: Clock,
     settings: Settings,
     push: Option<Arc<Push>>,
+    places: Places,
     scheme: &'static str,
 }
 
@@ -88,6 +91,7 @@ impl CardDav {
             clock,
             settings: Settings::default(),
             push: None,
+            places: Places::default(),
             scheme: "https",
         }
     }
@@ -179,6 +183,7 @@ impl CardDav {
         let Some((login, resource)) = self.visible(login, resource).await? else {
             return Err(Refusal::not_found());
         };
+        let place = self.places.take(login.device).await?;
         let request = Request {
             store: push::store(&self.store, &head.headers),
             settings: self.settings,
@@ -190,7 +195,8 @@ impl CardDav {
             host: host(&head),
             headers: head.headers,
         };
-        methods::respond(&head.method, request, body).await
+        let response = methods::respond(&head.method, request, body).await?;
+        Ok(response.map(|body| body.holding(place)))
     }
 
     /// Keeps a resource from all but its user. The owner of a shared address book is no secret to

@@ -9,6 +9,7 @@ mod corpus;
 mod harness;
 mod multistatus;
 mod options;
+mod places;
 mod races;
 mod real_cards;
 mod request_bodies;
