@@ -74,7 +74,9 @@ pub async fn run(
     let epochs = Arc::new(AtomicU64::new(0));
     let timings = config.timings;
     let carddav = CardDav::new(store.clone(), config.clock.clone()).with_settings(config.carddav);
-    let push = config.push.map(|push| Pusher::new(push, config.clock.clone()));
+    let push = config
+        .push
+        .map(|push| Pusher::new(push, config.clock.clone()));
     let push = push.transpose().map_err(RunError::PushKey)?;
     let carddav = match &push {
         Some(push) => carddav.with_push(push.push()),

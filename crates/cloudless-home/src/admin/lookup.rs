@@ -22,7 +22,9 @@ pub(super) fn user(store: &Store, name: Option<&str>) -> Result<User, Failure> {
         return match users.len() {
             0 => Err(Failure::NoUser),
             1 => Ok(users.remove(0)),
-            _ => Err(Failure::ManyUsers(users.into_iter().map(|user| user.name).collect())),
+            _ => Err(Failure::ManyUsers(
+                users.into_iter().map(|user| user.name).collect(),
+            )),
         };
     };
     let found = users.into_iter().find(|user| user.name == name);

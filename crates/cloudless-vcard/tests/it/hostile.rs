@@ -186,7 +186,8 @@ fn a_merge_loses_no_line_of_countless_parameters() {
 /// Such a line is one of its own only because of what stands before it, which may not be written.
 #[test]
 fn a_line_that_begins_with_white_space_is_no_fold_of_another() {
-    let bytes = b"BEGIN:VCARD\r\n N:Doe;Ann\r\nNOTE:x\r\n\r\n\tTEL;TYPE=pref:1\r\n\r\n END:VCARD\r\n";
+    let bytes =
+        b"BEGIN:VCARD\r\n N:Doe;Ann\r\nNOTE:x\r\n\r\n\tTEL;TYPE=pref:1\r\n\r\n END:VCARD\r\n";
     let names = |card: &[u8]| -> Vec<String> {
         let lines = Lexer::new(card).map(|line| line.name().into_owned());
         lines.filter(|name| name.len() < 5).collect()
