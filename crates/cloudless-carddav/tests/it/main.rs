@@ -33,6 +33,7 @@ mod rfc6578_sync_collection;
 mod rfc6764_5_well_known;
 mod rfc8144_prefer;
 mod rfc9110_9_3_get;
+mod rfc_examples;
 mod sessions;
 mod streaming;
 mod webdav_push;

@@ -178,6 +178,7 @@ fn name(node: Node<'_, '_>) -> String {
         Some("https://bitfire.at/webdav-push") => "P",
         Some("urn:ietf:params:xml:ns:caldav") => "CAL",
         Some("urn:example") => "X",
+        Some("urn:ns.example.com:boxschema") => "R",
         other => panic!("unexpected namespace {other:?}"),
     };
     format!("{prefix}:{}", node.tag_name().name())
