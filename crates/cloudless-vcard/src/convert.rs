@@ -12,7 +12,7 @@ use crate::content_line::ContentLine;
 use crate::fold::{line_ending, write_line};
 use crate::line::Lines;
 use crate::split::{Nesting, Place};
-use crate::summary::summarize;
+use crate::summary::{spoken, summarize};
 use crate::text::escape;
 
 /// A version of vCard that a card can be converted to.
@@ -117,13 +117,7 @@ impl Names {
             self.full_name.get_or_insert_with(|| line.text());
         } else if line.is("N") {
             self.has_name = true;
-            let components = line.components();
-            let part = |at: usize| components.get(at).map_or("", |part| part.trim());
-            let ordered = [part(3), part(1), part(2), part(0), part(4)];
-            let words: Vec<&str> = ordered.into_iter().filter(|it| !it.is_empty()).collect();
-            if !words.is_empty() {
-                self.other = Some(words.join(" "));
-            }
+            self.other = spoken(line).or(self.other.take());
         } else if line.is("NICKNAME") || line.is("ORG") || line.is("EMAIL") {
             let text = line.components().join(" ");
             if self.other.is_none() && !text.trim().is_empty() {

@@ -13,7 +13,7 @@ pub struct Summary {
     /// or an empty one.
     pub uid: Option<String>,
     /// The formatted name, FN (RFC 6350 §6.2.1), decoded and unescaped; the first one that is
-    /// not empty.
+    /// not empty. A card without one is called by the parts of its name, N.
     pub full_name: Option<String>,
     /// The version that the card names, such as `3.0`.
     pub version: Option<String>,
@@ -49,6 +49,7 @@ pub enum Invalid {
 /// When the bytes are not exactly one card.
 pub fn summarize(bytes: &[u8]) -> Result<Summary, Invalid> {
     let mut summary = Summary::default();
+    let mut name = None;
     let mut nesting = Nesting::default();
     let mut cards = 0;
     let mut text_outside = false;
@@ -57,11 +58,12 @@ pub fn summarize(bytes: &[u8]) -> Result<Summary, Invalid> {
             Place::Outside => text_outside |= !line.is_blank(),
             Place::Begin => cards += 1,
             Place::BeginAgain => return Err(Invalid::Unterminated),
-            Place::Inside => summary.read(line.text),
+            Place::Inside => summary.read(line.text, &mut name),
             Place::Nested | Place::End => {}
         }
     }
     nesting.close()?;
+    summary.full_name = summary.full_name.or(name);
     match (cards, text_outside) {
         (0, false) => Err(Invalid::Empty),
         (0, true) => Err(Invalid::NotVcard),
@@ -72,10 +74,13 @@ pub fn summarize(bytes: &[u8]) -> Result<Summary, Invalid> {
 }
 
 impl Summary {
-    fn read(&mut self, line: Cow<'_, [u8]>) {
+    fn read(&mut self, line: Cow<'_, [u8]>, name: &mut Option<String>) {
         let Some(line) = ContentLine::parse(line) else {
             return;
         };
+        if line.is("N") && name.is_none() {
+            *name = spoken(&line);
+        }
         let field = if line.is("UID") {
             &mut self.uid
         } else if line.is("FN") {
@@ -92,4 +97,13 @@ impl Summary {
                 .map(str::to_owned);
         }
     }
+}
+
+/// The parts of a name, N, in the order in which it is spoken in English; `None` when all are empty.
+pub(crate) fn spoken(line: &ContentLine<'_>) -> Option<String> {
+    let components = line.components();
+    let part = |at: usize| components.get(at).map_or("", |part| part.trim());
+    let ordered = [part(3), part(1), part(2), part(0), part(4)];
+    let words: Vec<&str> = ordered.into_iter().filter(|it| !it.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
 }

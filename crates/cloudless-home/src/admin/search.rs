@@ -81,8 +81,5 @@ pub(super) fn search(
 
 /// What people call the card.
 pub(super) fn full_name(bytes: &[u8]) -> Option<String> {
-    let mut names = cloudless_vcard::properties(bytes).filter(|line| line.is("FN"));
-    let name = names.next().map(|line| line.text())?;
-    let name = name.trim();
-    (!name.is_empty()).then(|| cut(name.to_owned()))
+    cloudless_vcard::summarize(bytes).ok()?.full_name.map(cut)
 }

@@ -149,7 +149,12 @@ fn uid_and_full_name_of_real_exports() {
         Some("labeled guy"),
         "4.0",
     );
-    check("calcard/020.vcf", Some("issue251part1"), None, "3.0");
+    check(
+        "calcard/020.vcf",
+        Some("issue251part1"),
+        Some("Michael Smith"),
+        "3.0",
+    );
 }
 
 #[test]

@@ -55,6 +55,21 @@ fn plain() {
     check("BEGIN:VCARD\nEND:VCARD", "", "", "");
 }
 
+/// vCard 2.1 needs no FN.
+#[test]
+fn a_card_without_a_formatted_name_is_called_by_its_parts() {
+    for (names, expected) in [
+        ("N:Müller;Jörg", "Jörg Müller"),
+        ("N:Smith;Ann;Jo;Dr.;PhD", "Dr. Ann Jo Smith PhD"),
+        ("FN: \nN:Ada;;;;", "Ada"),
+        ("N:Smith;Ann\nFN:Annie", "Annie"),
+        ("N:;;;;", ""),
+    ] {
+        let card = format!("BEGIN:VCARD\n{names}\nEND:VCARD");
+        check(card, "", expected, "");
+    }
+}
+
 #[test]
 fn case_space_and_byte_order_mark() {
     check("\u{FEFF}begin:vCard\nuid: u \nEnd:VCARD \n\n", "u", "", "");
