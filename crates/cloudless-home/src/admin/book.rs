@@ -152,7 +152,10 @@ pub(super) fn change(
             })?;
             store.undelete_book(removed.id, actor)?;
         }
-        BookChange::Share { with, access } => store.share_book(own()?, &with, access.into())?,
+        BookChange::Share { with, access } => {
+            let with = lookup::user(store, Some(&with))?.name;
+            store.share_book(own()?, &with, access.into())?;
+        }
         BookChange::Unshare { with } => {
             if !store.unshare_book(own()?, &with)? {
                 return Err(Failure::NoSuchShare {

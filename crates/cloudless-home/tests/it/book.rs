@@ -95,8 +95,10 @@ fn a_book_is_added_renamed_removed_and_brought_back() {
 #[test]
 fn only_the_owner_changes_a_shared_book() {
     let offline = Offline::new();
-    offline.run(Command::UserAdd { name: "bob".into() });
     changed(change(&offline, "me", "club", add("Club")));
+    let unknown = refused(change(&offline, "me", "club", share(Access::ReadOnly)));
+    assert!(unknown.contains("cloudless user add bob"), "{unknown}");
+    offline.run(Command::UserAdd { name: "bob".into() });
     let shared = changed(change(&offline, "me", "club", share(Access::ReadOnly)));
     assert_eq!(
         (shared.shares[0].user.as_str(), shared.shares[0].access),
