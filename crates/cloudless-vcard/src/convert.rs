@@ -117,7 +117,7 @@ impl Names {
             self.full_name.get_or_insert_with(|| line.text());
         } else if line.is("N") {
             self.has_name = true;
-            self.other = spoken(line).or(self.other.take());
+            self.other = spoken(line).or_else(|| self.other.take());
         } else if line.is("NICKNAME") || line.is("ORG") || line.is("EMAIL") {
             let text = line.components().join(" ");
             if self.other.is_none() && !text.trim().is_empty() {
