@@ -215,13 +215,13 @@ fn version(
     number: u64,
     actor: Actor,
 ) -> Result<CardRestore, StoreError> {
-    let bytes = match store.version(book, name, number)? {
-        Some(Version {
-            kind: VersionKind::Refused,
-            bytes: Some(bytes),
-            ..
-        }) => bytes,
-        _ => return Ok(outcome(store.restore_card(book, name, number, actor)?)),
+    let Some(Version {
+        kind: VersionKind::Refused,
+        bytes: Some(bytes),
+        ..
+    }) = store.version(book, name, number)?
+    else {
+        return Ok(outcome(store.restore_card(book, name, number, actor)?));
     };
     let summary = match cloudless_vcard::summarize(&bytes) {
         Ok(summary) => summary,
