@@ -37,6 +37,15 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
                 .args(["--", "--deny", "warnings"]),
         )
     });
+    // They are no members of the workspace. Only fuzzing itself needs a nightly compiler.
+    steps.run("fuzz targets", || {
+        step::run(
+            cargo(workspace)
+                .args(["check", "--quiet", "--locked"])
+                .args(["--manifest-path", "fuzz/Cargo.toml"])
+                .args(["--target-dir", "target/fuzz"]),
+        )
+    });
     // Last, so that a reader finds the count of tests at the end.
     steps.run("documentation tests", || {
         step::run(cargo(workspace).args(["test", "--quiet", "--locked", "--workspace", "--doc"]))
