@@ -18,6 +18,19 @@ async fn delete(connection: &mut Connection, name: &str) {
     assert!(answer.status.is_success(), "{}", answer.status);
 }
 
+/// The answer to a sync that begins at a token.
+async fn sync(connection: &mut Connection, token: &str) -> (u16, String) {
+    let body = format!(
+        "<D:sync-collection xmlns:D='DAV:'><D:sync-token>{token}</D:sync-token>\
+         <D:sync-level>1</D:sync-level><D:prop><D:getetag/></D:prop></D:sync-collection>"
+    );
+    let request = Request::builder().method("REPORT").uri(BOOK);
+    let answer = connection.send(request.body(body.into()).unwrap()).await;
+    let answer = answer.unwrap();
+    let body = String::from_utf8(answer.body.to_vec()).unwrap();
+    (answer.status.as_u16(), body)
+}
+
 pub(crate) fn import(home: &Path, uid: &str, note: &str) {
     let file = home.join("one-card.vcf");
     let card = format!(
@@ -107,7 +120,10 @@ fn a_whole_address_book_goes_back_and_forth() {
     on(&home, &["user", "add", "me"]).expect(0);
     import(&home, "ann", "old");
     import(&home, "bob", "old");
-    let at = history(&home, &["bob"])[0]["at"].as_str().unwrap().to_owned();
+    let at = history(&home, &["bob"])[0]["at"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     import(&home, "ann", "new");
     import(&home, "eve", "new");
 
@@ -227,6 +243,10 @@ async fn a_backup_of_a_running_home_is_restored_as_the_help_says() {
 
     delete(&mut phone, "one.vcf").await;
     phone.put("two.vcf", &cards::small("two")).await.unwrap();
+    let (_, state) = sync(&mut phone, "").await;
+    let (_, token) = state.split_once("<D:sync-token>").unwrap();
+    let (token, _) = token.split_once('<').unwrap();
+    assert_eq!(sync(&mut phone, token).await.0, 207);
     pair.kill_home();
     for name in ["store.sqlite", "store.sqlite-wal", "store.sqlite-shm"] {
         let removed = fs::remove_file(home.join(name));
@@ -238,5 +258,14 @@ async fn a_backup_of_a_running_home_is_restored_as_the_help_says() {
     let mut phone = pair.phone().connect().await.unwrap();
     let one = phone.get("one.vcf").await.unwrap();
     assert_eq!(one.body, cards::small("one"));
+    // The phone knows a state that does not exist any more, and starts over.
+    let (status, refused) = sync(&mut phone, token).await;
+    assert_eq!(status, 400, "{refused}");
+    assert!(refused.contains("<D:valid-sync-token/>"), "{refused}");
+    let (_, anew) = sync(&mut phone, "").await;
+    assert!(
+        anew.contains("one.vcf") && !anew.contains("two.vcf"),
+        "{anew}"
+    );
     assert_eq!(pair.local_program().names().await.len(), 1);
 }
