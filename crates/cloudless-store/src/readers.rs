@@ -8,6 +8,8 @@ use crate::{StoreError, schema};
 
 /// Enough to keep every core of a small machine busy; more would only cost page cache.
 const CONNECTIONS: usize = 8;
+/// Each connection's page cache; the operating system keeps the file in memory too.
+const CACHE_KIB: i64 = 1024;
 const WAIT: Duration = Duration::from_secs(10);
 
 /// A bounded pool of read-only connections, opened when first needed.
@@ -59,6 +61,7 @@ impl Readers {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.database, flags)?;
         schema::configure(&connection)?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         Ok(connection)
     }
 }

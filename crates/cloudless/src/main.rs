@@ -5,6 +5,7 @@
 //! line, validates everything it was given, binds the ports and hands them to the roles.
 
 mod admin_socket;
+mod allocator;
 mod atomic_file;
 mod clock;
 mod command;

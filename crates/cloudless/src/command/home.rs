@@ -9,17 +9,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use cloudless_home::{Config, PushConfig, PushTimings};
 use cloudless_home::admin::{self, Command, Facts, Reply};
+use cloudless_home::{Config, PushConfig, PushTimings};
 use cloudless_proto::Hostname;
 use cloudless_store::{OpenError, Store, Timestamp};
 
 use crate::admin_socket;
-use crate::progress;
 use crate::clock;
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
 use crate::config::push::PushTable;
+use crate::progress;
 use crate::{identity, push_key, state};
 
 /// Home's key in its state directory.

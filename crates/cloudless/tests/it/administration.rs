@@ -23,7 +23,9 @@ async fn moments_in_json_are_rfc_3339() {
     let pair = Pair::start();
     let (relay, home) = (pair.folder("relay"), pair.folder("home"));
     let json = |state, arguments: &[&str]| {
-        on(state, &[arguments, &["--json"]].concat()).expect(0).json()
+        on(state, &[arguments, &["--json"]].concat())
+            .expect(0)
+            .json()
     };
     let status = json(&relay, &["relay", "status"]);
     moment(&status["since"]);
@@ -41,7 +43,11 @@ async fn moments_in_json_are_rfc_3339() {
     let restored = json(&home, &["contacts", "restore", "--at", "1d", "--dry-run"]);
     moment(&restored["restored_to"]);
     let card = home.join("ann.vcf");
-    fs::write(&card, "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n").unwrap();
+    fs::write(
+        &card,
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n",
+    )
+    .unwrap();
     json(&home, &["contacts", "import", card.to_str().unwrap()]);
     moment(&json(&home, &["contacts", "search", "ann"])[0]["modified_at"]);
     moment(&json(&home, &["contacts", "history"])["at"]);
@@ -53,7 +59,11 @@ fn whose_contacts_are_meant_has_to_be_said_where_there_are_several() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("home");
     let card = directory.path().join("ann.vcf");
-    fs::write(&card, "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n").unwrap();
+    fs::write(
+        &card,
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n",
+    )
+    .unwrap();
     let import = ["contacts", "import", card.to_str().unwrap()];
     let export = ["contacts", "export"];
     on(&home, &["user", "add", "me"]).expect(0);
@@ -61,7 +71,12 @@ fn whose_contacts_are_meant_has_to_be_said_where_there_are_several() {
     let exported = on(&home, &export).expect(0);
     assert!(exported.stdout.contains("FN:Ann"), "{exported:?}");
     on(&home, &["user", "add", "you"]).expect(0);
-    for command in [&import[..], &export, &["contacts", "duplicates"], &["book", "list"]] {
+    for command in [
+        &import[..],
+        &export,
+        &["contacts", "duplicates"],
+        &["book", "list"],
+    ] {
         let refused = on(&home, command).expect(1);
         let said = "say whose with --user: me, you";
         assert!(refused.stderr.contains(said), "{command:?}: {refused:?}");

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::home::HomeFile;
 use crate::state::{self, HomeState};
 use crate::terminal;
-use crate::{admin_socket, listen, open_files, parent, signals};
+use crate::{admin_socket, allocator, listen, open_files, parent, signals};
 
 /// Time between two looks at whether the tunnel is up.
 const TUNNEL_INTERVAL: Duration = Duration::from_millis(20);
@@ -72,6 +72,7 @@ struct TunnelReady {
 
 impl Run {
     pub(super) fn run(self) -> anyhow::Result<()> {
+        allocator::limit_arenas();
         if let Some(parent) = self.die_with {
             parent::die_with(parent)?;
         }
