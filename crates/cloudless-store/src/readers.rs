@@ -8,6 +8,9 @@ use crate::{StoreError, schema};
 
 /// Enough to keep every core of a small machine busy; more would only cost page cache.
 const CONNECTIONS: usize = 8;
+/// Connections that are kept for reads that take no time: what goes through a whole address book
+/// waits for another one.
+const FOR_BRIEF: usize = 4;
 /// Each connection's page cache; the operating system keeps the file in memory too.
 const CACHE_KIB: i64 = 1024;
 const WAIT: Duration = Duration::from_secs(10);
@@ -36,7 +39,23 @@ impl Readers {
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
     ) -> Result<T, StoreError> {
-        let mut lease = self.lease()?;
+        self.read_with(self.lease(0)?, read)
+    }
+
+    /// Like [`Readers::read`], for what may go through a whole address book: however many of these
+    /// there are, others need not wait for them.
+    pub(crate) fn read_long<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.read_with(self.lease(FOR_BRIEF)?, read)
+    }
+
+    fn read_with<T>(
+        &self,
+        mut lease: Lease<'_>,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
         let connection = match &mut lease.slot {
             Some(connection) => connection,
             empty => empty.insert(self.connect().map_err(StoreError::Read)?),
@@ -44,12 +63,16 @@ impl Readers {
         snapshot(connection, read).map_err(StoreError::Read)
     }
 
-    fn lease(&self) -> Result<Lease<'_>, StoreError> {
+    /// Waits for a connection besides so many that are to stay free.
+    fn lease(&self, kept_free: usize) -> Result<Lease<'_>, StoreError> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut free, _) = self
             .freed
-            .wait_timeout_while(free, WAIT, |free| free.is_empty())
+            .wait_timeout_while(free, WAIT, |free| free.len() <= kept_free)
             .unwrap_or_else(PoisonError::into_inner);
+        if free.len() <= kept_free {
+            return Err(StoreError::Busy);
+        }
         let slot = free.pop().ok_or(StoreError::Busy)?;
         Ok(Lease {
             readers: self,
@@ -101,6 +124,53 @@ impl Drop for Lease<'_> {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .push(self.slot.take());
-        self.readers.freed.notify_one();
+        // One that waits may not take the last ones, another may.
+        self.readers.freed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn however_many_read_at_length_the_others_need_not_wait() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("test.sqlite");
+        drop(Connection::open(&path).unwrap());
+        let readers = Readers::new(path);
+        let number =
+            |connection: &Connection| connection.query_row("SELECT 7", [], |row| row.get(0));
+        thread::scope(|scope| {
+            let (started, starts) = channel();
+            let gates: Vec<_> = (0..CONNECTIONS)
+                .map(|_| {
+                    let (open, gate) = channel::<()>();
+                    let (readers, started) = (&readers, started.clone());
+                    scope.spawn(move || {
+                        readers.read_long(|_| {
+                            started.send(()).unwrap();
+                            // An error is a gate that was dropped, which opens it too.
+                            let _ = gate.recv();
+                            Ok(())
+                        })
+                    });
+                    open
+                })
+                .collect();
+            for _ in FOR_BRIEF..CONNECTIONS {
+                starts.recv().unwrap();
+            }
+            let brief: i64 = readers.read(number).unwrap();
+            assert_eq!(brief, 7);
+            assert!(starts.try_recv().is_err(), "the others wait");
+            drop(gates);
+            for _ in 0..FOR_BRIEF {
+                starts.recv().unwrap();
+            }
+        });
     }
 }

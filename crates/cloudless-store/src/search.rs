@@ -59,7 +59,7 @@ impl Store {
         if words.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(|snapshot| {
+        self.read_long(|snapshot| {
             let books = books(snapshot, scope)?;
             let indexed_to = setting(snapshot, INDEXED_TO)?.unwrap_or(0);
             let trigrams = trigrams(&words);

@@ -92,6 +92,14 @@ impl Store {
         })
     }
 
+    /// Reads what may be a whole address book.
+    pub(crate) fn read_long<T>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, StoreError> {
+        self.sqlite.readers.read_long(read)
+    }
+
     pub(crate) fn logins(&self) -> &Logins {
         &self.sqlite.logins
     }

@@ -53,7 +53,7 @@ impl Store {
         properties: &[&str],
         judge: &mut impl Judge,
     ) -> Result<Vec<Candidate>, StoreError> {
-        self.read(|snapshot| {
+        self.read_long(|snapshot| {
             let without_entries = judge.decide();
             let mut candidates = Vec::new();
             if without_entries == Verdict::No {
