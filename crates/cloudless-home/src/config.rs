@@ -1,12 +1,13 @@
 //! What a home is told at its start.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cloudless_carddav::Settings;
-use cloudless_proto::{Hostname, PublicKey};
+use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
@@ -29,6 +30,8 @@ pub struct Config {
     pub relays: Vec<Relay>,
     /// The names that this home answers for; any other server name is closed.
     pub hostnames: Vec<Hostname>,
+    /// Those of `hostnames` whose connections go to other servers.
+    pub passthrough: HashMap<Hostname, Passthrough>,
     /// The home's Ed25519 key, which the relays know it by.
     pub identity: PrivatePkcs8KeyDer<'static>,
     /// Where the certificate authority and the certificates are kept (directory, must exist).
@@ -58,6 +61,7 @@ impl Config {
         Self {
             relays,
             hostnames,
+            passthrough: HashMap::new(),
             identity,
             state_dir,
             public_port: 443,
@@ -75,6 +79,7 @@ impl fmt::Debug for Config {
         f.debug_struct("Config")
             .field("relays", &self.relays)
             .field("hostnames", &self.hostnames)
+            .field("passthrough", &self.passthrough)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
             .field("keep_history", &self.keep_history)
@@ -94,6 +99,13 @@ pub struct Relay {
     pub server_name: Hostname,
     /// The only key the relay may prove; pinned when the home joined.
     pub key: PublicKey,
+}
+
+/// The servers that get a hostname's connections in place of home.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Passthrough {
+    /// Gets its TLS connections as they came; home then needs no certificate for the name.
+    pub tls: Option<UpstreamAddress>,
 }
 
 /// Sockets that the caller has bound: tests bind port 0, systemd hands them over.

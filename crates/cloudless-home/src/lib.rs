@@ -14,15 +14,17 @@ mod config;
 mod http;
 mod index;
 mod local;
+mod passthrough;
 mod push;
 mod retention;
 mod run;
 pub mod status;
 mod termination;
 mod tunnel;
+mod visitor;
 
 pub use cloudless_carddav::Settings as CardDavSettings;
-pub use config::{Clock, Config, Listeners, Relay, Timings};
+pub use config::{Clock, Config, Listeners, Passthrough, Relay, Timings};
 pub use push::{PushConfig, PushKeyError, PushTimings};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};

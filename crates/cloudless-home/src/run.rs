@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use cloudless_carddav::CardDav;
+use cloudless_proto::Hostname;
 use cloudless_proto::takeover::Instance;
 use cloudless_store::Store;
 use tokio::sync::Notify;
@@ -19,11 +20,13 @@ use crate::certificate::{self, Certificates};
 use crate::config::{Config, Listeners};
 use crate::index;
 use crate::local;
+use crate::passthrough::Passthroughs;
 use crate::push::{PushKeyError, Pusher};
 use crate::retention;
 use crate::status::Board;
 use crate::termination::Termination;
 use crate::tunnel::{self, Context, Identity, IdentityError};
+use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -82,16 +85,22 @@ pub async fn run(
         Some(push) => carddav.with_push(push.push()),
         None => carddav,
     };
-    let certificates = Certificates::new(config.state_dir, &config.hostnames, config.clock.clone())
-        .map_err(RunError::Tls)?;
+    let passthroughs = Passthroughs::new(config.passthrough);
+    let own = |hostname: &&Hostname| passthroughs.of(hostname).is_none();
+    let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
+    let certificates =
+        Certificates::new(config.state_dir, &own, config.clock.clone()).map_err(RunError::Tls)?;
     let certificates = Arc::new(certificates);
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, config.clock.clone());
-    let termination = Arc::new(Termination {
-        certificates: certificates.clone(),
-        carddav: carddav.clone(),
-        timings: timings.clone(),
+    let visitors = Arc::new(Visitors {
+        termination: Termination {
+            certificates: certificates.clone(),
+            carddav: carddav.clone(),
+            timings: timings.clone(),
+        },
+        passthroughs,
     });
 
     // A part that ends or panics stops the others.
@@ -114,7 +123,7 @@ pub async fn run(
             instance,
             epochs: epochs.clone(),
             board: board.clone(),
-            termination: termination.clone(),
+            visitors: visitors.clone(),
         };
         parts.spawn(tunnel::run(context, stop.clone()));
     }
@@ -155,6 +164,7 @@ pub async fn run(
         let facts = move || Facts {
             relays: board.relays(),
             certificates: certificates.status(),
+            passthrough: visitors.passthroughs.status(),
             ..facts.clone()
         };
         let admin = admin::Admin {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Clock, Relay, unix_ms};
@@ -50,6 +50,17 @@ pub struct CertificateStatus {
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub expires_at: Option<i64>,
     /// Why there is none, or why it could not be renewed.
+    pub error: Option<String>,
+}
+
+/// The row of a hostname whose TLS another server ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PassthroughStatus {
+    /// The name.
+    pub hostname: Hostname,
+    /// Where its connections go.
+    pub address: UpstreamAddress,
+    /// Why the last one did not get there; `None` when it did, and before the first.
     pub error: Option<String>,
 }
 

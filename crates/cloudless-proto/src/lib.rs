@@ -10,6 +10,7 @@
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`takeover`]: which of two sessions with the same key stays.
+//! - [`UpstreamAddress`]: where a server is that connections are passed to.
 
 pub mod client_hello;
 pub mod control;
@@ -21,6 +22,8 @@ mod public_key;
 pub mod request_head;
 pub mod rfc3339;
 pub mod takeover;
+mod upstream;
 
 pub use hostname::{Hostname, InvalidHostname};
 pub use public_key::{InvalidPublicKey, PublicKey};
+pub use upstream::{InvalidUpstreamAddress, UpstreamAddress};

@@ -14,7 +14,7 @@ use super::history::{self, Listing};
 use super::import::import;
 use super::reply::{Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
 use super::{alarm, book, duplicates, lookup, restore, search};
-use crate::status::{CertificateStatus, RelayStatus, chain};
+use crate::status::{CertificateStatus, PassthroughStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
@@ -37,6 +37,8 @@ pub struct Facts {
     pub relays: Vec<RelayStatus>,
     /// The certificates of a running home.
     pub certificates: Vec<CertificateStatus>,
+    /// The names of a running home whose TLS another server ends.
+    pub passthrough: Vec<PassthroughStatus>,
 }
 
 impl Facts {
@@ -199,6 +201,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         hostnames: facts.hostnames.clone(),
         relays: facts.relays.clone(),
         certificates: facts.certificates.clone(),
+        passthrough: facts.passthrough.clone(),
         public_urls: facts.public_urls(),
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),

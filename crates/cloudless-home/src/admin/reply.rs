@@ -12,7 +12,7 @@ use super::duplicates::{DuplicateGroup, Merged};
 use super::history::{Change, PastVersion};
 use super::restore::{Difference, RestoredCard};
 use super::search::Found;
-use crate::status::{CertificateStatus, RelayStatus};
+use crate::status::{CertificateStatus, PassthroughStatus, RelayStatus};
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +144,9 @@ pub struct Status {
     pub relays: Vec<RelayStatus>,
     /// One row for each hostname; empty when not running.
     pub certificates: Vec<CertificateStatus>,
+    /// One row for each hostname whose TLS another server ends; empty when not running.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passthrough: Vec<PassthroughStatus>,
     /// Where phones connect.
     pub public_urls: Vec<String>,
     /// Where programs on this machine connect.

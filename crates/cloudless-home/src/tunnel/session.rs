@@ -1,13 +1,12 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_proto::Hostname;
-use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION, VISITOR_HEADER};
+use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::takeover::Instance;
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
@@ -23,7 +22,7 @@ use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
 use super::stream::Stream;
 use crate::config::{Relay, Timings};
 use crate::status::Board;
-use crate::termination::Termination;
+use crate::visitor::{Visitor, Visitors};
 
 /// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
 const EARLY_MAX: usize = VISITORS_MAX as usize;
@@ -49,7 +48,7 @@ pub(crate) struct Context {
     /// The last epoch used by this process.
     pub(crate) epochs: Arc<AtomicU64>,
     pub(crate) board: Board,
-    pub(crate) termination: Arc<Termination>,
+    pub(crate) visitors: Arc<Visitors>,
 }
 
 /// What a session tells its tunnel before it ends.
@@ -313,7 +312,7 @@ impl Session {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
-        let address = visitor_address(&request);
+        let visitor = Visitor::new(&request);
         let send = match respond.send_response(ok(), false) {
             Ok(send) => send,
             Err(error) => {
@@ -322,14 +321,13 @@ impl Session {
             }
         };
         let count = self.context.board.visitor(self.context.index);
-        let termination = self.context.termination.clone();
+        let visitors = self.context.visitors.clone();
         let shutdown = self.retire.clone();
         let stream = Stream::new(request.into_body(), send);
         let evicted = self.budget.open(stream.unread());
         let visit = async move {
-            tracing::debug!(?address, "Visitor");
             let rest = stream.rest();
-            termination.serve(stream, shutdown).await;
+            visitors.serve(visitor, stream, shutdown).await;
             // Silence means the visitor is gone or hostile; dropping the rest resets it.
             let _ = timeout(LINGER, rest.discard()).await;
         };
@@ -381,14 +379,4 @@ async fn pong(ping_pong: &mut PingPong) -> Result<(), ConnectionError> {
         .await
         .map(drop)
         .map_err(ConnectionError::Http2)
-}
-
-fn visitor_address(request: &Request<RecvStream>) -> Option<SocketAddr> {
-    request
-        .headers()
-        .get(VISITOR_HEADER)?
-        .to_str()
-        .ok()?
-        .parse()
-        .ok()
 }

@@ -10,6 +10,7 @@ mod fixture;
 mod join;
 mod local;
 mod offline;
+mod passthrough;
 mod relay;
 mod restore;
 mod slow_path;

@@ -112,6 +112,10 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     });
     let hostnames = file.hostnames.clone();
     let mut config = Config::new(relays.collect(), hostnames, identity, state.to_owned());
+    let tables = file.hostname.iter();
+    config.passthrough = tables
+        .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
+        .collect();
     config.public_port = public_port(file);
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();

@@ -12,6 +12,7 @@ use super::ConfigError;
 use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
+use super::passthrough::HostnameTables;
 use super::push::PushTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
@@ -42,6 +43,8 @@ pub(crate) struct HomeFile {
     #[serde(deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]
+    pub(crate) hostname: HostnameTables,
+    #[serde(default)]
     pub(crate) history: HistoryTable,
     #[serde(default)]
     pub(crate) carddav: CardDavTable,
@@ -62,7 +65,23 @@ pub(crate) struct RelayTable {
 impl HomeFile {
     /// Reads and checks `home.toml` in a state directory.
     pub(crate) fn read(state: &Path) -> Result<Self, ConfigError> {
-        super::read(&state.join(FILE), ADVICE)
+        let path = state.join(FILE);
+        let file: Self = super::read(&path, ADVICE)?;
+        match file.contradiction() {
+            Some(message) => Err(ConfigError::Contradiction { path, message }),
+            None => Ok(file),
+        }
+    }
+
+    /// A table for a name that does not lead here would never be looked at.
+    fn contradiction(&self) -> Option<String> {
+        let mut names = self.hostname.keys();
+        let stray = names.find(|name| !self.hostnames.contains(name))?;
+        Some(format!(
+            "[hostname.\"{stray}\"] is for a name that is not among `hostnames`; join with it first \
+             (on the relay run `cloudless relay invite {stray}`, here `cloudless home join CODE`), \
+             or correct the name"
+        ))
     }
 
     /// Like [`HomeFile::read`]; `None` when this home has not joined a relay.
@@ -241,6 +260,45 @@ mod tests {
             [relay("203.0.113.6:443", 1), relay("203.0.113.7:443", 2)]
         );
         assert_eq!(file.local.0, [DEFAULT_LOCAL]);
+    }
+
+    #[test]
+    fn a_table_belongs_to_a_name_of_this_home() {
+        let good = "hostnames = [\"a.example\", \"nas.example\"]\n[[relay]]\naddresses = \
+            [\"r.example\"]\nserver_name = \"r.example\"\n";
+        let good = format!("{good}key = \"{}\"\n", PublicKey([1; 32]));
+        let read = |table: &str| parse::<HomeFile>(format!("{good}{table}").as_bytes());
+        for address in ["127.0.0.1:443", "[::1]:443", "unix:/run/web.sock"] {
+            let table = format!("[hostname.\"NAS.example\"]\npassthrough = \"{address}\"\n");
+            let file = read(&table).unwrap();
+            assert_eq!(file.contradiction(), None);
+            let table = &file.hostname["nas.example"];
+            assert_eq!(table.passthrough, Some(address.parse().unwrap()));
+        }
+        let stray = read("[hostname.\"b.example\"]\npassthrough = \"127.0.0.1:443\"\n").unwrap();
+        let message = stray.contradiction().unwrap();
+        assert!(message.contains("b.example"), "{message}");
+        for (table, place, expected) in [
+            (
+                "[hostname.\"nas.example\"]\npassthrough = \"443\"\n",
+                "7:15:",
+                "expected an IP",
+            ),
+            (
+                "[hostname.\"nas.example\"]\npasstrough = \"x\"\n",
+                "7:1:",
+                "unknown field",
+            ),
+            (
+                "[hostname.\"192.0.2.1\"]\n",
+                "6:",
+                "an IP address is no host name",
+            ),
+        ] {
+            let fault = read(table).unwrap_err().to_string();
+            assert!(fault.starts_with(place), "{place} {fault}");
+            assert!(fault.contains(expected), "{expected}: {fault}");
+        }
     }
 
     #[test]

@@ -45,7 +45,12 @@ when something changed, not what. A push service in your own network has to be a
   [push]
   enabled = true
   contact = \"mailto:me@example.org\"
-  private_hosts = [\"push.example.org\"]")]
+  private_hosts = [\"push.example.org\"]
+
+A name whose certificate and contents belong to a server that is there already is passed to it, TLS
+and all; home ends the other names itself:
+  [hostname.\"nas.example.org\"]
+  passthrough = \"127.0.0.1:443\"      # or \"unix:/run/web.sock\"")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,

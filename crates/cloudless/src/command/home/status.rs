@@ -82,6 +82,16 @@ impl Status {
                 terminal::data(format_args!("  last error             {error}"))?;
             }
         }
+        for passthrough in &status.passthrough {
+            let name = &passthrough.hostname;
+            terminal::data(format_args!(
+                "{BOLD}{name}{BOLD:#}: passed through to {}",
+                passthrough.address
+            ))?;
+            if let Some(error) = &passthrough.error {
+                terminal::data(format_args!("  last error             {error}"))?;
+            }
+        }
         Ok(())
     }
 

@@ -1,0 +1,63 @@
+//! Where a visitor goes once the relay has announced it: to a server beside home, or to home's own.
+
+use std::net::SocketAddr;
+
+use cloudless_proto::Hostname;
+use cloudless_proto::control::VISITOR_HEADER;
+use http::Request;
+use tokio_util::sync::CancellationToken;
+
+use crate::passthrough::Passthroughs;
+use crate::termination::Termination;
+use crate::tunnel::Stream;
+
+const HTTPS_PORT: u16 = 443;
+
+/// What the relay says of a visitor. It may lie: a name only chooses who ends the TLS, where the
+/// name in the ClientHello counts, and the address is a hint for logs and never lets anybody in.
+#[derive(Debug)]
+pub(crate) struct Visitor {
+    pub(crate) hostname: Option<Hostname>,
+    pub(crate) port: u16,
+    pub(crate) address: Option<SocketAddr>,
+}
+
+impl Visitor {
+    /// Reads the head of a `CONNECT` stream.
+    pub(crate) fn new<B>(request: &Request<B>) -> Self {
+        let authority = request.uri().authority();
+        let address = request.headers().get(VISITOR_HEADER);
+        Self {
+            hostname: authority.and_then(|it| it.host().parse().ok()),
+            port: authority.and_then(|it| it.port_u16()).unwrap_or(HTTPS_PORT),
+            address: address.and_then(|it| it.to_str().ok()?.parse().ok()),
+        }
+    }
+}
+
+/// Serves the visitors of every relay.
+pub(crate) struct Visitors {
+    pub(crate) termination: Termination,
+    pub(crate) passthroughs: Passthroughs,
+}
+
+impl Visitors {
+    /// Serves one visitor to the end. On `shutdown` a request under way is finished.
+    pub(crate) async fn serve(
+        &self,
+        visitor: Visitor,
+        stream: Stream,
+        shutdown: CancellationToken,
+    ) {
+        tracing::debug!(address = ?visitor.address, "Visitor");
+        if visitor.port != HTTPS_PORT {
+            tracing::debug!("A visitor came for a port that home does not serve");
+            return;
+        }
+        let server = visitor.hostname.and_then(|it| self.passthroughs.of(&it));
+        match server {
+            Some(server) => server.serve(stream).await,
+            None => self.termination.serve(stream, shutdown).await,
+        }
+    }
+}
