@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::registry::{HomeRow, InviteTerms, Registry};
+use crate::reload;
 use crate::run::Relay;
 use crate::status::{HomeStatus, Status, Totals, unix_now};
 
@@ -37,6 +38,8 @@ pub enum Command {
         /// Whether it may take the name from the home that has it.
         replace: bool,
     },
+    /// Read `relay.toml`, `homes.toml` and `invites.toml` again; answered by [`Reply::Reloaded`].
+    Reload,
     /// Take a name from its home and cut its connections; answered by [`Reply::Revoked`].
     Revoke {
         /// The name.
@@ -72,9 +75,15 @@ pub enum Reply {
         /// Whether a live tunnel was closed for it.
         session_closed: bool,
     },
+    /// To [`Command::Reload`]: what the files say is in force.
+    Reloaded {
+        /// What takes a restart to be in force, a sentence each.
+        #[serde(default)]
+        waiting: Vec<String>,
+    },
     /// The command was not done.
     Error {
-        /// What failed and what to do, one line.
+        /// What failed and what to do; one line, more only where a file is quoted.
         message: String,
     },
 }
@@ -122,6 +131,15 @@ pub(crate) fn execute(
                 Err(error) => error_reply(&error),
             }
         }
+        Command::Reload => match relay {
+            None => Reply::Error {
+                message: "the relay is not running: it reads its files when it starts".to_owned(),
+            },
+            Some(relay) => match reload::reload(relay) {
+                Ok(waiting) => Reply::Reloaded { waiting },
+                Err(message) => Reply::Error { message },
+            },
+        },
         Command::Revoke { hostname } => match registry.revoke(&hostname) {
             Ok(key) => {
                 let close = |relay: &Relay| {
@@ -171,6 +189,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         server_name: config.server_name.clone(),
         software: crate::SOFTWARE.to_owned(),
         since: relay.map(|relay| relay.counters.since),
+        reload: relay.and_then(reload::status),
         homes,
         totals,
         outcomes: relay
@@ -179,8 +198,15 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
     }
 }
 
-/// One line with the whole chain of causes: the command line has nothing but this text.
+/// In one line: the command line has nothing but this text.
 fn error_reply(error: &dyn std::error::Error) -> Reply {
+    Reply::Error {
+        message: chain(error).replace('\n', " "),
+    }
+}
+
+/// An error with all of its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -188,7 +214,5 @@ fn error_reply(error: &dyn std::error::Error) -> Reply {
         message.push_str(&cause.to_string());
         source = cause.source();
     }
-    Reply::Error {
-        message: message.replace('\n', " "),
-    }
+    message
 }

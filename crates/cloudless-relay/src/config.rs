@@ -5,6 +5,8 @@ use cloudless_proto::Hostname;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::reload::Source;
+
 /// What one relay is and how far it lets its peers go.
 ///
 /// Every field is already validated: reading and checking a configuration file is the caller's.
@@ -27,6 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// Deadlines and intervals.
     pub timings: Timings,
+    /// Reads the configuration again while the relay runs; `None` when it came from nowhere.
+    pub source: Option<Source>,
 }
 
 impl Config {
@@ -48,6 +52,7 @@ impl Config {
             hold: Self::DEFAULT_HOLD,
             limits: Limits::default(),
             timings: Timings::default(),
+            source: None,
         }
     }
 }

@@ -36,12 +36,12 @@ pub(crate) async fn visit(
         peer,
         permits: _permits,
     } = connection;
-    let Ok(_permit) = relay.visitors.try_acquire() else {
+    let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
         relay.counters.count("visitor_limit");
         return socket::alert(visitor).await;
     };
     let counters = relay.counters.of(&hostname);
-    let Some(visit) = counters.visit(&hostname, relay.config.limits.visitors_per_home) else {
+    let Some(visit) = counters.visit(&hostname, relay.config().limits.visitors_per_home) else {
         relay.counters.count("home_limit");
         return socket::alert(visitor).await;
     };
@@ -53,7 +53,7 @@ pub(crate) async fn visit(
                 .bytes_up
                 .fetch_add(opening.len() as u64, Ordering::Relaxed);
             drop(opening);
-            pump::pump(visitor, stream, visit.counters(), &relay.config.timings).await;
+            pump::pump(visitor, stream, visit.counters(), &relay.config().timings).await;
         }
         Err(Unreached::Offline) => {
             relay.counters.count("home_offline");
@@ -89,7 +89,7 @@ async fn reach(
     hostname: &Hostname,
     opening: &Bytes,
 ) -> Result<Stream, Unreached> {
-    let deadline = Instant::now() + relay.config.hold;
+    let deadline = Instant::now() + relay.config().hold;
     let mut lost = None;
     loop {
         // The name may go to another home while this waits.
@@ -149,7 +149,7 @@ async fn connect(
     hostname: &Hostname,
     opening: &Bytes,
 ) -> Result<Opened, Failure> {
-    session.liveness.ask_if_quiet(relay.config.timings.quiet);
+    session.liveness.ask_if_quiet(relay.config().timings.quiet);
     let request = Request::builder()
         .method(Method::CONNECT)
         .uri(format!("{hostname}:{HTTPS_PORT}"))
@@ -170,7 +170,7 @@ async fn connect(
             slot,
         })
     };
-    let opened = match timeout(relay.config.timings.connect, connect).await {
+    let opened = match timeout(relay.config().timings.connect, connect).await {
         Ok(connected) => connected?,
         Err(_) => return Err(Failure::SessionLost),
     };
@@ -195,7 +195,7 @@ async fn first_bytes(
     let first = tokio::select! {
         first = receive.data() => first.transpose()?,
         _ = visitor.readable() => None,
-        () = sleep(relay.config.timings.half_closed_silence) => None,
+        () = sleep(relay.config().timings.half_closed_silence) => None,
     };
     Ok(Stream {
         send: opened.send,

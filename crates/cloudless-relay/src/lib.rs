@@ -28,6 +28,7 @@ mod port80;
 mod pump;
 mod rate;
 mod registry;
+mod reload;
 mod replay;
 mod router;
 mod run;
@@ -46,8 +47,9 @@ pub use registry::{
     HomeRow, InviteError, InviteTerms, RedeemError, Redeemed, Registry, RegistryError, RevokeError,
     WriteError,
 };
+pub use reload::{Reread, Source};
 pub use run::{RunError, run};
-pub use status::{HomeStatus, Status, Totals};
+pub use status::{HomeStatus, ReloadStatus, Status, Totals};
 
 /// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

@@ -54,7 +54,7 @@ impl Permits {
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
-    let undecided = Undecided::new(relay.config.limits.handshakes);
+    let undecided = Arc::new(Undecided::default());
     loop {
         let accepted = tokio::select! {
             () = relay.draining.cancelled() => return,
@@ -74,7 +74,9 @@ fn admit(
     undecided: &Arc<Undecided>,
     protocol: Protocol,
 ) {
-    let Some(source) = relay.sources.admit(peer.ip()) else {
+    let config = relay.config();
+    let per_source_max = config.limits.connections_per_source;
+    let Some(source) = relay.sources.admit(peer.ip(), per_source_max) else {
         relay.counters.count("source_limit");
         return;
     };
@@ -82,7 +84,7 @@ fn admit(
         tracing::debug!(%error, "A connection was gone before it was served");
         return;
     }
-    let undecided = undecided.admit(peer.ip());
+    let undecided = undecided.admit(peer.ip(), config.limits.handshakes);
     let shed = undecided.shed();
     let connection = Connection {
         stream,

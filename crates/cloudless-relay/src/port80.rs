@@ -32,7 +32,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
         mut permits,
         ..
     } = connection;
-    let read = timeout(relay.config.timings.client_hello, read_head(&mut stream)).await;
+    let read = timeout(relay.config().timings.client_hello, read_head(&mut stream)).await;
     permits.decided();
     let (parsed, head) = match read {
         Ok(Ok(read)) => read,
@@ -47,12 +47,13 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
     };
     let route = route(relay, parsed);
     relay.counters.count(route.class());
-    if let (Route::NoHome(_), Some(address)) = (&route, relay.config.fallback_http) {
-        let Ok(_permit) = relay.visitors.try_acquire() else {
+    if let (Route::NoHome(_), Some(address)) = (&route, relay.config().fallback_http) {
+        let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
             return relay.counters.count("visitor_limit");
         };
         let opening = Bytes::from_owner(head);
-        if let Err(error) = fallback::forward(stream, opening, address, &relay.config.timings).await
+        if let Err(error) =
+            fallback::forward(stream, opening, address, &relay.config().timings).await
         {
             tracing::warn!(%error, "The HTTP fallback cannot be reached");
             relay.counters.count("fallback_unreachable");
@@ -108,7 +109,7 @@ fn route(relay: &Relay, parsed: Parsed) -> Route {
     let Some(host) = host else {
         return Route::NoHome("http_no_host");
     };
-    if host == relay.config.server_name {
+    if host == relay.config().server_name {
         return Route::NoHome("http_own_name");
     }
     if relay.registry.key_of(&host).is_none() {

@@ -63,6 +63,29 @@ impl Registry {
         })))
     }
 
+    /// Reads both files again and puts them in force together. Returns the keys whose names have
+    /// changed with that.
+    ///
+    /// # Errors
+    /// When a file cannot be used; what was in force stays so.
+    pub(crate) fn reload(&self) -> Result<BTreeSet<PublicKey>, RegistryError> {
+        let before = self.0.tables();
+        self.0.change(|tables| {
+            tables.homes = file::read_homes(&self.0.directory)?;
+            tables.invites = file::read_invites(&self.0.directory)?;
+            let key_before = |hostname| before.homes.get(hostname).map(|home| home.key);
+            let key_after = |hostname| tables.homes.get(hostname).map(|home| home.key);
+            let hostnames = before.homes.keys().chain(tables.homes.keys());
+            let changed = hostnames
+                .map(|hostname| (key_before(hostname), key_after(hostname)))
+                .filter(|(before, after)| before != after);
+            Ok(changed
+                .flat_map(|(before, after)| [before, after])
+                .flatten()
+                .collect())
+        })
+    }
+
     /// Makes a one-time join code that binds `terms.hostname` to the key of whoever redeems it
     /// first. An earlier open code for the same hostname ends with this.
     ///

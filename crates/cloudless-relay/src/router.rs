@@ -19,7 +19,7 @@ pub(crate) async fn route(
 ) {
     let parsed = match parsed {
         Parsed::Name(hostname, offer)
-            if hostname == relay.config.server_name && offer.offers(ALPN) =>
+            if hostname == relay.config().server_name && offer.offers(ALPN) =>
         {
             return tunnel::serve(relay, connection, opening).await;
         }
@@ -27,7 +27,7 @@ pub(crate) async fn route(
     };
     connection.permits.decided();
     let class = match parsed {
-        Parsed::Name(hostname, _) if hostname == relay.config.server_name => "own_name",
+        Parsed::Name(hostname, _) if hostname == relay.config().server_name => "own_name",
         // A home that is offline is still a home: what is meant for it goes nowhere else.
         Parsed::Name(hostname, _) if relay.registry.key_of(&hostname).is_some() => {
             return home::visit(relay, connection, hostname, opening).await;
@@ -44,14 +44,14 @@ pub(crate) async fn route(
     let Connection {
         stream, permits, ..
     } = connection;
-    let Some(address) = relay.config.fallback_https else {
+    let Some(address) = relay.config().fallback_https else {
         return socket::close(stream, b"").await;
     };
-    let Ok(_permit) = relay.visitors.try_acquire() else {
+    let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
         relay.counters.count("visitor_limit");
         return;
     };
-    if let Err(error) = fallback::forward(stream, opening, address, &relay.config.timings).await {
+    if let Err(error) = fallback::forward(stream, opening, address, &relay.config().timings).await {
         tracing::warn!(%error, "The HTTPS fallback cannot be reached");
         relay.counters.count("fallback_unreachable");
     }

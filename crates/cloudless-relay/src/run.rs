@@ -1,7 +1,6 @@
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -11,12 +10,12 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::config::{Config, Listeners};
 use crate::identity::IdentityError;
-use crate::limits::Sources;
+use crate::limits::{Sources, Total};
 use crate::listener::{self, Protocol};
 use crate::rate::Rate;
 use crate::registry::Registry;
 use crate::sessions::Sessions;
-use crate::status::Counters;
+use crate::status::{Counters, ReloadStatus};
 use crate::tunnel::{self, TlsConfigError};
 
 /// Serves until `shutdown` is cancelled; then homes are told, no connection is accepted any more,
@@ -55,7 +54,7 @@ pub async fn run(
     tracing::info!("The relay stops");
     relay.draining.cancel();
     relay.visiting.close();
-    let drained = timeout(relay.config.timings.drain, relay.visiting.wait()).await;
+    let drained = timeout(relay.config().timings.drain, relay.visiting.wait()).await;
     if drained.is_err() {
         tracing::info!("Visitors that were still there are cut");
     }
@@ -95,14 +94,16 @@ impl From<TlsConfigError> for RunError {
 
 /// What all connections of a running relay share.
 pub(crate) struct Relay {
-    pub(crate) config: Config,
+    config: RwLock<Arc<Config>>,
+    /// What came of the last attempt to read it again.
+    pub(crate) reloaded: Mutex<Option<ReloadStatus>>,
     pub(crate) registry: Registry,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) counters: Counters,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
-    pub(crate) visitors: Semaphore,
+    pub(crate) visitors: Arc<Total>,
     /// Every task that serves a connection.
     pub(crate) connections: TaskTracker,
     /// The connections that a drain waits for: all but tunnels.
@@ -119,25 +120,30 @@ impl Relay {
         registry: Registry,
         draining: CancellationToken,
     ) -> Result<Self, TlsConfigError> {
-        let limits = &config.limits;
-        let joins = Rate::new(
-            limits.joins_per_minute,
-            limits.joins_per_minute_per_source,
-            Instant::now(),
-        );
         Ok(Self {
             acceptor: tunnel::acceptor(&config.identity)?,
             counters: Counters::new(),
-            sessions: Sessions::new(limits.sessions),
-            sources: Sources::new(limits.connections_per_source),
-            joins: Mutex::new(joins),
-            visitors: Semaphore::new(limits.visitors),
+            sessions: Sessions::new(),
+            sources: Arc::default(),
+            joins: Mutex::new(Rate::new(Instant::now())),
+            visitors: Arc::default(),
             connections: TaskTracker::new(),
             visiting: TaskTracker::new(),
             draining,
             stopped: CancellationToken::new(),
-            config,
+            config: RwLock::new(Arc::new(config)),
+            reloaded: Mutex::default(),
             registry,
         })
+    }
+
+    /// The configuration in force. A connection that asks once keeps it for its life.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts another configuration in force, from the next look at it on.
+    pub(crate) fn configure(&self, config: Config) {
+        *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 }

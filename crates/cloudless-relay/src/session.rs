@@ -21,9 +21,11 @@ use tokio_util::sync::CancellationToken;
 use crate::SOFTWARE;
 use crate::activity::Activity;
 use crate::budget::Budget;
+use crate::config::Config;
 use crate::limits::source_of;
 use crate::listener::Permits;
 use crate::liveness::Liveness;
+use crate::rate::PerMinute;
 use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
@@ -85,6 +87,7 @@ impl Session {
 
 /// Serves a home whose key is proven, until its session ends.
 pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permits: Permits) {
+    let config = relay.config();
     let heard = tunnel.heard();
     let mut builder = client::Builder::new();
     builder
@@ -97,7 +100,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
         .max_concurrent_reset_streams(LATE_STREAMS_MAX)
         .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
         .enable_push(false);
-    let handshake = timeout(relay.config.timings.handshake, builder.handshake(tunnel));
+    let handshake = timeout(config.timings.handshake, builder.handshake(tunnel));
     let Ok(Ok((requests, mut connection))) = handshake.await else {
         return relay.counters.count("tunnel_handshake_failed");
     };
@@ -106,6 +109,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
     };
     let dialog = Dialog {
         relay,
+        config,
         home,
         permits,
         requests,
@@ -136,6 +140,7 @@ enum Ending {
 /// What relay and home have to say to one another.
 struct Dialog<'a> {
     relay: &'a Arc<Relay>,
+    config: Arc<Config>,
     home: Home,
     permits: Permits,
     requests: SendRequest<Bytes>,
@@ -148,11 +153,11 @@ impl Dialog<'_> {
         let relay = self.relay;
         let opening = async {
             let requests = self.requests.clone();
-            let mut control = Control::open(requests, &relay.config.server_name).await?;
+            let mut control = Control::open(requests, &self.config.server_name).await?;
             let message = control.next().await;
             Ok::<_, ControlError>((control, message))
         };
-        let (control, message) = match timeout(relay.config.timings.handshake, opening).await {
+        let (control, message) = match timeout(self.config.timings.handshake, opening).await {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "A home opened no control stream");
@@ -201,6 +206,7 @@ impl Dialog<'_> {
     async fn serve(self, mut control: Control, id: SessionId) -> Ending {
         let Self {
             relay,
+            config,
             home,
             mut permits,
             requests,
@@ -223,23 +229,22 @@ impl Dialog<'_> {
             since: unix_now(),
             requests,
             liveness: Liveness::new(heard),
-            budget: Budget::new(relay.config.limits.queued_bytes_per_home),
+            budget: Budget::new(config.limits.queued_bytes_per_home),
             slots: Arc::default(),
             closed: CancellationToken::new(),
             messages,
         });
-        let mut watch = pin!(session.liveness.watch(ping_pong, &relay.config.timings));
+        let mut watch = pin!(session.liveness.watch(ping_pong, &config.timings));
         let welcome = FromRelay::Welcome {
             version: VERSION,
             software: SOFTWARE.to_owned(),
             hostnames: hostnames.clone(),
         };
         // The welcome is queued before the first visitor can be.
+        let (sessions_max, probe) = (config.limits.sessions, config.timings.probe);
         let install = relay
             .sessions
-            .install(&session, relay.config.timings.probe, || {
-                control.queue(&welcome)
-            });
+            .install(&session, sessions_max, probe, || control.queue(&welcome));
         let installed = tokio::select! {
             () = &mut watch => return Ending::Now,
             installed = install => installed,
@@ -292,7 +297,7 @@ impl Dialog<'_> {
                     }
                 },
             };
-            match timeout(relay.config.timings.handshake, control.send(&message)).await {
+            match timeout(config.timings.handshake, control.send(&message)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) | Err(_) => break "messages not taken",
             }
@@ -326,7 +331,12 @@ async fn join(
     let source = source_of(home.address.ip());
     let admitted = {
         let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        joins.admit(source, Instant::now())
+        let limits = &relay.config().limits;
+        let most = PerMinute {
+            total: limits.joins_per_minute,
+            per_source: limits.joins_per_minute_per_source,
+        };
+        joins.admit(source, most, Instant::now())
     };
     if let Err(wait) = admitted {
         let message = "too many join requests: try again later";

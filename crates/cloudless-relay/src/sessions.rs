@@ -20,7 +20,6 @@ type Live = HashMap<PublicKey, Arc<Session>>;
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    max: usize,
     live: Mutex<Live>,
     /// Changes with each new session.
     installed: watch::Sender<()>,
@@ -28,10 +27,8 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Of at most `max` homes.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            max,
             live: Mutex::default(),
             installed: watch::Sender::default(),
             numbers: AtomicU64::default(),
@@ -44,12 +41,13 @@ impl Sessions {
     }
 
     /// Makes `newcomer` the session of its key if the takeover rules let it, closing the one that
-    /// it replaces. `welcome` is called under the same lock, before any visitor can find it.
+    /// it replaces; of at most `max` homes in all. `welcome` is called under the same lock, before any visitor can find it.
     ///
     /// Another live instance is asked for a sign of life first, for at most `probe`.
     pub(crate) async fn install<E>(
         self: &Arc<Self>,
         newcomer: &Arc<Session>,
+        max: usize,
         probe: Duration,
         welcome: impl FnOnce() -> Result<(), E>,
     ) -> Result<Result<Installed, E>, NotInstalled> {
@@ -67,7 +65,7 @@ impl Sessions {
                 match (decision, current) {
                     (Decision::Refuse(refusal), _) => return Err(NotInstalled::Refused(refusal)),
                     (Decision::Probe, Some(current)) => current,
-                    (_, None) if live.len() >= self.max => return Err(NotInstalled::Full),
+                    (_, None) if live.len() >= max => return Err(NotInstalled::Full),
                     (Decision::Accept | Decision::Replace | Decision::Probe, current) => {
                         if let Err(error) = welcome() {
                             return Ok(Err(error));

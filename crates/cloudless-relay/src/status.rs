@@ -20,12 +20,28 @@ pub struct Status {
     /// When the process started, Unix time in seconds. `None` when not running.
     #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
+    /// What came of the last attempt to read the files again; `None` when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadStatus>,
     /// Every bound hostname, sorted.
     pub homes: Vec<HomeStatus>,
     /// Sums over all homes.
     pub totals: Totals,
     /// How connections ended up, counted by class since the process started.
     pub outcomes: BTreeMap<String, u64>,
+}
+
+/// An attempt to read the relay's files again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// When it was, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub at: u64,
+    /// Why the files were refused, so that what was in force before still is; `None` when they are
+    /// in force.
+    pub refused: Option<String>,
+    /// What takes a restart to be in force, a sentence each.
+    pub waiting: Vec<String>,
 }
 
 /// A report on one hostname.

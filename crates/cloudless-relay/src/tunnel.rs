@@ -66,7 +66,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     } = connection;
     permits.tunnel();
     let accept = relay.acceptor.accept(Replayed::new(opening, stream));
-    let tunnel = match timeout(relay.config.timings.handshake, accept).await {
+    let tunnel = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A tunnel's TLS handshake failed");

@@ -13,9 +13,8 @@ use crate::limits::source_of;
 ///
 /// When there are too many, the oldest one of the source with most of them goes. A crowd that never
 /// speaks pushes itself out, and one who speaks soon gets in, however large the crowd is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Undecided {
-    max: usize,
     open: Mutex<Open>,
 }
 
@@ -28,20 +27,13 @@ struct Open {
 }
 
 impl Undecided {
-    /// At most `max` connections, at least one.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self {
-            max: max.max(1),
-            open: Mutex::default(),
-        })
-    }
-
-    /// Counts a connection until the permit is dropped, and cancels another one's if need be.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr) -> UndecidedPermit {
+    /// Counts a connection until the permit is dropped, and cancels others' so that there are at
+    /// most `max`, which is at least one.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, max: usize) -> UndecidedPermit {
         let source = source_of(address);
         let shed = CancellationToken::new();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        while open.count >= self.max {
+        while open.count >= max.max(1) {
             open.shed_one();
         }
         let number = open.n_admitted;
@@ -116,8 +108,8 @@ impl Drop for UndecidedPermit {
 mod tests {
     use super::*;
 
-    fn admit(undecided: &Arc<Undecided>, address: &str) -> UndecidedPermit {
-        undecided.admit(address.parse().unwrap())
+    fn admit(undecided: &Arc<Undecided>, address: &str, max: usize) -> UndecidedPermit {
+        undecided.admit(address.parse().unwrap(), max)
     }
 
     fn is_shed(permit: &UndecidedPermit) -> bool {
@@ -126,29 +118,29 @@ mod tests {
 
     #[test]
     fn the_largest_crowd_loses_its_oldest() {
-        let undecided = Undecided::new(4);
-        let alone = admit(&undecided, "192.0.2.1");
-        let crowd = [(); 3].map(|()| admit(&undecided, "192.0.2.2"));
-        let newcomer = admit(&undecided, "192.0.2.3");
+        let undecided = Arc::new(Undecided::default());
+        let alone = admit(&undecided, "192.0.2.1", 4);
+        let crowd = [(); 3].map(|()| admit(&undecided, "192.0.2.2", 4));
+        let newcomer = admit(&undecided, "192.0.2.3", 4);
         assert_eq!(crowd.each_ref().map(is_shed), [true, false, false]);
         assert!(!is_shed(&alone) && !is_shed(&newcomer));
     }
 
     #[test]
     fn among_equals_the_oldest_goes() {
-        let undecided = Undecided::new(2);
-        let old = admit(&undecided, "192.0.2.1");
-        let young = admit(&undecided, "192.0.2.2");
-        let newcomer = admit(&undecided, "192.0.2.3");
+        let undecided = Arc::new(Undecided::default());
+        let old = admit(&undecided, "192.0.2.1", 2);
+        let young = admit(&undecided, "192.0.2.2", 2);
+        let newcomer = admit(&undecided, "192.0.2.3", 2);
         assert_eq!([&old, &young, &newcomer].map(is_shed), [true, false, false]);
     }
 
     #[test]
     fn who_has_decided_makes_room_and_leaves_nothing_behind() {
-        let undecided = Undecided::new(1);
-        drop(admit(&undecided, "192.0.2.1"));
-        let second = admit(&undecided, "192.0.2.2");
-        let third = admit(&undecided, "192.0.2.3");
+        let undecided = Arc::new(Undecided::default());
+        drop(admit(&undecided, "192.0.2.1", 1));
+        let second = admit(&undecided, "192.0.2.2", 1);
+        let third = admit(&undecided, "192.0.2.3", 1);
         assert!(is_shed(&second) && !is_shed(&third));
         drop((second, third));
         let open = undecided.open.lock().unwrap();

@@ -28,11 +28,11 @@ pub(crate) enum ConfigError {
     #[error("cannot read {path}{advice}", path = path.display(), advice = permission_advice(source))]
     Unreadable { path: PathBuf, source: io::Error },
     /// The contents are wrong at one place.
-    #[error("{path}:{fault}\nnothing was started; correct this line and run the command again",
+    #[error("{path}:{fault}\nnothing was done; correct this line and run the command again",
         path = path.display())]
     Invalid { path: PathBuf, fault: Fault },
     /// The settings cannot be used together.
-    #[error("{path}: {message}\nnothing was started", path = path.display())]
+    #[error("{path}: {message}\nnothing was done", path = path.display())]
     Contradiction { path: PathBuf, message: String },
     /// A key file holds something else.
     #[error("{path} is not an Ed25519 private key in PEM (PKCS#8); put the copy from your backup \

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT end a role in order; a second one ends it at once.
+//! SIGTERM and SIGINT end a role in order; a second one ends it at once. SIGHUP reloads its files.
 
 use std::future::Future;
 use std::io;
@@ -36,16 +36,26 @@ impl Signals {
     }
 }
 
-/// Runs a role until it ends by itself or a signal cancels `shutdown` and it ends in order.
+/// Runs a role until it ends by itself or a signal cancels `shutdown` and it ends in order. SIGHUP
+/// calls `reload`.
 pub(crate) async fn run_until_signal<T>(
     role: impl Future<Output = T>,
     shutdown: CancellationToken,
+    reload: impl AsyncFn(),
 ) -> anyhow::Result<T> {
     let mut signals = Signals::listen().context("cannot listen for signals")?;
+    let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    let reloads = async {
+        while hang_up.recv().await.is_some() {
+            reload().await;
+        }
+        std::future::pending::<()>().await;
+    };
     let mut role = std::pin::pin!(role);
     tokio::select! {
         result = &mut role => return Ok(result),
         () = signals.next() => {}
+        () = reloads => {}
     }
     tracing::info!("stopping; a second signal stops at once");
     shutdown.cancel();

@@ -53,7 +53,7 @@ pub struct BindError {
 
 /// Answers commands until the relay stops.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: UnixListener) {
-    let permits = Arc::new(Semaphore::new(relay.config.limits.admin_connections));
+    let permits = Arc::new(Semaphore::new(relay.config().limits.admin_connections));
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -91,7 +91,7 @@ async fn answer(relay: &Arc<Relay>, mut stream: UnixStream) -> io::Result<()> {
                     Ok(command) => {
                         let relay = Arc::clone(relay);
                         let execution = tokio::task::spawn_blocking(move || {
-                            execute(&relay.config, &relay.registry, Some(&relay), command)
+                            execute(&relay.config(), &relay.registry, Some(&relay), command)
                         });
                         execution.await.map_err(io::Error::other)?
                     }
@@ -100,7 +100,7 @@ async fn answer(relay: &Arc<Relay>, mut stream: UnixStream) -> io::Result<()> {
                     },
                 };
                 timeout(
-                    relay.config.timings.drain,
+                    relay.config().timings.drain,
                     stream.write_all(&lines::encode(&reply)),
                 )
                 .await??;

@@ -15,6 +15,7 @@ mod limits;
 mod liveness;
 mod offline;
 mod plain_http;
+mod reload;
 mod shutdown;
 mod support;
 mod takeover;

@@ -3,6 +3,7 @@
 mod homes;
 mod init;
 mod invite;
+mod reload;
 mod revoke;
 mod run;
 mod status;
@@ -49,6 +50,7 @@ enum RelayCommand {
     Run(run::Run),
     Homes(homes::Homes),
     Status(status::Status),
+    Reload(reload::Reload),
     Revoke(revoke::Revoke),
 }
 
@@ -64,6 +66,7 @@ impl Relay {
             RelayCommand::Run(run) => run.run(),
             RelayCommand::Homes(homes) => homes.run(),
             RelayCommand::Status(status) => status.run(),
+            RelayCommand::Reload(reload) => reload.run(),
             RelayCommand::Revoke(revoke) => revoke.run(),
         }
     }

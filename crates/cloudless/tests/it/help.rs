@@ -2,13 +2,14 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 37] = [
+const COMMANDS: [&str; 38] = [
     "relay",
     "relay init",
     "relay invite",
     "relay run",
     "relay homes",
     "relay status",
+    "relay reload",
     "relay revoke",
     "home",
     "home join",

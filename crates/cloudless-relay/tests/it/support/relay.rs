@@ -24,7 +24,7 @@ pub(crate) struct TestRelay {
     pub(crate) socket: PathBuf,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), RunError>>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl TestRelay {
@@ -55,12 +55,17 @@ impl TestRelay {
             socket,
             shutdown,
             running,
-            _directory: directory,
+            directory,
         }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
         self.https[0]
+    }
+
+    /// One of the relay's own files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     pub(crate) async fn command(&self, command: &Command) -> Reply {

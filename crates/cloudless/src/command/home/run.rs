@@ -112,7 +112,7 @@ impl Run {
             };
             let role = cloudless_home::run(config, store, listeners, shutdown.clone());
             if !self.ready_json {
-                return signals::run_until_signal(role, shutdown)
+                return signals::run_until_signal(role, shutdown, async || {})
                     .await?
                     .context("home failed");
             }
@@ -120,7 +120,7 @@ impl Run {
                 role: "home",
                 local: &bound,
             })?;
-            let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown));
+            let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown, async || {}));
             tokio::select! {
                 ended = &mut role => return ended?.context("home failed"),
                 tunnel = announce_tunnel(&state) => tunnel?,

@@ -18,8 +18,9 @@ Examples:
   cloudless relay run
   CLOUDLESS_LOG=debug cloudless relay run --state /srv/relay
 
-relay.toml is checked before a port is bound. SIGTERM and Ctrl-C let running connections end, a
-second one stops at once. Ports below 1024 need root or CAP_NET_BIND_SERVICE.")]
+relay.toml is checked before a port is bound. SIGHUP reads it and homes.toml again, as `cloudless
+relay reload` does. SIGTERM and Ctrl-C let running connections end, a second one stops at once.
+Ports below 1024 need root or CAP_NET_BIND_SERVICE.")]
 pub(super) struct Run {
     #[command(flatten)]
     state: RelayState,
@@ -56,7 +57,8 @@ impl Run {
             let admin = admin_socket::bind(&state, admin_socket::RELAY)
                 .with_context(|| format!("cannot make the socket in {}", state.display()))?;
             let (bound_https, bound_http) = (listen::bound(&https)?, listen::bound(&http)?);
-            let config = super::config(&state, &file, Some(&bound_https))?;
+            let mut config = super::config(&state, &file, Some(&bound_https))?;
+            config.source = Some(super::reload::source(&state, &file, &bound_https));
 
             terminal::note(format_args!("relay {} is ready", file.server_name));
             for address in &bound_https {
@@ -82,7 +84,8 @@ impl Run {
                     http: &bound_http,
                 })?;
             }
-            signals::run_until_signal(role, shutdown)
+            let reload = async || super::reload::of_itself(&state).await;
+            signals::run_until_signal(role, shutdown, reload)
                 .await?
                 .context("the relay failed")
         })

@@ -40,6 +40,18 @@ impl Status {
             "relay {BOLD}{}{BOLD:#}: {running}",
             status.server_name
         ))?;
+        if let Some(reload) = &status.reload {
+            let at = since(reload.at);
+            match &reload.refused {
+                Some(reason) => terminal::data(format_args!(
+                    "its files were refused on {at} and those of before are in force: {reason}"
+                ))?,
+                None => terminal::data(format_args!("its files were read again on {at}"))?,
+            }
+            for sentence in &reload.waiting {
+                terminal::data(format_args!("  except: {sentence}"))?;
+            }
+        }
         let rows: Vec<_> = status
             .homes
             .iter()
