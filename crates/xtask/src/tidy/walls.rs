@@ -56,6 +56,7 @@ const WALLS: &[Wall] = &[
         may: &[
             "cloudless-carddav",
             "cloudless-proto",
+            "cloudless-splice",
             "cloudless-store",
             "cloudless-vcard",
         ],
@@ -68,8 +69,13 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         name: "cloudless-relay",
-        may: &["cloudless-proto"],
+        may: &["cloudless-proto", "cloudless-splice"],
         never: &["cloudless-home", "rusqlite"],
+    },
+    Wall {
+        name: "cloudless-splice",
+        may: &[],
+        never: &["h2", "http", "hyper", "rustls", "tokio-util"],
     },
     Wall {
         name: "cloudless-store",

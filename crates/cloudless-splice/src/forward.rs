@@ -1,0 +1,165 @@
+use std::io;
+use std::ops::ControlFlow;
+
+use rustix::io::Errno;
+use rustix::net::Shutdown;
+use tokio::io::Interest;
+
+use crate::copy::Buffer;
+use crate::pipes::{Lease, Pipes};
+use crate::socket::Socket;
+
+/// After so many bytes without a wait, others get their turn.
+const TURN_LEN: u64 = 1024 * 1024;
+
+/// Why one direction ended before the FIN.
+#[derive(Debug, thiserror::Error)]
+pub enum ForwardError {
+    /// The socket to read from failed: usually its peer has reset it.
+    #[error("cannot read from the connection")]
+    Read(#[source] io::Error),
+    /// The socket to write to failed: usually its peer has reset it.
+    #[error("cannot write to the connection")]
+    Write(#[source] io::Error),
+}
+
+/// Moves all bytes of one direction: from `from` to `to` until the FIN, which is passed on. Returns
+/// how many bytes there were; `on_moved` is told each time how many the system has taken for `to`.
+///
+/// The other direction of the connection is another call, awaited in the same task, and the first
+/// error of the two is the connection's end: the system tells of a reset once, after which the other
+/// direction may look as if it had ended well. Dropping the future loses the bytes under way, so the
+/// connection is of no use then.
+///
+/// A direction that waits for bytes to move holds neither pipe nor buffer. One that waits for `to`
+/// to take them does: up to 256 KiB.
+///
+/// # Errors
+/// When a socket fails.
+pub async fn forward(
+    from: &impl Socket,
+    to: &impl Socket,
+    pipes: &Pipes,
+    mut on_moved: impl FnMut(u64),
+) -> Result<u64, ForwardError> {
+    let mut total = 0;
+    let mut turn = 0;
+    loop {
+        from.ready(Interest::READABLE)
+            .await
+            .map_err(ForwardError::Read)?;
+        let mut carrier = Carrier::take(pipes);
+        // Until the socket has nothing more.
+        loop {
+            match carrier.fill(from) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => {
+                    finish(to).map_err(ForwardError::Write)?;
+                    return Ok(total);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if carrier.cannot(&error) => carrier = Carrier::Copy(Buffer::new()),
+                Err(error) => return Err(ForwardError::Read(error)),
+            }
+            while !carrier.is_empty() {
+                match carrier.drain(to) {
+                    Ok(moved) => {
+                        total += moved;
+                        turn += moved;
+                        on_moved(moved);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        turn = 0;
+                        to.ready(Interest::WRITABLE)
+                            .await
+                            .map_err(ForwardError::Write)?;
+                    }
+                    Err(error) => return Err(ForwardError::Write(error)),
+                }
+            }
+            if turn >= TURN_LEN {
+                turn = 0;
+                tokio::task::yield_now().await;
+            }
+            tokio::task::coop::consume_budget().await;
+        }
+    }
+}
+
+/// What holds the bytes between the two sockets.
+enum Carrier<'a> {
+    Copy(Buffer),
+    Splice(Lease<'a>),
+}
+
+impl<'a> Carrier<'a> {
+    fn take(pipes: &'a Pipes) -> Self {
+        pipes
+            .take()
+            .map_or_else(|| Self::Copy(Buffer::new()), Self::Splice)
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Copy(buffer) => buffer.is_empty(),
+            Self::Splice(lease) => lease.is_empty(),
+        }
+    }
+
+    /// Takes what the socket has; breaks at the FIN. It is called only while nothing is held:
+    /// splice(2) says EAGAIN for a pipe without a free slot too, and few bytes in many segments
+    /// fill the slots. Of an empty pipe it can only mean that the socket has nothing.
+    fn fill(&mut self, from: &impl Socket) -> io::Result<ControlFlow<()>> {
+        debug_assert!(self.is_empty());
+        let n = from.try_io(Interest::READABLE, || {
+            uninterrupted(|| match self {
+                Self::Copy(buffer) => buffer.fill(from),
+                Self::Splice(lease) => lease.fill(from),
+            })
+        })?;
+        Ok(match n {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    /// Gives to the socket what it takes of what is held.
+    fn drain(&mut self, to: &impl Socket) -> io::Result<u64> {
+        let n = to.try_io(Interest::WRITABLE, || {
+            uninterrupted(|| match self {
+                Self::Copy(buffer) => buffer.drain(to),
+                Self::Splice(lease) => lease.drain(to),
+            })
+        })?;
+        match n {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            n => Ok(n as u64),
+        }
+    }
+
+    /// Whether this system does not splice such sockets, so that bytes have to be copied.
+    fn cannot(&self, error: &io::Error) -> bool {
+        let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
+        matches!(self, Self::Splice(_))
+            && Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
+    }
+}
+
+/// Repeats a system call that a signal has interrupted.
+fn uninterrupted(mut call: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result.map_err(io::Error::from),
+        }
+    }
+}
+
+/// Sends FIN and leaves reading open.
+fn finish(to: &impl Socket) -> io::Result<()> {
+    match rustix::net::shutdown(to, Shutdown::Write) {
+        // The peer is gone, which the other direction will see.
+        Err(Errno::NOTCONN) => Ok(()),
+        result => result.map_err(io::Error::from),
+    }
+}
