@@ -3,7 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
+use cloudless_splice::{ForwardError, Pipes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -11,8 +12,6 @@ use tokio::time::timeout;
 use crate::activity::Activity;
 use crate::config::Timings;
 use crate::socket;
-
-const READ_LEN: usize = 64 * 1024;
 
 /// Sends `opening`, which was read from `client` already, to the web server at `address`, and then
 /// all that either side says to the other.
@@ -23,6 +22,7 @@ pub(crate) async fn forward(
     client: TcpStream,
     opening: Bytes,
     address: SocketAddr,
+    pipes: &Pipes,
     timings: &Timings,
 ) -> io::Result<()> {
     let connect = async {
@@ -45,48 +45,38 @@ pub(crate) async fn forward(
     let activity = Activity::new();
     let both = async {
         tokio::try_join!(
-            copy(&client, &server, &activity),
-            copy(&server, &client, &activity)
+            one_way(&client, &server, pipes, &activity),
+            one_way(&server, &client, pipes, &activity)
         )
     };
-    let outcome = tokio::select! {
-        outcome = both => outcome.map(drop),
-        () = activity.silent(timings) => Err(io::ErrorKind::TimedOut.into()),
+    let cut = tokio::select! {
+        outcome = both => outcome.err().map(Cut::Failed),
+        () = activity.silent(timings) => Some(Cut::Silent),
     };
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "A fallback connection was cut");
+    if let Some(cut) = cut {
+        tracing::debug!(?cut, "A fallback connection was cut");
         socket::reset(client);
         socket::reset(server);
     }
     Ok(())
 }
 
-/// Copies until `from` ends, and passes its FIN on.
-async fn copy(from: &TcpStream, to: &TcpStream, activity: &Activity) -> io::Result<()> {
-    loop {
-        from.readable().await?;
-        // The buffer exists only while there is something to copy.
-        let mut buffer = BytesMut::with_capacity(READ_LEN);
-        match from.try_read_buf(&mut buffer) {
-            Ok(0) => {
-                socket::finish(to)?;
-                activity.half_closed();
-                return Ok(());
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(error),
-        }
-        while !buffer.is_empty() {
-            to.writable().await?;
-            match to.try_write(&buffer) {
-                Ok(n) => {
-                    drop(buffer.split_to(n));
-                    activity.moved();
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
+/// Why a connection is cut before both sides have ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the cause is read in the log, through Debug")]
+enum Cut {
+    Failed(ForwardError),
+    /// No byte moved for too long.
+    Silent,
+}
+
+async fn one_way(
+    from: &TcpStream,
+    to: &TcpStream,
+    pipes: &Pipes,
+    activity: &Activity,
+) -> Result<(), ForwardError> {
+    cloudless_splice::forward(from, to, pipes, |_| activity.moved()).await?;
+    activity.half_closed();
+    Ok(())
 }

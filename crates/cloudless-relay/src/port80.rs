@@ -52,8 +52,14 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
             return relay.counters.count("visitor_limit");
         };
         let opening = Bytes::from_owner(head);
-        if let Err(error) =
-            fallback::forward(stream, opening, address, &relay.config().timings).await
+        if let Err(error) = fallback::forward(
+            stream,
+            opening,
+            address,
+            &relay.pipes,
+            &relay.config().timings,
+        )
+        .await
         {
             tracing::warn!(%error, "The HTTP fallback cannot be reached");
             relay.counters.count("fallback_unreachable");

@@ -51,7 +51,15 @@ pub(crate) async fn route(
         relay.counters.count("visitor_limit");
         return;
     };
-    if let Err(error) = fallback::forward(stream, opening, address, &relay.config().timings).await {
+    if let Err(error) = fallback::forward(
+        stream,
+        opening,
+        address,
+        &relay.pipes,
+        &relay.config().timings,
+    )
+    .await
+    {
         tracing::warn!(%error, "The HTTPS fallback cannot be reached");
         relay.counters.count("fallback_unreachable");
     }

@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -17,6 +18,10 @@ use crate::registry::Registry;
 use crate::sessions::Sessions;
 use crate::status::{Counters, ReloadStatus};
 use crate::tunnel::{self, TlsConfigError};
+
+/// Connections that are spliced at the same moment; each takes two file descriptors and up to
+/// 256 KiB of the system's memory. More are copied.
+const PIPES_MAX: usize = 256;
 
 /// Serves until `shutdown` is cancelled; then homes are told, no connection is accepted any more,
 /// and visitors may go on for `config.timings.drain`. All tasks have ended when this returns.
@@ -104,6 +109,7 @@ pub(crate) struct Relay {
     pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
     pub(crate) visitors: Arc<Total>,
+    pub(crate) pipes: Pipes,
     /// Every task that serves a connection.
     pub(crate) connections: TaskTracker,
     /// The connections that a drain waits for: all but tunnels.
@@ -127,6 +133,7 @@ impl Relay {
             sources: Arc::default(),
             joins: Mutex::new(Rate::new(Instant::now())),
             visitors: Arc::default(),
+            pipes: Pipes::new(PIPES_MAX),
             connections: TaskTracker::new(),
             visiting: TaskTracker::new(),
             draining,
