@@ -38,6 +38,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The port visitors reach the relay at, for the URLs that are shown; 443 unless testing.
     pub public_port: u16,
+    /// Whether bulk bytes may go past the tunnel, on TCP connections of their own: see
+    /// [`cloudless_proto::leg`].
+    pub legs: bool,
     /// How long a version of a card is kept after it was replaced or deleted; `None` keeps all.
     pub keep_history: Option<Duration>,
     /// What clients are offered.
@@ -65,6 +68,7 @@ impl Config {
             identity,
             state_dir,
             public_port: 443,
+            legs: true,
             keep_history: None,
             carddav: Settings::default(),
             push: None,
@@ -82,6 +86,7 @@ impl fmt::Debug for Config {
             .field("passthrough", &self.passthrough)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
+            .field("legs", &self.legs)
             .field("keep_history", &self.keep_history)
             .field("carddav", &self.carddav)
             .field("push", &self.push)

@@ -121,6 +121,7 @@ pub async fn run(
             relay,
             timings: timings.clone(),
             instance,
+            legs: config.legs,
             epochs: epochs.clone(),
             board: board.clone(),
             visitors: visitors.clone(),

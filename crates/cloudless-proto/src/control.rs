@@ -9,6 +9,8 @@
 //!   Hello ───────────────────▶       a key that is registered
 //!         ◀──────────── Welcome      or Refused, and the relay closes
 //!         ◀─────────── Hostnames     each time its names change
+//!         ◀───────────────── Leg     offers a visitor a leg
+//!         ◀──────────── LegReady     the leg was recognized
 //!         ◀─────────────── Drain     before the relay goes away
 //!
 //!   Join ────────────────────▶       a key that redeems a join code
@@ -23,7 +25,7 @@
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Hostname, join_code::JoinSecret, takeover::Instance};
+use crate::{Hostname, join_code::JoinSecret, leg::Token, takeover::Instance};
 
 /// The application protocol that a home offers, and nothing else, when it dials a relay.
 pub const ALPN: &[u8] = b"cloudless/1";
@@ -50,6 +52,9 @@ pub enum FromHome {
         instance: Instance,
         /// Counts the sessions of that process, upwards.
         epoch: u64,
+        /// Whether it dials legs that are offered. A home that does not know of legs leaves it out.
+        #[serde(default, skip_serializing_if = "is_false")]
+        legs: bool,
     },
     /// The first and only line of a session that redeems a join code for its own key.
     Join {
@@ -83,6 +88,23 @@ pub enum FromRelay {
         /// The name.
         hostname: Hostname,
     },
+    /// A visitor may go on on a leg: dial the relay where the tunnel reached it, and show the ticket
+    /// ([`crate::leg`]).
+    Leg {
+        /// The HTTP/2 stream of the visitor's `CONNECT`.
+        stream: u32,
+        /// The leg's number.
+        number: u64,
+        /// The leg's secret.
+        token: Token,
+    },
+    /// The ticket was shown, in time: the home may change over.
+    LegReady {
+        /// The HTTP/2 stream of the visitor's `CONNECT`.
+        stream: u32,
+        /// The leg's number.
+        number: u64,
+    },
     /// The relay does not serve this session and closes it.
     Refused {
         /// Why, for the home to act upon.
@@ -102,6 +124,10 @@ pub enum FromRelay {
         /// All names of the home's key.
         hostnames: Vec<Hostname>,
     },
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Why a relay does not serve a session.
@@ -140,7 +166,15 @@ impl Message for FromHome {
 }
 
 impl Message for FromRelay {
-    const TYPES: &'static [&'static str] = &["drain", "hostnames", "joined", "refused", "welcome"];
+    const TYPES: &'static [&'static str] = &[
+        "drain",
+        "hostnames",
+        "joined",
+        "leg",
+        "leg_ready",
+        "refused",
+        "welcome",
+    ];
 }
 
 /// Reads one line; `None` when it is of a type that this program does not know and has to skip.

@@ -7,6 +7,7 @@
 //! - [`client_hello`]: reads the server name out of the first bytes of a TLS connection.
 //! - [`request_head`]: reads the host out of the first bytes of an HTTP/1 connection.
 //! - [`join_code`]: the one line that lets a home join a relay.
+//! - [`leg`]: how a visitor's bytes leave the tunnel for a connection of their own.
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`takeover`]: which of two sessions with the same key stays.
@@ -17,6 +18,7 @@ pub mod control;
 mod hex;
 mod hostname;
 pub mod join_code;
+pub mod leg;
 pub mod lines;
 mod public_key;
 pub mod request_head;

@@ -172,6 +172,10 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
             visitors_total: counters.visitors_total.load(Ordering::Relaxed),
             bytes_up: counters.bytes_up.load(Ordering::Relaxed),
             bytes_down: counters.bytes_down.load(Ordering::Relaxed),
+            legs_now: counters.legs_now.load(Ordering::Relaxed),
+            legs_total: counters.legs_total.load(Ordering::Relaxed),
+            leg_bytes_up: counters.leg_bytes_up.load(Ordering::Relaxed),
+            leg_bytes_down: counters.leg_bytes_down.load(Ordering::Relaxed),
             last_server_name: counters.last_server_name(),
         }
     };

@@ -23,6 +23,9 @@ pub struct Config {
     pub fallback_https: Option<SocketAddr>,
     /// The web server that gets plain HTTP requests which are for no home. `None` answers 404.
     pub fallback_http: Option<SocketAddr>,
+    /// Whether bulk bytes of visitors may go past the tunnel, on TCP connections that their homes
+    /// make: see [`cloudless_proto::leg`].
+    pub legs: bool,
     /// How long a visitor waits for a home whose tunnel is down before it gets a TLS alert.
     pub hold: Duration,
     /// Caps on what peers may take.
@@ -49,6 +52,7 @@ impl Config {
             addresses,
             fallback_https: None,
             fallback_http: None,
+            legs: true,
             hold: Self::DEFAULT_HOLD,
             limits: Limits::default(),
             timings: Timings::default(),
@@ -80,6 +84,10 @@ pub struct Limits {
     pub visitors: usize,
     /// Visitors of one home at a time.
     pub visitors_per_home: usize,
+    /// Legs of one home at a time, those included that are offered but not made yet.
+    pub legs_per_home: usize,
+    /// Legs in total. A visitor on a leg takes two sockets, and up to two pipes.
+    pub legs: usize,
     /// Homes online in total.
     pub sessions: usize,
     /// Bytes that one home's visitors may leave waiting in the relay. Beyond it the stream with
@@ -100,6 +108,8 @@ impl Default for Limits {
             connections_per_source: 256,
             visitors: 8192,
             visitors_per_home: 1024,
+            legs_per_home: 256,
+            legs: 2048,
             sessions: 4096,
             queued_bytes_per_home: 64 * 1024 * 1024,
             joins_per_minute: 60,

@@ -64,6 +64,14 @@ pub struct HomeStatus {
     pub bytes_up: u64,
     /// Ciphertext bytes from the home to visitors since the process started.
     pub bytes_down: u64,
+    /// Legs at this moment, those included that are offered but not made yet.
+    pub legs_now: u64,
+    /// Legs that visitors went on on since the process started.
+    pub legs_total: u64,
+    /// Those of `bytes_up` that went past the tunnel, on legs.
+    pub leg_bytes_up: u64,
+    /// Those of `bytes_down` that came past the tunnel, on legs.
+    pub leg_bytes_down: u64,
     /// The server name in the last visitor's ClientHello: all that the relay can read.
     pub last_server_name: Option<Hostname>,
 }
@@ -137,6 +145,10 @@ pub(crate) struct HomeCounters {
     pub(crate) visitors_total: AtomicU64,
     pub(crate) bytes_up: AtomicU64,
     pub(crate) bytes_down: AtomicU64,
+    pub(crate) legs_now: AtomicU64,
+    pub(crate) legs_total: AtomicU64,
+    pub(crate) leg_bytes_up: AtomicU64,
+    pub(crate) leg_bytes_down: AtomicU64,
     last_server_name: Mutex<Option<Hostname>>,
 }
 

@@ -45,6 +45,8 @@ pub(crate) struct Context {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) timings: Timings,
     pub(crate) instance: Instance,
+    /// Whether legs that the relay offers are dialed.
+    pub(crate) legs: bool,
     /// The last epoch used by this process.
     pub(crate) epochs: Arc<AtomicU64>,
     pub(crate) board: Board,
@@ -157,6 +159,7 @@ async fn greet(
         software: super::SOFTWARE.to_owned(),
         instance: context.instance,
         epoch,
+        legs: context.legs,
     };
     connection
         .control
@@ -297,7 +300,10 @@ impl Session {
             } => {
                 return Some(refused(reason, message, retry_after_ms));
             }
-            FromRelay::Joined { .. } | FromRelay::Welcome { .. } => {}
+            FromRelay::Joined { .. }
+            | FromRelay::Leg { .. }
+            | FromRelay::LegReady { .. }
+            | FromRelay::Welcome { .. } => {}
         }
         None
     }

@@ -21,8 +21,19 @@ fn wire_form_of_what_a_home_says() {
             software: "cloudless 0.1.0".into(),
             instance: Instance::new([0xab; 16]),
             epoch: u64::MAX,
+            legs: false,
         },
         r#"{"type":"hello","version":1,"software":"cloudless 0.1.0","instance":"abababababababababababababababab","epoch":18446744073709551615}"#,
+    );
+    check(
+        FromHome::Hello {
+            version: VERSION,
+            software: "x".into(),
+            instance: Instance::new([0xab; 16]),
+            epoch: 1,
+            legs: true,
+        },
+        r#"{"type":"hello","version":1,"software":"x","instance":"abababababababababababababababab","epoch":1,"legs":true}"#,
     );
     check(
         FromHome::Join {
@@ -56,6 +67,21 @@ fn wire_form_of_what_a_relay_says() {
         r#"{"type":"joined","hostname":"home.example.test"}"#,
     );
     check(
+        FromRelay::Leg {
+            stream: 3,
+            number: u64::MAX,
+            token: Token::new([0xcd; 16]),
+        },
+        r#"{"type":"leg","stream":3,"number":18446744073709551615,"token":"cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd"}"#,
+    );
+    check(
+        FromRelay::LegReady {
+            stream: 3,
+            number: 7,
+        },
+        r#"{"type":"leg_ready","stream":3,"number":7}"#,
+    );
+    check(
         FromRelay::Refused {
             reason: Refusal::OtherInstance,
             message: "two".into(),
@@ -84,7 +110,7 @@ fn wire_form_of_what_a_relay_says() {
 #[test]
 fn a_newer_peer_is_understood_as_far_as_possible() {
     assert_eq!(
-        decode::<FromRelay>(br#"{"type":"leg_token","token":"x"}"#).unwrap(),
+        decode::<FromRelay>(br#"{"type":"moon_phase","token":"x"}"#).unwrap(),
         None
     );
     assert_eq!(decode::<FromHome>(br#"{"type":"welcome"}"#).unwrap(), None);

@@ -188,6 +188,7 @@ async fn another_version_is_told_whom_to_upgrade() {
             software: "test/1".to_owned(),
             instance: Instance::new([1; 16]),
             epoch: 1,
+            legs: false,
         });
         let heard = tunnel.hear().await;
         let Some(FromRelay::Refused {

@@ -117,6 +117,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
         .collect();
     config.public_port = public_port(file);
+    config.legs = file.legs;
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();
     Ok(config)

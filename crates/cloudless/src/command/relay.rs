@@ -109,6 +109,7 @@ fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyho
         .iter()
         .map(|address| reachable(address, port).to_string());
     let mut config = Config::new(file.server_name.clone(), identity, addresses.collect());
+    config.legs = file.legs;
     config.hold = file.hold.0;
     config.fallback_https = file.fallback.https.map(|address| address.0);
     config.fallback_http = file.fallback.http.map(|address| address.0);

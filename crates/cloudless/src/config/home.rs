@@ -40,6 +40,8 @@ pub(crate) struct HomeFile {
     pub(crate) hostnames: Vec<Hostname>,
     #[serde(default = "default_local", deserialize_with = "loopback")]
     pub(crate) local: SocketAddresses,
+    #[serde(default = "yes")]
+    pub(crate) legs: bool,
     #[serde(deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]
@@ -190,6 +192,10 @@ fn comment(document: &mut DocumentMut, key: &str, text: &str) {
     }
 }
 
+fn yes() -> bool {
+    true
+}
+
 fn default_local() -> SocketAddresses {
     SocketAddresses(vec![DEFAULT_LOCAL])
 }
@@ -299,6 +305,19 @@ mod tests {
             assert!(fault.starts_with(place), "{place} {fault}");
             assert!(fault.contains(expected), "{expected}: {fault}");
         }
+    }
+
+    #[test]
+    fn legs_are_made_unless_the_file_says_no() {
+        let file = |line: &str| -> HomeFile {
+            let mut document = HomeDocument::new();
+            let relay = relay("203.0.113.5:443", 1);
+            document.add(&"a.example".parse().unwrap(), &relay).unwrap();
+            parse(format!("{line}{}", document.0).as_bytes()).unwrap()
+        };
+        assert!(file("").legs);
+        assert!(file("legs = true\n").legs);
+        assert!(!file("legs = false\n").legs);
     }
 
     #[test]

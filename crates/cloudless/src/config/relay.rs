@@ -33,6 +33,8 @@ pub(crate) struct RelayFile {
     pub(crate) addresses: Vec<Address>,
     #[serde(default = "default_hold")]
     pub(crate) hold: Period,
+    #[serde(default = "yes")]
+    pub(crate) legs: bool,
     #[serde(default)]
     pub(crate) listen: Listen,
     #[serde(default)]
@@ -119,6 +121,10 @@ addresses = {addresses}
 # How long a visitor is kept waiting for a home that is offline for a moment.
 hold = \"{hold}\"
 
+# Whether visitors that move much get TCP connections of their own between home and relay, past the
+# tunnel: faster, and cheaper for this machine. Either side may turn it off.
+legs = {legs}
+
 [listen]
 # Visitors and homes. \"[::]\" means all addresses, IPv4 too. An array listens on several.
 https = {https}
@@ -133,6 +139,7 @@ http = {http}
             server_name = self.server_name,
             addresses = array(&self.addresses),
             hold = self.hold,
+            legs = self.legs,
             https = sockets(&self.listen.https),
             http = sockets(&self.listen.http),
             fallback_https = fallback("https", self.fallback.https, "127.0.0.1:8443"),
@@ -167,6 +174,10 @@ pub(crate) fn array(values: &[impl Display]) -> String {
         let _ = write!(text, "{}\"{value}\"", if index == 0 { "" } else { ", " });
     }
     text + "]"
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn default_https() -> SocketAddresses {
@@ -222,6 +233,7 @@ mod tests {
                 "relay.example.org".parse().unwrap(),
             ],
             hold: default_hold(),
+            legs: false,
             listen: Listen {
                 https: everywhere(8443),
                 http: SocketAddresses(vec![]),
@@ -233,6 +245,7 @@ mod tests {
         };
         let read: RelayFile = parse(file.render().as_bytes()).unwrap();
         assert_eq!(read.render(), file.render());
+        assert!(!read.legs);
         assert_eq!(read.listen.http, SocketAddresses(vec![]));
         assert_eq!(read.fallback.https, file.fallback.https);
     }
@@ -244,6 +257,7 @@ mod tests {
         assert_eq!(file.listen.https, everywhere(443));
         assert_eq!(file.listen.http, everywhere(80));
         assert_eq!(file.hold, default_hold());
+        assert!(file.legs);
     }
 
     #[test]

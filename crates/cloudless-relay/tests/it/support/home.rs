@@ -148,6 +148,7 @@ impl Tunnel {
             software: "test/1".to_owned(),
             instance: Instance::new([instance; 16]),
             epoch,
+            legs: false,
         });
     }
 

@@ -110,6 +110,7 @@ impl Init {
             server_name,
             addresses,
             hold: relay::default_hold(),
+            legs: true,
             listen,
             fallback: Fallback {
                 https: self.fallback_https.map(SocketAddress),
