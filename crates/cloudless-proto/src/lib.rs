@@ -9,6 +9,7 @@
 //! - [`join_code`]: the one line that lets a home join a relay.
 //! - [`leg`]: how a visitor's bytes leave the tunnel for a connection of their own.
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
+//! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`takeover`]: which of two sessions with the same key stays.
 //! - [`UpstreamAddress`]: where a server is that connections are passed to.
@@ -20,6 +21,7 @@ mod hostname;
 pub mod join_code;
 pub mod leg;
 pub mod lines;
+pub mod proxy_protocol;
 mod public_key;
 pub mod request_head;
 pub mod rfc3339;

@@ -7,4 +7,5 @@ mod corpus;
 mod differential;
 mod linear;
 mod pieces;
+mod proxy_protocol;
 mod request_head;
