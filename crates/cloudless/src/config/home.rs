@@ -36,13 +36,13 @@ const ADVICE: &str = "get a join code from the relay (`cloudless relay invite HO
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct HomeFile {
-    #[serde(deserialize_with = "some_hostnames")]
+    #[serde(default, deserialize_with = "some_hostnames")]
     pub(crate) hostnames: Vec<Hostname>,
     #[serde(default = "default_local", deserialize_with = "loopback")]
     pub(crate) local: SocketAddresses,
     #[serde(default = "yes")]
     pub(crate) legs: bool,
-    #[serde(deserialize_with = "some_relays")]
+    #[serde(default, deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]
     pub(crate) hostname: HostnameTables,
@@ -65,7 +65,7 @@ pub(crate) struct RelayTable {
 }
 
 impl HomeFile {
-    /// Reads and checks `home.toml` in a state directory.
+    /// Reads and checks `home.toml` in a state directory of a home that has joined a relay.
     pub(crate) fn read(state: &Path) -> Result<Self, ConfigError> {
         let path = state.join(FILE);
         let file: Self = super::read(&path, ADVICE)?;
@@ -77,6 +77,12 @@ impl HomeFile {
 
     /// A table for a name that does not lead here would never be looked at.
     fn contradiction(&self) -> Option<String> {
+        match (self.hostnames.is_empty(), self.relay.is_empty()) {
+            (true, true) => return Some(format!("this home has joined no relay yet; {ADVICE}")),
+            (true, false) => return Some("there is a [[relay]] and no `hostnames`".to_owned()),
+            (false, true) => return Some("there are `hostnames` and no [[relay]]".to_owned()),
+            (false, false) => {}
+        }
         let mut names = self.hostname.keys();
         let stray = names.find(|name| !self.hostnames.contains(name))?;
         Some(format!(
@@ -86,9 +92,10 @@ impl HomeFile {
         ))
     }
 
-    /// Like [`HomeFile::read`]; `None` when this home has not joined a relay.
-    pub(crate) fn read_if_joined(state: &Path) -> Result<Option<Self>, ConfigError> {
-        match Self::read(state) {
+    /// Like [`HomeFile::read`], also of a home that has not joined a relay, which may have settings
+    /// or not even a file: `None`.
+    pub(crate) fn read_if_there(state: &Path) -> Result<Option<Self>, ConfigError> {
+        match super::read(&state.join(FILE), ADVICE) {
             Err(ConfigError::Missing { .. }) => Ok(None),
             read => read.map(Some),
         }
@@ -121,7 +128,7 @@ impl HomeDocument {
 
     /// The file in a state directory, `None` when there is none. It is checked first.
     pub(crate) fn read(state: &Path) -> anyhow::Result<Option<Self>> {
-        if HomeFile::read_if_joined(state)?.is_none() {
+        if HomeFile::read_if_there(state)?.is_none() {
             return Ok(None);
         }
         let path = state.join(FILE);
@@ -135,7 +142,9 @@ impl HomeDocument {
 
     /// Adds a name and the relay that it was joined at, or updates the relay's addresses.
     pub(crate) fn add(&mut self, hostname: &Hostname, relay: &RelayTable) -> anyhow::Result<()> {
-        let hostnames = self.0["hostnames"]
+        let none = || value(Array::new());
+        let hostnames = self.0.entry("hostnames").or_insert_with(none);
+        let hostnames = hostnames
             .as_array_mut()
             .context("`hostnames` is no array")?;
         if !hostnames
@@ -144,7 +153,9 @@ impl HomeDocument {
         {
             hostnames.push(hostname.as_str());
         }
-        let relays = self.0["relay"]
+        let none = || Item::ArrayOfTables(ArrayOfTables::new());
+        let relays = self.0.entry("relay").or_insert_with(none);
+        let relays = relays
             .as_array_of_tables_mut()
             .context("`relay` is no [[relay]]")?;
         let addresses = relay
@@ -318,6 +329,21 @@ mod tests {
         assert!(file("").legs);
         assert!(file("legs = true\n").legs);
         assert!(!file("legs = false\n").legs);
+    }
+
+    #[test]
+    fn settings_may_be_there_before_the_first_name() {
+        let text = "# mine\n[history]\nkeep = \"2y\" # or more\n\n[push]\nenabled = false\n";
+        let mut document = HomeDocument(text.parse().unwrap());
+        let relay = relay("203.0.113.5:443", 1);
+        document.add(&"a.example".parse().unwrap(), &relay).unwrap();
+        let text = document.0.to_string();
+        assert!(text.contains("# mine\n[history]\nkeep = \"2y\" # or more\n"));
+        let file: HomeFile = parse(text.as_bytes()).unwrap();
+        assert_eq!(file.hostnames.len(), 1, "{text}");
+        assert_eq!(file.relay, [relay], "{text}");
+        assert!(file.history.keep.duration().is_some() && !file.push.enabled);
+        assert_eq!(file.local.0, [DEFAULT_LOCAL]);
     }
 
     #[test]

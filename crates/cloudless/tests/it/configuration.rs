@@ -271,3 +271,24 @@ async fn a_corrupt_home_config_is_refused_and_does_not_cost_a_join_code() {
     );
     assert_eq!(config.matches("[[relay]]").count(), 1, "{config}");
 }
+
+#[test]
+fn settings_may_be_made_before_a_relay_is_joined() {
+    let pair = pair::Pair::start();
+    let home = pair.folder("second");
+    let path = home.join("home.toml");
+    fs::write(&path, "# mine\n[history]\nkeep = \"2y\"\n").unwrap();
+    on(&home, &["user", "add", "me"]).expect(0);
+    let refused = on(&home, &["home", "run"]).expect(64);
+    assert!(refused.stderr.contains("joined no relay"), "{refused:?}");
+    let code = on(&pair.folder("relay"), &["relay", "invite", "b.example"]);
+    let code = code.expect(0).stdout;
+    on(&home, &["home", "join", code.trim()]).expect(0);
+    let config = fs::read_to_string(&path).unwrap();
+    assert!(
+        config.contains("# mine\n[history]\nkeep = \"2y\"\n"),
+        "{config}"
+    );
+    let status = on(&home, &["home", "status", "--json"]).expect(0).json();
+    assert_eq!(status["hostnames"][0], "b.example", "{config}");
+}

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use crate::binary;
 use crate::client::BOOK;
 use crate::pair::Pair;
 
+/// What glibc reads when a program starts.
+#[cfg(target_env = "gnu")]
+const ARENAS: &str = "MALLOC_ARENA_MAX";
 const PHOTO: usize = 20 * 1024;
 const MIB: u64 = 1024;
 /// What an answer, and all that is stalled, may add to a home that has answered before, in KiB. The
@@ -26,6 +30,28 @@ const IMPORT_MAX: u64 = 48 * MIB;
 const ANONYMOUS_MAX: u64 = 80 * MIB;
 /// Nothing may be read for this long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Without that it holds a third more, see docs/performance.md.
+#[test]
+#[cfg(target_env = "gnu")]
+fn home_runs_with_two_arenas_unless_somebody_says_how_many() {
+    let mut pair = Pair::start();
+    for (given, runs_with) in [(None, "2"), (Some("5"), "5")] {
+        pair.kill_home();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
+        match given {
+            None => command.env_remove(ARENAS),
+            Some(arenas) => command.env(ARENAS, arenas),
+        };
+        pair.start_home_by(command);
+        // Answered by the very process that was started.
+        pair.await_tunnel();
+        let environment = fs::read(format!("/proc/{}/environ", pair.home_pid())).unwrap();
+        let arenas = format!("{ARENAS}={runs_with}");
+        let mut variables = environment.split(|byte| *byte == 0);
+        assert!(variables.any(|variable| variable == arenas.as_bytes()));
+    }
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn photos_are_imported_listed_and_streamed_in_bounded_memory() {

@@ -50,7 +50,7 @@ impl Prune {
         let state = self.state.directory()?;
         let keep = match self.older_than {
             Some(Period(duration)) => Some(duration),
-            None => HomeFile::read_if_joined(&state)?.and_then(|file| file.history.keep.duration()),
+            None => HomeFile::read_if_there(&state)?.and_then(|file| file.history.keep.duration()),
         };
         let Some(keep) = keep else {
             return Err(Usage(

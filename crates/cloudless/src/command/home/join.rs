@@ -8,6 +8,7 @@ use cloudless_home::admin::{Command, Reply};
 use cloudless_proto::join_code::JoinCode;
 
 use super::{KEY_FILE, public_port, public_url};
+use crate::config::address::HTTPS_PORT;
 use crate::config::home::{DEFAULT_LOCAL, HomeDocument, HomeFile, RelayTable};
 use crate::config::sockets;
 use crate::exit::Usage;
@@ -71,7 +72,8 @@ impl Join {
         document.add(&hostname, &table(&code)?)?;
         document.write(&state)?;
         let running = admin_socket::ask::<_, Reply>(&state, admin_socket::HOME, &Command::Status);
-        let url = public_url(&hostname, public_port(&HomeFile::read(&state)?));
+        let file = HomeFile::read_if_there(&state)?;
+        let url = public_url(&hostname, file.as_ref().map_or(HTTPS_PORT, public_port));
         if let Ok(Some(_)) = running {
             terminal::note(format_args!(
                 "joined: {url} leads here once home is stopped and started again"
