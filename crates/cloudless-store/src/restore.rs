@@ -53,7 +53,14 @@ pub struct Conflict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RestoreOutcome {
     /// The card has the bytes of that version.
-    Restored(ETag),
+    Restored {
+        /// The tag of these bytes.
+        etag: ETag,
+        /// The full name in them; that of a refused version is not known.
+        full_name: Option<String>,
+        /// Whether another card of this name was there before.
+        replaced: bool,
+    },
     /// It had them already.
     Unchanged(ETag),
     /// There is no such version, or it is a deletion.
@@ -69,7 +76,8 @@ pub enum RestoreOutcome {
 
 impl Store {
     /// Gives a card the bytes of one of its versions again, whether it is there or deleted: an
-    /// ordinary change that syncs to all devices. A refused version can be restored too.
+    /// ordinary change that syncs to all devices. A refused version can be restored too. A `dry_run`
+    /// changes nothing and only says what would become of it.
     ///
     /// A restored card is not indexed: see [`Store::cards_without_index`].
     ///
@@ -81,21 +89,23 @@ impl Store {
         book: BookId,
         name: &str,
         number: u64,
+        dry_run: bool,
         actor: Actor,
     ) -> Result<RestoreOutcome, StoreError> {
         let name = name.to_owned();
-        self.write_as(actor, move |connection| {
+        self.restore(dry_run, actor, move |connection| {
             let version = connection
                 .prepare_cached(
                     "SELECT id FROM versions WHERE book_id = ?1 AND name = ?2 AND number = ?3",
                 )?
                 .query_row(params![book, name, number], |row| row.get(0))
                 .optional()?;
-            restore_version(connection, book, &name, version, actor)
+            restore_version(connection, book, &name, version, dry_run, actor)
         })
     }
 
-    /// Brings a deleted card back as it last was; a card that is there stays as it is.
+    /// Brings a deleted card back as it last was; a card that is there stays as it is. A `dry_run`
+    /// changes nothing and only says what would become of it.
     ///
     /// # Errors
     ///
@@ -104,12 +114,13 @@ impl Store {
         &self,
         book: BookId,
         name: &str,
+        dry_run: bool,
         actor: Actor,
     ) -> Result<RestoreOutcome, StoreError> {
         let name = name.to_owned();
-        self.write_as(actor, move |connection| {
+        self.restore(dry_run, actor, move |connection| {
             let version = last_content(connection, book, &name, VersionRow::MAX)?;
-            restore_version(connection, book, &name, version, actor)
+            restore_version(connection, book, &name, version, dry_run, actor)
         })
     }
 
@@ -157,10 +168,19 @@ impl Store {
             }
             Ok(Ok(difference))
         };
-        if dry_run {
-            self.read(|snapshot| restore(snapshot))?
-        } else {
-            self.alone().write_as(actor, restore)?
+        self.alone().restore(dry_run, actor, restore)?
+    }
+
+    /// Reads for a dry run, and writes otherwise.
+    fn restore<T: Send + 'static>(
+        &self,
+        dry_run: bool,
+        actor: Actor,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match dry_run {
+            true => self.read(operation),
+            false => self.write_as(actor, operation),
         }
     }
 }
@@ -178,8 +198,8 @@ pub(crate) fn bring_back(
         return Ok(());
     }
     let version = last_content(connection, book, &name, deletion)?;
-    match restore_version(connection, book, &name, version, actor)? {
-        RestoreOutcome::Restored(_) => difference.created.push(name),
+    match restore_version(connection, book, &name, version, false, actor)? {
+        RestoreOutcome::Restored { .. } => difference.created.push(name),
         RestoreOutcome::UidConflict { name: other } => {
             difference.conflicts.push(Conflict { name, other });
         }
@@ -212,6 +232,7 @@ fn restore_version(
     book: BookId,
     name: &str,
     version: Option<VersionRow>,
+    dry_run: bool,
     actor: Actor,
 ) -> rusqlite::Result<RestoreOutcome> {
     if address_book::revision(connection, book)?.is_none() {
@@ -231,8 +252,14 @@ fn restore_version(
     if let Some(name) = current::other_with_uid(connection, book, name, stored.uid.as_deref())? {
         return Ok(RestoreOutcome::UidConflict { name });
     }
-    put_back(connection, book, name, current.as_ref(), &stored, actor)?;
-    Ok(RestoreOutcome::Restored(stored.etag))
+    if !dry_run {
+        put_back(connection, book, name, current.as_ref(), &stored, actor)?;
+    }
+    Ok(RestoreOutcome::Restored {
+        etag: stored.etag,
+        full_name: stored.full_name,
+        replaced: current.is_some(),
+    })
 }
 
 fn put_back(

@@ -1,6 +1,6 @@
 pub(crate) mod copy;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
@@ -31,9 +31,16 @@ pub(crate) fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "temp_store", "MEMORY")
 }
 
-/// Makes `connection` the writer: durable commits, foreign keys, the newest schema. Returns the
-/// schema version that the database had; 0 if it is new.
-pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
+/// What a database was before it was made ready.
+pub(crate) struct Found {
+    /// Its schema version; 0 if it is new.
+    pub(crate) version: i64,
+    /// Where it was copied to before it was migrated.
+    pub(crate) copy: Option<PathBuf>,
+}
+
+/// Makes `connection` the writer: durable commits, foreign keys, the newest schema.
+pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<Found, OpenError> {
     let database = OpenError::of_database(path);
     configure(connection).map_err(database)?;
     let found = version(connection, path, MIGRATIONS)?;
@@ -53,17 +60,22 @@ pub(crate) fn prepare_writer(connection: &Connection, path: &Path) -> Result<i64
     set("journal_size_limit", 64 << 20)?;
     set("cache_size", -8 << 10)?;
     let known = newest(MIGRATIONS);
+    let mut copy = None;
     if (1..known).contains(&found) {
         let copied = copy::before_migration(connection, path, known);
-        let copy = copied.map_err(|source| OpenError::CopyBeforeMigration {
+        let copied = copied.map_err(|source| OpenError::CopyBeforeMigration {
             path: path.to_owned(),
             source,
         })?;
-        tracing::info!(copy = %copy.display(), "Copied the database before migrating it");
+        tracing::info!(copy = %copied.display(), "Copied the database before migrating it");
+        copy = Some(copied);
     }
     migrate(connection, path, found, MIGRATIONS)?;
     set("foreign_keys", 1)?;
-    Ok(found)
+    Ok(Found {
+        version: found,
+        copy,
+    })
 }
 
 /// Returns the journal mode that the database then has.

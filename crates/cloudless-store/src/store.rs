@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
@@ -36,7 +36,8 @@ struct Sqlite {
     writer: Writer,
     commits: Arc<Commits>,
     logins: Logins,
-    _directory: Directory,
+    migration_copy: Option<PathBuf>,
+    directory: Directory,
 }
 
 impl Store {
@@ -64,7 +65,7 @@ impl Store {
             });
         }
         let found = schema::prepare_writer(&connection, path)?;
-        let is_new = found < GENERATION_SINCE;
+        let is_new = found.version < GENERATION_SINCE;
         let mut generation = Generation::open(&connection, path, is_new)?;
         let commits = Arc::new(Commits::default());
         let told = commits.clone();
@@ -85,11 +86,23 @@ impl Store {
                 writer,
                 commits,
                 logins: Logins::default(),
-                _directory: directory,
+                migration_copy: found.copy,
+                directory,
             }),
             untold: None,
             writes_alone: false,
         })
+    }
+
+    /// Where the database was copied to before it was migrated, if that was done when this store was
+    /// opened. Tell it: the copy is the way back to the older program, and takes room.
+    pub fn migration_copy(&self) -> Option<&Path> {
+        self.sqlite.migration_copy.as_deref()
+    }
+
+    /// All copies of before a migration that are there still.
+    pub fn migration_copies(&self) -> Vec<PathBuf> {
+        schema::copy::all(self.sqlite.directory.database())
     }
 
     /// Reads what may be a whole address book.

@@ -128,6 +128,9 @@ pub enum Command {
         cards: Vec<CardChoice>,
         /// What to restore them to.
         to: RestoreTo,
+        /// Only says what that would change.
+        #[serde(default)]
+        dry_run: bool,
     },
     /// Makes an address book what it was at a moment.
     BookRestore {
@@ -204,7 +207,7 @@ impl Command {
     pub(super) fn restores(&self) -> bool {
         matches!(
             self,
-            Self::CardsRestore { .. }
+            Self::CardsRestore { dry_run: false, .. }
                 | Self::BookRestore { dry_run: false, .. }
                 | Self::DeletionUndo { .. }
                 | Self::Book { .. }

@@ -143,9 +143,10 @@ fn run(
             book,
             cards,
             to,
+            dry_run,
         } => {
             let book = lookup::book(store, user.as_deref(), &book)?;
-            restore::cards(store, book.id, &cards, to, now)
+            restore::cards(store, book.id, &cards, to, dry_run, now)
         }
         Command::BookRestore {
             user,
@@ -207,6 +208,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         local_addresses: facts.local.clone(),
         alarms: alarm::recent(store, now)?,
         push_registrations: store.push_registrations(now)?,
+        migration_copies: store.migration_copies(),
     }))
 }
 

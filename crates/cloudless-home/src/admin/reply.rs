@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,9 @@ pub enum Reply {
         at: i64,
         /// One for each card of the command, in its order.
         cards: Vec<RestoredCard>,
+        /// What that changed, or would change.
+        #[serde(default)]
+        difference: Difference,
     },
     /// To `BookRestore`.
     BookRestored {
@@ -160,6 +164,9 @@ pub struct Status {
     /// How many times a device asked to be told of changes of an address book, and is.
     #[serde(default)]
     pub push_registrations: u64,
+    /// Copies of the contacts of before an upgrade of the program that changed their database.
+    #[serde(default)]
+    pub migration_copies: Vec<PathBuf>,
 }
 
 /// A user. Times are Unix milliseconds, and RFC 3339 in JSON.

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use cloudless_store::{
-    Actor, BookId, Precondition, PutOutcome, RestoreOutcome, Store, StoreError, Timestamp, Version,
-    VersionKind,
+    Actor, BookId, CardRow, ETag, NewCard, Precondition, PutOutcome, RestoreOutcome, Store,
+    StoreError, Timestamp, Version, VersionKind,
 };
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,7 @@ pub struct RestoredCard {
     pub outcome: CardRestore,
 }
 
-/// The ways a restore of one card ends.
+/// The ways a restore of one card ends, or would end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case")]
 pub enum CardRestore {
@@ -93,12 +93,13 @@ pub struct NamedCard {
     pub full_name: Option<String>,
 }
 
-/// Restores some cards; each has an outcome of its own.
+/// Restores some cards, or only says what that would change; each has an outcome of its own.
 pub(super) fn cards(
     store: &Store,
     book: BookId,
     choices: &[CardChoice],
     to: RestoreTo,
+    dry_run: bool,
     now: Timestamp,
 ) -> Result<Reply, Failure> {
     let names = choices
@@ -117,31 +118,53 @@ pub(super) fn cards(
         device: None,
         at: now,
     };
+    let mut difference = Difference::default();
     let restore = |name: String| {
         let outcome = match to {
             RestoreTo::BeforeDeletion if store.card_row(book, &name)?.is_some() => {
-                CardRestore::Refused {
+                Outcome::Refused {
                     reason: "it is not deleted; name one of its versions with --version, or a \
                              moment with --at"
                         .to_owned(),
                 }
             }
-            RestoreTo::BeforeDeletion => outcome(store.undelete_card(book, &name, actor)?),
-            RestoreTo::Version(number) => version(store, book, &name, number, actor)?,
+            RestoreTo::BeforeDeletion => store.undelete_card(book, &name, dry_run, actor)?.into(),
+            RestoreTo::Version(number) => version(store, book, &name, number, dry_run, actor)?,
             RestoreTo::Moment(_) => match past.get(&name) {
-                Some(number) => outcome(store.restore_card(book, &name, *number, actor)?),
-                None => CardRestore::Refused {
+                Some(number) => store
+                    .restore_card(book, &name, *number, dry_run, actor)?
+                    .into(),
+                None => Outcome::Refused {
                     reason: "it was not there at that moment".to_owned(),
                 },
             },
+        };
+        let outcome = match outcome {
+            Outcome::Restored {
+                full_name,
+                replaced,
+            } => {
+                let cards = match replaced {
+                    true => &mut difference.changed,
+                    false => &mut difference.created,
+                };
+                cards.add(&name, full_name);
+                CardRestore::Restored
+            }
+            Outcome::Unchanged => CardRestore::Unchanged,
+            Outcome::Refused { reason } => CardRestore::Refused { reason },
         };
         Ok(RestoredCard { name, outcome })
     };
     let cards = names
         .into_iter()
         .map(restore)
-        .collect::<Result<_, StoreError>>()?;
-    Ok(Reply::CardsRestored { at: now.0, cards })
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(Reply::CardsRestored {
+        at: now.0,
+        cards,
+        difference,
+    })
 }
 
 /// Makes an address book what it was at a moment, or only says what that would change.
@@ -169,16 +192,12 @@ pub(super) fn named(
     difference: cloudless_store::Difference,
     full_names: &HashMap<String, String>,
 ) -> Difference {
-    let cards = |names: Vec<String>| Cards {
-        count: names.len(),
-        cards: names
-            .into_iter()
-            .take(LISTED_MAX)
-            .map(|name| NamedCard {
-                full_name: full_names.get(&name).cloned(),
-                name,
-            })
-            .collect(),
+    let cards = |names: Vec<String>| {
+        let mut cards = Cards::default();
+        for name in &names {
+            cards.add(name, full_names.get(name).cloned());
+        }
+        cards
     };
     let conflicts = difference.conflicts.into_iter();
     Difference {
@@ -196,14 +215,24 @@ pub(super) fn full_names(
     at: Timestamp,
 ) -> Result<HashMap<String, String>, StoreError> {
     let mut names = HashMap::new();
-    for card in store.index_entries(book, Some(&["FN"]))? {
-        let full_name = card.entries.into_iter().flatten().next();
-        names.extend(full_name.map(|entry| (card.row.name, cut(entry.value))));
-    }
-    for card in store.book_at(book, at)? {
-        names.extend(card.full_name.map(|full_name| (card.name, cut(full_name))));
+    for moment in [Timestamp(i64::MAX), at] {
+        for card in store.book_at(book, moment)? {
+            names.extend(card.full_name.map(|full_name| (card.name, cut(full_name))));
+        }
     }
     Ok(names)
+}
+
+/// What became of a card, with what the difference tells of it.
+enum Outcome {
+    Restored {
+        full_name: Option<String>,
+        replaced: bool,
+    },
+    Unchanged,
+    Refused {
+        reason: String,
+    },
 }
 
 /// A body that was refused is checked as if it came anew: it may have been refused because it is no
@@ -213,20 +242,22 @@ fn version(
     book: BookId,
     name: &str,
     number: u64,
+    dry_run: bool,
     actor: Actor,
-) -> Result<CardRestore, StoreError> {
+) -> Result<Outcome, StoreError> {
     let Some(Version {
         kind: VersionKind::Refused,
         bytes: Some(bytes),
         ..
     }) = store.version(book, name, number)?
     else {
-        return Ok(outcome(store.restore_card(book, name, number, actor)?));
+        let outcome = store.restore_card(book, name, number, dry_run, actor)?;
+        return Ok(outcome.into());
     };
     let summary = match cloudless_vcard::summarize(&bytes) {
         Ok(summary) => summary,
         Err(invalid) => {
-            return Ok(CardRestore::Refused {
+            return Ok(Outcome::Refused {
                 reason: format!(
                     "{invalid}; take it out with `cloudless contacts show --version {number}`, \
                      mend it and import it"
@@ -235,27 +266,85 @@ fn version(
         }
     };
     let card = cloudless_carddav::new_card(book, name.to_owned(), bytes, summary);
-    Ok(outcome(
-        match store.put_card(card, Precondition::None, actor)? {
-            PutOutcome::Created(etag) | PutOutcome::Updated(etag) => RestoreOutcome::Restored(etag),
-            PutOutcome::Unchanged(etag) => RestoreOutcome::Unchanged(etag),
-            PutOutcome::UidConflict { name } => RestoreOutcome::UidConflict { name },
-            PutOutcome::NoSuchBook | PutOutcome::PreconditionFailed { .. } => {
-                RestoreOutcome::NoSuchBook
-            }
-        },
-    ))
-}
-
-fn outcome(outcome: RestoreOutcome) -> CardRestore {
-    let reason = match outcome {
-        RestoreOutcome::Restored(_) => return CardRestore::Restored,
-        RestoreOutcome::Unchanged(_) => return CardRestore::Unchanged,
-        RestoreOutcome::NoSuchVersion => "there is no such version with a card in it".to_owned(),
-        RestoreOutcome::NoSuchBook => "the address book was deleted meanwhile".to_owned(),
-        RestoreOutcome::UidConflict { name } => {
-            format!("the card {name} has its UID; delete that one first")
+    let full_name = card.full_name.clone();
+    let put = match dry_run {
+        true => would_put(store, &card)?,
+        false => store.put_card(card, Precondition::None, actor)?,
+    };
+    let restored = |etag, replaced| RestoreOutcome::Restored {
+        etag,
+        full_name,
+        replaced,
+    };
+    let outcome = match put {
+        PutOutcome::Created(etag) => restored(etag, false),
+        PutOutcome::Updated(etag) => restored(etag, true),
+        PutOutcome::Unchanged(etag) => RestoreOutcome::Unchanged(etag),
+        PutOutcome::UidConflict { name } => RestoreOutcome::UidConflict { name },
+        PutOutcome::NoSuchBook | PutOutcome::PreconditionFailed { .. } => {
+            RestoreOutcome::NoSuchBook
         }
     };
-    CardRestore::Refused { reason }
+    Ok(outcome.into())
+}
+
+/// What would become of a card that is put at this moment.
+fn would_put(store: &Store, card: &NewCard) -> Result<PutOutcome, StoreError> {
+    let rows = store.card_rows(card.book)?;
+    let has_uid = |row: &&CardRow| row.uid.is_some() && row.uid == card.uid;
+    let etag = ETag::of(&card.bytes);
+    let there = rows.iter().find(|row| row.name == card.name);
+    if there.is_some_and(|row| row.etag == etag) {
+        return Ok(PutOutcome::Unchanged(etag));
+    }
+    let other = rows
+        .iter()
+        .filter(has_uid)
+        .find(|row| row.name != card.name);
+    if let Some(other) = other {
+        let name = other.name.clone();
+        return Ok(PutOutcome::UidConflict { name });
+    }
+    Ok(match there {
+        Some(_) => PutOutcome::Updated(etag),
+        None => PutOutcome::Created(etag),
+    })
+}
+
+impl Cards {
+    fn add(&mut self, name: &str, full_name: Option<String>) {
+        self.count += 1;
+        if self.cards.len() < LISTED_MAX {
+            self.cards.push(NamedCard {
+                name: name.to_owned(),
+                full_name: full_name.map(cut),
+            });
+        }
+    }
+}
+
+impl From<RestoreOutcome> for Outcome {
+    fn from(outcome: RestoreOutcome) -> Self {
+        let reason = match outcome {
+            RestoreOutcome::Restored {
+                full_name,
+                replaced,
+                ..
+            } => {
+                return Self::Restored {
+                    full_name,
+                    replaced,
+                };
+            }
+            RestoreOutcome::Unchanged(_) => return Self::Unchanged,
+            RestoreOutcome::NoSuchVersion => {
+                "there is no such version with a card in it".to_owned()
+            }
+            RestoreOutcome::NoSuchBook => "the address book was deleted meanwhile".to_owned(),
+            RestoreOutcome::UidConflict { name } => {
+                format!("the card {name} has its UID; delete that one first")
+            }
+        };
+        Self::Refused { reason }
+    }
 }

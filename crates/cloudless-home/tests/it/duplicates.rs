@@ -97,6 +97,7 @@ fn a_card_is_found_by_any_text_in_it() {
         book: "contacts".into(),
         cards: vec![named("x")],
         to: RestoreTo::BeforeDeletion,
+        dry_run: false,
     });
     assert_eq!(search(&offline, "rows").len(), 1);
 }
@@ -161,6 +162,7 @@ fn a_merge_loses_nothing_and_is_undone() {
         book: "contacts".into(),
         cards: vec![named("x"), named("ann")],
         to: RestoreTo::Moment(4_999),
+        dry_run: false,
     });
     assert_eq!(offline.names().len(), 3);
     assert_eq!(

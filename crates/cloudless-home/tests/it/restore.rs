@@ -1,7 +1,7 @@
 //! What happened, and the way back.
 
 use cloudless_home::admin::{
-    CardChoice, CardRestore, Change, ChangeKind, Command, Difference, Reply, RestoreTo,
+    CardChoice, CardRestore, Cards, Change, ChangeKind, Command, Difference, Reply, RestoreTo,
     RestoredCard,
 };
 use cloudless_store::Actor;
@@ -36,15 +36,24 @@ fn history(offline: &Offline, card: Option<CardChoice>, limit: usize) -> Vec<Cha
     }
 }
 
+/// Restores cards, after a dry run that has to say the same and change nothing.
 fn restore(offline: &Offline, names: &[&str], to: RestoreTo) -> Vec<RestoredCard> {
-    let command = Command::CardsRestore {
+    let command = |dry_run| Command::CardsRestore {
         user: None,
         book: "contacts".into(),
         cards: names.iter().map(|name| named(name)).collect(),
         to,
+        dry_run,
     };
-    match offline.run_at(command, 9_000) {
-        Reply::CardsRestored { cards, at: 9_000 } => cards,
+    let before = history(offline, None, 100);
+    let dry = offline.run_at(command(true), 9_000);
+    assert_eq!(history(offline, None, 100), before);
+    let reply = offline.run_at(command(false), 9_000);
+    assert_eq!(dry, reply);
+    match reply {
+        Reply::CardsRestored {
+            cards, at: 9_000, ..
+        } => cards,
         other => panic!("{other:?}"),
     }
 }
@@ -187,6 +196,39 @@ fn a_deleted_card_comes_back_and_a_version_too() {
         "not there then"
     );
     assert_eq!(offline.names(), ["ann.vcf", "bob.vcf"]);
+}
+
+#[test]
+fn a_dry_restore_of_cards_shows_the_difference() {
+    let offline = story();
+    offline.import_at(&[(None, &card("bob", "Bob Lee"))], 5_000);
+    let command = Command::CardsRestore {
+        user: None,
+        book: "contacts".into(),
+        cards: vec![named("ann"), named("bob")],
+        to: RestoreTo::Moment(2_500),
+        dry_run: true,
+    };
+    let Reply::CardsRestored { difference, .. } = offline.run_at(command, 9_000) else {
+        panic!()
+    };
+    let names = |cards: &Cards| -> Vec<_> {
+        let cards = cards.cards.iter().cloned();
+        cards.map(|card| (card.name, card.full_name)).collect()
+    };
+    let row = |name: &str, full_name: &str| (name.to_owned(), Some(full_name.to_owned()));
+    assert_eq!(names(&difference.created), [row("ann.vcf", "Ann")]);
+    assert_eq!(names(&difference.changed), [row("bob.vcf", "Bob")]);
+    assert_eq!(offline.names(), ["bob.vcf"], "a dry run changes nothing");
+}
+
+#[test]
+fn cards_without_a_full_name_are_told_by_the_parts_of_their_name() {
+    let offline = Offline::new();
+    let parts = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:eve\r\nN:Moss;Eve;;;\r\nEND:VCARD\r\n";
+    offline.import_at(&[(None, parts)], 2_000);
+    let dry = restore_book(&offline, 1_000, true, 10_000);
+    assert_eq!(dry.deleted.cards[0].full_name.as_deref(), Some("Eve Moss"));
 }
 
 #[test]

@@ -5,6 +5,9 @@ use rusqlite::Connection;
 
 use crate::directory::{private_file, sync_parent};
 
+/// What follows the name of a database in those of its copies, before a version.
+const BEFORE_VERSION: &str = ".before-version-";
+
 /// All pages in one step: nobody else writes while the store is opened.
 const ALL_PAGES: i32 = -1;
 
@@ -16,10 +19,30 @@ pub(super) fn before_migration(
     version: i64,
 ) -> Result<PathBuf, Box<dyn std::error::Error + Send + Sync>> {
     let mut target = path.as_os_str().to_owned();
-    target.push(format!(".before-version-{version}"));
+    target.push(format!("{BEFORE_VERSION}{version}"));
     let target = PathBuf::from(target);
     to_file(connection, &target)?;
     Ok(target)
+}
+
+/// The copies that [`before_migration`] made of the database at this path and that are there still,
+/// sorted.
+pub(crate) fn all(path: &Path) -> Vec<PathBuf> {
+    let (Some(directory), Some(database)) = (path.parent(), path.file_name()) else {
+        return Vec::new();
+    };
+    let is_copy = |file: &PathBuf| {
+        let name = file.file_name().map(|name| name.to_string_lossy());
+        let name = name.unwrap_or_default();
+        let version = name
+            .strip_prefix(&*database.to_string_lossy())
+            .and_then(|rest| rest.strip_prefix(BEFORE_VERSION));
+        version.is_some_and(|version| version.parse::<u32>().is_ok())
+    };
+    let files = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut copies: Vec<_> = files.map(|file| file.path()).filter(is_copy).collect();
+    copies.sort_unstable();
+    copies
 }
 
 /// Copies the database as it is at this moment to a file for this user alone. A file that is there

@@ -130,6 +130,12 @@ fn database_of_the_first_version_is_copied_and_keeps_everything() {
 
     let name = format!("store.sqlite.before-version-{}", MIGRATIONS.len());
     let copy = directory.path().join(name);
+    assert_eq!(store.migration_copy(), Some(&*copy));
+    drop(store);
+    std::fs::write(copy.with_added_extension("partial"), "").unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    assert_eq!(store.migration_copy(), None, "it was migrated before");
+    assert_eq!(store.migration_copies(), [&*copy]);
     let mode = std::fs::metadata(&copy).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let copy = Connection::open(&copy).unwrap();

@@ -179,25 +179,38 @@ fn restore_is_a_change_that_syncs() {
         store.put_card(card, Precondition::None, OWNER).unwrap();
     }
     let revision = store.changes_since(book, None, None).unwrap().revision;
-    let outcome = store.restore_card(book, "a.vcf", 1, OWNER).unwrap();
-    assert_eq!(outcome, RestoreOutcome::Restored(ETag::of(b"one")));
+    let restored = |replaced| RestoreOutcome::Restored {
+        etag: ETag::of(b"one"),
+        full_name: None,
+        replaced,
+    };
+    let said = store.restore_card(book, "a.vcf", 1, true, OWNER).unwrap();
+    assert_eq!(said, restored(true));
+    let outcome = store.restore_card(book, "a.vcf", 1, false, OWNER).unwrap();
+    assert_eq!(outcome, said);
     let changes = store.changes_since(book, Some(revision), None).unwrap();
     assert_eq!(changes.changed[0].etag, ETag::of(b"one"));
-    let again = store.restore_card(book, "a.vcf", 1, OWNER).unwrap();
+    let again = store.restore_card(book, "a.vcf", 1, false, OWNER).unwrap();
     assert_eq!(again, RestoreOutcome::Unchanged(ETag::of(b"one")));
     store
         .delete_card(book, "a.vcf", Precondition::None, OWNER)
         .unwrap();
     // The fourth version is the deletion.
     for number in [0, 4, 5] {
-        let outcome = store.restore_card(book, "a.vcf", number, OWNER).unwrap();
+        let outcome = store
+            .restore_card(book, "a.vcf", number, false, OWNER)
+            .unwrap();
         assert_eq!(outcome, RestoreOutcome::NoSuchVersion, "{number}");
     }
-    let outcome = store.undelete_card(book, "a.vcf", OWNER).unwrap();
-    assert_eq!(outcome, RestoreOutcome::Restored(ETag::of(b"one")));
-    let outcome = store.undelete_card(book, "a.vcf", OWNER).unwrap();
+    let said = store.undelete_card(book, "a.vcf", true, OWNER).unwrap();
+    assert_eq!(said, restored(false));
+    let outcome = store.undelete_card(book, "a.vcf", false, OWNER).unwrap();
+    assert_eq!(outcome, said);
+    let outcome = store.undelete_card(book, "a.vcf", false, OWNER).unwrap();
     assert_eq!(outcome, RestoreOutcome::Unchanged(ETag::of(b"one")));
-    let outcome = store.undelete_card(book, "never.vcf", OWNER).unwrap();
+    let outcome = store
+        .undelete_card(book, "never.vcf", false, OWNER)
+        .unwrap();
     assert_eq!(outcome, RestoreOutcome::NoSuchVersion);
     let kinds: Vec<_> = store
         .versions(book, "a.vcf")
@@ -251,7 +264,7 @@ fn pruning_keeps_what_is_there_and_what_was_there_since() {
     let error = store.restore_book(book, Timestamp(9), true, OWNER);
     assert!(matches!(error, Err(StoreError::HistoryPruned { .. })));
     assert_eq!(store.card_rows(book).unwrap().len(), 2);
-    let outcome = store.undelete_card(book, "gone.vcf", OWNER).unwrap();
+    let outcome = store.undelete_card(book, "gone.vcf", false, OWNER).unwrap();
     assert_eq!(outcome, RestoreOutcome::NoSuchVersion);
     let card = store.card(book, "old.vcf").unwrap().unwrap();
     assert_eq!(card.bytes, b"never changed");
@@ -297,9 +310,13 @@ fn apply(store: &Store, book: BookId, past: &[State], step: &Step, actor: Actor)
             let version = rows
                 .into_iter()
                 .find(|row| row.number == *number && row.size.is_some());
-            let outcome = store.restore_card(book, &name, *number, actor).unwrap();
+            let said = store.restore_card(book, &name, *number, true, actor);
+            assert_eq!(present(store, book), state, "a dry run changed something");
+            let outcome = store.restore_card(book, &name, *number, false, actor);
+            let outcome = outcome.unwrap();
+            assert_eq!(said.unwrap(), outcome);
             match outcome {
-                RestoreOutcome::Restored(etag) | RestoreOutcome::Unchanged(etag) => {
+                RestoreOutcome::Restored { etag, .. } | RestoreOutcome::Unchanged(etag) => {
                     let uid = version.unwrap().uid;
                     assert!(!other_has(&state, &name, &uid));
                     state.insert(name, (etag.to_string(), uid));

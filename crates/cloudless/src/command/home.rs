@@ -20,6 +20,7 @@ use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
 use crate::config::push::PushTable;
 use crate::progress;
+use crate::terminal;
 use crate::{identity, push_key, state};
 
 /// Home's key in its state directory.
@@ -77,8 +78,8 @@ pub(crate) fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> 
 pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Reply> {
     state::require(state, JOIN_ADVICE)?;
     let reply = admin_socket::ask_or_do(state, admin_socket::HOME, command, || {
-        let facts = facts(HomeFile::read_if_joined(state)?.as_ref());
-        let store = match Store::open(state) {
+        let facts = facts(HomeFile::read_if_there(state)?.as_ref());
+        let store = match open(state) {
             Err(OpenError::InUse { .. }) => return Ok(None),
             opened => opened.context("cannot open the contacts")?,
         };
@@ -96,6 +97,19 @@ pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Re
         Reply::Error { message } => bail!(message),
         reply => Ok(reply),
     }
+}
+
+/// Opens the contacts, and tells where a copy of before is when that changed their database.
+fn open(state: &Path) -> Result<Store, OpenError> {
+    let store = Store::open(state)?;
+    if let Some(copy) = store.migration_copy() {
+        terminal::note(format_args!(
+            "this program keeps contacts in a newer kind of database; the one of before was copied \
+             to {}",
+            copy.display()
+        ));
+    }
+    Ok(store)
 }
 
 /// The config of a home that has joined, with its key.

@@ -55,6 +55,32 @@ async fn moments_in_json_are_rfc_3339() {
 }
 
 #[test]
+fn a_migration_says_where_the_copy_of_before_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let home = directory.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let old = rusqlite::Connection::open(home.join("store.sqlite")).unwrap();
+    let first = include_str!("../../../cloudless-store/src/schema/version_1.sql");
+    old.execute_batch(first).unwrap();
+    old.pragma_update(None, "user_version", 1).unwrap();
+    drop(old);
+    let listed = on(&home, &["user", "list"]).expect(0);
+    let copy = fs::read_dir(&home)
+        .unwrap()
+        .map(|file| file.unwrap().path())
+        .find(|file| file.to_string_lossy().contains("before-version"))
+        .unwrap();
+    let copy = copy.to_str().unwrap();
+    assert!(listed.stderr.contains(copy), "{listed:?}");
+    let again = on(&home, &["user", "list"]).expect(0);
+    assert!(!again.stderr.contains(copy), "it was told: {again:?}");
+    let status = on(&home, &["home", "status"]).expect(0).stdout;
+    assert!(status.contains(copy), "{status}");
+    let status = on(&home, &["home", "status", "--json"]).expect(0).json();
+    assert_eq!(status["migration_copies"][0], copy);
+}
+
+#[test]
 fn whose_contacts_are_meant_has_to_be_said_where_there_are_several() {
     let directory = tempfile::tempdir().unwrap();
     let home = directory.path().join("home");

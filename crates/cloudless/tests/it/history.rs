@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -11,6 +12,9 @@ use crate::binary::{Run, on};
 use crate::cards;
 use crate::client::{BOOK, Connection};
 use crate::pair::Pair;
+
+/// Long enough for a loaded machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn delete(connection: &mut Connection, name: &str) {
     let request = Request::delete(format!("{BOOK}{name}")).body(Bytes::new());
@@ -105,6 +109,15 @@ async fn what_the_phone_did_is_told_and_undone() {
     assert_eq!(show.stdout.as_bytes(), one);
 
     // It comes back to the phone as it was.
+    let dry = on(&home, &["contacts", "restore", "two", "--dry-run"]).expect(0);
+    assert_eq!(
+        dry.stdout,
+        "+ two.vcf  Small two\n1 would be brought back, 0 would be changed back, 0 would be deleted\n"
+    );
+    assert_eq!(
+        history(&home, &["two", "--limit", "1"])[0]["change"],
+        "deleted"
+    );
     on(&home, &["contacts", "restore", "two"]).expect(0);
     on(&home, &["contacts", "restore", "one", "--version", "1"]).expect(0);
     assert_eq!(phone.get("two.vcf").await.unwrap().body, two);
@@ -268,4 +281,40 @@ async fn a_backup_of_a_running_home_is_restored_as_the_help_says() {
         "{anew}"
     );
     assert_eq!(pair.local_program().names().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_home_removes_what_is_older_than_home_toml_keeps() {
+    let mut pair = Pair::start();
+    let home = pair.folder("home");
+    pair.kill_home();
+    import(&home, "ann", "old");
+    import(&home, "ann", "new");
+    import(&home, "bob", "old");
+    import(&home, "bob", "new");
+    // Bob's first note was replaced two days ago.
+    let store = rusqlite::Connection::open(home.join("store.sqlite")).unwrap();
+    let earlier = "UPDATE versions SET at = at - 172800000 WHERE name = 'bob.vcf'";
+    assert_eq!(store.execute(earlier, []).unwrap(), 2);
+    drop(store);
+    let path = home.join("home.toml");
+    let config = fs::read_to_string(&path).unwrap();
+    let numbers = |card| -> Vec<_> {
+        let rows = history(&home, &[card]);
+        let numbers = rows.iter().map(|row| row["version"].as_u64().unwrap());
+        numbers.collect()
+    };
+    pair.start_home();
+    pair.await_tunnel();
+    assert_eq!(numbers("bob"), [2, 1], "all is kept unless it is said");
+    pair.kill_home();
+    fs::write(&path, format!("{config}\n[history]\nkeep = \"1d\"\n")).unwrap();
+    pair.start_home();
+    let late = Instant::now() + PATIENCE;
+    while numbers("bob") != [2] {
+        assert!(Instant::now() < late, "{:?}", numbers("bob"));
+    }
+    assert_eq!(numbers("ann"), [2, 1]);
+    let kept = on(&home, &["contacts", "show", "bob"]).expect(0).stdout;
+    assert!(kept.contains("NOTE:new"), "{kept}");
 }

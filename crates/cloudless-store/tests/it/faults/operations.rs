@@ -145,8 +145,8 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         name: "restore of a card",
         prepare: stocked,
         calls: &[
-            |at| done(at.store.restore_card(at.book()?, "1.vcf", 1, OWNER)),
-            |at| done(at.store.undelete_card(at.book()?, "0.vcf", OWNER)),
+            |at| done(at.store.restore_card(at.book()?, "1.vcf", 1, false, OWNER)),
+            |at| done(at.store.undelete_card(at.book()?, "0.vcf", false, OWNER)),
         ],
     },
     Operation {
@@ -199,7 +199,7 @@ pub(crate) const OPERATIONS: &[Operation] = &[
         name: "indexes",
         prepare: |directory| {
             stocked_and(directory, |at| {
-                done(at.store.restore_card(at.book()?, "1.vcf", 1, OWNER))
+                done(at.store.restore_card(at.book()?, "1.vcf", 1, false, OWNER))
             })
         },
         calls: &[

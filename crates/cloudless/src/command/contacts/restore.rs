@@ -21,7 +21,7 @@ use crate::terminal;
 #[command(after_help = "\
 Examples:
   cloudless contacts restore ann.vcf                          a deleted card, as it last was
-  cloudless contacts restore ann.vcf --version 2
+  cloudless contacts restore ann.vcf --version 2 --dry-run
   cloudless contacts restore ann.vcf bob.vcf --at \"2026-11-20 18:00\"
   cloudless contacts restore --at \"2026-11-20 18:00\" --dry-run
   cloudless contacts restore --at \"2026-11-20 18:00\"          the whole address book
@@ -45,8 +45,8 @@ pub(super) struct Restore {
     /// Restore to what was there at TIME: local time, or how long ago, such as 2h
     #[arg(long, value_name = "TIME")]
     at: Option<Moment>,
-    /// Change nothing and only show what the restore of an address book would change
-    #[arg(long, requires = "at", conflicts_with_all = ["cards", "uid"])]
+    /// Change nothing and only show what the restore would change
+    #[arg(long)]
     dry_run: bool,
     /// Print one line of JSON instead of text
     #[arg(long)]
@@ -57,7 +57,9 @@ pub(super) struct Restore {
 struct Restored<'a> {
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     at: i64,
+    dry_run: bool,
     cards: &'a [RestoredCard],
+    difference: &'a Difference,
 }
 
 #[derive(Serialize)]
@@ -111,12 +113,26 @@ impl Restore {
             book: self.book.book.clone(),
             cards,
             to,
+            dry_run: self.dry_run,
         };
-        let Reply::CardsRestored { at, cards } = home::execute(state, &command)? else {
+        let Reply::CardsRestored {
+            at,
+            cards,
+            difference,
+        } = home::execute(state, &command)?
+        else {
             bail!("home answered something else than what it restored");
         };
         if self.json {
-            terminal::json(&Restored { at, cards: &cards })?;
+            terminal::json(&Restored {
+                at,
+                dry_run: self.dry_run,
+                cards: &cards,
+                difference: &difference,
+            })?;
+        } else if self.dry_run {
+            difference::tell(&difference, true)?;
+            terminal::note("nothing was changed; do it without --dry-run");
         }
         let mut refused = 0;
         for RestoredCard { name, outcome } in &cards {
@@ -129,13 +145,15 @@ impl Restore {
                     continue;
                 }
             };
-            if !self.json {
+            if !self.json && !self.dry_run {
                 terminal::data(format_args!("{} {word}", terminal::clean(name)))?;
             }
         }
         match refused {
             0 => Ok(()),
+            1 if self.dry_run => bail!("1 card would not be restored"),
             1 => bail!("1 card was not restored"),
+            count if self.dry_run => bail!("{count} cards would not be restored"),
             count => bail!("{count} cards were not restored"),
         }
     }

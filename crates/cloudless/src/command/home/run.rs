@@ -7,7 +7,6 @@ use clap::Args;
 use cloudless_home::Listeners;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_home::status::RelayState;
-use cloudless_store::Store;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -86,7 +85,7 @@ impl Run {
         let mut config = super::config(&state, &file)?;
         state::create(&state)?;
         config.push = super::push(&state, &file.push)?;
-        let store = Store::open(&state).context("cannot open the contacts")?;
+        let store = super::open(&state).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();
         let port = super::public_port(&file);

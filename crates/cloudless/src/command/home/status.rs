@@ -52,6 +52,12 @@ impl Status {
                 status.push_registrations
             ))?;
         }
+        for copy in &status.migration_copies {
+            terminal::data(format_args!(
+                "  copy before an upgrade {}",
+                terminal::clean(&copy.display().to_string())
+            ))?;
+        }
         for relay in &status.relays {
             let since = clock::utc_ms(relay.since);
             let state = match relay.state {
