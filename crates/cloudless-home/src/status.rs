@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cloudless_proto::{Hostname, UpstreamAddress};
+use cloudless_proto::{Hostname, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{Clock, Relay, unix_ms};
@@ -31,14 +34,61 @@ pub struct RelayStatus {
     /// Since when, in Unix milliseconds.
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub since: i64,
-    /// What last went wrong, and what to do about it. `None` once connected.
+    /// What is wrong now, and what to do about it. `None` once connected.
     pub error: Option<String>,
+    /// What last went wrong, kept when it is over.
+    #[serde(default)]
+    pub last_error: Option<PastError>,
+    /// Where the relay was reached; `None` while it is not.
+    #[serde(default)]
+    pub address: Option<SocketAddr>,
+    /// When the next dial is due, in Unix milliseconds; `None` while none is wanted.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub next_dial: Option<i64>,
+    /// How long a ping through the session takes; `None` before the first answer.
+    #[serde(default)]
+    pub round_trip: Option<RoundTrip>,
     /// The names that the relay says it routes to this home.
     pub hostnames: Vec<Hostname>,
     /// Visitors in this relay's sessions at this moment.
     pub visitors_now: usize,
     /// Visitors since the start.
     pub visitors_total: u64,
+    /// Ciphertext bytes from visitors since the start.
+    #[serde(default)]
+    pub bytes_up: u64,
+    /// Ciphertext bytes to visitors since the start.
+    #[serde(default)]
+    pub bytes_down: u64,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastError {
+    /// What it was, and what to do about it.
+    pub message: String,
+    /// When it was last so, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
+    pub at: i64,
+}
+
+/// The bytes of all visitors of one relay, counted as they move.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    up: AtomicU64,
+    down: AtomicU64,
+}
+
+impl Traffic {
+    /// So many bytes came from a visitor.
+    pub(crate) fn came(&self, length: usize) {
+        self.up.fetch_add(length as u64, Ordering::Relaxed);
+    }
+
+    /// So many bytes went to a visitor.
+    pub(crate) fn went(&self, length: usize) {
+        self.down.fetch_add(length as u64, Ordering::Relaxed);
+    }
 }
 
 /// One certificate's row of the status.
@@ -68,6 +118,7 @@ pub struct PassthroughStatus {
 #[derive(Clone)]
 pub(crate) struct Board {
     relays: Arc<Mutex<BTreeMap<usize, RelayStatus>>>,
+    traffic: Arc<Vec<Arc<Traffic>>>,
     clock: Clock,
 }
 
@@ -79,12 +130,20 @@ impl Board {
             state: RelayState::Dialing,
             since,
             error: None,
+            last_error: None,
+            address: None,
+            next_dial: None,
+            round_trip: None,
             hostnames: Vec::new(),
             visitors_now: 0,
             visitors_total: 0,
+            bytes_up: 0,
+            bytes_down: 0,
         });
+        let traffic = relays.iter().map(|_| Arc::default()).collect();
         Self {
             relays: Arc::new(Mutex::new(rows.enumerate().collect())),
+            traffic: Arc::new(traffic),
             clock,
         }
     }
@@ -100,9 +159,44 @@ impl Board {
                 row.since = now;
                 row.state = state;
             }
+            if state != RelayState::Connected {
+                row.address = None;
+                row.round_trip = None;
+            }
+            if let Some(message) = error.clone() {
+                row.last_error = Some(PastError { message, at: now });
+            }
             row.error = error;
         });
         is_news
+    }
+
+    /// The session now goes to `address`.
+    pub(crate) fn reached(&self, index: usize, address: Option<SocketAddr>) {
+        self.change(index, |row| {
+            row.address = address;
+            row.round_trip = None;
+        });
+    }
+
+    /// A ping was answered after this time.
+    pub(crate) fn measured(&self, index: usize, time: Duration) {
+        self.change(index, |row| {
+            row.round_trip = Some(RoundTrip::after(row.round_trip, time));
+        });
+    }
+
+    /// The next dial is due after this time, if one is wanted.
+    pub(crate) fn next_dial(&self, index: usize, wait: Option<Duration>) {
+        let now = unix_ms((self.clock)());
+        let at = wait
+            .map(|wait| now.saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)));
+        self.change(index, |row| row.next_dial = at);
+    }
+
+    /// Where the bytes of the relay's visitors are counted.
+    pub(crate) fn traffic(&self, index: usize) -> Arc<Traffic> {
+        self.traffic.get(index).cloned().unwrap_or_default()
     }
 
     pub(crate) fn hostnames(&self, index: usize, hostnames: Vec<Hostname>) {
@@ -122,7 +216,12 @@ impl Board {
     }
 
     pub(crate) fn relays(&self) -> Vec<RelayStatus> {
-        self.lock().values().cloned().collect()
+        let mut rows: Vec<RelayStatus> = self.lock().values().cloned().collect();
+        for (row, traffic) in rows.iter_mut().zip(self.traffic.iter()) {
+            row.bytes_up = traffic.up.load(Ordering::Relaxed);
+            row.bytes_down = traffic.down.load(Ordering::Relaxed);
+        }
+        rows
     }
 
     fn change(&self, index: usize, change: impl FnOnce(&mut RelayStatus)) {

@@ -12,6 +12,7 @@ mod session;
 mod stream;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cloudless_proto::Hostname;
@@ -86,6 +87,8 @@ impl Tunnel {
     ) {
         loop {
             let next_dial = self.schedule.next_dial().map(Instant::from_std);
+            let wait = next_dial.map(|at| at.saturating_duration_since(Instant::now()));
+            self.context.board.next_dial(self.context.index, wait);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some((number, news)) = news.recv() => self.heed(number, news),
@@ -129,10 +132,15 @@ impl Tunnel {
     fn heed(&mut self, number: u64, news: News) {
         let context = &self.context;
         match news {
-            News::Welcomed { epoch, hostnames } => self.welcomed(number, epoch, hostnames),
+            News::Welcomed {
+                epoch,
+                hostnames,
+                address,
+            } => self.welcomed(number, epoch, hostnames, address),
             // Only the newest session counts.
             _ if self.current.is_none_or(|current| current.number != number) => {}
             News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
+            News::Measured(time) => context.board.measured(context.index, time),
             News::Doubted => {
                 tracing::debug!(number, "A ping is unanswered: dialing in parallel");
                 self.schedule.doubted(now());
@@ -148,7 +156,13 @@ impl Tunnel {
         }
     }
 
-    fn welcomed(&mut self, number: u64, epoch: u64, hostnames: Vec<Hostname>) {
+    fn welcomed(
+        &mut self,
+        number: u64,
+        epoch: u64,
+        hostnames: Vec<Hostname>,
+        address: Option<SocketAddr>,
+    ) {
         // News of two sessions may overtake each other; the relay keeps the higher epoch.
         if self.current.is_some_and(|current| current.epoch > epoch) {
             return;
@@ -161,6 +175,7 @@ impl Tunnel {
         }
         let context = &self.context;
         context.board.hostnames(context.index, hostnames);
+        context.board.reached(context.index, address);
         if context
             .board
             .set(context.index, RelayState::Connected, None)

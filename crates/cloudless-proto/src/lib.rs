@@ -11,11 +11,13 @@
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
 //! - [`rfc3339`]: moments in JSON.
+//! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
 //! - [`takeover`]: which of two sessions with the same key stays.
 //! - [`UpstreamAddress`]: where a server is that connections are passed to.
 
 pub mod client_hello;
 pub mod control;
+pub mod exposition;
 mod hex;
 mod hostname;
 pub mod join_code;
@@ -25,9 +27,11 @@ pub mod proxy_protocol;
 mod public_key;
 pub mod request_head;
 pub mod rfc3339;
+mod round_trip;
 pub mod takeover;
 mod upstream;
 
 pub use hostname::{Hostname, InvalidHostname};
 pub use public_key::{InvalidPublicKey, PublicKey};
+pub use round_trip::RoundTrip;
 pub use upstream::{InvalidUpstreamAddress, UpstreamAddress};

@@ -49,7 +49,7 @@ pub use registry::{
 };
 pub use reload::{Reread, Source};
 pub use run::{RunError, run};
-pub use status::{HomeStatus, ReloadStatus, Status, Totals};
+pub use status::{HomeStatus, PastError, ReloadStatus, Status, Totals};
 
 /// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

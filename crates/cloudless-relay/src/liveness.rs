@@ -3,10 +3,11 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use cloudless_proto::RoundTrip;
 use h2::{Ping, PingPong};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
@@ -21,6 +22,7 @@ pub(crate) struct Liveness {
     heard: Arc<Activity>,
     asked: Notify,
     n_answers: watch::Sender<u64>,
+    round_trip: Mutex<Option<RoundTrip>>,
 }
 
 impl Liveness {
@@ -30,7 +32,19 @@ impl Liveness {
             heard,
             asked: Notify::new(),
             n_answers: watch::Sender::new(0),
+            round_trip: Mutex::default(),
         }
+    }
+
+    /// How long pings take; `None` before the first answer.
+    pub(crate) fn round_trip(&self) -> Option<RoundTrip> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<RoundTrip>> {
+        self.round_trip
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks at once if nothing was heard for `quiet`. Does not wait for the answer: when there is
@@ -51,16 +65,22 @@ impl Liveness {
     /// Pings when asked to and when nothing was heard for a while. Returns when the home is dead or
     /// the connection has failed.
     pub(crate) async fn watch(&self, mut ping_pong: PingPong, timings: &Timings) {
+        // A tunnel full of visitors is measured as often as a silent one, a new one at once.
+        let mut measured: Option<Instant> = None;
         loop {
-            let due = self.heard.last() + timings.ping_interval;
+            let due = || {
+                let last = measured.map(|measured| measured.min(self.heard.last()));
+                last.map_or_else(Instant::now, |last| last + timings.ping_interval)
+            };
             tokio::select! {
                 () = self.asked.notified() => {}
-                () = sleep_until(due) => {
-                    if self.heard.last() + timings.ping_interval > Instant::now() {
+                () = sleep_until(due()) => {
+                    if due() > Instant::now() {
                         continue;
                     }
                 }
             }
+            let sent = Instant::now();
             if ping_pong.send_ping(Ping::opaque()).is_err() {
                 return;
             }
@@ -78,6 +98,12 @@ impl Liveness {
                         }
                     }
                 }
+            }
+            let answered = Instant::now();
+            measured = Some(answered);
+            {
+                let mut round_trip = self.lock();
+                *round_trip = Some(RoundTrip::after(*round_trip, answered - sent));
             }
             self.n_answers.send_modify(|n| *n += 1);
         }

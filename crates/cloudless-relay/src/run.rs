@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use cloudless_proto::PublicKey;
 use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
@@ -152,5 +153,12 @@ impl Relay {
     /// Puts another configuration in force, from the next look at it on.
     pub(crate) fn configure(&self, config: Config) {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+    }
+
+    /// What went wrong with a home's tunnel, for the status of all of its names.
+    pub(crate) fn failed(&self, key: &PublicKey, message: &str) {
+        for hostname in self.registry.hostnames_of(key) {
+            self.counters.of(&hostname).failed(message);
+        }
     }
 }

@@ -260,13 +260,17 @@ impl Dialog<'_> {
                 return finish(control, &Refused::full().counted(relay)).await;
             }
             Err(NotInstalled::Refused(refusal)) => {
+                if refusal == Refusal::OtherInstance {
+                    let message = "a second machine with the same key was refused";
+                    relay.failed(&home.key, message);
+                }
                 let refused = Refused::new(refusal, "this key has another session");
                 return finish(control, &refused.counted(relay)).await;
             }
         };
         permits.decided();
         relay.counters.count("session");
-        tracing::info!(session = session.number, "A home is online");
+        let mut online = Online::new(relay, &session);
         tracing::debug!(session = session.number, key = %home.key, address = %home.address);
         // Names may have come or gone after the first look and before there was a session to tell.
         let names_now = relay.registry.hostnames_of(&home.key);
@@ -302,12 +306,38 @@ impl Dialog<'_> {
                 Ok(Err(_)) | Err(_) => break "messages not taken",
             }
         };
-        tracing::info!(
-            session = session.number,
-            reason = ended,
-            "A home is offline"
-        );
+        online.reason = ended;
         Ending::Now
+    }
+}
+
+/// A home that is online, and told to be offline once this is dropped: a connection that breaks
+/// takes its dialog along.
+struct Online<'a> {
+    relay: &'a Relay,
+    key: PublicKey,
+    number: u64,
+    reason: &'static str,
+}
+
+impl<'a> Online<'a> {
+    fn new(relay: &'a Relay, session: &Session) -> Self {
+        tracing::info!(session = session.number, "A home is online");
+        Self {
+            relay,
+            key: session.key,
+            number: session.number,
+            reason: "the connection broke",
+        }
+    }
+}
+
+impl Drop for Online<'_> {
+    fn drop(&mut self) {
+        let Self { number, reason, .. } = self;
+        tracing::info!(session = *number, reason, "A home is offline");
+        self.relay
+            .failed(&self.key, &format!("the tunnel ended: {reason}"));
     }
 }
 

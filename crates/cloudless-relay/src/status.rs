@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cloudless_proto::{Hostname, PublicKey};
+use cloudless_proto::{Hostname, PublicKey, RoundTrip};
 use serde::{Deserialize, Serialize};
 
 /// A report on the whole relay.
@@ -56,6 +56,12 @@ pub struct HomeStatus {
     /// Since when it is up, Unix time in seconds. `None` when offline.
     #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
+    /// How long a ping through the tunnel takes. `None` when offline, and before the first answer.
+    #[serde(default)]
+    pub round_trip: Option<RoundTrip>,
+    /// Why the home's tunnel last ended or was refused, and when. `None` if it never was.
+    #[serde(default)]
+    pub last_error: Option<PastError>,
     /// Visitors connected at this moment.
     pub visitors_now: u64,
     /// Visitors since the process started.
@@ -74,6 +80,16 @@ pub struct HomeStatus {
     pub leg_bytes_down: u64,
     /// The server name in the last visitor's ClientHello: all that the relay can read.
     pub last_server_name: Option<Hostname>,
+}
+
+/// Something that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastError {
+    /// What it was, in plain words.
+    pub message: String,
+    /// When it was last so, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub at: u64,
 }
 
 /// Sums over all homes.
@@ -150,6 +166,7 @@ pub(crate) struct HomeCounters {
     pub(crate) leg_bytes_up: AtomicU64,
     pub(crate) leg_bytes_down: AtomicU64,
     last_server_name: Mutex<Option<Hostname>>,
+    last_error: Mutex<Option<PastError>>,
 }
 
 impl HomeCounters {
@@ -170,6 +187,25 @@ impl HomeCounters {
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
         Some(Visit(Arc::clone(self)))
+    }
+
+    /// The home's tunnel ended or was refused, for a reason that is put in plain words.
+    pub(crate) fn failed(&self, message: &str) {
+        let error = PastError {
+            message: message.to_owned(),
+            at: unix_now(),
+        };
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub(crate) fn last_error(&self) -> Option<PastError> {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     pub(crate) fn last_server_name(&self) -> Option<Hostname> {

@@ -1,5 +1,6 @@
 //! A connection to a relay with its control stream open: what a session and a join have in common.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,6 +65,8 @@ pub(crate) struct Connection {
     http2: h2::server::Connection<Watched<TlsStream<TcpStream>>, Bytes>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
+    /// Where it leads.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// What the relay did.
@@ -90,6 +93,7 @@ impl Connection {
             .await
             .map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
+        let address = tls.get_ref().0.peer_addr().ok();
         let mut http2 = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -120,6 +124,7 @@ impl Connection {
                 http2,
                 control,
                 activity,
+                address,
             },
             ping_pong,
         ))

@@ -1,5 +1,6 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -60,9 +61,13 @@ pub(crate) enum News {
     Welcomed {
         epoch: u64,
         hostnames: Vec<Hostname>,
+        /// Where it leads.
+        address: Option<SocketAddr>,
     },
     /// The names have changed.
     Hostnames(Vec<Hostname>),
+    /// A ping was answered after this time.
+    Measured(Duration),
     /// A ping is unanswered.
     Doubted,
     /// The ping was answered after all.
@@ -134,10 +139,18 @@ pub(crate) async fn run(
         visitors: JoinSet::new(),
         budget: Budget::new(UNREAD_MAX),
         ping_sent: None,
+        measured: None,
         in_doubt: false,
         draining: false,
     };
-    session.tell(News::Welcomed { epoch, hostnames }).await;
+    let address = session.connection.address;
+    session
+        .tell(News::Welcomed {
+            epoch,
+            hostnames,
+            address,
+        })
+        .await;
     for (request, respond) in early {
         session.admit(request, respond);
     }
@@ -206,6 +219,8 @@ struct Session {
     budget: Budget,
     /// When the ping that is on its way was sent.
     ping_sent: Option<Instant>,
+    /// When a ping was last answered.
+    measured: Option<Instant>,
     in_doubt: bool,
     draining: bool,
 }
@@ -235,7 +250,7 @@ impl Session {
                     if let Err(error) = answered {
                         return End::Failed(error);
                     }
-                    self.ping_sent = None;
+                    self.measured().await;
                     if std::mem::take(&mut self.in_doubt) && !self.draining {
                         self.tell(News::Trusted).await;
                     }
@@ -260,7 +275,10 @@ impl Session {
         if now >= dead {
             return Err(ConnectionError::Silent(timings.dead));
         }
-        let ping = heard + timings.ping_idle;
+        // A session full of visitors is measured as often as a silent one; a new one at once.
+        let ping = self
+            .measured
+            .map_or(now, |measured| measured.min(heard) + timings.ping_idle);
         let doubt = match self.ping_sent {
             None if now < ping => return Ok(ping.min(dead)),
             None => {
@@ -282,6 +300,15 @@ impl Session {
         self.in_doubt = true;
         self.tell(News::Doubted).await;
         Ok(dead)
+    }
+
+    /// The ping on its way is answered.
+    async fn measured(&mut self) {
+        let now = Instant::now();
+        self.measured = Some(now);
+        if let Some(sent) = self.ping_sent.take() {
+            self.tell(News::Measured(now - sent)).await;
+        }
     }
 
     /// Acts on what the relay said; an end of the session is returned.
@@ -329,7 +356,8 @@ impl Session {
         let count = self.context.board.visitor(self.context.index);
         let visitors = self.context.visitors.clone();
         let shutdown = self.retire.clone();
-        let stream = Stream::new(request.into_body(), send);
+        let traffic = self.context.board.traffic(self.context.index);
+        let stream = Stream::new(request.into_body(), send, traffic);
         let evicted = self.budget.open(stream.unread());
         let visit = async move {
             let rest = stream.rest();

@@ -9,6 +9,8 @@ use bytes::{Buf, Bytes};
 use h2::{Reason, RecvStream, SendStream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::status::Traffic;
+
 /// The most bytes handed to HTTP/2 in one piece.
 const WRITE_MAX: usize = 64 * 1024;
 
@@ -19,10 +21,11 @@ pub(crate) struct Stream {
     reading: Arc<Mutex<Reading>>,
     send: SendStream<Bytes>,
     finished: bool,
+    traffic: Arc<Traffic>,
 }
 
 impl Stream {
-    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>) -> Self {
+    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, traffic: Arc<Traffic>) -> Self {
         let reading = Reading {
             recv,
             chunk: Bytes::new(),
@@ -32,6 +35,7 @@ impl Stream {
             reading: Arc::new(Mutex::new(reading)),
             send,
             finished: false,
+            traffic,
         }
     }
 
@@ -127,6 +131,7 @@ impl AsyncRead for Stream {
             let length = reading.chunk.len().min(buf.remaining());
             buf.put_slice(&reading.chunk[..length]);
             reading.consume(length);
+            self.traffic.came(length);
         }
         Poll::Ready(Ok(()))
     }
@@ -154,6 +159,7 @@ impl AsyncWrite for Stream {
         self.send
             .send_data(Bytes::copy_from_slice(&buf[..length]), false)
             .map_err(stream_error)?;
+        self.traffic.went(length);
         Poll::Ready(Ok(length))
     }
 

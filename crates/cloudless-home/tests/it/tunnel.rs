@@ -74,6 +74,32 @@ async fn a_relay_that_dies_is_dialed_again_with_the_next_epoch() {
 }
 
 #[tokio::test]
+async fn the_status_says_how_long_a_ping_takes_and_what_went_wrong_before() {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start(vec![relay.relay()]).await;
+    let session = relay.welcome(HOST).await;
+    let row = home.relay_status(|row| row.round_trip.is_some()).await;
+    assert!(row.round_trip.is_some_and(|it| it.last_us > 0));
+    assert_eq!(row.address, Some(relay.address()));
+    assert_eq!((row.next_dial, row.last_error), (None, None));
+
+    session.kill();
+    let row = home
+        .relay_status(|row| row.state == RelayState::Dialing && row.next_dial.is_some())
+        .await;
+    assert_eq!((row.address, row.round_trip), (None, None));
+    let failure = row.last_error.unwrap();
+    assert_eq!(row.error, Some(failure.message));
+    let _session = relay.welcome(HOST).await;
+    let row = home
+        .relay_status(|row| row.state == RelayState::Connected)
+        .await;
+    // It is over, and still told.
+    assert_eq!(row.error, None);
+    assert!(row.last_error.is_some_and(|error| error.at >= failure.at));
+}
+
+#[tokio::test]
 async fn a_relay_that_hangs_in_the_handshake_does_not_hold_back_the_next_dial() {
     let relay = FakeRelay::bind().await;
     let home = Home::start(vec![relay.relay()]).await;

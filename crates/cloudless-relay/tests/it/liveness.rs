@@ -52,7 +52,30 @@ async fn a_visitor_finds_out_at_once_whether_a_quiet_home_is_there() {
     })
     .await;
     let home = relay.home(HomeKey(1), HOME_NAME).await;
+    // The ping of the beginning is answered.
+    relay
+        .until(|status| status.homes[0].round_trip.is_some())
+        .await;
     home.freeze();
     let (_visitor, _) = Visitor::hello(relay.address(), HOME_NAME).await;
     relay.until(|status| !status.homes[0].online).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_says_how_long_a_ping_takes_and_why_a_tunnel_ended() {
+    let relay = TestRelay::start().await;
+    let home = relay.home(HomeKey(1), HOME_NAME).await;
+    let is_measured = |status: &Status| {
+        let home = &status.homes[0];
+        assert_eq!(home.last_error, None);
+        home.round_trip
+            .is_some_and(|it| it.last_us > 0 && it.smoothed_us == it.last_us)
+    };
+    relay.until(is_measured).await;
+    drop(home);
+    relay.until(|status| !status.homes[0].online).await;
+    let status = relay.status().await;
+    assert_eq!(status.homes[0].round_trip, None);
+    let error = status.homes[0].last_error.as_ref().unwrap();
+    assert!(error.message.starts_with("the tunnel ended: "), "{error:?}");
 }
