@@ -18,6 +18,10 @@ const NEEDS: &[Need] = &[
         probe: &["test", "-e", "/etc/ssl/certs"],
     },
     Need {
+        package: "conntrack",
+        probe: &["conntrack", "--version"],
+    },
+    Need {
         package: "curl",
         probe: &["curl", "--version"],
     },
@@ -28,6 +32,10 @@ const NEEDS: &[Need] = &[
     Need {
         package: "litmus",
         probe: &["litmus", "--version"],
+    },
+    Need {
+        package: "nftables",
+        probe: &["nft", "--version"],
     },
     Need {
         package: "openssl",

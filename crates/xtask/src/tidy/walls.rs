@@ -83,13 +83,18 @@ const WALLS: &[Wall] = &[
         never: &["axum", "http", "hyper", "quick-xml", "rustls", "tokio"],
     },
     Wall {
+        name: "cloudless-testbed",
+        may: &[],
+        never: &["h2", "hyper", "rusqlite", "rustls"],
+    },
+    Wall {
         name: "cloudless-vcard",
         may: &[],
         never: NEVER_IN_CORE,
     },
     Wall {
         name: "xtask",
-        may: &[],
+        may: &["cloudless-testbed"],
         never: &["rusqlite"],
     },
 ];
