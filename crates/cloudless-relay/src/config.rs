@@ -82,7 +82,8 @@ pub struct Limits {
     pub connections_per_source: usize,
     /// Visitors in total, those passed to a fallback included.
     pub visitors: usize,
-    /// Visitors of one home at a time.
+    /// Visitors of one hostname at a time. Beyond it the oldest one of the source with most of them
+    /// is closed. Homes take 1,023.
     pub visitors_per_home: usize,
     /// Legs of one home at a time, those included that are offered but not made yet.
     pub legs_per_home: usize,
@@ -93,8 +94,6 @@ pub struct Limits {
     /// Bytes that one home's visitors may leave waiting in the relay. Beyond it the stream with
     /// most bytes waiting is reset.
     pub queued_bytes_per_home: usize,
-    /// Join requests in a minute, in total.
-    pub joins_per_minute: u32,
     /// Join requests in a minute from one source address.
     pub joins_per_minute_per_source: u32,
     /// Connections to the admin socket at a time.
@@ -107,12 +106,11 @@ impl Default for Limits {
             handshakes: 1024,
             connections_per_source: 256,
             visitors: 8192,
-            visitors_per_home: 1024,
+            visitors_per_home: 1000,
             legs_per_home: 256,
             legs: 2048,
-            sessions: 4096,
+            sessions: 16_384,
             queued_bytes_per_home: 64 * 1024 * 1024,
-            joins_per_minute: 60,
             joins_per_minute_per_source: 10,
             admin_connections: 16,
         }

@@ -18,6 +18,7 @@ use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
 use crate::socket;
+use crate::status::Visit;
 
 /// The port that visitors mean, whatever port the relay listens on.
 const HTTPS_PORT: u16 = 443;
@@ -41,11 +42,25 @@ pub(crate) async fn visit(
         return socket::alert(visitor).await;
     };
     let counters = relay.counters.of(&hostname);
-    let Some(visit) = counters.visit(&hostname, relay.config().limits.visitors_per_home) else {
-        relay.counters.count("home_limit");
-        return socket::alert(visitor).await;
-    };
-    match reach(relay, &visitor, peer, &hostname, &opening).await {
+    let visitors_max = relay.config().limits.visitors_per_home;
+    let visit = counters.visit(&hostname, peer.ip(), visitors_max);
+    let shed = visit.shed();
+    tokio::select! {
+        () = shed.cancelled() => relay.counters.count("home_limit"),
+        () = bring(relay, visitor, peer, &hostname, opening, &visit) => {}
+    }
+}
+
+/// Serves a counted visitor. May be dropped at any time, which resets its stream.
+async fn bring(
+    relay: &Relay,
+    visitor: TcpStream,
+    peer: SocketAddr,
+    hostname: &Hostname,
+    opening: Bytes,
+    visit: &Visit,
+) {
+    match reach(relay, &visitor, peer, hostname, &opening).await {
         Ok(stream) => {
             relay.counters.count("visitor");
             visit

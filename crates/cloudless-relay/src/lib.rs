@@ -18,6 +18,7 @@ mod activity;
 pub mod admin;
 mod budget;
 mod config;
+mod crowd;
 mod fallback;
 mod home;
 mod identity;
@@ -38,7 +39,6 @@ mod slots;
 mod socket;
 mod status;
 mod tunnel;
-mod undecided;
 mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};

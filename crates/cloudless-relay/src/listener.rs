@@ -8,9 +8,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use crate::crowd::{Crowd, Place};
 use crate::limits::SourcePermit;
 use crate::run::Relay;
-use crate::undecided::{Undecided, UndecidedPermit};
 use crate::{port80, socket, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 pub(crate) struct Permits {
     _source: SourcePermit,
     /// Given back as soon as the connection has said what it wants, a tunnel when it may.
-    undecided: Option<UndecidedPermit>,
+    undecided: Option<Place>,
     /// The drain at shutdown waits for it.
     visiting: Option<TaskTrackerToken>,
 }
@@ -54,7 +54,7 @@ impl Permits {
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
-    let undecided = Arc::new(Undecided::default());
+    let undecided = Arc::new(Crowd::default());
     loop {
         let accepted = tokio::select! {
             () = relay.draining.cancelled() => return,
@@ -71,7 +71,7 @@ fn admit(
     relay: &Arc<Relay>,
     stream: TcpStream,
     peer: SocketAddr,
-    undecided: &Arc<Undecided>,
+    undecided: &Arc<Crowd>,
     protocol: Protocol,
 ) {
     let config = relay.config();

@@ -25,7 +25,6 @@ use crate::config::Config;
 use crate::limits::source_of;
 use crate::listener::Permits;
 use crate::liveness::Liveness;
-use crate::rate::PerMinute;
 use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
@@ -361,12 +360,8 @@ async fn join(
     let source = source_of(home.address.ip());
     let admitted = {
         let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        let limits = &relay.config().limits;
-        let most = PerMinute {
-            total: limits.joins_per_minute,
-            per_source: limits.joins_per_minute_per_source,
-        };
-        joins.admit(source, most, Instant::now())
+        let per_source_max = relay.config().limits.joins_per_minute_per_source;
+        joins.admit(source, per_source_max, Instant::now())
     };
     if let Err(wait) = admitted {
         let message = "too many join requests: try again later";

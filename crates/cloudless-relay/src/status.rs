@@ -1,12 +1,16 @@
 //! What the relay counts, and the report made of it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudless_proto::{Hostname, PublicKey, RoundTrip};
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+
+use crate::crowd::{Crowd, Place};
 
 /// A report on the whole relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,26 +171,27 @@ pub(crate) struct HomeCounters {
     pub(crate) leg_bytes_down: AtomicU64,
     last_server_name: Mutex<Option<Hostname>>,
     last_error: Mutex<Option<PastError>>,
+    crowd: Arc<Crowd>,
 }
 
 impl HomeCounters {
-    /// Counts a visitor until the guard is dropped; `None` when there are `visitors_max` already.
+    /// Counts a visitor until the guard is dropped. Of more than `visitors_max` some have to go.
     pub(crate) fn visit(
         self: &Arc<Self>,
         server_name: &Hostname,
+        source: IpAddr,
         visitors_max: usize,
-    ) -> Option<Visit> {
-        let visitors_max = visitors_max as u64;
-        let more = |now| (now < visitors_max).then_some(now + 1);
-        self.visitors_now
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .ok()?;
+    ) -> Visit {
+        self.visitors_now.fetch_add(1, Ordering::Relaxed);
         self.visitors_total.fetch_add(1, Ordering::Relaxed);
         *self
             .last_server_name
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
-        Some(Visit(Arc::clone(self)))
+        Visit {
+            counters: Arc::clone(self),
+            place: self.crowd.admit(source, visitors_max),
+        }
     }
 
     /// The home's tunnel ended or was refused, for a reason that is put in plain words.
@@ -218,17 +223,25 @@ impl HomeCounters {
 
 /// One counted visitor.
 #[derive(Debug)]
-pub(crate) struct Visit(Arc<HomeCounters>);
+pub(crate) struct Visit {
+    counters: Arc<HomeCounters>,
+    place: Place,
+}
 
 impl Visit {
     pub(crate) fn counters(&self) -> &HomeCounters {
-        &self.0
+        &self.counters
+    }
+
+    /// Cancelled when the visitor has to make room.
+    pub(crate) fn shed(&self) -> CancellationToken {
+        self.place.shed()
     }
 }
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.0.visitors_now.fetch_sub(1, Ordering::Relaxed);
+        self.counters.visitors_now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

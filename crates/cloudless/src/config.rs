@@ -4,6 +4,7 @@ pub(crate) mod address;
 pub(crate) mod carddav;
 pub(crate) mod history;
 pub(crate) mod home;
+pub(crate) mod limits;
 pub(crate) mod passthrough;
 pub(crate) mod period;
 pub(crate) mod push;

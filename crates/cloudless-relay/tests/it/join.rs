@@ -178,6 +178,23 @@ async fn join_requests_of_one_source_have_a_rate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn guesses_from_many_sources_keep_nobody_from_joining() {
+    let relay = TestRelay::start_with(|config| config.limits.joins_per_minute_per_source = 2).await;
+    let code = relay.invite(HOME_NAME).await;
+    let mut guess = code.clone();
+    for source in 2..60 {
+        guess.secret = JoinSecret::new([source; 16]);
+        let source = [127, 0, 0, source];
+        let mut tunnel = Tunnel::dial_from(source, relay.https[0], HomeKey(2)).await;
+        tunnel.join(&guess);
+        assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
+    }
+    let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(1)).await;
+    tunnel.join(&code);
+    tunnel.hear_joined().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn another_version_is_told_whom_to_upgrade() {
     let relay = TestRelay::start().await;
     relay.enroll(HomeKey(1), HOME_NAME).await;

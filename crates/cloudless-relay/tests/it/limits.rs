@@ -52,25 +52,33 @@ async fn one_source_has_its_share_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_home_has_its_share_and_no_more() {
-    let relay = TestRelay::start_with(|config| config.limits.visitors_per_home = 1).await;
+async fn of_a_home_s_visitors_the_largest_crowd_makes_room() {
+    let relay = TestRelay::start_with(|config| config.limits.visitors_per_home = 4).await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let mut other = relay.home(HomeKey(2), "other.example.test").await;
-    let (mut first, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let (mut phone, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     let mut stream = home.accept(&hello).await;
-
-    let (mut second, _) = Visitor::hello(relay.address(), HOME_NAME).await;
-    assert_eq!(second.read_to_end().await, ALERT);
-    assert_eq!(relay.outcome("home_limit").await, 1);
     let (_others, hello) = Visitor::hello(relay.address(), "other.example.test").await;
     let _others_stream = other.accept(&hello).await;
 
-    first.finish().await;
-    stream.finish();
-    first.gone().await;
-    relay.until(|status| status.totals.visitors_now == 1).await;
-    let (_third, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
-    home.accept(&hello).await;
+    let mut crowd = Vec::new();
+    for n_shed in [0, 0, 0, 1, 2, 3] {
+        let (visitor, hello) =
+            Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
+        let stream = home.accept(&hello).await;
+        crowd.push((visitor, stream));
+        relay.until_outcome("home_limit", n_shed).await;
+    }
+    for (visitor, stream) in &mut crowd[..3] {
+        stream.expect_reset().await;
+        visitor.gone().await;
+    }
+    let (visitor, stream_of_last) = &mut crowd[5];
+    visitor.send(b"the youngest stay").await;
+    stream_of_last.expect(b"the youngest stay").await;
+    phone.send(b"and so do small crowds").await;
+    stream.expect(b"and so do small crowds").await;
+    relay.until(|status| status.totals.visitors_now == 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

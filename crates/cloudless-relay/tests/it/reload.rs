@@ -38,17 +38,13 @@ async fn what_the_files_say_is_in_force_and_open_connections_stay() {
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     let mut stream = home.accept(&hello).await;
-    let web_server = WebServer::start().await;
 
     for limit in [1, 2] {
         let mut config = test_config();
-        config.fallback_https = Some(web_server.address());
-        config.limits.visitors_per_home = limit;
+        config.limits.visitors = limit;
         let reply = reload(&relay, &next, Ok(config)).await;
         let waiting = vec!["the port takes a restart".to_owned()];
         assert_eq!(reply, Reply::Reloaded { waiting });
-        let (_stranger, hello) = Visitor::hello(relay.address(), "unknown.example.test").await;
-        web_server.accept().await.expect(&hello).await;
         // The limit counts who was there before it.
         let (mut second, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
         if limit == 1 {
@@ -57,6 +53,12 @@ async fn what_the_files_say_is_in_force_and_open_connections_stay() {
             home.accept(&hello).await;
         }
     }
+    let mut config = test_config();
+    let web_server = WebServer::start().await;
+    config.fallback_https = Some(web_server.address());
+    reload(&relay, &next, Ok(config)).await;
+    let (_stranger, hello) = Visitor::hello(relay.address(), "unknown.example.test").await;
+    web_server.accept().await.expect(&hello).await;
     visitor.send(b"still here").await;
     stream.expect(b"still here").await;
     stream.send(b"me too").await.unwrap();

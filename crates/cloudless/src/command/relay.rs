@@ -113,6 +113,7 @@ fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyho
     config.hold = file.hold.0;
     config.fallback_https = file.fallback.https.map(|address| address.0);
     config.fallback_http = file.fallback.http.map(|address| address.0);
+    config.limits = file.limits.limits();
     Ok(config)
 }
 

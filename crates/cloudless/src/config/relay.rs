@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::ConfigError;
 use super::address::Address;
+use super::limits::LimitsTable;
 use super::period::Period;
 use super::sockets::{SocketAddress, SocketAddresses};
 
@@ -39,6 +40,8 @@ pub(crate) struct RelayFile {
     pub(crate) listen: Listen,
     #[serde(default)]
     pub(crate) fallback: Fallback,
+    #[serde(default)]
+    pub(crate) limits: LimitsTable,
 }
 
 /// `[listen]`: where the relay accepts connections.
@@ -135,7 +138,8 @@ http = {http}
 # A web server that gets every connection that is for no home, as it came.
 {fallback_https}
 {fallback_http}
-",
+
+{limits}",
             server_name = self.server_name,
             addresses = array(&self.addresses),
             hold = self.hold,
@@ -144,6 +148,7 @@ http = {http}
             http = sockets(&self.listen.http),
             fallback_https = fallback("https", self.fallback.https, "127.0.0.1:8443"),
             fallback_http = fallback("http", self.fallback.http, "127.0.0.1:8080"),
+            limits = self.limits.render(),
         )
     }
 }
@@ -242,6 +247,7 @@ mod tests {
                 https: Some(SocketAddress("127.0.0.1:9".parse().unwrap())),
                 http: None,
             },
+            limits: LimitsTable::default(),
         };
         let read: RelayFile = parse(file.render().as_bytes()).unwrap();
         assert_eq!(read.render(), file.render());

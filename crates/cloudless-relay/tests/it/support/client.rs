@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::soon;
 
@@ -37,6 +37,22 @@ impl Visitor {
     /// Connects and sends a ClientHello for `name`, which is returned too.
     pub(crate) async fn hello(address: SocketAddr, name: &str) -> (Self, Vec<u8>) {
         let mut visitor = Self::connect(address).await;
+        let hello = client_hello(name);
+        visitor.send(&hello).await;
+        (visitor, hello)
+    }
+
+    /// The same from another address of the loopback network.
+    pub(crate) async fn hello_from(
+        source: [u8; 4],
+        address: SocketAddr,
+        name: &str,
+    ) -> (Self, Vec<u8>) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut visitor = Self { stream };
         let hello = client_hello(name);
         visitor.send(&hello).await;
         (visitor, hello)

@@ -23,7 +23,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 use rustls_pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
@@ -68,6 +68,14 @@ impl Tunnel {
         Self::dial_with(address, key, |_| {}).await
     }
 
+    /// The same from another address of the loopback network.
+    pub(crate) async fn dial_from(source: [u8; 4], address: SocketAddr, key: HomeKey) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from((source, 0))).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        Self::open(stream, key, |_| {}).await
+    }
+
     /// Dials up to the open control stream, as a home that takes only so many streams at a time.
     pub(crate) async fn dial_with_streams(
         address: SocketAddr,
@@ -93,13 +101,22 @@ impl Tunnel {
         key: HomeKey,
         adjust: impl FnOnce(&mut server::Builder),
     ) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::open(stream, key, adjust).await
+    }
+
+    async fn open(
+        stream: TcpStream,
+        key: HomeKey,
+        adjust: impl FnOnce(&mut server::Builder),
+    ) -> Self {
         let mut http2 = server::Builder::new();
         http2
             .initial_window_size(2 * 1024 * 1024)
             .initial_connection_window_size((1 << 31) - 1)
             .max_concurrent_streams(1024);
         adjust(&mut http2);
-        let tls = soon(connect_tls(address, tls_config(key))).await.unwrap();
+        let tls = soon(start_tls(stream, tls_config(key))).await.unwrap();
         let mut connection = soon(http2.handshake::<_, Bytes>(tls)).await.unwrap();
         let (request, mut respond) = soon(connection.accept()).await.unwrap().unwrap();
         assert_eq!(request.method(), Method::POST);
@@ -332,7 +349,10 @@ pub(crate) async fn connect_tls(
     address: SocketAddr,
     config: ClientConfig,
 ) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    start_tls(TcpStream::connect(address).await?, config).await
+}
+
+async fn start_tls(stream: TcpStream, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
     stream.set_nodelay(true)?;
     let name = ServerName::try_from(RELAY_NAME).unwrap();
     TlsConnector::from(Arc::new(config))

@@ -7,6 +7,7 @@ use cloudless_proto::Hostname;
 
 use super::{INIT_ADVICE, KEY_FILE};
 use crate::config::address::{Address, HTTPS_PORT, Host};
+use crate::config::limits::LimitsTable;
 use crate::config::relay::{self, DEFAULT_SERVER_NAME, FILE, Fallback, Listen, RelayFile};
 use crate::config::sockets::{self, SocketAddress, SocketAddresses};
 use crate::exit::Usage;
@@ -116,6 +117,7 @@ impl Init {
                 https: self.fallback_https.map(SocketAddress),
                 http: self.fallback_http.map(SocketAddress),
             },
+            limits: LimitsTable::default(),
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Connections that have not said yet what they want, or that they may.
+//! Connections that compete for a number of places.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use crate::limits::source_of;
 
-/// The undecided connections of one listener, by source.
+/// Connections by source: those of one listener that have not said yet what they want, or the
+/// visitors of one home.
 ///
-/// When there are too many, the oldest one of the source with most of them goes. A crowd that never
-/// speaks pushes itself out, and one who speaks soon gets in, however large the crowd is.
+/// When there are too many, the oldest one of the source with most of them goes. A few sources with
+/// many connections push themselves out, and a newcomer gets in, however large the crowd is.
 #[derive(Debug, Default)]
-pub(crate) struct Undecided {
+pub(crate) struct Crowd {
     open: Mutex<Open>,
 }
 
@@ -26,10 +27,10 @@ struct Open {
     sources: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
 }
 
-impl Undecided {
+impl Crowd {
     /// Counts a connection until the permit is dropped, and cancels others' so that there are at
     /// most `max`, which is at least one.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, max: usize) -> UndecidedPermit {
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, max: usize) -> Place {
         let source = source_of(address);
         let shed = CancellationToken::new();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -41,8 +42,8 @@ impl Undecided {
         open.count += 1;
         let connections = open.sources.entry(source).or_default();
         connections.insert(number, shed.clone());
-        UndecidedPermit {
-            undecided: Arc::clone(self),
+        Place {
+            crowd: Arc::clone(self),
             source,
             number,
             shed,
@@ -80,25 +81,25 @@ impl Open {
     }
 }
 
-/// One undecided connection.
+/// One connection's place.
 #[derive(Debug)]
-pub(crate) struct UndecidedPermit {
-    undecided: Arc<Undecided>,
+pub(crate) struct Place {
+    crowd: Arc<Crowd>,
     source: IpAddr,
     number: u64,
     shed: CancellationToken,
 }
 
-impl UndecidedPermit {
+impl Place {
     /// Cancelled when the connection has to go.
     pub(crate) fn shed(&self) -> CancellationToken {
         self.shed.clone()
     }
 }
 
-impl Drop for UndecidedPermit {
+impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.undecided.open;
+        let open = &self.crowd.open;
         let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
         open.remove(self.source, self.number);
     }
@@ -108,42 +109,42 @@ impl Drop for UndecidedPermit {
 mod tests {
     use super::*;
 
-    fn admit(undecided: &Arc<Undecided>, address: &str, max: usize) -> UndecidedPermit {
-        undecided.admit(address.parse().unwrap(), max)
+    fn admit(crowd: &Arc<Crowd>, address: &str, max: usize) -> Place {
+        crowd.admit(address.parse().unwrap(), max)
     }
 
-    fn is_shed(permit: &UndecidedPermit) -> bool {
+    fn is_shed(permit: &Place) -> bool {
         permit.shed.is_cancelled()
     }
 
     #[test]
     fn the_largest_crowd_loses_its_oldest() {
-        let undecided = Arc::new(Undecided::default());
-        let alone = admit(&undecided, "192.0.2.1", 4);
-        let crowd = [(); 3].map(|()| admit(&undecided, "192.0.2.2", 4));
-        let newcomer = admit(&undecided, "192.0.2.3", 4);
-        assert_eq!(crowd.each_ref().map(is_shed), [true, false, false]);
+        let crowd = Arc::new(Crowd::default());
+        let alone = admit(&crowd, "192.0.2.1", 4);
+        let many = [(); 3].map(|()| admit(&crowd, "192.0.2.2", 4));
+        let newcomer = admit(&crowd, "192.0.2.3", 4);
+        assert_eq!(many.each_ref().map(is_shed), [true, false, false]);
         assert!(!is_shed(&alone) && !is_shed(&newcomer));
     }
 
     #[test]
     fn among_equals_the_oldest_goes() {
-        let undecided = Arc::new(Undecided::default());
-        let old = admit(&undecided, "192.0.2.1", 2);
-        let young = admit(&undecided, "192.0.2.2", 2);
-        let newcomer = admit(&undecided, "192.0.2.3", 2);
+        let crowd = Arc::new(Crowd::default());
+        let old = admit(&crowd, "192.0.2.1", 2);
+        let young = admit(&crowd, "192.0.2.2", 2);
+        let newcomer = admit(&crowd, "192.0.2.3", 2);
         assert_eq!([&old, &young, &newcomer].map(is_shed), [true, false, false]);
     }
 
     #[test]
     fn who_has_decided_makes_room_and_leaves_nothing_behind() {
-        let undecided = Arc::new(Undecided::default());
-        drop(admit(&undecided, "192.0.2.1", 1));
-        let second = admit(&undecided, "192.0.2.2", 1);
-        let third = admit(&undecided, "192.0.2.3", 1);
+        let crowd = Arc::new(Crowd::default());
+        drop(admit(&crowd, "192.0.2.1", 1));
+        let second = admit(&crowd, "192.0.2.2", 1);
+        let third = admit(&crowd, "192.0.2.3", 1);
         assert!(is_shed(&second) && !is_shed(&third));
         drop((second, third));
-        let open = undecided.open.lock().unwrap();
+        let open = crowd.open.lock().unwrap();
         assert!(open.sources.is_empty());
         assert_eq!(open.count, 0);
     }
