@@ -68,7 +68,10 @@ async fn bring(
                 .bytes_up
                 .fetch_add(opening.len() as u64, Ordering::Relaxed);
             drop(opening);
-            pump::pump(visitor, stream, visit.counters(), &relay.config().timings).await;
+            let key = stream.session.key;
+            let is_bound = || relay.registry.key_of(hostname) == Some(key);
+            let unbound = relay.sessions.unbound(is_bound);
+            pump::pump(relay, visitor, stream, visit.counters(), unbound).await;
         }
         Err(Unreached::Offline) => {
             relay.counters.count("home_offline");
@@ -202,7 +205,7 @@ async fn connect(
 /// changed for another one.
 async fn first_bytes(
     relay: &Relay,
-    session: &Session,
+    session: &Arc<Session>,
     visitor: &TcpStream,
     opened: Opened,
 ) -> Result<Stream, Failure> {
@@ -217,7 +220,8 @@ async fn first_bytes(
         receive,
         first,
         share: session.budget.open(),
-        _slot: opened.slot,
-        closed: session.closed.clone(),
+        slot: opened.slot,
+        session: Arc::clone(session),
+        may_leave: session.legs && relay.config().legs,
     })
 }

@@ -22,6 +22,7 @@ mod crowd;
 mod fallback;
 mod home;
 mod identity;
+mod legs;
 mod limits;
 mod listener;
 mod liveness;

@@ -1,30 +1,30 @@
-//! Moves a visitor's bytes between its socket and its stream in the home's tunnel.
+//! Moves a visitor's bytes between its socket and its home: on its stream in the tunnel first, and
+//! on a leg when there are many.
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
-use std::io::{self, IoSlice};
-use std::sync::atomic::Ordering;
-use std::task::Poll;
+mod down;
+mod up;
+mod ways;
 
-use bytes::{Buf, Bytes, BytesMut};
+use std::future::{pending, poll_fn};
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cloudless_proto::leg::Lost;
+use cloudless_splice::Pipes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::net::TcpStream;
-use tokio_util::sync::CancellationToken;
 
+use self::down::Down;
+use self::up::UpEnd;
+use self::ways::Ways;
 use crate::activity::Activity;
 use crate::budget::Share;
-use crate::config::Timings;
+use crate::run::Relay;
+use crate::session::Session;
 use crate::slots::Slot;
 use crate::socket;
 use crate::status::HomeCounters;
-
-const READ_LEN: usize = 64 * 1024;
-/// A read that fills less of its buffer is copied, so that few bytes do not hold a large buffer
-/// while they wait to be sent.
-const COPY_MAX: usize = READ_LEN / 4;
-/// A shorter chunk of the home is copied, because it may hold the buffer of all that came with it.
-const CHUNK_MIN: usize = 8 * 1024;
-const SLICES_MAX: usize = 32;
 
 /// A visitor's stream, once the home has accepted it.
 #[derive(Debug)]
@@ -35,42 +35,76 @@ pub(crate) struct Stream {
     pub(crate) first: Option<Bytes>,
     pub(crate) share: Share,
     /// Freed when the stream is done with.
-    pub(crate) _slot: Slot,
-    /// Cancelled when the tunnel ends.
-    pub(crate) closed: CancellationToken,
+    pub(crate) slot: Slot,
+    pub(crate) session: Arc<Session>,
+    /// Whether the visitor may go on on a leg: only what is encrypted on the inside.
+    pub(crate) may_leave: bool,
 }
 
-/// Moves bytes both ways until both sides have ended, or one side or the relay cuts the other.
+/// Moves bytes both ways until both sides have ended, or one side or the relay cuts the other; or
+/// until `unbound`, the home's loss of the name, which cuts the visitor on a leg too.
 ///
 /// END_STREAM and FIN become each other, as do RST_STREAM and a TCP reset. The window of a stream
-/// grows only by what its visitor's socket has taken.
+/// grows only by what its visitor's socket has taken. A visitor that has left the tunnel both ways
+/// goes on when the session ends.
 pub(crate) async fn pump(
+    relay: &Relay,
     visitor: TcpStream,
-    mut stream: Stream,
-    counters: &HomeCounters,
-    timings: &Timings,
+    stream: Stream,
+    counters: &Arc<HomeCounters>,
+    unbound: impl Future<Output = ()>,
 ) {
-    let activity = Activity::new();
-    let up = up(&visitor, &mut stream.send, &activity, counters);
-    let down = Down {
+    let Stream {
+        mut send,
+        mut receive,
+        first,
+        share,
+        slot,
+        session,
+        may_leave,
+    } = stream;
+    let config = relay.config();
+    let shared = Shared {
         visitor: &visitor,
-        receive: &mut stream.receive,
-        waiting: VecDeque::new(),
-        share: &stream.share,
-        activity: &activity,
+        ways: Ways::new(slot),
+        activity: Activity::new(),
         counters,
+        pipes: &relay.pipes,
     };
+    let closed = session.closed.clone();
+    let number = send.stream_id().as_u32();
+    let make_leg = async {
+        if may_leave {
+            shared.ways.make_leg(relay, counters, session, number).await;
+        }
+        pending().await
+    };
+    let tunnel_lost = async {
+        closed.cancelled().await;
+        match shared.ways.tunnel_lost() {
+            Ok(()) => pending().await,
+            Err(lost) => lost,
+        }
+    };
+    let up = up::up(&shared, &mut send);
+    let down = Down::new(&shared, &mut receive, &share).run(first);
     let outcome = tokio::select! {
-        outcome = async { tokio::try_join!(up, down.run(stream.first)) } => outcome.map(|(end, ())| end),
-        () = activity.silent(timings) => Err(Cut::Silent),
-        () = stream.closed.cancelled() => Err(Cut::TunnelClosed),
+        outcome = async { tokio::try_join!(up, down) } => outcome.map(|(end, ())| end),
+        () = shared.activity.silent(&config.timings) => Err(Cut::Silent),
+        lost = tunnel_lost => Err(Cut::Lost(lost)),
+        () = unbound => Err(Cut::Unbound),
+        () = make_leg => Err(Cut::Silent),
     };
+    let leg = shared.ways.into_leg();
+    if let (Ok(_), Some(leg)) = (&outcome, leg) {
+        leg.end();
+    }
     match outcome {
         Ok(UpEnd::Visitor) => {}
         Ok(UpEnd::Home) => socket::close(visitor, b"").await,
         Err(cut) => {
             tracing::debug!(?cut, "A visitor was cut");
-            stream.send.send_reset(Reason::CANCEL);
+            send.send_reset(Reason::CANCEL);
             socket::reset(visitor);
         }
     }
@@ -93,6 +127,15 @@ pub(crate) async fn send_all(
     Ok(())
 }
 
+/// What the two directions of a visitor share.
+struct Shared<'a> {
+    visitor: &'a TcpStream,
+    ways: Ways,
+    activity: Activity,
+    counters: &'a HomeCounters,
+    pipes: &'a Pipes,
+}
+
 /// Why a visitor is cut before both sides have ended.
 #[derive(Debug)]
 #[expect(dead_code, reason = "the causes are read in the log, through Debug")]
@@ -101,206 +144,14 @@ enum Cut {
     Evicted,
     /// The stream to the home failed.
     Home(h2::Error),
+    /// The leg to the home failed.
+    Leg(io::Error),
+    /// Leg or tunnel is gone, and with it bytes that were under way.
+    Lost(Lost),
     /// No byte moved for too long.
     Silent,
-    TunnelClosed,
+    /// The name is not the home's any more.
+    Unbound,
     /// The visitor's socket failed.
     Visitor(io::Error),
-}
-
-/// Who ended the direction from the visitor to the home.
-enum UpEnd {
-    /// The home has said all and wants no more: RST_STREAM with NO_ERROR (RFC 9113 section 8.1).
-    Home,
-    Visitor,
-}
-
-async fn up(
-    visitor: &TcpStream,
-    send: &mut SendStream<Bytes>,
-    activity: &Activity,
-    counters: &HomeCounters,
-) -> Result<UpEnd, Cut> {
-    loop {
-        tokio::select! {
-            ready = visitor.readable() => ready.map_err(Cut::Visitor)?,
-            reset = poll_fn(|cx| send.poll_reset(cx)) => {
-                activity.half_closed();
-                return up_end(reset);
-            }
-        }
-        // The buffer exists only while there is something to read: an idle visitor holds none.
-        let mut buffer = BytesMut::with_capacity(READ_LEN);
-        let n = match visitor.try_read_buf(&mut buffer) {
-            Ok(0) => {
-                send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
-                activity.half_closed();
-                return Ok(UpEnd::Visitor);
-            }
-            Ok(n) => n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(Cut::Visitor(error)),
-        };
-        let bytes = if n <= COPY_MAX {
-            Bytes::copy_from_slice(&buffer)
-        } else {
-            buffer.freeze()
-        };
-        if let Err(error) = send_all(send, bytes).await {
-            activity.half_closed();
-            // A stream that was reset says so with an error that does not tell why.
-            let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;
-            return match reset {
-                Poll::Ready(reset) => up_end(reset),
-                Poll::Pending => Err(Cut::Home(error)),
-            };
-        }
-        counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
-        activity.moved();
-    }
-}
-
-fn up_end(reset: Result<Reason, h2::Error>) -> Result<UpEnd, Cut> {
-    match reset {
-        Ok(Reason::NO_ERROR) => Ok(UpEnd::Home),
-        Ok(reason) => Err(Cut::Home(reason.into())),
-        Err(error) => Err(Cut::Home(error)),
-    }
-}
-
-/// The direction from the home to the visitor.
-///
-/// All that has arrived is taken at once and waits here, not inside the HTTP/2 connection, so that
-/// the budget sees every byte that waits.
-struct Down<'a> {
-    visitor: &'a TcpStream,
-    receive: &'a mut RecvStream,
-    waiting: VecDeque<Chunk>,
-    share: &'a Share,
-    activity: &'a Activity,
-    counters: &'a HomeCounters,
-}
-
-struct Chunk {
-    bytes: Bytes,
-    /// Its length when it arrived.
-    len: usize,
-}
-
-/// These bytes, holding not much more memory than they need.
-fn unshared(bytes: Bytes) -> Bytes {
-    if bytes.len() < CHUNK_MIN {
-        Bytes::copy_from_slice(&bytes)
-    } else {
-        bytes
-    }
-}
-
-impl Down<'_> {
-    async fn run(mut self, first: Option<Bytes>) -> Result<(), Cut> {
-        if let Some(bytes) = first {
-            self.push(bytes);
-        }
-        let mut ended = false;
-        loop {
-            self.write()?;
-            if ended && self.waiting.is_empty() {
-                socket::finish(self.visitor).map_err(Cut::Visitor)?;
-                self.activity.half_closed();
-                return Ok(());
-            }
-            let (visitor, share) = (self.visitor, self.share);
-            tokio::select! {
-                ready = visitor.writable(), if !self.waiting.is_empty() => {
-                    ready.map_err(Cut::Visitor)?;
-                }
-                received = self.receive(), if !ended => ended = received?,
-                () = share.evicted() => return Err(Cut::Evicted),
-            }
-        }
-    }
-
-    fn push(&mut self, bytes: Bytes) {
-        let len = bytes.len();
-        if len > 0 {
-            let bytes = unshared(bytes);
-            self.share.add(len);
-            self.waiting.push_back(Chunk { bytes, len });
-        }
-    }
-
-    /// Takes all that has arrived, at least something; returns whether that was the end.
-    async fn receive(&mut self) -> Result<bool, Cut> {
-        let mut received = false;
-        poll_fn(|cx| {
-            loop {
-                match self.receive.poll_data(cx) {
-                    Poll::Ready(Some(Ok(bytes))) => {
-                        self.push(bytes);
-                        received = true;
-                    }
-                    Poll::Ready(Some(Err(error)))
-                        if error.is_reset() && error.reason() == Some(Reason::NO_ERROR) =>
-                    {
-                        return Poll::Ready(Ok(true));
-                    }
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(Cut::Home(error))),
-                    Poll::Ready(None) => return Poll::Ready(Ok(true)),
-                    Poll::Pending if received => return Poll::Ready(Ok(false)),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await
-    }
-
-    /// Writes what the socket takes, and lets the home send as much again.
-    fn write(&mut self) -> Result<(), Cut> {
-        while !self.waiting.is_empty() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let n_slices = self.waiting.len().min(SLICES_MAX);
-            for (slice, chunk) in slices.iter_mut().zip(&self.waiting) {
-                *slice = IoSlice::new(&chunk.bytes);
-            }
-            let n = match self.visitor.try_write_vectored(&slices[..n_slices]) {
-                Ok(n) => n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(Cut::Visitor(error)),
-            };
-            self.advance(n);
-            let flow_control = self.receive.flow_control();
-            flow_control.release_capacity(n).map_err(Cut::Home)?;
-            self.counters
-                .bytes_down
-                .fetch_add(n as u64, Ordering::Relaxed);
-            self.activity.moved();
-        }
-        Ok(())
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        while let Some(chunk) = self.waiting.front_mut() {
-            let step = n.min(chunk.bytes.len());
-            chunk.bytes.advance(step);
-            n -= step;
-            if !chunk.bytes.is_empty() {
-                return;
-            }
-            self.share.subtract(chunk.len);
-            self.waiting.pop_front();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_few_waiting_bytes_do_not_hold_the_buffer_they_came_in() {
-        let buffer = Bytes::from(vec![7; 16 * 1024]);
-        let waiting = unshared(buffer.slice(..100));
-        assert_eq!(waiting, buffer[..100]);
-        assert!(buffer.is_unique());
-    }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cloudless_proto::client_hello::{Malformed, Parsed};
 use cloudless_proto::control::ALPN;
+use cloudless_proto::leg;
 
 use crate::listener::Connection;
 use crate::run::Relay;
-use crate::{fallback, home, socket, tunnel};
+use crate::{fallback, home, legs, socket, tunnel};
 
 /// Serves a connection whose first bytes are `opening`, to its end.
 pub(crate) async fn route(
@@ -22,6 +23,9 @@ pub(crate) async fn route(
             if hostname == relay.config().server_name && offer.offers(ALPN) =>
         {
             return tunnel::serve(relay, connection, opening).await;
+        }
+        Parsed::NotTls if leg::begins(&opening) => {
+            return legs::serve(relay, connection, opening).await;
         }
         parsed => parsed,
     };

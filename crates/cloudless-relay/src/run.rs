@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::config::{Config, Listeners};
 use crate::identity::IdentityError;
+use crate::legs::Legs;
 use crate::limits::{Sources, Total};
 use crate::listener::{self, Protocol};
 use crate::rate::Rate;
@@ -107,6 +108,7 @@ pub(crate) struct Relay {
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) counters: Counters,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) legs: Arc<Legs>,
     pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
     pub(crate) visitors: Arc<Total>,
@@ -131,6 +133,7 @@ impl Relay {
             acceptor: tunnel::acceptor(&config.identity)?,
             counters: Counters::new(),
             sessions: Sessions::new(),
+            legs: Arc::default(),
             sources: Arc::default(),
             joins: Mutex::new(Rate::new(Instant::now())),
             visitors: Arc::default(),

@@ -54,7 +54,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// How long homes wait before they dial again when the relay shuts down.
 const RETRY_AFTER_DRAIN_MS: u64 = 1000;
 /// Messages that wait to be sent to a home. One that takes none of so many loses its session.
-const MESSAGES_MAX: usize = 16;
+const MESSAGES_MAX: usize = 64;
+/// Room among them that is not for legs, which can wait.
+const MESSAGES_RESERVED: usize = 16;
 
 /// A session that serves visitors.
 #[derive(Debug)]
@@ -72,6 +74,8 @@ pub(crate) struct Session {
     pub(crate) slots: Arc<Slots>,
     /// Cancelled to end the session and all of its streams at once, and once it has ended.
     pub(crate) closed: CancellationToken,
+    /// Whether the home dials legs.
+    pub(crate) legs: bool,
     messages: mpsc::Sender<FromRelay>,
 }
 
@@ -81,6 +85,11 @@ impl Session {
         if self.messages.try_send(message).is_err() {
             self.closed.cancel();
         }
+    }
+
+    /// Queues a message to the home if there is room for one that does not matter.
+    pub(crate) fn mention(&self, message: FromRelay) -> bool {
+        self.messages.capacity() > MESSAGES_RESERVED && self.messages.try_send(message).is_ok()
     }
 }
 
@@ -175,9 +184,13 @@ impl Dialog<'_> {
                 Err(Refused::version(version))
             }
             Ok(FromHome::Hello {
-                instance, epoch, ..
+                instance,
+                epoch,
+                legs,
+                ..
             }) => {
-                return self.serve(control, SessionId { instance, epoch }).await;
+                let id = SessionId { instance, epoch };
+                return self.serve(control, id, legs).await;
             }
             Ok(FromHome::Join {
                 hostname, secret, ..
@@ -202,7 +215,7 @@ impl Dialog<'_> {
     }
 
     /// Serves visitors until the session ends.
-    async fn serve(self, mut control: Control, id: SessionId) -> Ending {
+    async fn serve(self, mut control: Control, id: SessionId, legs: bool) -> Ending {
         let Self {
             relay,
             config,
@@ -231,6 +244,7 @@ impl Dialog<'_> {
             budget: Budget::new(config.limits.queued_bytes_per_home),
             slots: Arc::default(),
             closed: CancellationToken::new(),
+            legs,
             messages,
         });
         let mut watch = pin!(session.liveness.watch(ping_pong, &config.timings));

@@ -23,6 +23,8 @@ pub(crate) struct Sessions {
     live: Mutex<Live>,
     /// Changes with each new session.
     installed: watch::Sender<()>,
+    /// Changes with each session that is closed because its home may not have it any more.
+    revoked: watch::Sender<()>,
     numbers: AtomicU64,
 }
 
@@ -31,6 +33,7 @@ impl Sessions {
         Arc::new(Self {
             live: Mutex::default(),
             installed: watch::Sender::default(),
+            revoked: watch::Sender::default(),
             numbers: AtomicU64::default(),
         })
     }
@@ -127,10 +130,23 @@ impl Sessions {
         self.lock().len() as u64
     }
 
-    /// Ends the session of `key` with all of its visitors; returns whether there was one.
+    /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
+    /// returns whether there was a session.
     pub(crate) fn close(&self, key: &PublicKey) -> bool {
         let session = self.lock().remove(key);
+        self.revoked.send_replace(());
         session.inspect(|session| session.closed.cancel()).is_some()
+    }
+
+    /// Returns once `is_bound` says no: a visitor on a leg outlives its session, but not its home's
+    /// right to the name.
+    pub(crate) async fn unbound(&self, is_bound: impl Fn() -> bool) {
+        let mut revoked = self.revoked.subscribe();
+        while is_bound() {
+            if revoked.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Live> {

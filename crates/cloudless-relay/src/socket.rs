@@ -45,10 +45,15 @@ pub(crate) fn finish(stream: &TcpStream) -> io::Result<()> {
 
 /// Closes with a reset, so that the peer does not take what it got for everything.
 pub(crate) fn reset(stream: TcpStream) {
-    if let Err(error) = SockRef::from(&stream).set_linger(Some(Duration::ZERO)) {
+    reset_on_close(&stream);
+    drop(stream);
+}
+
+/// Lets the close of this socket be a reset.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
         tracing::debug!(%error, "A socket is closed without reset");
     }
-    drop(stream);
 }
 
 /// Sends `last_words` and closes so that they arrive.

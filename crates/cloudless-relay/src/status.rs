@@ -213,6 +213,16 @@ impl HomeCounters {
             .clone()
     }
 
+    /// Counts a leg until the guard is dropped; `None` when there are `legs_max` already.
+    pub(crate) fn leg(self: &Arc<Self>, legs_max: usize) -> Option<LegCount> {
+        let legs_max = legs_max as u64;
+        let more = |now| (now < legs_max).then_some(now + 1);
+        self.legs_now
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+        Some(LegCount(Arc::clone(self)))
+    }
+
     pub(crate) fn last_server_name(&self) -> Option<Hostname> {
         self.last_server_name
             .lock()
@@ -229,7 +239,7 @@ pub(crate) struct Visit {
 }
 
 impl Visit {
-    pub(crate) fn counters(&self) -> &HomeCounters {
+    pub(crate) fn counters(&self) -> &Arc<HomeCounters> {
         &self.counters
     }
 
@@ -242,6 +252,16 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         self.counters.visitors_now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One counted leg.
+#[derive(Debug)]
+pub(crate) struct LegCount(Arc<HomeCounters>);
+
+impl Drop for LegCount {
+    fn drop(&mut self) {
+        self.0.legs_now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

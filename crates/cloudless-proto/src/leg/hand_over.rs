@@ -189,6 +189,11 @@ impl HandOver {
         self.sending == Half::Leg
     }
 
+    /// Whether the other side has said all.
+    pub fn has_heard_all(&self) -> bool {
+        self.receiving == Half::Ended
+    }
+
     /// Whether both directions have ended.
     pub fn has_ended(&self) -> bool {
         self.sending == Half::Ended && self.receiving == Half::Ended

@@ -1,0 +1,215 @@
+//! Legs: TCP connections that homes make for the bulk bytes of one visitor
+//! ([`cloudless_proto::leg`]).
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use cloudless_proto::leg::{LIFETIME, PREFACE_LEN, Ticket, Token};
+use subtle::ConstantTimeEq;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::config::Limits;
+use crate::limits::{Total, TotalPermit};
+use crate::listener::Connection;
+use crate::run::Relay;
+use crate::socket;
+use crate::status::{HomeCounters, LegCount};
+
+/// The legs that are offered and not made yet.
+#[derive(Debug, Default)]
+pub(crate) struct Legs {
+    /// Bounded by the places, of which each offer has one.
+    offered: Mutex<HashMap<u64, Offered>>,
+    numbers: AtomicU64,
+    total: Arc<Total>,
+}
+
+#[derive(Debug)]
+struct Offered {
+    token: Token,
+    visitor: oneshot::Sender<TcpStream>,
+}
+
+impl Legs {
+    /// Offers one more leg to a home; `None` when it, or all together, have as many as they may.
+    pub(crate) fn offer(
+        self: &Arc<Self>,
+        home: &Arc<HomeCounters>,
+        limits: &Limits,
+    ) -> Option<Offer> {
+        let place = Place {
+            _total: self.total.admit(limits.legs)?,
+            _home: home.leg(limits.legs_per_home)?,
+        };
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).ok()?;
+        let token = Token::new(random);
+        let number = self.numbers.fetch_add(1, Ordering::Relaxed);
+        let (visitor, made) = oneshot::channel();
+        let offered = Offered {
+            token: token.clone(),
+            visitor,
+        };
+        self.lock().insert(number, offered);
+        Some(Offer {
+            ticket: Ticket { number, token },
+            made,
+            place,
+            standing: Standing {
+                legs: Arc::clone(self),
+                number,
+            },
+        })
+    }
+
+    /// Gives a leg to the visitor that its ticket is for, once; gives it back when the ticket is
+    /// for nobody. A wrong token leaves the offer to the right one.
+    fn make(&self, ticket: &Ticket, leg: TcpStream) -> Result<(), TcpStream> {
+        let offered = {
+            let mut offered = self.lock();
+            let is_right = offered.get(&ticket.number).is_some_and(|offered| {
+                let (expected, shown) = (offered.token.bytes(), ticket.token.bytes());
+                expected.ct_eq(shown).into()
+            });
+            if is_right {
+                offered.remove(&ticket.number)
+            } else {
+                None
+            }
+        };
+        match offered {
+            Some(offered) => offered.visitor.send(leg),
+            None => Err(leg),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Offered>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A leg that is offered. Dropping it takes the offer back.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    pub(crate) ticket: Ticket,
+    made: oneshot::Receiver<TcpStream>,
+    place: Place,
+    standing: Standing,
+}
+
+impl Offer {
+    /// The leg, if the home makes it in time.
+    pub(crate) async fn leg(self) -> Option<Leg> {
+        let Self {
+            mut made,
+            place,
+            standing,
+            ..
+        } = self;
+        let in_time = timeout(LIFETIME, &mut made).await;
+        drop(standing);
+        let stream = match in_time {
+            Ok(made) => made.ok()?,
+            // It may have been made between the deadline and the end of the offer.
+            Err(_) => made.try_recv().ok()?,
+        };
+        Some(Leg {
+            stream,
+            has_ended: false,
+            _place: place,
+        })
+    }
+}
+
+/// An offer's entry in the table.
+#[derive(Debug)]
+struct Standing {
+    legs: Arc<Legs>,
+    number: u64,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.legs.lock().remove(&self.number);
+    }
+}
+
+/// A visitor's connection to its home past the tunnel. Dropping it before its end resets it.
+#[derive(Debug)]
+pub(crate) struct Leg {
+    pub(crate) stream: TcpStream,
+    has_ended: bool,
+    _place: Place,
+}
+
+impl Leg {
+    /// Closes it, with FIN: both sides have said all, or the other side wants no more.
+    pub(crate) fn end(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Leg {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            socket::reset_on_close(&self.stream);
+        }
+    }
+}
+
+/// One leg's share of the limits.
+#[derive(Debug)]
+struct Place {
+    _total: TotalPermit,
+    _home: LegCount,
+}
+
+/// Serves a connection whose first bytes, `opening`, are those of a leg: gives it to its visitor.
+pub(crate) async fn serve(relay: &Relay, connection: Connection, opening: Bytes) {
+    let Connection {
+        mut stream,
+        permits,
+        ..
+    } = connection;
+    let preface = match timeout(LIFETIME, read_preface(&mut stream, &opening)).await {
+        Ok(Ok(preface)) => preface,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "A leg ended before its preface was complete");
+            return relay.counters.count("leg_closed_early");
+        }
+        Err(_) => return relay.counters.count("leg_timeout"),
+    };
+    let made = match preface.as_ref().and_then(Ticket::from_preface) {
+        Some(ticket) => relay.legs.make(&ticket, stream),
+        None => Err(stream),
+    };
+    match made {
+        // From here on it counts for its home, not for the address it comes from.
+        Ok(()) => relay.counters.count("leg"),
+        Err(stream) => {
+            relay.counters.count("leg_refused");
+            socket::reset(stream);
+        }
+    }
+    drop(permits);
+}
+
+/// Reads the rest of a preface; `None` when there is more than that, which nobody may send yet.
+async fn read_preface(
+    stream: &mut TcpStream,
+    opening: &[u8],
+) -> io::Result<Option<[u8; PREFACE_LEN]>> {
+    let mut preface = [0; PREFACE_LEN];
+    let Some((first, rest)) = preface.split_at_mut_checked(opening.len()) else {
+        return Ok(None);
+    };
+    first.copy_from_slice(opening);
+    stream.read_exact(rest).await?;
+    Ok(Some(preface))
+}

@@ -1,0 +1,120 @@
+//! The direction from the visitor to the home.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::task::Poll;
+
+use bytes::{Bytes, BytesMut};
+use cloudless_proto::leg::{self, TRAILER};
+use cloudless_splice::{ForwardError, forward};
+use h2::{Reason, SendStream};
+use http::{HeaderMap, HeaderValue};
+
+use super::{Cut, Shared, send_all};
+
+const READ_LEN: usize = 64 * 1024;
+/// A read that fills less of its buffer is copied, so that few bytes do not hold a large buffer
+/// while they wait to be sent.
+const COPY_MAX: usize = READ_LEN / 4;
+
+/// Who ended the direction from the visitor to the home.
+pub(super) enum UpEnd {
+    /// The home has said all and wants no more: RST_STREAM with NO_ERROR (RFC 9113 section 8.1),
+    /// or the end of the leg.
+    Home,
+    Visitor,
+}
+
+pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Result<UpEnd, Cut> {
+    let Shared {
+        visitor,
+        ways,
+        activity,
+        counters,
+        ..
+    } = shared;
+    loop {
+        if let leg::Send::ChangeOver(number) = ways.send() {
+            send.send_trailers(trailers(number)).map_err(Cut::Home)?;
+            return on_leg(shared).await;
+        }
+        tokio::select! {
+            ready = visitor.readable() => ready.map_err(Cut::Visitor)?,
+            reset = poll_fn(|cx| send.poll_reset(cx)) => {
+                activity.half_closed();
+                return end(reset);
+            }
+            _ = ways.leg() => continue,
+        }
+        // The buffer exists only while there is something to read: an idle visitor holds none.
+        let mut buffer = BytesMut::with_capacity(READ_LEN);
+        let n = match visitor.try_read_buf(&mut buffer) {
+            Ok(0) => {
+                send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
+                ways.finish();
+                activity.half_closed();
+                return Ok(UpEnd::Visitor);
+            }
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(error) => return Err(Cut::Visitor(error)),
+        };
+        let bytes = if n <= COPY_MAX {
+            Bytes::copy_from_slice(&buffer)
+        } else {
+            buffer.freeze()
+        };
+        if let Err(error) = send_all(send, bytes).await {
+            activity.half_closed();
+            // A stream that was reset says so with an error that does not tell why.
+            let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;
+            return match reset {
+                Poll::Ready(reset) => end(reset),
+                Poll::Pending => Err(Cut::Home(error)),
+            };
+        }
+        counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
+        activity.moved();
+        ways.moved_up(n);
+    }
+}
+
+async fn on_leg(shared: &Shared<'_>) -> Result<UpEnd, Cut> {
+    let Shared {
+        visitor,
+        ways,
+        activity,
+        counters,
+        pipes,
+    } = shared;
+    let moved = |n| {
+        counters.bytes_up.fetch_add(n, Ordering::Relaxed);
+        counters.leg_bytes_up.fetch_add(n, Ordering::Relaxed);
+        activity.moved();
+    };
+    match forward(*visitor, ways.leg().await, pipes, moved).await {
+        Ok(_) => {
+            ways.finish();
+            activity.half_closed();
+            Ok(UpEnd::Visitor)
+        }
+        Err(ForwardError::Write(_)) if ways.has_heard_all() => Ok(UpEnd::Home),
+        Err(ForwardError::Write(error)) => Err(Cut::Leg(error)),
+        Err(ForwardError::Read(error)) => Err(Cut::Visitor(error)),
+    }
+}
+
+fn trailers(number: u64) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(TRAILER, HeaderValue::from(number));
+    trailers
+}
+
+fn end(reset: Result<Reason, h2::Error>) -> Result<UpEnd, Cut> {
+    match reset {
+        Ok(Reason::NO_ERROR) => Ok(UpEnd::Home),
+        Ok(reason) => Err(Cut::Home(reason.into())),
+        Err(error) => Err(Cut::Home(error)),
+    }
+}
