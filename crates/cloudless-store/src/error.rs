@@ -1,3 +1,4 @@
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// A file of the store could not be made, or kept from other users.
     #[error("cannot prepare {path} for this user alone: check its owner and permissions")]
@@ -24,7 +25,7 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The lock file could not be locked for another reason than somebody holding it.
     #[error("cannot lock {path}: check that the file system supports locks")]
@@ -33,7 +34,7 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Another process, or another `Store` of this one, has the directory open.
     #[error("{path} is in use by another process: stop it first, or ask it to do the work")]
@@ -119,7 +120,7 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
 }
 
@@ -185,6 +186,26 @@ impl StoreError {
             // The index of the write-ahead log needs room too, and fails with a code of its own.
             error.code == ErrorCode::DiskFull || error.extended_code == ffi::SQLITE_IOERR_SHMSIZE
         })
+    }
+}
+
+/// Calls a failure for want of room by its name. SQLite does so itself when a write finds the disk
+/// full, but not when a quota is used up, nor when a file cannot be made, or a file system that puts
+/// off finding room, such as one over a network, says it at the fsync.
+///
+/// Call it in the thread in which SQLite failed and before anything else: it asks for the error of
+/// the last call of the system there.
+pub(crate) fn named(error: rusqlite::Error) -> rusqlite::Error {
+    let of_system = [ErrorCode::SystemIoFailure, ErrorCode::CannotOpen];
+    match (error, io::Error::last_os_error().kind()) {
+        (
+            rusqlite::Error::SqliteFailure(failure, message),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded,
+        ) if of_system.contains(&failure.code) => {
+            let code = ErrorCode::DiskFull;
+            rusqlite::Error::SqliteFailure(ffi::Error { code, ..failure }, message)
+        }
+        (error, _) => error,
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::{StoreError, schema};
+use crate::{StoreError, error, schema};
 
 /// Enough to keep every core of a small machine busy; more would only cost page cache.
 const CONNECTIONS: usize = 8;
@@ -58,9 +58,9 @@ impl Readers {
     ) -> Result<T, StoreError> {
         let connection = match &mut lease.slot {
             Some(connection) => connection,
-            empty => empty.insert(self.connect().map_err(StoreError::Read)?),
+            empty => empty.insert(self.connect().map_err(failed)?),
         };
-        snapshot(connection, read).map_err(StoreError::Read)
+        snapshot(connection, read).map_err(failed)
     }
 
     /// Waits for a connection besides so many that are to stay free.
@@ -87,6 +87,10 @@ impl Readers {
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         Ok(connection)
     }
+}
+
+fn failed(error: rusqlite::Error) -> StoreError {
+    StoreError::Read(error::named(error))
 }
 
 /// Runs `read` between a BEGIN and a COMMIT that are prepared once.

@@ -8,6 +8,7 @@ use rusqlite::{Connection, ffi};
 
 use crate::StoreError;
 use crate::checkpoint::Checkpoints;
+use crate::error;
 
 /// Callers beyond this many wait until the writer takes the next job.
 const QUEUE: usize = 256;
@@ -172,7 +173,7 @@ where
         if !is_first {
             execute(connection, "SAVEPOINT job")?;
         }
-        let result = operation(connection);
+        let result = operation(connection).map_err(error::named);
         let failed = result.is_err();
         self.result = Some(result);
         if connection.is_autocommit() {
@@ -290,7 +291,8 @@ fn run_group(
 }
 
 fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    connection.prepare_cached(sql)?.execute([]).map(drop)
+    let mut statement = connection.prepare_cached(sql)?;
+    statement.execute([]).map(drop).map_err(error::named)
 }
 
 #[cfg(test)]

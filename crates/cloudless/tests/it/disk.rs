@@ -73,20 +73,37 @@ async fn a_failing_disk_is_500_and_takes_nothing_that_was_acknowledged() {
         "pwrite64:error=EIO:when=150..153",
         "fsync,fdatasync:error=EIO:when=6..8",
     ] {
-        let Some(mut pair) = with_faults(fault) else {
-            return;
-        };
-        let mut connection = pair.local_program().connect().await.unwrap();
-        let mut stored = BTreeMap::new();
-        let refusal = put_until_refused(&mut connection, &mut stored).await;
-        assert_eq!(refusal.status, failed, "{fault}");
-        check(&mut connection, &stored).await;
-        put_until_stored(&mut connection, failed, &mut stored).await;
-        check(&mut connection, &stored).await;
-        pair.kill_home();
-        pair.start_home();
-        check(&mut pair.local_program().connect().await.unwrap(), &stored).await;
+        refuses_for_a_while(fault, failed).await;
     }
+}
+
+/// A file system over a network may say so only at the fsync, and a quota has an error of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn want_of_room_is_507_however_the_system_says_it() {
+    for fault in [
+        "pwrite64:error=EDQUOT:when=150..153",
+        "fsync,fdatasync:error=ENOSPC:when=6..8",
+        "fsync,fdatasync:error=EDQUOT:when=6..8",
+    ] {
+        refuses_for_a_while(fault, StatusCode::INSUFFICIENT_STORAGE).await;
+    }
+}
+
+/// What was acknowledged before and after is there, also after a new start.
+async fn refuses_for_a_while(fault: &str, failed: StatusCode) {
+    let Some(mut pair) = with_faults(fault) else {
+        return;
+    };
+    let mut connection = pair.local_program().connect().await.unwrap();
+    let mut stored = BTreeMap::new();
+    let refusal = put_until_refused(&mut connection, &mut stored).await;
+    assert_eq!(refusal.status, failed, "{fault}");
+    check(&mut connection, &stored).await;
+    put_until_stored(&mut connection, failed, &mut stored).await;
+    check(&mut connection, &stored).await;
+    pair.kill_home();
+    pair.start_home();
+    check(&mut pair.local_program().connect().await.unwrap(), &stored).await;
 }
 
 /// A running home for whose write-ahead log strace injects these faults; none, and a line that says

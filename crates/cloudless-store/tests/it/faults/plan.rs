@@ -164,8 +164,10 @@ impl Injection {
 
     /// Whether the caller must learn that the disk is full.
     fn is_full(&self) -> bool {
-        let full = matches!(self.fault, Fault::Full | Fault::FullForGood | Fault::Short);
-        full && self.call == "pwrite64"
+        matches!(
+            self.fault,
+            Fault::Full | Fault::FullForGood | Fault::Quota | Fault::Short
+        )
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Full,
     /// The disk is full from there on.
     FullForGood,
+    /// A quota is used up once.
+    Quota,
     /// Nothing is written, and that is no error.
     Short,
     /// What was written cannot be read, once.
@@ -156,6 +158,7 @@ pub(crate) fn inject_at(
         Fault::Kill => "signal=KILL",
         Fault::Broken | Fault::Unreadable => "error=EIO",
         Fault::Full | Fault::FullForGood => "error=ENOSPC",
+        Fault::Quota => "error=EDQUOT",
         Fault::Short => "retval=0",
     };
     let onwards = if *fault == Fault::FullForGood {
@@ -181,10 +184,11 @@ pub(crate) fn faults_of(call: &str) -> &'static [Fault] {
             Fault::Broken,
             Fault::Full,
             Fault::FullForGood,
+            Fault::Quota,
             Fault::Short,
         ],
-        "openat" | "mkdir" | "ftruncate" | "fallocate" => {
-            &[Fault::Kill, Fault::Broken, Fault::Full]
+        "openat" | "mkdir" | "ftruncate" | "fallocate" | "fsync" | "fdatasync" => {
+            &[Fault::Kill, Fault::Broken, Fault::Full, Fault::Quota]
         }
         "pread64" | "read" => &[Fault::Unreadable],
         _ => &[Fault::Kill, Fault::Broken],
