@@ -35,6 +35,16 @@ pub(crate) fn configure(stream: &TcpStream) -> io::Result<()> {
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
 }
 
+/// Sets what a connection to a home needs beside [`configure`]: BBR as its congestion control, where
+/// the system lets this process choose it. Most systems' default takes every lost packet for a full
+/// path, and most homes are behind Wi-Fi.
+pub(crate) fn prefer_bbr(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_congestion(b"bbr") {
+        tracing::debug!(%error, "The system's default congestion control stays: no BBR");
+    }
+}
+
 /// Sends FIN and leaves reading open.
 pub(crate) fn finish(stream: &TcpStream) -> io::Result<()> {
     match SockRef::from(stream).shutdown(Shutdown::Write) {

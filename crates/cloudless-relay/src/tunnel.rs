@@ -25,7 +25,7 @@ use crate::listener::Connection;
 use crate::liveness::Heard;
 use crate::replay::Replayed;
 use crate::run::Relay;
-use crate::session;
+use crate::{session, socket};
 
 /// A tunnel's bytes, decrypted.
 pub(crate) type Tunnel = Heard<TlsStream<Replayed>>;
@@ -65,6 +65,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
         mut permits,
     } = connection;
     permits.tunnel();
+    socket::prefer_bbr(&stream);
     let accept = relay.acceptor.accept(Replayed::new(opening, stream));
     let tunnel = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,

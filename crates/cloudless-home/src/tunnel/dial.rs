@@ -159,8 +159,13 @@ pub(crate) async fn dial(
 
 async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
+    configure(&stream)?;
+    Ok(stream)
+}
+
+fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
-    let socket = SockRef::from(&stream);
+    let socket = SockRef::from(stream);
     socket.set_tcp_keepalive(
         &TcpKeepalive::new()
             .with_time(Duration::from_secs(30))
@@ -171,8 +176,13 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
+        // Most systems' default takes every lost packet for a full path, and this machine may be
+        // behind Wi-Fi.
+        if let Err(error) = socket.set_tcp_congestion(b"bbr") {
+            tracing::debug!(%error, "The system's default congestion control stays: no BBR");
+        }
     }
-    Ok(stream)
+    Ok(())
 }
 
 async fn handshake(
@@ -260,5 +270,30 @@ mod tests {
             [v4[0], v6[0], v6[1]]
         );
         assert_eq!(alternate(v4.into()), v4);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_tunnel_sends_by_bbr_where_the_kernel_has_it() {
+        use std::net::{Ipv4Addr, Ipv6Addr};
+        use tokio::net::TcpListener;
+
+        let loopbacks: [std::net::IpAddr; 2] =
+            [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        for loopback in loopbacks {
+            let listener = TcpListener::bind((loopback, 0)).await.unwrap();
+            let stream = TcpStream::connect(listener.local_addr().unwrap())
+                .await
+                .unwrap();
+            let socket = SockRef::from(&stream);
+            if socket.set_tcp_congestion(b"bbr").is_err() {
+                eprintln!("NOT TESTED: BBR, because this machine lets nobody choose it");
+                return;
+            }
+            socket.set_tcp_congestion(b"reno").unwrap();
+            configure(&stream).unwrap();
+            let name = socket.tcp_congestion().unwrap();
+            assert!(name.starts_with(b"bbr\0"), "{name:?}");
+        }
     }
 }

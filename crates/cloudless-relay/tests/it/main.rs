@@ -8,6 +8,7 @@
 
 mod admin;
 mod client_hello;
+mod congestion;
 mod fallback;
 mod hostile;
 mod join;

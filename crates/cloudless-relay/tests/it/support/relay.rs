@@ -180,6 +180,12 @@ async fn listen() -> (Vec<TcpListener>, [SocketAddr; 2]) {
         }
         Err(error) => panic!("this machine has no IPv6 loopback: {error}"),
     }
+    // The system's default may be what the relay chooses for some sockets; accepted ones inherit.
+    #[cfg(target_os = "linux")]
+    for listener in &listeners {
+        let socket = socket2::SockRef::from(listener);
+        socket.set_tcp_congestion(b"reno").unwrap();
+    }
     let addresses = [0, 1].map(|index: usize| listeners[index].local_addr().unwrap());
     (listeners, addresses)
 }
