@@ -4,6 +4,7 @@
 //! The binary is the only part that reads config files and the environment. It parses the command
 //! line, validates everything it was given, binds the ports and hands them to the roles.
 
+mod activation;
 mod admin_socket;
 mod allocator;
 mod atomic_file;

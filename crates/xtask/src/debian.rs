@@ -53,6 +53,10 @@ const NEEDS: &[Need] = &[
         package: "strace",
         probe: &["strace", "-qq", "-o", "/dev/null", "true"],
     },
+    Need {
+        package: "systemd",
+        probe: &["systemd-socket-activate", "--version"],
+    },
 ];
 
 /// Installs what is missing where that is allowed; else says what to run.

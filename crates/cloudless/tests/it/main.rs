@@ -21,6 +21,7 @@ mod sessions;
 #[path = "../../../cloudless-carddav/tests/it/writers/mod.rs"]
 mod writers;
 
+mod activation;
 mod administration;
 mod binary;
 mod cards;

@@ -6,6 +6,7 @@ use cloudless_relay::{Listeners, Registry};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use crate::activation::{self, Activated};
 use crate::config::relay::RelayFile;
 use crate::state::{self, RelayState};
 use crate::terminal;
@@ -20,7 +21,8 @@ Examples:
 
 relay.toml is checked before a port is bound. SIGHUP reads it and homes.toml again, as `cloudless
 relay reload` does. SIGTERM and Ctrl-C let running connections end, a second one stops at once.
-Ports below 1024 need root or CAP_NET_BIND_SERVICE.")]
+Ports below 1024 need root, CAP_NET_BIND_SERVICE, or a systemd .socket unit that listens instead:
+with that, no connection attempt is lost while the relay is started anew.")]
 pub(super) struct Run {
     #[command(flatten)]
     state: RelayState,
@@ -52,8 +54,14 @@ impl Run {
         open_files::raise_limit();
 
         signals::block_on(async {
-            let https = listen::bind(&file.listen.https.0, "`listen.https` in relay.toml")?;
-            let http = listen::bind(&file.listen.http.0, "`listen.http` in relay.toml")?;
+            let http_ports = activation::ports(&file.listen.http.0);
+            let Activated { https, http } = match activation::take(&http_ports)? {
+                Some(activated) => activated,
+                None => Activated {
+                    https: listen::bind(&file.listen.https.0, "`listen.https` in relay.toml")?,
+                    http: listen::bind(&file.listen.http.0, "`listen.http` in relay.toml")?,
+                },
+            };
             let admin = admin_socket::bind(&state, admin_socket::RELAY)
                 .with_context(|| format!("cannot make the socket in {}", state.display()))?;
             let (bound_https, bound_http) = (listen::bound(&https)?, listen::bound(&http)?);

@@ -1,0 +1,70 @@
+//! Sockets that systemd holds for this process, so that no connection attempt is lost while it is
+//! started anew (sd_listen_fds(3)).
+
+use std::env;
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, bail};
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+/// The listeners that were handed over, by what they are for.
+#[derive(Debug)]
+pub(crate) struct Activated {
+    pub(crate) https: Vec<TcpListener>,
+    pub(crate) http: Vec<TcpListener>,
+}
+
+/// Takes the sockets that were handed over; `None` when there are none, and the role binds its own.
+///
+/// A socket is for plain HTTP when `FileDescriptorName=` calls it `http` or its port is one of
+/// `http_ports`, and for visitors and homes otherwise. Must be called inside the runtime.
+///
+/// # Errors
+/// When something else than a TCP listener was handed over, or none for visitors.
+pub(crate) fn take(http_ports: &[u16]) -> anyhow::Result<Option<Activated>> {
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() == 0 {
+        return Ok(None);
+    }
+    let mut activated = Activated {
+        https: Vec::new(),
+        http: Vec::new(),
+    };
+    for index in 0..sockets.len() {
+        let listener = sockets.take_tcp_listener(index).ok().flatten();
+        let listener = listener.with_context(|| {
+            format!("socket {index} from systemd is no TCP listener; see ListenStream= in its .socket unit")
+        })?;
+        listener
+            .set_nonblocking(true)
+            .context("cannot use a socket from systemd")?;
+        let listener =
+            TcpListener::from_std(listener).context("cannot use a socket from systemd")?;
+        let port = listener.local_addr().map(|address| address.port());
+        let is_http = match names.next() {
+            Some("http") => true,
+            Some("https") => false,
+            _ => port.is_ok_and(|port| http_ports.contains(&port)),
+        };
+        if is_http {
+            activated.http.push(listener);
+        } else {
+            activated.https.push(listener);
+        }
+    }
+    if activated.https.is_empty() {
+        bail!(
+            "systemd handed over sockets for plain HTTP only; add a ListenStream= for visitors and \
+             homes, port 443"
+        );
+    }
+    Ok(Some(activated))
+}
+
+/// The ports in a list of addresses.
+pub(crate) fn ports(addresses: &[SocketAddr]) -> Vec<u16> {
+    addresses.iter().map(SocketAddr::port).collect()
+}
