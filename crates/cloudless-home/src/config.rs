@@ -16,6 +16,24 @@ use crate::push::PushConfig;
 /// Tells the time of day; tests hand in one that they move.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
+/// Tells the time since the system was started, sleep included; tests hand in one that they move.
+pub type BootClock = Arc<dyn Fn() -> Duration + Send + Sync>;
+
+/// The system's clock of that kind, where it has one; else one that stands still in sleep, of
+/// which nothing is noticed then.
+fn boot_clock() -> BootClock {
+    #[cfg(target_os = "linux")]
+    return Arc::new(|| {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Duration::try_from(now).unwrap_or_default()
+    });
+    #[cfg(not(target_os = "linux"))]
+    {
+        let start = std::time::Instant::now();
+        Arc::new(move || start.elapsed())
+    }
+}
+
 /// The time as the store and the status tell it; times before 1970 count as 1970.
 pub(crate) fn unix_ms(time: SystemTime) -> i64 {
     let elapsed = time
@@ -51,6 +69,8 @@ pub struct Config {
     pub timings: Timings,
     /// The time of day: certificates, last-seen times, status.
     pub clock: Clock,
+    /// By which home notices that the machine has slept.
+    pub boot_clock: BootClock,
 }
 
 impl Config {
@@ -74,6 +94,7 @@ impl Config {
             push: None,
             timings: Timings::default(),
             clock: Arc::new(SystemTime::now),
+            boot_clock: boot_clock(),
         }
     }
 }
@@ -129,9 +150,9 @@ pub struct Timings {
     pub dial: Duration,
     /// Between connection attempts to the addresses of one dial (default 150 ms, RFC 8305 §5).
     pub stagger: Duration,
-    /// Shortest time between the starts of two dials (default 500 ms).
+    /// Shortest time between the starts of two dials (default 400 ms).
     pub redial_min: Duration,
-    /// Longest time between the starts of two dials while the outage is young (default 1 s).
+    /// Longest time between the starts of two dials while the outage is young (default 800 ms).
     pub redial_max: Duration,
     /// How long an outage counts as young (default 5 min).
     pub eager: Duration,
@@ -141,8 +162,12 @@ pub struct Timings {
     pub steady: Duration,
     /// A session that has heard nothing for this long pings (default 20 s).
     pub ping_idle: Duration,
+    /// The same within a minute of a visitor, who would notice (default 5 s).
+    pub ping_visited: Duration,
     /// A ping unanswered for this long starts a parallel dial (default 2 s).
     pub ping_doubt: Duration,
+    /// The same for a ping that was sent because the network has changed (default 1 s).
+    pub ping_changed: Duration,
     /// A session that has heard nothing for this long is dead (default 45 s).
     pub dead: Duration,
     /// A visitor's whole TLS handshake (default 10 s).
@@ -166,13 +191,15 @@ impl Default for Timings {
         Self {
             dial: Duration::from_secs(10),
             stagger: Duration::from_millis(150),
-            redial_min: Duration::from_millis(500),
-            redial_max: Duration::from_secs(1),
+            redial_min: Duration::from_millis(400),
+            redial_max: Duration::from_millis(800),
             eager: Duration::from_secs(5 * 60),
             backoff_max: Duration::from_secs(30),
             steady: Duration::from_secs(10),
             ping_idle: Duration::from_secs(20),
+            ping_visited: Duration::from_secs(5),
             ping_doubt: Duration::from_secs(2),
+            ping_changed: Duration::from_secs(1),
             dead: Duration::from_secs(45),
             tls_handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(60),

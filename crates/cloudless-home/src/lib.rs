@@ -19,12 +19,13 @@ mod push;
 mod retention;
 mod run;
 pub mod status;
+mod surroundings;
 mod termination;
 mod tunnel;
 mod visitor;
 
 pub use cloudless_carddav::Settings as CardDavSettings;
-pub use config::{Clock, Config, Listeners, Passthrough, Relay, Timings};
+pub use config::{BootClock, Clock, Config, Listeners, Passthrough, Relay, Timings};
 pub use push::{PushConfig, PushKeyError, PushTimings};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};

@@ -10,7 +10,7 @@ use cloudless_carddav::CardDav;
 use cloudless_proto::Hostname;
 use cloudless_proto::takeover::Instance;
 use cloudless_store::Store;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,7 @@ use crate::passthrough::Passthroughs;
 use crate::push::{PushKeyError, Pusher};
 use crate::retention;
 use crate::status::Board;
+use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::tunnel::{self, Context, Identity, IdentityError};
 use crate::visitor::Visitors;
@@ -112,6 +113,12 @@ pub async fn run(
         check,
         stop.clone(),
     ));
+    let (happened_sender, happened) = watch::channel(Happened::default());
+    parts.spawn(surroundings::watch(
+        config.boot_clock,
+        happened_sender,
+        stop.clone(),
+    ));
     for (index, relay) in config.relays.into_iter().enumerate() {
         let context = Context {
             index,
@@ -124,6 +131,7 @@ pub async fn run(
             legs: config.legs,
             epochs: epochs.clone(),
             board: board.clone(),
+            happened: happened.clone(),
             visitors: visitors.clone(),
         };
         parts.spawn(tunnel::run(context, stop.clone()));

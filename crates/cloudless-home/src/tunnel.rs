@@ -7,17 +7,17 @@ mod control;
 mod dial;
 mod identity;
 pub(crate) mod join;
+mod path;
 mod schedule;
 mod session;
 mod stream;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::control::Refusal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -28,16 +28,18 @@ pub use control::ControlError;
 pub use dial::DialError;
 pub(crate) use identity::Identity;
 pub use identity::IdentityError;
+use path::Path;
 use schedule::Schedule;
 pub(crate) use session::Context;
 use session::{End, News, Tokens};
 pub(crate) use stream::Stream;
 
 use crate::status::{RelayState, chain};
+use crate::surroundings::Happened;
 
 /// What home calls itself to a relay.
 const SOFTWARE: &str = concat!("cloudless ", env!("CARGO_PKG_VERSION"));
-/// Sessions that are not yet welcomed. A dial that hangs does not hold back the next.
+/// Sessions and dials at a time. A dial that hangs does not hold back the next.
 const ATTEMPTS_MAX: usize = 10;
 /// News of sessions that the tunnel has not read yet.
 const NEWS_MAX: usize = 32;
@@ -46,13 +48,17 @@ const NEWS_MAX: usize = 32;
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let (news_sender, news) = mpsc::channel(NEWS_MAX);
     let schedule = Schedule::new(&context.timings, Instant::now().into_std());
+    let mut happened = context.happened.clone();
+    let seen = *happened.borrow_and_update();
     let tunnel = Tunnel {
         context: Arc::new(context),
         schedule,
         sessions: JoinSet::new(),
-        retire: HashMap::new(),
+        tokens: HashMap::new(),
         last_number: 0,
         current: None,
+        happened,
+        seen,
         dialing: CancellationToken::new(),
         news_sender,
     };
@@ -63,11 +69,14 @@ struct Tunnel {
     context: Arc<Context>,
     schedule: Schedule,
     sessions: JoinSet<(u64, End)>,
-    /// How to end each session in `sessions`.
-    retire: HashMap<u64, CancellationToken>,
+    /// How to end or probe each session in `sessions`.
+    tokens: HashMap<u64, Tokens>,
     last_number: u64,
     /// The newest welcomed session.
     current: Option<Current>,
+    happened: watch::Receiver<Happened>,
+    /// What of it is dealt with.
+    seen: Happened,
     /// Ends the dials under way.
     dialing: CancellationToken,
     news_sender: mpsc::Sender<(u64, News)>,
@@ -77,6 +86,7 @@ struct Tunnel {
 struct Current {
     number: u64,
     epoch: u64,
+    path: Option<Path>,
 }
 
 impl Tunnel {
@@ -96,33 +106,58 @@ impl Tunnel {
                     Ok((number, end)) => self.ended(number, end),
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
+                Ok(()) = self.happened.changed() => self.react(),
                 () = sleep_until(next_dial.unwrap_or_else(Instant::now)), if next_dial.is_some() => {
                     self.dial();
                 }
             }
         }
         self.dialing.cancel();
-        for retire in self.retire.values() {
-            retire.cancel();
+        for tokens in self.tokens.values() {
+            tokens.retire.cancel();
         }
         // The sessions' last words must not fill the channel and hold them up.
         news.close();
         while self.sessions.join_next().await.is_some() {}
     }
 
+    /// The network has changed, or the machine has woken up. A session that cannot have outlived it
+    /// is replaced at once; another one has to prove itself, and soon.
+    fn react(&mut self) {
+        let happened = *self.happened.borrow_and_update();
+        let has_slept = happened.wakes != self.seen.wakes;
+        self.seen = happened;
+        if let Some(current) = self.current
+            && !has_slept
+            && current.path.is_some_and(|path| path.is_current())
+        {
+            if let Some(tokens) = self.tokens.get(&current.number) {
+                tokens.probe.notify_one();
+            }
+            if !self.schedule.is_dialing() {
+                return;
+            }
+        }
+        self.schedule.restart(now());
+    }
+
     /// Starts a session.
     fn dial(&mut self) {
         self.schedule.dialed(now(), random());
-        if self.retire.len() >= ATTEMPTS_MAX {
+        if self.tokens.len() >= ATTEMPTS_MAX {
+            self.give_up_oldest_dial();
+        }
+        if self.tokens.len() >= ATTEMPTS_MAX * 2 {
             return;
         }
         self.last_number += 1;
         let number = self.last_number;
         let tokens = Tokens {
-            dialing: self.dialing.clone(),
+            dialing: self.dialing.child_token(),
             retire: CancellationToken::new(),
+            probe: Arc::default(),
         };
-        self.retire.insert(number, tokens.retire.clone());
+        self.tokens.insert(number, tokens.clone());
         let context = self.context.clone();
         let news = self.news_sender.clone();
         self.sessions
@@ -135,8 +170,8 @@ impl Tunnel {
             News::Welcomed {
                 epoch,
                 hostnames,
-                address,
-            } => self.welcomed(number, epoch, hostnames, address),
+                path,
+            } => self.welcomed(number, epoch, hostnames, path),
             // Only the newest session counts.
             _ if self.current.is_none_or(|current| current.number != number) => {}
             News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
@@ -156,26 +191,27 @@ impl Tunnel {
         }
     }
 
-    fn welcomed(
-        &mut self,
-        number: u64,
-        epoch: u64,
-        hostnames: Vec<Hostname>,
-        address: Option<SocketAddr>,
-    ) {
+    fn welcomed(&mut self, number: u64, epoch: u64, hostnames: Vec<Hostname>, path: Option<Path>) {
         // News of two sessions may overtake each other; the relay keeps the higher epoch.
         if self.current.is_some_and(|current| current.epoch > epoch) {
             return;
         }
         self.schedule.welcomed(now());
         self.stop_dialing();
-        let previous = self.current.replace(Current { number, epoch });
-        if let Some(retire) = previous.and_then(|previous| self.retire.get(&previous.number)) {
-            retire.cancel();
+        let current = Current {
+            number,
+            epoch,
+            path,
+        };
+        let previous = self.current.replace(current);
+        if let Some(tokens) = previous.and_then(|previous| self.tokens.get(&previous.number)) {
+            tokens.retire.cancel();
         }
         let context = &self.context;
         context.board.hostnames(context.index, hostnames);
-        context.board.reached(context.index, address);
+        context
+            .board
+            .reached(context.index, path.map(|path| path.remote));
         if context
             .board
             .set(context.index, RelayState::Connected, None)
@@ -185,7 +221,7 @@ impl Tunnel {
     }
 
     fn ended(&mut self, number: u64, end: End) {
-        self.retire.remove(&number);
+        self.tokens.remove(&number);
         if self.current.is_some_and(|current| current.number == number) {
             self.current = None;
             self.schedule.lost(now());
@@ -227,6 +263,18 @@ impl Tunnel {
             End::Failed(_) | End::Retired => {
                 tracing::info!(relay, "No relay, dialing; `cloudless home status` says why")
             }
+        }
+    }
+
+    /// A dial that hangs for so long gives way to one that knows the network as it is now.
+    fn give_up_oldest_dial(&self) {
+        let current = self.current.map(|current| current.number);
+        let under_way = self
+            .tokens
+            .iter()
+            .filter(|(number, tokens)| Some(**number) != current && !tokens.dialing.is_cancelled());
+        if let Some((_, tokens)) = under_way.min_by_key(|(number, _)| **number) {
+            tokens.dialing.cancel();
         }
     }
 

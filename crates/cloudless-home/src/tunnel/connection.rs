@@ -1,6 +1,5 @@
 //! A connection to a relay with its control stream open: what a session and a join have in common.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use tokio_rustls::client::TlsStream;
 use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
 use super::dial::{DialError, dial};
+use super::path::Path;
 use crate::config::Relay;
 
 /// Visitors in one session; the relay is told so.
@@ -65,8 +65,8 @@ pub(crate) struct Connection {
     http2: h2::server::Connection<Watched<TlsStream<TcpStream>>, Bytes>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
-    /// Where it leads.
-    pub(crate) address: Option<SocketAddr>,
+    /// Whence and where to.
+    pub(crate) path: Option<Path>,
 }
 
 /// What the relay did.
@@ -93,7 +93,7 @@ impl Connection {
             .await
             .map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
-        let address = tls.get_ref().0.peer_addr().ok();
+        let path = path(tls.get_ref().0);
         let mut http2 = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -124,7 +124,7 @@ impl Connection {
                 http2,
                 control,
                 activity,
-                address,
+                path,
             },
             ping_pong,
         ))
@@ -152,6 +152,12 @@ impl Connection {
     pub(crate) fn has_streams(&self) -> bool {
         self.http2.has_streams()
     }
+}
+
+/// `None` when the connection has ended already.
+fn path(tcp: &TcpStream) -> Option<Path> {
+    let (local, remote) = (tcp.local_addr().ok()?, tcp.peer_addr().ok()?);
+    Some(Path { local, remote })
 }
 
 /// The answer to the control stream and to every visitor.

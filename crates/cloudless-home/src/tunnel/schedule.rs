@@ -23,8 +23,10 @@ pub(crate) struct Schedule {
     welcomed: Option<Instant>,
     /// `None` while no dial is wanted.
     next: Option<Instant>,
-    /// Not even a new outage dials before this.
+    /// Keeps dials apart, even if sessions come and go at once.
     earliest: Instant,
+    /// The relay has asked not to be dialed before this.
+    asked: Instant,
     backoff: Duration,
 }
 
@@ -41,6 +43,7 @@ impl Schedule {
             welcomed: None,
             next: Some(now),
             earliest: now,
+            asked: now,
             backoff: timings.redial_max,
         }
     }
@@ -59,7 +62,7 @@ impl Schedule {
             self.backoff.mul_f64(0.5 + random / 2.0)
         };
         self.earliest = self.earliest.max(now + delay);
-        self.next = Some(self.earliest);
+        self.next = Some(self.earliest.max(self.asked));
     }
 
     /// A session is welcomed: no dial is wanted.
@@ -92,8 +95,23 @@ impl Schedule {
     /// Randomness spreads out the many homes of a relay that restarts.
     pub(crate) fn retry_after(&mut self, now: Instant, wait: Duration, random: f64) {
         let spread = (self.redial_max - self.redial_min).mul_f64(random);
-        self.earliest = self.earliest.max(now + wait.min(RETRY_AFTER_MAX) + spread);
-        self.next = self.next.map(|next| next.max(self.earliest));
+        self.asked = self.asked.max(now + wait.min(RETRY_AFTER_MAX) + spread);
+        self.next = self.next.map(|next| next.max(self.asked));
+    }
+
+    /// The network has changed or the machine has woken up, so that what came before says nothing
+    /// about now: a dial is wanted at once, beside a session that may still work, and an outage
+    /// begins anew. What the relay asked for is kept.
+    pub(crate) fn restart(&mut self, now: Instant) {
+        self.outage = now;
+        self.backoff = self.redial_max;
+        self.earliest = now;
+        self.next = Some(self.asked.max(now));
+    }
+
+    /// Whether a dial is wanted.
+    pub(crate) fn is_dialing(&self) -> bool {
+        self.next.is_some()
     }
 
     fn begin_outage(&mut self, now: Instant) {
@@ -102,7 +120,7 @@ impl Schedule {
             self.outage = now;
             self.backoff = self.redial_max;
         }
-        self.next = Some(self.earliest.max(now));
+        self.next = Some(self.earliest.max(self.asked).max(now));
     }
 }
 

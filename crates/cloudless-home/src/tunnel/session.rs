@@ -1,6 +1,5 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,16 +12,18 @@ use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{Method, Request};
 use rustls::ClientConfig;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
+use super::path::Path;
 use super::stream::Stream;
 use crate::config::{Relay, Timings};
 use crate::status::Board;
+use crate::surroundings::Happened;
 use crate::visitor::{Visitor, Visitors};
 
 /// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
@@ -35,6 +36,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const UNREAD_MAX: usize = 64 * 1024 * 1024;
 /// How often that is looked at; HTTP/2 does not tell.
 const UNREAD_CHECK: Duration = Duration::from_millis(100);
+/// For so long after a visitor has gone another one is likely.
+const VISITED: Duration = Duration::from_secs(60);
 /// How often a session that ends looks whether its streams are through; HTTP/2 does not tell.
 const FLUSH_CHECK: Duration = Duration::from_millis(20);
 
@@ -51,6 +54,8 @@ pub(crate) struct Context {
     /// The last epoch used by this process.
     pub(crate) epochs: Arc<AtomicU64>,
     pub(crate) board: Board,
+    /// What happens to this machine.
+    pub(crate) happened: watch::Receiver<Happened>,
     pub(crate) visitors: Arc<Visitors>,
 }
 
@@ -61,8 +66,8 @@ pub(crate) enum News {
     Welcomed {
         epoch: u64,
         hostnames: Vec<Hostname>,
-        /// Where it leads.
-        address: Option<SocketAddr>,
+        /// Whence and where to.
+        path: Option<Path>,
     },
     /// The names have changed.
     Hostnames(Vec<Hostname>),
@@ -99,6 +104,8 @@ pub(crate) struct Tokens {
     pub(crate) dialing: CancellationToken,
     /// Ends the session when its visitors are through, in `Timings::drain` at the latest.
     pub(crate) retire: CancellationToken,
+    /// Asks the session to prove at once that it still works.
+    pub(crate) probe: Arc<Notify>,
 }
 
 pub(crate) async fn run(
@@ -134,21 +141,25 @@ pub(crate) async fn run(
         number,
         news,
         retire: tokens.retire,
+        probe: tokens.probe,
         connection,
         ping_pong,
         visitors: JoinSet::new(),
         budget: Budget::new(UNREAD_MAX),
         ping_sent: None,
+        must_probe: false,
+        ping_limit: Duration::ZERO,
+        visited: None,
         measured: None,
         in_doubt: false,
         draining: false,
     };
-    let address = session.connection.address;
+    let path = session.connection.path;
     session
         .tell(News::Welcomed {
             epoch,
             hostnames,
-            address,
+            path,
         })
         .await;
     for (request, respond) in early {
@@ -213,12 +224,19 @@ struct Session {
     number: u64,
     news: mpsc::Sender<(u64, News)>,
     retire: CancellationToken,
+    probe: Arc<Notify>,
     connection: Connection,
     ping_pong: PingPong,
     visitors: JoinSet<()>,
     budget: Budget,
     /// When the ping that is on its way was sent.
     ping_sent: Option<Instant>,
+    /// How long its answer may take before the session is in doubt.
+    ping_limit: Duration,
+    /// Whether a ping is wanted however much was heard lately.
+    must_probe: bool,
+    /// When a visitor last came or went.
+    visited: Option<Instant>,
     /// When a ping was last answered.
     measured: Option<Instant>,
     in_doubt: bool,
@@ -227,7 +245,7 @@ struct Session {
 
 impl Session {
     async fn serve(mut self) -> End {
-        let retire = self.retire.clone();
+        let (retire, probe) = (self.retire.clone(), self.probe.clone());
         let mut check = tokio::time::interval(UNREAD_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -255,9 +273,10 @@ impl Session {
                         self.tell(News::Trusted).await;
                     }
                 }
-                Some(_) = self.visitors.join_next() => {}
+                Some(_) = self.visitors.join_next() => self.visited = Some(Instant::now()),
                 _ = check.tick(), if !self.budget.is_empty() => self.budget.enforce(),
                 () = sleep_until(wake) => {}
+                () = probe.notified() => self.must_probe = true,
                 () = retire.cancelled() => {
                     self.drain().await;
                     return End::Retired;
@@ -276,9 +295,19 @@ impl Session {
             return Err(ConnectionError::Silent(timings.dead));
         }
         // A session full of visitors is measured as often as a silent one; a new one at once.
-        let ping = self
-            .measured
-            .map_or(now, |measured| measured.min(heard) + timings.ping_idle);
+        let is_visited =
+            !self.visitors.is_empty() || self.visited.is_some_and(|at| now < at + VISITED);
+        let silence = if is_visited {
+            timings.ping_visited.min(timings.ping_idle)
+        } else {
+            timings.ping_idle
+        };
+        let ping = match self.measured {
+            Some(measured) if !self.must_probe => {
+                (measured + timings.ping_idle).min(heard + silence)
+            }
+            _ => now,
+        };
         let doubt = match self.ping_sent {
             None if now < ping => return Ok(ping.min(dead)),
             None => {
@@ -286,10 +315,15 @@ impl Session {
                     .send_ping(Ping::opaque())
                     .map_err(ConnectionError::Http2)?;
                 self.ping_sent = Some(now);
-                now + timings.ping_doubt
+                self.ping_limit = if std::mem::take(&mut self.must_probe) {
+                    timings.ping_changed.min(timings.ping_doubt)
+                } else {
+                    timings.ping_doubt
+                };
+                now + self.ping_limit
             }
             // Whatever else the relay sends is a sign of life too.
-            Some(sent) => sent.max(heard) + timings.ping_doubt,
+            Some(sent) => sent.max(heard) + self.ping_limit,
         };
         if self.in_doubt || self.draining {
             return Ok(dead);
@@ -365,6 +399,7 @@ impl Session {
             // Silence means the visitor is gone or hostile; dropping the rest resets it.
             let _ = timeout(LINGER, rest.discard()).await;
         };
+        self.visited = Some(Instant::now());
         self.visitors.spawn(async move {
             evicted.run_until_cancelled_owned(visit).await;
             drop(count);
