@@ -201,10 +201,14 @@ impl http_body::Body for Body {
 
 /// The client only sees a connection that ends too early.
 fn log(error: BodyError) -> BodyError {
-    if let BodyError::Store(StoreError::DeviceRevoked) = error {
-        tracing::info!("an answer breaks off: its device was revoked");
-    } else {
-        tracing::error!(error = chain(&error), "an answer breaks off");
+    match error {
+        BodyError::Store(StoreError::DeviceRevoked) => {
+            tracing::info!("an answer breaks off: its device was revoked");
+        }
+        BodyError::Store(StoreError::NoSuchBook) => {
+            tracing::info!("an answer breaks off: its address book is gone or no longer shared");
+        }
+        _ => tracing::error!(error = chain(&error), "an answer breaks off"),
     }
     error
 }

@@ -194,6 +194,7 @@ impl CardDav {
             resource,
             host: host(&head),
             headers: head.headers,
+            place: place.clone(),
         };
         let response = methods::respond(&head.method, request, body).await?;
         Ok(response.map(|body| body.holding(place)))

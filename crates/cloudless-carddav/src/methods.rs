@@ -115,15 +115,15 @@ fn allowed(resource: &Resource) -> HeaderValue {
 }
 
 /// Reads an XML body.
-async fn read_xml<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Refusal>
+async fn read_xml<B>(request: &Request, body: B) -> Result<Bytes, Refusal>
 where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    if is_encoded(headers) {
+    if is_encoded(&request.headers) {
         return Err(Refusal::content_encoding());
     }
-    Ok(request_body::read(body, XML_BYTES_MAX).await?)
+    Ok(request_body::read(body, XML_BYTES_MAX, &request.place).await?)
 }
 
 /// Tells whether the body came in an encoding such as gzip.

@@ -16,7 +16,7 @@ use crate::prefer;
 use crate::refusal::Refusal;
 use crate::request::Reader;
 
-/// How often it is looked at whether the device may still read, while no page is full.
+/// How often it is looked at whether the device may still read this, while no page is full.
 const LOGIN_CHECK: Duration = Duration::from_secs(1);
 
 /// When a page has this many bytes it is sent. One row can make it longer by the size of one card.
@@ -51,8 +51,8 @@ pub(crate) type Rows = Box<dyn Iterator<Item = Result<Row, StoreError>> + Send>;
 /// page.
 ///
 /// # Errors
-/// When the store cannot be read for the first rows. When it fails later, or the device is revoked,
-/// the body ends with an error.
+/// When the store cannot be read for the first rows. When it fails later, or the device is
+/// revoked, or the address book is gone or no longer shared, the body ends with an error.
 pub(crate) fn respond(
     reader: Reader,
     rows: Rows,

@@ -155,7 +155,7 @@ impl From<BookError> for Refusal {
                 Self::condition(StatusCode::METHOD_NOT_ALLOWED, condition, chain(&error))
             }
             BookError::Store(error) => Self::from(error),
-            BookError::TooLarge | BookError::TooMany => {
+            BookError::TooLarge | BookError::TooMany | BookError::TooMuch => {
                 Self::text(StatusCode::INSUFFICIENT_STORAGE, chain(&error))
             }
             error => Self::internal(&error),
@@ -230,6 +230,7 @@ impl From<ReadError> for Refusal {
                     "The body could not be read to its end.",
                 )
             }
+            ReadError::Busy => StoreError::Busy.into(),
             ReadError::Silent => Self::text(
                 StatusCode::REQUEST_TIMEOUT,
                 "The body stopped in the middle.",

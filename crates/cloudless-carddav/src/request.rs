@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use cloudless_store::{Actor, AddressBook, DeviceId, Login, Store, StoreError, Timestamp};
+use cloudless_store::{Actor, AddressBook, DeviceId, Login, Store, StoreError, Timestamp, UserId};
 use http::HeaderMap;
 
+use crate::places::Place;
 use crate::resource::Resource;
 use crate::target::Target;
 use crate::{Push, Settings};
@@ -23,25 +24,35 @@ pub(crate) struct Request {
     /// The name that the client calls this server by, if it said one.
     pub(crate) host: Option<String>,
     pub(crate) headers: HeaderMap,
+    /// Its place among those of its device.
+    pub(crate) place: Place,
 }
 
-/// A device that may lose its login while an answer is sent to it.
+/// A device that may lose its login, or the address book that it reads, while an answer is sent to it.
 pub(crate) struct Reader {
     store: Store,
+    user: UserId,
     device: DeviceId,
+    /// The name of the address book that the answer is about.
+    book: Option<String>,
 }
 
 impl Reader {
     /// Blocks on the store.
     ///
     /// # Errors
-    /// [`StoreError::DeviceRevoked`], or the store cannot be read.
+    /// [`StoreError::DeviceRevoked`], [`StoreError::NoSuchBook`] also when it is no longer shared with
+    /// the user, or the store cannot be read.
     pub(crate) fn check(&self) -> Result<(), StoreError> {
-        if self.store.is_in_use(self.device)? {
-            Ok(())
-        } else {
-            Err(StoreError::DeviceRevoked)
+        if !self.store.is_in_use(self.device)? {
+            return Err(StoreError::DeviceRevoked);
         }
+        if let Some(book) = &self.book
+            && self.store.address_book(self.user, book)?.is_none()
+        {
+            return Err(StoreError::NoSuchBook);
+        }
+        Ok(())
     }
 }
 
@@ -58,7 +69,14 @@ impl Request {
     pub(crate) fn reader(&self) -> Reader {
         Reader {
             store: self.store.clone(),
+            user: self.login.user,
             device: self.login.device,
+            book: match &self.resource {
+                Resource::AddressBook { book, .. } | Resource::Card { book, .. } => {
+                    Some(book.clone())
+                }
+                _ => None,
+            },
         }
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 
+use crate::places::{LARGE, Place};
+
 /// How long a client may be silent in the middle of a body. Phones pause for many seconds when they
 /// change networks.
 const SILENCE: Duration = Duration::from_secs(60);
@@ -16,6 +18,8 @@ const SILENCE: Duration = Duration::from_secs(60);
 pub(crate) enum ReadError {
     /// The connection broke or the transfer was malformed.
     Broken(String),
+    /// The device sends too many large bodies at once. The rest was not read.
+    Busy,
     /// Nothing came for a minute.
     Silent,
     /// The body is longer than allowed. The rest was not read.
@@ -31,7 +35,7 @@ pub(crate) struct Start {
 }
 
 /// Reads a body of at most `limit` bytes, and nothing of one that is said to be longer.
-pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, ReadError>
+pub(crate) async fn read<B>(body: B, limit: usize, place: &Place) -> Result<Bytes, ReadError>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Display,
@@ -40,12 +44,12 @@ where
     if usize::try_from(announced).map_or(true, |length| length > limit) {
         return Err(ReadError::TooLarge);
     }
-    let Start { bytes, is_whole } = read_start(body, limit).await?;
+    let Start { bytes, is_whole } = read_start(body, limit, place).await?;
     is_whole.then_some(bytes).ok_or(ReadError::TooLarge)
 }
 
-/// Reads the first `limit` bytes of a body.
-pub(crate) async fn read_start<B>(body: B, limit: usize) -> Result<Start, ReadError>
+/// Reads the first `limit` bytes of a body. What makes it a large one waits until `place` allows that.
+pub(crate) async fn read_start<B>(body: B, limit: usize, place: &Place) -> Result<Start, ReadError>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Display,
@@ -68,6 +72,9 @@ where
         let room = limit - first.len() - joined.len();
         is_whole = data.len() <= room;
         data.truncate(room);
+        if first.len() + joined.len() + data.len() > LARGE && !place.allows_large().await {
+            return Err(ReadError::Busy);
+        }
         if first.is_empty() {
             first = data;
         } else {
@@ -125,11 +132,17 @@ mod tests {
     async fn frames_are_joined_up_to_the_limit() {
         let parts = [Ok("ab"), Ok(""), Ok("c"), Ok("de")];
         assert_eq!(
-            read(frames(&parts), 5).await,
+            read(frames(&parts), 5, &Place::alone()).await,
             Ok(Bytes::from_static(b"abcde"))
         );
-        assert_eq!(read(frames(&parts), 4).await, Err(ReadError::TooLarge));
-        assert_eq!(read(frames(&[]), 0).await, Ok(Bytes::new()));
+        assert_eq!(
+            read(frames(&parts), 4, &Place::alone()).await,
+            Err(ReadError::TooLarge)
+        );
+        assert_eq!(
+            read(frames(&[]), 0, &Place::alone()).await,
+            Ok(Bytes::new())
+        );
     }
 
     #[tokio::test]
@@ -137,7 +150,7 @@ mod tests {
         let parts = [Ok("ab"), Ok(""), Ok("c"), Ok("de")];
         for (limit, start, is_whole) in [(0, "", false), (4, "abcd", false), (5, "abcde", true)] {
             let bytes = Bytes::from_static(start.as_bytes());
-            let read = read_start(frames(&parts), limit).await;
+            let read = read_start(frames(&parts), limit, &Place::alone()).await;
             assert_eq!(read, Ok(Start { bytes, is_whole }));
         }
     }
@@ -145,12 +158,15 @@ mod tests {
     #[tokio::test]
     async fn an_announced_length_is_refused_before_reading() {
         let body = Full::new(Bytes::from_static(b"abcdef"));
-        assert_eq!(read(body, 5).await, Err(ReadError::TooLarge));
+        assert_eq!(
+            read(body, 5, &Place::alone()).await,
+            Err(ReadError::TooLarge)
+        );
     }
 
     #[tokio::test]
     async fn a_broken_body_is_no_short_body() {
-        let broken = read(frames(&[Ok("ab"), Err("reset")]), 5).await;
+        let broken = read(frames(&[Ok("ab"), Err("reset")]), 5, &Place::alone()).await;
         assert_eq!(broken, Err(ReadError::Broken("reset".to_owned())));
     }
 
@@ -167,6 +183,9 @@ mod tests {
                 std::task::Poll::Pending
             }
         }
-        assert_eq!(read(Never, 5).await, Err(ReadError::Silent));
+        assert_eq!(
+            read(Never, 5, &Place::alone()).await,
+            Err(ReadError::Silent)
+        );
     }
 }

@@ -1,8 +1,11 @@
+use std::collections::HashSet;
+
 use rusqlite::types::{FromSql, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::address_book::edit;
-use crate::restore::{self, Difference};
+use crate::current;
+use crate::restore::{self, Conflict, Difference, RestoreOutcome};
 use crate::setting::{set_setting, setting};
 use crate::version::VersionRow;
 use crate::{Actor, BookError, BookId, DeviceId, Store, StoreError, Timestamp};
@@ -21,7 +24,9 @@ const SHARE: &str = "alarm_share";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlarmId(pub i64);
 
-/// A device deleted a large share of an address book within ten minutes. It was served.
+/// A device deleted a large share of an address book within ten minutes. It was served. A card that
+/// another one was copied or moved over counts as deleted; one that is stored again with other bytes
+/// does not, as a client that edits all of its cards does just that: its history has the earlier ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alarm {
     /// The id, for [`Store::undo_mass_deletion`].
@@ -268,6 +273,7 @@ fn undo(
         )?
         .collect::<Result<_, _>>()?;
     let mut difference = Difference::default();
+    uncover(connection, deletions, actor, &mut difference)?;
     for (name, deletion) in names {
         restore::bring_back(
             connection,
@@ -279,6 +285,68 @@ fn undo(
         )?;
     }
     Ok(difference)
+}
+
+/// Brings back the cards that another one was copied or moved over, and that one where it was moved
+/// away from, the last first: one card may have gone over many. What somebody stored since stays.
+fn uncover(
+    connection: &Connection,
+    deletions: &Deletions,
+    actor: Actor,
+    difference: &mut Difference,
+) -> rusqlite::Result<()> {
+    let Deletions {
+        book,
+        device,
+        first,
+        last,
+    } = *deletions;
+    let covering: Vec<(VersionRow, String)> = connection
+        .prepare_cached(
+            "SELECT id, name FROM versions
+             WHERE book_id = ?1 AND id BETWEEN ?2 AND ?3 AND device_id = ?4 AND kind = 'changed'
+                 AND (reason LIKE 'moved from %' OR reason LIKE 'copied from %')
+             ORDER BY id DESC",
+        )?
+        .query_map(params![book, first, last, device], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    let mut sources = HashSet::new();
+    for (version, name) in covering {
+        let current = current::find(connection, book, &name)?;
+        let was_moved_on = sources.remove(&(book, name.clone()));
+        if !was_moved_on && current.is_none_or(|current| current.version != version) {
+            continue;
+        }
+        let was = restore::last_content(connection, book, &name, version)?;
+        match restore::restore_version(connection, book, &name, was, false, actor)? {
+            RestoreOutcome::Restored { .. } if !was_moved_on => difference.changed.push(name),
+            RestoreOutcome::UidConflict { name: other } => {
+                difference.conflicts.push(Conflict { name, other });
+            }
+            _ => {}
+        }
+        // A move notes the end of its source just before.
+        let source: Option<(BookId, String)> = connection
+            .prepare_cached(
+                "SELECT book_id, name FROM versions
+                 WHERE id = ?1 - 1 AND kind = 'deleted' AND device_id = ?2
+                     AND reason LIKE 'moved to %'",
+            )?
+            .query_row(params![version, device], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        if let Some((book, name)) = source
+            && current::find(connection, book, &name)?.is_none()
+        {
+            let source = (book, name.clone());
+            restore::bring_back(connection, book, name, version - 1, actor, difference)?;
+            sources.insert(source);
+        }
+    }
+    Ok(())
 }
 
 fn from_row(row: &Row<'_>) -> rusqlite::Result<Alarm> {

@@ -66,12 +66,12 @@ pub(crate) fn other_with_uid(
         .optional()
 }
 
-/// Stores a new version and makes it the current one. `current` is what [`find`] found.
+/// Stores a new version, makes it the current one, and returns it. `current` is what [`find`] found.
 pub(crate) fn replace(
     connection: &Connection,
     current: Option<&Current>,
     replacement: &Replacement<'_>,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<VersionRow> {
     let Replacement {
         book,
         name,
@@ -111,8 +111,8 @@ pub(crate) fn replace(
             body.bytes.map_or(0, <[u8]>::len),
             body.uid,
             index,
-        ])
-        .map(drop)
+        ])?;
+    Ok(version)
 }
 
 /// Removes the card that [`find`] found, and returns the version that records it.

@@ -296,6 +296,12 @@ pub enum BookError {
          too many or too large: shorten them"
     )]
     TooLarge,
+    /// The cards of a book that is to be copied have more than 256 MiB.
+    #[error(
+        "the cards of this address book have more than 256 MiB, too much to copy at once: copy them \
+         card by card"
+    )]
+    TooMuch,
     /// The user has 256 address books.
     #[error("a user has at most 256 address books: delete one first")]
     TooMany,

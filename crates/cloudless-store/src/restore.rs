@@ -211,7 +211,7 @@ pub(crate) fn bring_back(
 }
 
 /// The newest version before another one with which the card was there.
-fn last_content(
+pub(crate) fn last_content(
     connection: &Connection,
     book: BookId,
     name: &str,
@@ -227,7 +227,7 @@ fn last_content(
         .optional()
 }
 
-fn restore_version(
+pub(crate) fn restore_version(
     connection: &Connection,
     book: BookId,
     name: &str,
@@ -284,7 +284,7 @@ fn put_back(
         reason: None,
         actor,
     };
-    current::replace(connection, current, &replacement)
+    current::replace(connection, current, &replacement).map(drop)
 }
 
 /// The last version of each name until then, deletions left out.

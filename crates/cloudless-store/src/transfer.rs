@@ -163,7 +163,13 @@ pub(crate) fn run(
         reason: Some(&reason),
         actor,
     };
-    current::replace(connection, destination.as_ref(), &replacement)?;
+    let version = current::replace(connection, destination.as_ref(), &replacement)?;
+    if let Some(gone) = &destination
+        && (gone.uid.is_none() || gone.uid != source.uid)
+    {
+        // Another card took its place: a device can empty an address book so, too.
+        alarm::note_deletion(connection, to.0, version, actor)?;
+    }
     Ok(match destination {
         Some(_) => TransferOutcome::Replaced(source.etag),
         None => TransferOutcome::Created(source.etag),

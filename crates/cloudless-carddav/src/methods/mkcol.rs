@@ -28,7 +28,7 @@ where
     B::Error: Display,
 {
     let request = unmapped(request).await?;
-    let body = read_xml(&request.headers, body).await?;
+    let body = read_xml(&request, body).await?;
     if !body.is_empty() && !may_be_xml(&request.headers) {
         let reason = "Send MKCOL without a body, or with application/xml.";
         return Err(Refusal::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));

@@ -45,7 +45,7 @@ where
     match method {
         "GET" | "HEAD" => blocking::run(move || give(&request, &path)).await,
         "PUT" => {
-            let bytes = request_body::read(body, MAX_RESOURCE_SIZE).await?;
+            let bytes = request_body::read(body, MAX_RESOURCE_SIZE, &request.place).await?;
             blocking::run(move || put(&request, path, bytes)).await
         }
         "DELETE" => blocking::run(move || delete(&request, path)).await,

@@ -26,7 +26,7 @@ where
     let depth = depth(&request.headers)?.unwrap_or(Depth::Infinity);
     let minimal = is_minimal(&request.headers);
     let noroot = depth == Depth::One && is_noroot(&request.headers);
-    let body = read_xml(&request.headers, body).await?;
+    let body = read_xml(&request, body).await?;
     let reader = request.reader();
     blocking::run(move || {
         let propfind = parse_propfind(&body)?;

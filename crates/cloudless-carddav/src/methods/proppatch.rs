@@ -29,7 +29,7 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    let body = read_xml(&request.headers, body).await?;
+    let body = read_xml(&request, body).await?;
     let reader = request.reader();
     blocking::run(move || {
         let updates = parse_proppatch(&body)?;

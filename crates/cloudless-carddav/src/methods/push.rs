@@ -39,7 +39,7 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    let body = read_xml(&request.headers, body).await?;
+    let body = read_xml(&request, body).await?;
     blocking::run(move || {
         let register = parse_push_register(&body)?;
         let Some(book) = request.address_book(&book)? else {

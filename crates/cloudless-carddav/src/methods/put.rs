@@ -36,7 +36,7 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
-    let body = request_body::read_start(body, MAX_RESOURCE_SIZE).await?;
+    let body = request_body::read_start(body, MAX_RESOURCE_SIZE, &request.place).await?;
     blocking::run(move || {
         let Some(book) = request.address_book(&book)? else {
             return Err(Refusal::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK));

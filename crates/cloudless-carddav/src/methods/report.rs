@@ -43,7 +43,7 @@ where
     // Only a query means something by its depth; for the others clients send any: 0, 1, infinity or
     // nothing.
     let depth = depth(&request.headers)?;
-    let body = read_xml(&request.headers, body).await?;
+    let body = read_xml(&request, body).await?;
     blocking::run(move || {
         let report = parse_report(&body)?;
         let book = request

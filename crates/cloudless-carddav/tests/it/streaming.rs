@@ -1,6 +1,7 @@
 //! Large answers are written while the client reads.
 
 use bytes::Bytes;
+use cloudless_store::Access;
 use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 
@@ -180,5 +181,31 @@ async fn an_answer_breaks_off_when_its_device_is_revoked() {
     };
     assert!(error.to_string().contains("could not be read"), "{error}");
     assert!(pages <= 2, "{pages} pages after the device was revoked");
+    assert!(response.body_mut().frame().await.is_none());
+}
+
+/// The same for whom the address book is no longer shared with, and when it is gone.
+#[tokio::test]
+async fn an_answer_breaks_off_when_its_share_ends() {
+    let server = full_book();
+    let book = server.book().id;
+    server
+        .store
+        .share_book(book, "you", Access::ReadOnly)
+        .unwrap();
+    let sync = sync_collection(&["D:getetag", "C:address-data"], "", "");
+    let authorization = basic("you", "yours");
+    let headers = [("authorization", authorization.as_str()), ("depth", "1")];
+    let shared = "/dav/addressbooks/you/contacts-me/";
+    let asked = request("REPORT", shared, &headers, sync);
+    let mut response = server.carddav.respond(asked).await;
+    assert_eq!(response.status(), 207);
+    assert!(response.body_mut().frame().await.unwrap().is_ok());
+    assert!(server.store.unshare_book(book, "you").unwrap());
+    let mut pages = 0;
+    while let Ok(_page) = response.body_mut().frame().await.expect("no end before") {
+        pages += 1;
+    }
+    assert!(pages <= 2, "{pages} pages after the share ended");
     assert!(response.body_mut().frame().await.is_none());
 }

@@ -111,8 +111,8 @@ impl Store {
         }
     }
 
-    /// Deletes an address book and its cards if `precondition` holds, and ends its shares. The
-    /// history keeps all of it, and [`Store::undelete_book`] brings it back; a new book of the same
+    /// Deletes an address book and its cards if `precondition` holds, and ends its shares. What clients
+    /// stored in dead properties is gone then. The history keeps all of the rest, and [`Store::undelete_book`] brings it back; a new book of the same
     /// slug is another one.
     ///
     /// # Errors
@@ -149,6 +149,7 @@ impl Store {
                     alarm::note_deletion(connection, book, version, actor)?;
                 }
             }
+            properties::delete(connection, book, "")?;
             connection
                 .prepare_cached("DELETE FROM shares WHERE book_id = ?1")?
                 .execute([book])?;

@@ -1,4 +1,4 @@
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::edit::{insert, names, slug_taken};
 use crate::card::is_segment;
@@ -6,6 +6,10 @@ use crate::precondition::Found;
 use crate::{
     Actor, BookError, BookId, Precondition, Store, Transfer, UserId, properties, transfer,
 };
+
+/// What one copy of an address book may hold. All of it is one transaction, for which the disk needs
+/// the room twice and others wait.
+const COPY_BYTES_MAX: u64 = 256 << 20;
 
 impl Store {
     /// Gives an address book another slug in the URLs of a user: its owner's, or those of one that
@@ -65,11 +69,12 @@ impl Store {
     }
 
     /// Copies an address book to a new one of a user, with its properties, and unless `is_alone` with
-    /// its cards; their history says where they came from.
+    /// its cards, of at most 256 MiB together; their history says where they came from.
     ///
     /// # Errors
     ///
-    /// [`BookError::NoSuchBook`], [`BookError::PreconditionFailed`],
+    /// [`BookError::NoSuchBook`] also for one that the user may not read, [`BookError::TooMuch`],
+    /// [`BookError::PreconditionFailed`],
     /// [`StoreError::DeviceRevoked`](crate::StoreError::DeviceRevoked), and those of
     /// [`Store::create_book`]; nothing is copied then.
     pub fn copy_book(
@@ -86,15 +91,19 @@ impl Store {
             let texts: Option<(String, String)> = connection
                 .prepare_cached(
                     "SELECT display_name, description FROM address_books
-                     WHERE id = ?1 AND deleted_at IS NULL",
+                     WHERE id = ?1 AND deleted_at IS NULL AND (user_id = ?2
+                         OR EXISTS (SELECT 1 FROM shares WHERE book_id = ?1 AND user_id = ?2))",
                 )?
-                .query_row([book], |row| Ok((row.get(0)?, row.get(1)?)))
+                .query_row(params![book, user], |row| Ok((row.get(0)?, row.get(1)?)))
                 .optional()?;
             let Some((display_name, description)) = texts else {
                 return Ok(Err(BookError::NoSuchBook));
             };
             if !precondition.holds(connection, Found::Collection)? {
                 return Ok(Err(BookError::PreconditionFailed));
+            }
+            if !is_alone && bytes(connection, book)? > COPY_BYTES_MAX {
+                return Ok(Err(BookError::TooMuch));
             }
             let copy = match insert(connection, user, &slug, &display_name, &description)? {
                 Ok(copy) => copy,
@@ -121,4 +130,11 @@ impl Store {
             Ok(Ok(copy))
         })?
     }
+}
+
+/// The bytes of all cards of a book.
+fn bytes(connection: &Connection, book: BookId) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT coalesce(sum(size), 0) FROM cards WHERE book_id = ?1")?
+        .query_row([book], |row| row.get(0))
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use cloudless_store::{
     Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, Transfer, VersionKind,
 };
@@ -147,6 +149,79 @@ fn cards_moved_to_another_users_book_are_lost_to_the_owner() {
     let difference = store.undo_mass_deletion(alarm.id, owner(2)).unwrap();
     assert_eq!(difference.created.len(), 20);
     assert_eq!(store.card_rows(other).unwrap().len(), 20);
+}
+
+#[test]
+fn cards_that_another_one_was_moved_over_are_deleted_and_undone() {
+    for chain in [true, false] {
+        let (_directory, store, book, phone) = open(30);
+        let before = contents(&store, book);
+        let actor = Actor {
+            device: Some(phone),
+            at: Timestamp(MINUTE),
+        };
+        let over = |from: usize, to: usize| {
+            let transfer = Transfer {
+                from_book: book,
+                from_name: format!("{from}.vcf"),
+                to_book: book,
+                to_name: format!("{to}.vcf"),
+                overwrite: true,
+                source: Precondition::None,
+                destination: Precondition::None,
+            };
+            store.move_card(transfer, actor).unwrap();
+        };
+        // One card goes over all others, or every second one over its neighbor.
+        for n in 0..15 {
+            match chain {
+                true => over(n, n + 1),
+                false => over(2 * n, 2 * n + 1),
+            }
+        }
+        assert_eq!(store.card_rows(book).unwrap().len(), 15);
+        let [alarm] = store.alarms().unwrap().try_into().unwrap();
+        assert_eq!(alarm.count, 15);
+        let difference = store.undo_mass_deletion(alarm.id, owner(2)).unwrap();
+        assert_eq!(difference.conflicts, []);
+        assert_eq!(contents(&store, book), before);
+    }
+}
+
+#[test]
+fn a_card_moved_over_its_earlier_self_is_no_deletion() {
+    let (_directory, store, book, phone) = open(20);
+    let other = store.create_book(store.users().unwrap()[0].id, "drafts", "", "");
+    let drafts = other.unwrap();
+    let actor = Actor {
+        device: Some(phone),
+        at: Timestamp(MINUTE),
+    };
+    for n in 0..20 {
+        let name = format!("{n}.vcf");
+        put(&store, drafts, &name, "edited", &n.to_string());
+        let transfer = Transfer {
+            from_book: drafts,
+            from_name: name.clone(),
+            to_book: book,
+            to_name: name,
+            overwrite: true,
+            source: Precondition::None,
+            destination: Precondition::None,
+        };
+        store.move_card(transfer, actor).unwrap();
+    }
+    assert_eq!(store.alarms().unwrap(), []);
+}
+
+/// The bytes of all cards by their names.
+fn contents(store: &Store, book: BookId) -> BTreeMap<String, Vec<u8>> {
+    let rows = store.card_rows(book).unwrap().into_iter();
+    rows.map(|row| {
+        let card = store.card(book, &row.name).unwrap().unwrap();
+        (row.name, card.bytes)
+    })
+    .collect()
 }
 
 fn open(cards: usize) -> (TempDir, Store, BookId, DeviceId) {

@@ -300,3 +300,58 @@ fn delete(store: &Store, book: BookId, name: &str) {
         .delete_card(book, name, Precondition::None, actor)
         .unwrap();
 }
+
+#[test]
+fn a_book_is_copied_only_for_who_may_read_it_and_not_when_it_is_huge() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, "anna");
+    new_book(&store, "bob");
+    let users = store.users().unwrap();
+    let (anna, bob) = (users[0].id, users[1].id);
+    let copy = |user, slug, is_alone| {
+        store.copy_book(user, book, slug, is_alone, Precondition::None, OWNER)
+    };
+    assert!(matches!(copy(bob, "a", false), Err(BookError::NoSuchBook)));
+    store.share_book(book, "bob", Access::ReadOnly).unwrap();
+    copy(bob, "a", false).unwrap();
+    store.unshare_book(book, "bob").unwrap();
+    assert!(matches!(copy(bob, "b", true), Err(BookError::NoSuchBook)));
+
+    let big = card(book, "a.vcf", b"one");
+    store.put_card(big, Precondition::None, OWNER).unwrap();
+    let grow = |bytes: u64| {
+        let database = rusqlite::Connection::open(directory.path().join("store.sqlite")).unwrap();
+        let grown = database.execute("UPDATE cards SET size = ?1", [bytes]);
+        assert_eq!(grown.unwrap(), 1);
+    };
+    grow((256 << 20) + 1);
+    assert!(matches!(copy(anna, "c", false), Err(BookError::TooMuch)));
+    assert!(store.address_book(anna, "c").unwrap().is_none());
+    copy(anna, "c", true).unwrap();
+    grow(256 << 20);
+    copy(anna, "d", false).unwrap();
+}
+
+#[test]
+fn dead_properties_go_with_their_book() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    new_book(&store, "anna");
+    let anna = store.users().unwrap()[0].id;
+    let color = DeadProperty {
+        namespace: "x:".to_owned(),
+        local: "color".to_owned(),
+        value: Some("red".to_owned()),
+    };
+    let changes = PropertyChanges {
+        dead: vec![color],
+        ..PropertyChanges::default()
+    };
+    let made = store.make_book(anna, "work", changes, Precondition::None, OWNER);
+    let book = made.unwrap();
+    let target = PropertyTarget::Book(book);
+    assert_eq!(store.properties(&target).unwrap().len(), 1);
+    store.delete_book(book, Precondition::None, OWNER).unwrap();
+    assert_eq!(store.properties(&target).unwrap(), []);
+}
