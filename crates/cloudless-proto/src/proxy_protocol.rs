@@ -43,7 +43,11 @@ pub enum Parsed {
         addresses: Option<Addresses>,
     },
     /// The start of a header: read on.
-    Incomplete,
+    Incomplete {
+        /// So many bytes belong to it yet, or more: who reads no more than these reads none of the
+        /// client's.
+        missing: usize,
+    },
     /// No header: close the connection.
     Malformed(Malformed),
 }
@@ -92,12 +96,12 @@ pub fn parse(bytes: &[u8]) -> Parsed {
     } else if starts(v1::SIGNATURE) {
         v1::parse(bytes)
     } else {
-        Err(Malformed::Signature)
+        Err(Malformed::Signature.into())
     };
     match parsed {
-        Ok(Some((len, addresses))) => Parsed::Header { len, addresses },
-        Ok(None) => Parsed::Incomplete,
-        Err(malformed) => Parsed::Malformed(malformed),
+        Ok((len, addresses)) => Parsed::Header { len, addresses },
+        Err(NotYet::Missing(missing)) => Parsed::Incomplete { missing },
+        Err(NotYet::Malformed(malformed)) => Parsed::Malformed(malformed),
     }
 }
 
@@ -135,8 +139,21 @@ fn mapped(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The length of a header and what it says; nothing while it is incomplete.
-type Header = Option<(usize, Option<Addresses>)>;
+/// The length of a header and what it says.
+type Header = (usize, Option<Addresses>);
+
+/// Why there is no header.
+enum NotYet {
+    Malformed(Malformed),
+    /// At least so many bytes.
+    Missing(usize),
+}
+
+impl From<Malformed> for NotYet {
+    fn from(malformed: Malformed) -> Self {
+        Self::Malformed(malformed)
+    }
+}
 
 mod v1;
 mod v2;

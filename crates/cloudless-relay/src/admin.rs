@@ -198,6 +198,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         reload: relay.and_then(reload::status),
         homes,
         totals,
+        servers: relay.map(|relay| relay.health.status()).unwrap_or_default(),
         outcomes: relay
             .map(|relay| relay.counters.outcomes())
             .unwrap_or_default(),

@@ -1,11 +1,13 @@
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::network::Network;
 use crate::reload::Source;
+use crate::routes::{Routes, Servers};
 
 /// What one relay is and how far it lets its peers go.
 ///
@@ -19,10 +21,13 @@ pub struct Config {
     pub identity: PrivatePkcs8KeyDer<'static>,
     /// Where homes dial, `host:port`, put into join codes: one to eight of them.
     pub addresses: Vec<String>,
-    /// The web server that gets TLS connections which are for no home. `None` closes them.
-    pub fallback_https: Option<SocketAddr>,
-    /// The web server that gets plain HTTP requests which are for no home. `None` answers 404.
-    pub fallback_http: Option<SocketAddr>,
+    /// Load balancers before the relay. Each of their connections must start with a PROXY protocol
+    /// header, and counts for the address in it; no other connection may have one.
+    pub load_balancers: Vec<Network>,
+    /// The servers that get what is for no home and has no route.
+    pub fallback: Servers,
+    /// Further names, and the servers that they lead to. A home's name always leads to its home.
+    pub routes: Routes,
     /// Whether bulk bytes of visitors may go past the tunnel, on TCP connections that their homes
     /// make: see [`cloudless_proto::leg`].
     pub legs: bool,
@@ -50,14 +55,20 @@ impl Config {
             server_name,
             identity,
             addresses,
-            fallback_https: None,
-            fallback_http: None,
+            load_balancers: Vec::new(),
+            fallback: Servers::default(),
+            routes: Routes::default(),
             legs: true,
             hold: Self::DEFAULT_HOLD,
             limits: Limits::default(),
             timings: Timings::default(),
             source: None,
         }
+    }
+
+    pub(crate) fn is_load_balancer(&self, address: IpAddr) -> bool {
+        let mut networks = self.load_balancers.iter();
+        networks.any(|network| network.contains(address))
     }
 }
 
@@ -120,11 +131,11 @@ impl Default for Limits {
 /// Deadlines and intervals. The defaults fit the internet; tests shrink them.
 #[derive(Clone, Debug)]
 pub struct Timings {
-    /// A visitor's whole ClientHello, or a whole HTTP request head, must be here after this long.
+    /// A load balancer's header, a visitor's whole ClientHello, or a whole HTTP request head, must be here after this long.
     pub client_hello: Duration,
     /// A home's TLS handshake, and then again its first control line, must be done after this long.
     pub handshake: Duration,
-    /// A home must answer a visitor's `CONNECT`, and a fallback must accept, within this time.
+    /// A home must answer a visitor's `CONNECT`, and a server must accept, within this time.
     pub connect: Duration,
     /// A connection of which one direction has ended is reset after this much silence.
     pub half_closed_silence: Duration,
@@ -138,6 +149,8 @@ pub struct Timings {
     pub quiet: Duration,
     /// How long a tunnel has to answer a ping when another instance of its home asks for its place.
     pub probe: Duration,
+    /// Between two looks at whether the servers beside the relay can be reached.
+    pub health_check: Duration,
     /// How long visitors may go on after shutdown began.
     pub drain: Duration,
 }
@@ -154,6 +167,7 @@ impl Default for Timings {
             dead_after: Duration::from_secs(45),
             quiet: Duration::from_secs(5),
             probe: Duration::from_secs(2),
+            health_check: Duration::from_secs(10),
             drain: Duration::from_secs(10),
         }
     }

@@ -36,6 +36,7 @@ pub(crate) async fn visit(
         stream: visitor,
         peer,
         permits: _permits,
+        ..
     } = connection;
     let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
         relay.counters.count("visitor_limit");

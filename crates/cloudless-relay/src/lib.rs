@@ -8,7 +8,8 @@
 //!
 //! A connection takes this way through the modules: `listener` → `visitor` (reads the ClientHello)
 //! → `router` → one of `tunnel` (a home dialed in), `home` (a visitor of a home; its bytes are
-//! moved by `pump`), or `fallback`. Connections to the plain HTTP port go `listener` → `port80`.
+//! moved by `pump`), or `upstream` (a server beside the relay). Connections to the plain
+//! HTTP port go `listener` → `port80`.
 //!
 //! The caller supplies everything that belongs to the machine: bound [`Listeners`], the relay's
 //! identity key in [`Config`], the state directory as a [`Registry`], and the token that ends
@@ -19,13 +20,15 @@ pub mod admin;
 mod budget;
 mod config;
 mod crowd;
-mod fallback;
+mod health;
 mod home;
 mod identity;
 mod legs;
 mod limits;
 mod listener;
 mod liveness;
+mod load_balancer;
+mod network;
 mod port80;
 mod pump;
 mod rate;
@@ -33,6 +36,7 @@ mod registry;
 mod reload;
 mod replay;
 mod router;
+mod routes;
 mod run;
 mod session;
 mod sessions;
@@ -40,17 +44,20 @@ mod slots;
 mod socket;
 mod status;
 mod tunnel;
+mod upstream;
 mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};
 pub use identity::{IdentityError, public_key};
+pub use network::{InvalidNetwork, Network};
 pub use registry::{
     HomeRow, InviteError, InviteTerms, RedeemError, Redeemed, Registry, RegistryError, RevokeError,
     WriteError,
 };
 pub use reload::{Reread, Source};
+pub use routes::{Pattern, Routes, Servers};
 pub use run::{RunError, run};
-pub use status::{HomeStatus, PastError, ReloadStatus, Status, Totals};
+pub use status::{HomeStatus, PastError, ReloadStatus, ServerStatus, Status, Totals};
 
 /// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

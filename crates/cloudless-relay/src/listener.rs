@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::crowd::{Crowd, Place};
 use crate::limits::SourcePermit;
 use crate::run::Relay;
-use crate::{port80, socket, visitor};
+use crate::{load_balancer, port80, socket, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
 
@@ -26,7 +27,10 @@ pub(crate) enum Protocol {
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
+    /// The client, as a load balancer before the relay tells if there is one.
     pub(crate) peer: SocketAddr,
+    /// Where the client connected to, if a load balancer told it.
+    pub(crate) destination: Option<SocketAddr>,
     pub(crate) permits: Permits,
 }
 
@@ -74,21 +78,96 @@ fn admit(
     undecided: &Arc<Crowd>,
     protocol: Protocol,
 ) {
+    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+    let client = Client {
+        stream,
+        peer,
+        destination: None,
+    };
+    if relay.config().is_load_balancer(peer.ip()) {
+        let (relay, undecided) = (Arc::clone(relay), Arc::clone(undecided));
+        let connections = relay.connections.clone();
+        connections.spawn(async move {
+            if let Some(client) = behind_load_balancer(&relay, client, &undecided).await
+                && let Some(serve) = serve_client(&relay, client, &undecided, protocol)
+            {
+                serve.await;
+            }
+        });
+    } else if let Some(serve) = serve_client(relay, client, undecided, protocol) {
+        relay.connections.spawn(serve);
+    }
+}
+
+/// Who connected.
+struct Client {
+    stream: TcpStream,
+    peer: SocketAddr,
+    destination: Option<SocketAddr>,
+}
+
+/// Learns who connected to the load balancer that connected to the relay.
+async fn behind_load_balancer(
+    relay: &Relay,
+    mut client: Client,
+    undecided: &Arc<Crowd>,
+) -> Option<Client> {
+    let config = relay.config();
+    let place = undecided.admit(client.peer.ip(), config.limits.handshakes);
+    let shed = place.shed();
+    let header = timeout(
+        config.timings.client_hello,
+        load_balancer::read_header(&mut client.stream),
+    );
+    let class = tokio::select! {
+        () = relay.stopped.cancelled() => return None,
+        () = shed.cancelled() => "handshake_limit",
+        header = header => match header {
+            Ok(Ok(None)) => return Some(client),
+            Ok(Ok(Some(addresses))) => {
+                client.peer = addresses.source;
+                client.destination = Some(addresses.destination);
+                return Some(client);
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(?error, "A load balancer's connection is closed");
+                "proxy_protocol_missing"
+            }
+            Err(_) => "proxy_protocol_timeout",
+        },
+    };
+    relay.counters.count(class);
+    None
+}
+
+/// Serves a connection to its end; `None` when it is not taken.
+fn serve_client(
+    relay: &Arc<Relay>,
+    client: Client,
+    undecided: &Arc<Crowd>,
+    protocol: Protocol,
+) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+    let Client {
+        stream,
+        peer,
+        destination,
+    } = client;
     let config = relay.config();
     let per_source_max = config.limits.connections_per_source;
     let Some(source) = relay.sources.admit(peer.ip(), per_source_max) else {
         relay.counters.count("source_limit");
-        return;
+        return None;
     };
     if let Err(error) = socket::configure(&stream) {
         tracing::debug!(%error, "A connection was gone before it was served");
-        return;
+        return None;
     }
     let undecided = undecided.admit(peer.ip(), config.limits.handshakes);
     let shed = undecided.shed();
     let connection = Connection {
         stream,
-        peer: SocketAddr::new(peer.ip().to_canonical(), peer.port()),
+        peer,
+        destination,
         permits: Permits {
             _source: source,
             undecided: Some(undecided),
@@ -96,8 +175,7 @@ fn admit(
         },
     };
     let relay = Arc::clone(relay);
-    let connections = relay.connections.clone();
-    connections.spawn(async move {
+    Some(async move {
         let serve = async {
             match protocol {
                 Protocol::Http => port80::serve(&relay, connection).await,
@@ -109,7 +187,7 @@ fn admit(
             () = shed.cancelled() => relay.counters.count("handshake_limit"),
             () = serve => {}
         }
-    });
+    })
 }
 
 /// Waits after a failed accept, unless only that one connection failed.

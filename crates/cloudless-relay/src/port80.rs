@@ -13,9 +13,11 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
+use crate::config::Config;
 use crate::listener::Connection;
+use crate::routes::Servers;
 use crate::run::Relay;
-use crate::{fallback, socket};
+use crate::{socket, upstream};
 
 const READ_LEN: usize = 4096;
 /// A certificate authority follows a redirect without checking the certificate it ends at, so these
@@ -26,14 +28,11 @@ const VALIDATION_PATHS: [&str; 2] = [
 ];
 
 /// Serves one connection of the plain HTTP port: one request, one answer, and the end.
-pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
-    let Connection {
-        mut stream,
-        mut permits,
-        ..
-    } = connection;
-    let read = timeout(relay.config().timings.client_hello, read_head(&mut stream)).await;
-    permits.decided();
+pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
+    let config = relay.config();
+    let head = read_head(&mut connection.stream);
+    let read = timeout(config.timings.client_hello, head).await;
+    connection.permits.decided();
     let (parsed, head) = match read {
         Ok(Ok(read)) => read,
         Ok(Err(error)) => {
@@ -42,40 +41,29 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
         }
         Err(_) => {
             relay.counters.count("http_timeout");
-            return socket::close(stream, &answer("408 Request Timeout", None)).await;
+            let last_words = answer("408 Request Timeout", None);
+            return socket::close(connection.stream, &last_words).await;
         }
     };
-    let route = route(relay, parsed);
+    let route = route(relay, &config, parsed);
     relay.counters.count(route.class());
-    if let (Route::NoHome(_), Some(address)) = (&route, relay.config().fallback_http) {
-        let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
-            return relay.counters.count("visitor_limit");
-        };
+    if let Route::NoHome(_, servers) = &route
+        && let Some(address) = &servers.http
+    {
         let opening = Bytes::from_owner(head);
-        if let Err(error) = fallback::forward(
-            stream,
-            opening,
-            address,
-            &relay.pipes,
-            &relay.config().timings,
-        )
-        .await
-        {
-            tracing::warn!(%error, "The HTTP fallback cannot be reached");
-            relay.counters.count("fallback_unreachable");
-        }
-        return;
+        let version = servers.proxy_protocol;
+        return upstream::pass(relay, &config, connection, opening, address, version).await;
     }
     drop(head);
-    socket::close(stream, &route.answer()).await;
+    socket::close(connection.stream, &route.answer()).await;
 }
 
 /// What becomes of a request.
-enum Route {
+enum Route<'a> {
     /// Not HTTP, or a request that two servers could read in two ways.
     Malformed,
-    /// For a host that is no home's; the class says which.
-    NoHome(&'static str),
+    /// For a host that is no home's, which the class tells, and for these servers.
+    NoHome(&'static str, &'a Servers),
     /// For a home's name: to this URL.
     Redirect(String),
     TooLong,
@@ -83,11 +71,11 @@ enum Route {
     Validation,
 }
 
-impl Route {
+impl Route<'_> {
     fn class(&self) -> &'static str {
         match self {
             Self::Malformed => "http_malformed",
-            Self::NoHome(class) => class,
+            Self::NoHome(class, _) => class,
             Self::Redirect(_) => "http_redirect",
             Self::TooLong => "http_too_long",
             Self::Validation => "http_validation",
@@ -97,14 +85,14 @@ impl Route {
     fn answer(&self) -> Vec<u8> {
         match self {
             Self::Malformed => answer("400 Bad Request", None),
-            Self::NoHome(_) | Self::Validation => answer("404 Not Found", None),
+            Self::NoHome(..) | Self::Validation => answer("404 Not Found", None),
             Self::Redirect(location) => answer("308 Permanent Redirect", Some(location)),
             Self::TooLong => answer("431 Request Header Fields Too Large", None),
         }
     }
 }
 
-fn route(relay: &Relay, parsed: Parsed) -> Route {
+fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
     let RequestHead {
         target_path, host, ..
     } = match parsed {
@@ -113,13 +101,14 @@ fn route(relay: &Relay, parsed: Parsed) -> Route {
         Parsed::Malformed(_) | Parsed::Incomplete => return Route::Malformed,
     };
     let Some(host) = host else {
-        return Route::NoHome("http_no_host");
+        return Route::NoHome("http_no_host", &config.fallback);
     };
-    if host == relay.config().server_name {
-        return Route::NoHome("http_own_name");
-    }
-    if relay.registry.key_of(&host).is_none() {
-        return Route::NoHome("http_unknown_host");
+    if host == config.server_name || relay.registry.key_of(&host).is_none() {
+        return match config.routes.of(&host) {
+            Some(servers) => Route::NoHome("http_route", servers),
+            None if host == config.server_name => Route::NoHome("http_own_name", &config.fallback),
+            None => Route::NoHome("http_unknown_host", &config.fallback),
+        };
     }
     if VALIDATION_PATHS
         .iter()

@@ -115,6 +115,9 @@ impl Registry {
         if hostname == config.server_name {
             return Err(InviteError::OwnName { hostname });
         }
+        if config.routes.names(&hostname) {
+            return Err(InviteError::Routed { hostname });
+        }
         let relay_key = public_key(&config.identity).map_err(InviteError::Identity)?;
         let expires_at = now.saturating_add(ttl.as_secs());
 

@@ -8,7 +8,7 @@ use cloudless_proto::control::FromRelay;
 
 use crate::admin::chain;
 use crate::config::Config;
-use crate::run::Relay;
+use crate::run::{self, Relay};
 use crate::status::{ReloadStatus, unix_now};
 
 /// Where a configuration came from.
@@ -96,6 +96,7 @@ fn attempt(relay: &Relay) -> Result<Vec<String>, String> {
         config.identity = current.identity.clone_key();
     }
     config.source = Some(source);
+    run::routes_no_home(&config, &relay.registry).map_err(|error| chain(&error))?;
 
     let hostnames = |relay: &Relay| -> Vec<_> {
         let rows = relay.registry.homes();

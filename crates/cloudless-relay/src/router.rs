@@ -9,7 +9,14 @@ use cloudless_proto::leg;
 
 use crate::listener::Connection;
 use crate::run::Relay;
-use crate::{fallback, home, legs, socket, tunnel};
+use crate::{home, legs, socket, tunnel, upstream};
+
+/// What a browser shows that was sent to `http://…:443`.
+const HTTPS_IS_SPOKEN_HERE: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 62\r\n\
+    Connection: close\r\n\r\n\
+    Only https is spoken here: change http:// in the URL to https\n";
 
 /// Serves a connection whose first bytes are `opening`, to its end.
 pub(crate) async fn route(
@@ -30,44 +37,51 @@ pub(crate) async fn route(
         parsed => parsed,
     };
     connection.permits.decided();
-    let class = match parsed {
-        Parsed::Name(hostname, _) if hostname == relay.config().server_name => "own_name",
+    let config = relay.config();
+    let (class, servers) = match &parsed {
         // A home that is offline is still a home: what is meant for it goes nowhere else.
-        Parsed::Name(hostname, _) if relay.registry.key_of(&hostname).is_some() => {
-            return home::visit(relay, connection, hostname, opening).await;
+        Parsed::Name(hostname, _)
+            if *hostname != config.server_name && relay.registry.key_of(hostname).is_some() =>
+        {
+            return home::visit(relay, connection, hostname.clone(), opening).await;
         }
-        Parsed::Name(..) => "unknown_name",
-        Parsed::NoServerName(_) => "no_server_name",
-        Parsed::NotTls => "not_tls",
-        Parsed::TooLong => "too_long",
-        Parsed::Malformed(malformed) => malformed_class(malformed),
+        Parsed::Name(hostname, _) => match config.routes.of(hostname) {
+            Some(servers) => ("route", servers),
+            None if *hostname == config.server_name => ("own_name", &config.fallback),
+            None => ("unknown_name", &config.fallback),
+        },
+        Parsed::NoServerName(_) => ("no_server_name", &config.fallback),
+        Parsed::NotTls => ("not_tls", &config.fallback),
+        Parsed::TooLong => ("too_long", &config.fallback),
+        Parsed::Malformed(malformed) => (malformed_class(*malformed), &config.fallback),
         // The reader returns only outcomes that are final.
         Parsed::Incomplete => return,
     };
     relay.counters.count(class);
-    let Connection {
-        stream, permits, ..
-    } = connection;
-    let Some(address) = relay.config().fallback_https else {
-        return socket::close(stream, b"").await;
-    };
-    let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
-        relay.counters.count("visitor_limit");
-        return;
-    };
-    if let Err(error) = fallback::forward(
-        stream,
-        opening,
-        address,
-        &relay.pipes,
-        &relay.config().timings,
-    )
-    .await
-    {
-        tracing::warn!(%error, "The HTTPS fallback cannot be reached");
-        relay.counters.count("fallback_unreachable");
+    match &servers.https {
+        Some(address) => {
+            let version = servers.proxy_protocol;
+            upstream::pass(relay, &config, connection, opening, address, version).await;
+        }
+        None if is_plain_http(&opening) => {
+            socket::close(connection.stream, HTTPS_IS_SPOKEN_HERE).await;
+        }
+        None => socket::close(connection.stream, b"").await,
     }
-    drop(permits);
+}
+
+/// Whether the first bytes can only be a person's browser that was given the wrong scheme.
+fn is_plain_http(opening: &[u8]) -> bool {
+    let methods: [&[u8]; 7] = [
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"OPTIONS ",
+        b"PROPFIND ",
+        b"REPORT ",
+    ];
+    methods.iter().any(|method| opening.starts_with(method))
 }
 
 /// One class for each way in which a ClientHello is wrong.

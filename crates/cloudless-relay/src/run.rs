@@ -1,6 +1,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use cloudless_proto::Hostname;
 use cloudless_proto::PublicKey;
 use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
@@ -11,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::admin;
 use crate::config::{Config, Listeners};
+use crate::health::{self, Health};
 use crate::identity::IdentityError;
 use crate::legs::Legs;
 use crate::limits::{Sources, Total};
@@ -36,6 +38,7 @@ pub async fn run(
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
+    routes_no_home(&config, &registry)?;
     let relay = Arc::new(Relay::new(config, registry, shutdown.child_token())?);
     let mut parts = JoinSet::new();
     for listener in listeners.https {
@@ -51,6 +54,7 @@ pub async fn run(
     if let Some(listener) = listeners.admin {
         parts.spawn(admin::serve(Arc::clone(&relay), listener));
     }
+    parts.spawn(health::watch(Arc::clone(&relay)));
     tracing::info!("The relay is up");
 
     // A part ends before the shutdown only by a panic; the others end with it.
@@ -85,6 +89,12 @@ pub enum RunError {
     /// The relay's own key is unusable.
     #[error("cannot prove the relay's identity to homes")]
     Identity(#[source] IdentityError),
+    /// A name leads to two places.
+    #[error(
+        "{0} belongs to a home and has a route of its own in relay.toml: take the route out, or the \
+         name from the home with `cloudless relay revoke {0}`"
+    )]
+    Routed(Hostname),
     /// The cryptography library refuses the relay's settings.
     #[error("cannot set up TLS for tunnels")]
     Tls(#[source] rustls::Error),
@@ -96,6 +106,15 @@ impl From<TlsConfigError> for RunError {
             TlsConfigError::Identity(source) => Self::Identity(source),
             TlsConfigError::Tls(source) => Self::Tls(source),
         }
+    }
+}
+
+/// A home's name leads to its home and nowhere else.
+pub(crate) fn routes_no_home(config: &Config, registry: &Registry) -> Result<(), RunError> {
+    let mut homes = registry.homes().into_iter();
+    match homes.find(|home| config.routes.names(&home.hostname)) {
+        Some(home) => Err(RunError::Routed(home.hostname)),
+        None => Ok(()),
     }
 }
 
@@ -113,6 +132,7 @@ pub(crate) struct Relay {
     pub(crate) joins: Mutex<Rate>,
     pub(crate) visitors: Arc<Total>,
     pub(crate) pipes: Pipes,
+    pub(crate) health: Health,
     /// Every task that serves a connection.
     pub(crate) connections: TaskTracker,
     /// The connections that a drain waits for: all but tunnels.
@@ -138,6 +158,7 @@ impl Relay {
             joins: Mutex::new(Rate::new(Instant::now())),
             visitors: Arc::default(),
             pipes: Pipes::new(PIPES_MAX),
+            health: Health::default(),
             connections: TaskTracker::new(),
             visiting: TaskTracker::new(),
             draining,

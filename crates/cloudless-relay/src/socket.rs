@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
@@ -54,13 +55,13 @@ pub(crate) fn finish(stream: &TcpStream) -> io::Result<()> {
 }
 
 /// Closes with a reset, so that the peer does not take what it got for everything.
-pub(crate) fn reset(stream: TcpStream) {
+pub(crate) fn reset(stream: impl AsFd) {
     reset_on_close(&stream);
     drop(stream);
 }
 
 /// Lets the close of this socket be a reset.
-pub(crate) fn reset_on_close(stream: &TcpStream) {
+pub(crate) fn reset_on_close(stream: &impl AsFd) {
     if let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO)) {
         tracing::debug!(%error, "A socket is closed without reset");
     }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cloudless_proto::{Hostname, PublicKey, RoundTrip};
+use cloudless_proto::{Hostname, PublicKey, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +31,9 @@ pub struct Status {
     pub homes: Vec<HomeStatus>,
     /// Sums over all homes.
     pub totals: Totals,
+    /// The servers beside the relay that connections are passed to; empty when not running.
+    #[serde(default)]
+    pub servers: Vec<ServerStatus>,
     /// How connections ended up, counted by class since the process started.
     pub outcomes: BTreeMap<String, u64>,
 }
@@ -46,6 +49,18 @@ pub struct ReloadStatus {
     pub refused: Option<String>,
     /// What takes a restart to be in force, a sentence each.
     pub waiting: Vec<String>,
+}
+
+/// A report on a server beside the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Where it listens.
+    pub address: UpstreamAddress,
+    /// Since when it is reached, or is not, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub since: u64,
+    /// Why it cannot be reached; `None` when it can.
+    pub error: Option<String>,
 }
 
 /// A report on one hostname.

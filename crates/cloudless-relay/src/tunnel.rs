@@ -63,6 +63,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
         stream,
         peer,
         mut permits,
+        ..
     } = connection;
     permits.tunnel();
     socket::prefer_bbr(&stream);

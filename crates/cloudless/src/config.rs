@@ -9,6 +9,7 @@ pub(crate) mod passthrough;
 pub(crate) mod period;
 pub(crate) mod push;
 pub(crate) mod relay;
+pub(crate) mod servers;
 pub(crate) mod sockets;
 
 use std::fmt;

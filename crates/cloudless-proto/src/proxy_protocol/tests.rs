@@ -11,6 +11,15 @@ fn header(len: usize, addresses: Option<Addresses>) -> Parsed {
     Parsed::Header { len, addresses }
 }
 
+/// The start of a header of `len` bytes is incomplete, and asks for none of the client's bytes.
+#[track_caller]
+fn check_missing(start: &[u8], len: usize) {
+    let Parsed::Incomplete { missing } = parse(start) else {
+        panic!("{start:02x?} is not incomplete");
+    };
+    assert!((1..=len - start.len()).contains(&missing), "{start:02x?}");
+}
+
 /// A header of version 2 with this command, family, addresses and additional values.
 fn block(command: u8, family: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = b"\r\n\r\n\0\r\nQUIT\n".to_vec();
@@ -51,7 +60,7 @@ fn lines_of_version_1() {
             "{line}"
         );
         for cut in 0..bytes.len() {
-            assert_eq!(parse(&bytes.as_bytes()[..cut]), Parsed::Incomplete);
+            check_missing(&bytes.as_bytes()[..cut], bytes.len());
         }
     }
 }
@@ -109,7 +118,7 @@ fn blocks_of_version_2() {
     ] {
         assert_eq!(parse(&bytes), header(bytes.len(), expected), "{bytes:02x?}");
         for cut in 0..bytes.len() {
-            assert_eq!(parse(&bytes[..cut]), Parsed::Incomplete, "{bytes:02x?}");
+            check_missing(&bytes[..cut], bytes.len());
         }
         let more = [&bytes[..], b"\x16\x03\x01"].concat();
         assert_eq!(parse(&more), header(bytes.len(), expected), "{bytes:02x?}");

@@ -3,18 +3,22 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
-use super::{Addresses, Header, Malformed};
+use super::{Addresses, Header, Malformed, NotYet};
 
 pub(super) const SIGNATURE: &[u8] = b"PROXY ";
+/// "PROXY UNKNOWN" and the end of the line.
+const LEN_MIN: usize = 15;
 /// With its end, as the specification reckons.
 const LEN_MAX: usize = 107;
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Header, NotYet> {
     let line = &bytes[..bytes.len().min(LEN_MAX)];
     let Some(end) = line.windows(2).position(|end| end == b"\r\n") else {
         return match line.len() {
-            LEN_MAX => Err(Malformed::TooLong),
-            _ => Ok(None),
+            LEN_MAX => Err(Malformed::TooLong.into()),
+            len if len < LEN_MIN => Err(NotYet::Missing(LEN_MIN - len)),
+            _ if line.ends_with(b"\r") => Err(NotYet::Missing(1)),
+            _ => Err(NotYet::Missing(2)),
         };
     };
     let text = std::str::from_utf8(&line[..end]).map_err(|_| Malformed::Line)?;
@@ -24,9 +28,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
         Some("UNKNOWN") => None,
         Some("TCP4") => Some(connection::<Ipv4Addr>(words)?),
         Some("TCP6") => Some(connection::<Ipv6Addr>(words)?),
-        _ => return Err(Malformed::Line),
+        _ => return Err(Malformed::Line.into()),
     };
-    Ok(Some((end + 2, addresses)))
+    Ok((end + 2, addresses))
 }
 
 /// Two addresses, then two ports, and nothing else.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::{Addresses, Header, MAX_LEN, Malformed};
+use super::{Addresses, Header, MAX_LEN, Malformed, NotYet};
 
 pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// Signature, version and command, family and transport, length of what follows.
@@ -15,36 +15,36 @@ const TCP6: u8 = 0x21;
 /// An additional value that holds the checksum of the whole header.
 const CRC32C: u8 = 3;
 
-pub(super) fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Header, NotYet> {
     let Some((fixed, rest)) = bytes.split_at_checked(FIXED_LEN) else {
-        return Ok(None);
+        return Err(NotYet::Missing(FIXED_LEN - bytes.len()));
     };
     let (version, command) = (fixed[12] >> 4, fixed[12] & 0xf);
     if version != VERSION {
-        return Err(Malformed::Version(version));
+        return Err(Malformed::Version(version).into());
     }
     if !matches!(command, LOCAL | PROXY) {
-        return Err(Malformed::Command(command));
+        return Err(Malformed::Command(command).into());
     }
     let rest_len = usize::from(u16::from_be_bytes([fixed[14], fixed[15]]));
     let len = FIXED_LEN + rest_len;
     if len > MAX_LEN {
-        return Err(Malformed::TooLong);
+        return Err(Malformed::TooLong.into());
     }
     let Some(rest) = rest.get(..rest_len) else {
-        return Ok(None);
+        return Err(NotYet::Missing(len - bytes.len()));
     };
     if command == LOCAL {
         // Family, addresses and all else are to be ignored.
-        return Ok(Some((len, None)));
+        return Ok((len, None));
     }
     let addresses_len = match fixed[13] {
-        0 => return Ok(Some((len, None))),
+        0 => return Ok((len, None)),
         TCP4 | 0x12 => 12,
         TCP6 | 0x22 => 36,
         // Paths of unix sockets.
         0x31 | 0x32 => 216,
-        family => return Err(Malformed::Family(family)),
+        family => return Err(Malformed::Family(family).into()),
     };
     let (addresses, values) = rest
         .split_at_checked(addresses_len)
@@ -56,7 +56,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header, Malformed> {
         // No TCP connection has such addresses.
         _ => None,
     };
-    Ok(Some((len, addresses)))
+    Ok((len, addresses))
 }
 
 /// Reads two addresses of `N` bytes each and two ports.

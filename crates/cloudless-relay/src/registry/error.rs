@@ -81,6 +81,14 @@ pub enum InviteError {
         /// The name.
         hostname: Hostname,
     },
+    /// The name has a route in the relay's configuration.
+    #[error(
+        "{hostname} has a route of its own in relay.toml: take that out first, or choose another name"
+    )]
+    Routed {
+        /// The name.
+        hostname: Hostname,
+    },
     /// The life of the code is out of range.
     #[error("a join code lives between one second and thirty days")]
     Ttl,

@@ -50,7 +50,7 @@ fn strangers() -> Vec<(&'static str, Vec<u8>)> {
 async fn strangers_reach_the_web_server_with_every_byte() {
     let web_server = WebServer::start().await;
     let address = web_server.address();
-    let relay = TestRelay::start_with(|config| config.fallback_https = Some(address)).await;
+    let relay = TestRelay::start_with(|config| config.fallback.https = Some(address.into())).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     for (class, opening) in strangers() {
         let before = relay.outcome(class).await;
@@ -81,7 +81,17 @@ async fn strangers_are_closed_without_a_web_server() {
         let before = relay.outcome(class).await;
         let mut visitor = Visitor::connect(relay.https[1]).await;
         visitor.send(&opening).await;
-        assert_eq!(visitor.read_to_end().await, b"", "{class}");
+        let answer = visitor.read_to_end().await;
+        if opening.starts_with(b"GET ") {
+            // A person's browser shows this.
+            let answer = String::from_utf8(answer).unwrap();
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with("HTTP/1.1 400 "), "{head}");
+            assert!(head.contains(&format!("Content-Length: {}", body.len())));
+            assert!(body.contains("https"), "{body}");
+        } else {
+            assert_eq!(answer, b"", "{class}");
+        }
         assert_eq!(relay.outcome(class).await, before + 1, "{class}");
     }
 }
@@ -91,8 +101,8 @@ async fn a_home_that_is_offline_never_falls_back() {
     let web_server = WebServer::start().await;
     let address = web_server.address();
     let relay = TestRelay::start_with(|config| {
-        config.fallback_https = Some(address);
-        config.fallback_http = Some(address);
+        config.fallback.https = Some(address.into());
+        config.fallback.http = Some(address.into());
         config.hold = std::time::Duration::from_millis(50);
     })
     .await;
@@ -111,11 +121,11 @@ async fn a_web_server_that_is_down_costs_only_its_own_clients() {
         .unwrap()
         .local_addr()
         .unwrap();
-    let relay = TestRelay::start_with(|config| config.fallback_https = Some(free)).await;
+    let relay = TestRelay::start_with(|config| config.fallback.https = Some(free.into())).await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let (mut stranger, _) = Visitor::hello(relay.address(), "unknown.example.test").await;
     assert_eq!(stranger.read_to_end().await, b"");
-    relay.until_outcome("fallback_unreachable", 1).await;
+    relay.until_outcome("server_unreachable", 1).await;
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
 }
@@ -124,7 +134,7 @@ async fn a_web_server_that_is_down_costs_only_its_own_clients() {
 async fn a_reset_is_passed_on() {
     let web_server = WebServer::start().await;
     let address = web_server.address();
-    let relay = TestRelay::start_with(|config| config.fallback_https = Some(address)).await;
+    let relay = TestRelay::start_with(|config| config.fallback.https = Some(address.into())).await;
     let (mut visitor, hello) = Visitor::hello(relay.address(), "unknown.example.test").await;
     let mut server = web_server.accept().await;
     server.expect(&hello).await;

@@ -72,7 +72,7 @@ async fn a_home_s_name_is_sent_to_https_and_validations_are_not() {
 async fn what_two_servers_could_read_in_two_ways_is_refused() {
     let web_server = WebServer::start().await;
     let address = web_server.address();
-    let relay = TestRelay::start_with(|config| config.fallback_http = Some(address)).await;
+    let relay = TestRelay::start_with(|config| config.fallback.http = Some(address.into())).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     for request in [
         "GET / HTTP/1.1\r\n\r\n",
@@ -104,7 +104,7 @@ async fn what_two_servers_could_read_in_two_ways_is_refused() {
 async fn other_hosts_belong_to_the_web_server() {
     let web_server = WebServer::start().await;
     let address = web_server.address();
-    let relay = TestRelay::start_with(|config| config.fallback_http = Some(address)).await;
+    let relay = TestRelay::start_with(|config| config.fallback.http = Some(address.into())).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     for host in [
         "Host: other.example",

@@ -55,7 +55,7 @@ async fn what_the_files_say_is_in_force_and_open_connections_stay() {
     }
     let mut config = test_config();
     let web_server = WebServer::start().await;
-    config.fallback_https = Some(web_server.address());
+    config.fallback.https = Some(web_server.address().into());
     reload(&relay, &next, Ok(config)).await;
     let (_stranger, hello) = Visitor::hello(relay.address(), "unknown.example.test").await;
     web_server.accept().await.expect(&hello).await;
@@ -72,7 +72,7 @@ async fn a_bad_configuration_is_refused_and_said() {
     let (relay, next) = start().await;
     let web_server = WebServer::start().await;
     let mut good = test_config();
-    good.fallback_https = Some(web_server.address());
+    good.fallback.https = Some(web_server.address().into());
     reload(&relay, &next, Ok(good)).await;
 
     let reply = reload(&relay, &next, Err("line 7 is wrong")).await;
@@ -92,14 +92,14 @@ async fn a_bad_homes_file_changes_nothing_not_even_the_configuration() {
     fs::write(relay.file("homes.toml"), homes.replace("hostname", "name")).unwrap();
 
     let mut config = test_config();
-    config.fallback_https = Some(SocketAddr::from(([127, 0, 0, 1], 9)));
+    config.fallback.https = Some(SocketAddr::from(([127, 0, 0, 1], 9)).into());
     let Reply::Error { message } = reload(&relay, &next, Ok(config)).await else {
         panic!("a damaged file was taken");
     };
     assert!(message.contains("homes.toml is damaged"), "{message}");
     let (mut stranger, _) = Visitor::hello(relay.address(), "unknown.example.test").await;
     assert_eq!(stranger.read_to_end().await, b"");
-    assert_eq!(relay.outcome("fallback_unreachable").await, 0);
+    assert_eq!(relay.outcome("server_unreachable").await, 0);
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
 }

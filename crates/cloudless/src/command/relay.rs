@@ -111,8 +111,10 @@ fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyho
     let mut config = Config::new(file.server_name.clone(), identity, addresses.collect());
     config.legs = file.legs;
     config.hold = file.hold.0;
-    config.fallback_https = file.fallback.https.map(|address| address.0);
-    config.fallback_http = file.fallback.http.map(|address| address.0);
+    let load_balancers = &file.listen.proxy_protocol_from;
+    config.load_balancers = load_balancers.iter().map(|network| network.0).collect();
+    config.fallback = file.fallback.servers();
+    config.routes = file.routes.routes();
     config.limits = file.limits.limits();
     Ok(config)
 }

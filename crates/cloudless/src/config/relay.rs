@@ -5,14 +5,15 @@ use std::net::{Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Deserializer, de};
 
 use super::ConfigError;
 use super::address::Address;
 use super::limits::LimitsTable;
 use super::period::Period;
-use super::sockets::{SocketAddress, SocketAddresses};
+use super::servers::{NetworkText, RoutesTable, ServersTable};
+use super::sockets::SocketAddresses;
 
 /// The file in the relay's state directory.
 pub(crate) const FILE: &str = "relay.toml";
@@ -39,7 +40,9 @@ pub(crate) struct RelayFile {
     #[serde(default)]
     pub(crate) listen: Listen,
     #[serde(default)]
-    pub(crate) fallback: Fallback,
+    pub(crate) fallback: ServersTable,
+    #[serde(default)]
+    pub(crate) routes: RoutesTable,
     #[serde(default)]
     pub(crate) limits: LimitsTable,
 }
@@ -52,14 +55,9 @@ pub(crate) struct Listen {
     pub(crate) https: SocketAddresses,
     #[serde(default = "default_http")]
     pub(crate) http: SocketAddresses,
-}
-
-/// `[fallback]`: the web server that gets what belongs to no home.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Fallback {
-    pub(crate) https: Option<SocketAddress>,
-    pub(crate) http: Option<SocketAddress>,
+    /// Load balancers before the relay.
+    #[serde(default)]
+    pub(crate) proxy_protocol_from: Vec<NetworkText>,
 }
 
 impl Default for Listen {
@@ -67,6 +65,7 @@ impl Default for Listen {
         Self {
             https: default_https(),
             http: default_http(),
+            proxy_protocol_from: Vec::new(),
         }
     }
 }
@@ -82,23 +81,34 @@ impl RelayFile {
         }
     }
 
-    /// A fallback that is the relay itself would pass connections round and round.
+    /// A server that is the relay itself would be passed its own connections, round and round.
     fn contradiction(&self) -> Option<String> {
-        let is_self = |listen: &SocketAddresses, SocketAddress(fallback): SocketAddress| {
-            listen.0.iter().any(|it| {
-                let is_same = it.ip() == fallback.ip();
-                let is_covered = it.ip().is_unspecified() && fallback.ip().is_loopback();
-                it.port() == fallback.port() && (is_same || is_covered)
+        let is_self = |server: &UpstreamAddress| {
+            let UpstreamAddress::Tcp(server) = server else {
+                return false;
+            };
+            let mut listens = self.listen.https.0.iter().chain(&self.listen.http.0);
+            listens.any(|it| {
+                let is_same = it.ip() == server.ip();
+                let is_covered = it.ip().is_unspecified() && server.ip().is_loopback();
+                it.port() == server.port() && (is_same || is_covered)
             })
         };
-        let listens = [&self.listen.https, &self.listen.http];
-        [("https", self.fallback.https), ("http", self.fallback.http)]
+        let fallback = ("fallback".to_owned(), &self.fallback);
+        let routes = self.routes.0.iter();
+        let routes = routes.map(|(name, table)| (format!("routes.\"{name}\""), table));
+        let servers = std::iter::once(fallback)
+            .chain(routes)
+            .flat_map(|(place, table)| {
+                let addresses = table.addresses();
+                addresses.map(move |(name, address)| (format!("{place}.{name}"), address))
+            });
+        servers
             .into_iter()
-            .filter_map(|(name, fallback)| Some((name, fallback?)))
-            .find(|(_, fallback)| listens.iter().any(|listen| is_self(listen, *fallback)))
-            .map(|(name, SocketAddress(fallback))| {
+            .find(|(_, address)| is_self(address))
+            .map(|(place, address)| {
                 format!(
-                    "`fallback.{name}` is {fallback}, where the relay itself listens; \
+                    "`{place}` is {address}, where the relay itself listens; \
                      let the web server listen elsewhere, such as on 127.0.0.1:8443, and name that"
                 )
             })
@@ -106,8 +116,8 @@ impl RelayFile {
 
     /// The file that says this, with a comment at each setting.
     pub(crate) fn render(&self) -> String {
-        let fallback = |name, address: Option<SocketAddress>, example| match address {
-            Some(SocketAddress(address)) => format!("{name} = \"{address}\""),
+        let fallback = |name, address: &Option<UpstreamAddress>, example| match address {
+            Some(address) => format!("{name} = \"{address}\""),
             None => format!("# {name} = \"{example}\""),
         };
         format!(
@@ -133,11 +143,24 @@ legs = {legs}
 https = {https}
 # Answers with a redirect to https for homes, and nothing else. [] turns it off.
 http = {http}
+# Load balancers before this relay, such as [\"10.0.0.0/8\"]. Each of their connections must begin with a
+# PROXY protocol header, version 1 or 2, and counts for the address in it; no other may have one.
+# proxy_protocol_from = []
 
 [fallback]
-# A web server that gets every connection that is for no home, as it came.
+# A web server that gets every connection that is for no home, as it came: an address, or
+# \"unix:/path\".
 {fallback_https}
 {fallback_http}
+# Tells it the visitor's address by the PROXY protocol, version \"v1\" or \"v2\", which it must expect.
+# proxy_protocol = \"v2\"
+
+# Further names and where they lead, one table each. \"*.example.org\" is for all names below
+# example.org; a name's own table comes first, then the longest wildcard, and before all of them homes.
+# [routes.\"www.example.org\"]
+# https = \"127.0.0.1:8443\"
+# http = \"127.0.0.1:8080\"
+# proxy_protocol = \"v2\"
 
 {limits}",
             server_name = self.server_name,
@@ -146,8 +169,8 @@ http = {http}
             legs = self.legs,
             https = sockets(&self.listen.https),
             http = sockets(&self.listen.http),
-            fallback_https = fallback("https", self.fallback.https, "127.0.0.1:8443"),
-            fallback_http = fallback("http", self.fallback.http, "127.0.0.1:8080"),
+            fallback_https = fallback("https", &self.fallback.https, "127.0.0.1:8443"),
+            fallback_http = fallback("http", &self.fallback.http, "127.0.0.1:8080"),
             limits = self.limits.render(),
         )
     }
@@ -242,11 +265,13 @@ mod tests {
             listen: Listen {
                 https: everywhere(8443),
                 http: SocketAddresses(vec![]),
+                proxy_protocol_from: Vec::new(),
             },
-            fallback: Fallback {
-                https: Some(SocketAddress("127.0.0.1:9".parse().unwrap())),
-                http: None,
+            fallback: ServersTable {
+                https: Some("127.0.0.1:9".parse().unwrap()),
+                ..ServersTable::default()
             },
+            routes: RoutesTable::default(),
             limits: LimitsTable::default(),
         };
         let read: RelayFile = parse(file.render().as_bytes()).unwrap();
@@ -299,6 +324,11 @@ mod tests {
             ),
             (format!("{good}holt = \"5s\"\n"), "3:1:", "expected one of"),
             (
+                format!("{good}[listen]\nproxy_protocol_from = [\"10.0.0.0/40\"]\n"),
+                "4:",
+                "is no network",
+            ),
+            (
                 "server_name = \"a_b\"\naddresses = [\"a\"]".to_owned(),
                 "1:15:",
                 "",
@@ -330,9 +360,13 @@ mod tests {
             ("https = \"127.0.0.1:8443\"", false),
             ("https = \"192.0.2.7:443\"", false),
         ] {
-            let text = format!("{good}[fallback]\n{fallback}\n");
-            let file: RelayFile = parse(text.as_bytes()).unwrap();
-            assert_eq!(file.contradiction().is_some(), is_wrong, "{fallback}");
+            for table in ["fallback", "routes.\"*.example.org\""] {
+                let text = format!("{good}[{table}]\n{fallback}\n");
+                let file: RelayFile = parse(text.as_bytes()).unwrap();
+                let contradiction = file.contradiction();
+                assert_eq!(contradiction.is_some(), is_wrong, "{fallback}");
+                assert!(contradiction.is_none_or(|it| it.contains(table)));
+            }
         }
     }
 

@@ -20,9 +20,14 @@ impl WebServer {
         self.listener.local_addr().unwrap()
     }
 
-    /// The next connection that the relay passed on.
+    /// The next connection that the relay passed on. One that says nothing is the relay's look at
+    /// whether the web server is there.
     pub(crate) async fn accept(&self) -> Visitor {
-        let (stream, _) = soon(self.listener.accept()).await.unwrap();
-        Visitor { stream }
+        loop {
+            let (stream, _) = soon(self.listener.accept()).await.unwrap();
+            if soon(stream.peek(&mut [0])).await.is_ok_and(|n| n > 0) {
+                return Visitor { stream };
+            }
+        }
     }
 }

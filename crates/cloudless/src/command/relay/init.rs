@@ -3,13 +3,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, UpstreamAddress};
 
 use super::{INIT_ADVICE, KEY_FILE};
 use crate::config::address::{Address, HTTPS_PORT, Host};
 use crate::config::limits::LimitsTable;
-use crate::config::relay::{self, DEFAULT_SERVER_NAME, FILE, Fallback, Listen, RelayFile};
-use crate::config::sockets::{self, SocketAddress, SocketAddresses};
+use crate::config::relay::{self, DEFAULT_SERVER_NAME, FILE, Listen, RelayFile};
+use crate::config::servers::{RoutesTable, ServersTable};
+use crate::config::sockets::{self, SocketAddresses};
 use crate::exit::Usage;
 use crate::state::{self, RelayState};
 use crate::terminal::{self, BOLD};
@@ -46,11 +47,11 @@ pub(super) struct Init {
     #[arg(long, conflicts_with = "http")]
     no_http: bool,
     /// Pass TLS connections that are for no home to the web server at ADDRESS
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
-    fallback_https: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    fallback_https: Option<UpstreamAddress>,
     /// Pass plain HTTP that is for no home to the web server at ADDRESS
-    #[arg(long, value_name = "ADDRESS:PORT", value_parser = sockets::parse)]
-    fallback_http: Option<SocketAddr>,
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    fallback_http: Option<UpstreamAddress>,
 }
 
 impl Init {
@@ -89,6 +90,7 @@ impl Init {
             } else {
                 or_default(&self.http, relay::everywhere(80))
             },
+            proxy_protocol_from: Vec::new(),
         };
         let port = listen.https.0.first().map_or(HTTPS_PORT, SocketAddr::port);
         let given = if self.addresses.is_empty() {
@@ -113,10 +115,12 @@ impl Init {
             hold: relay::default_hold(),
             legs: true,
             listen,
-            fallback: Fallback {
-                https: self.fallback_https.map(SocketAddress),
-                http: self.fallback_http.map(SocketAddress),
+            fallback: ServersTable {
+                https: self.fallback_https.clone(),
+                http: self.fallback_http.clone(),
+                proxy_protocol: None,
             },
+            routes: RoutesTable::default(),
             limits: LimitsTable::default(),
         })
     }

@@ -78,6 +78,15 @@ impl Status {
             ];
             terminal::table(headings, &rows)?;
         }
+        for server in &status.servers {
+            let (address, since) = (&server.address, since(server.since));
+            match &server.error {
+                None => terminal::data(format_args!("server {address}: reached since {since}"))?,
+                Some(error) => terminal::data(format_args!(
+                    "{BOLD}server {address}: out of reach since {since}{BOLD:#}: {error}"
+                ))?,
+            }
+        }
         if !status.outcomes.is_empty() {
             terminal::data("how connections ended up:")?;
         }

@@ -1,0 +1,136 @@
+//! Passes connections that are for no home to the servers beside the relay.
+
+use std::io;
+use std::os::fd::AsFd;
+
+use bytes::Bytes;
+use cloudless_proto::UpstreamAddress;
+use cloudless_proto::proxy_protocol::{self, Addresses, Version};
+use cloudless_splice::{ForwardError, Pipes, Socket};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::activity::Activity;
+use crate::config::{Config, Timings};
+use crate::listener::Connection;
+use crate::run::Relay;
+use crate::socket;
+
+/// A connection to a server.
+pub(crate) enum Server {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Connects to a server and sends it the first bytes.
+pub(crate) async fn connect(address: &UpstreamAddress, opening: &[u8]) -> io::Result<Server> {
+    async fn begin<S: AsyncWrite + Unpin>(mut server: S, opening: &[u8]) -> io::Result<S> {
+        server.write_all(opening).await?;
+        Ok(server)
+    }
+    match address {
+        UpstreamAddress::Tcp(address) => {
+            let server = TcpStream::connect(address).await?;
+            socket::configure(&server)?;
+            begin(server, opening).await.map(Server::Tcp)
+        }
+        UpstreamAddress::Unix(path) => {
+            let server = UnixStream::connect(path).await?;
+            begin(server, opening).await.map(Server::Unix)
+        }
+    }
+}
+
+/// Sends `opening`, which was read from the visitor already, to the server at `address`, and then
+/// all that either side says to the other. A server that speaks the PROXY protocol is told the
+/// visitor's address first.
+pub(crate) async fn pass(
+    relay: &Relay,
+    config: &Config,
+    connection: Connection,
+    opening: Bytes,
+    address: &UpstreamAddress,
+    version: Option<Version>,
+) {
+    let Some(_permit) = relay.visitors.admit(config.limits.visitors) else {
+        return relay.counters.count("visitor_limit");
+    };
+    let opening = match version {
+        Some(version) => {
+            let mut bytes = proxy_protocol::encode(version, addresses(&connection));
+            bytes.extend_from_slice(&opening);
+            Bytes::from_owner(zeroize::Zeroizing::new(bytes))
+        }
+        None => opening,
+    };
+    let connected = timeout(config.timings.connect, connect(address, &opening)).await;
+    let server = match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+        Ok(server) => server,
+        Err(error) => {
+            relay.health.failed(address, &error);
+            relay.counters.count("server_unreachable");
+            return socket::close(connection.stream, b"").await;
+        }
+    };
+    relay.health.reached(address);
+    drop(opening);
+    match server {
+        Server::Tcp(server) => join(connection.stream, server, &relay.pipes, &config.timings).await,
+        Server::Unix(server) => {
+            join(connection.stream, server, &relay.pipes, &config.timings).await;
+        }
+    }
+}
+
+/// Who is connected to what; `None` when the system does not tell any more.
+fn addresses(connection: &Connection) -> Option<Addresses> {
+    let destination = match connection.destination {
+        Some(destination) => destination,
+        None => connection.stream.local_addr().ok()?,
+    };
+    Some(Addresses {
+        source: connection.peer,
+        destination,
+    })
+}
+
+/// Moves bytes both ways until both sides have ended, or one cuts the other.
+async fn join<S: Socket + AsFd>(client: TcpStream, server: S, pipes: &Pipes, timings: &Timings) {
+    let activity = Activity::new();
+    let both = async {
+        tokio::try_join!(
+            one_way(&client, &server, pipes, &activity),
+            one_way(&server, &client, pipes, &activity)
+        )
+    };
+    let cut = tokio::select! {
+        outcome = both => outcome.err().map(Cut::Failed),
+        () = activity.silent(timings) => Some(Cut::Silent),
+    };
+    if let Some(cut) = cut {
+        tracing::debug!(?cut, "A connection to a server was cut");
+        socket::reset(client);
+        socket::reset(server);
+    }
+}
+
+/// Why a connection is cut before both sides have ended.
+#[derive(Debug)]
+#[expect(dead_code, reason = "the cause is read in the log, through Debug")]
+enum Cut {
+    Failed(ForwardError),
+    /// No byte moved for too long.
+    Silent,
+}
+
+async fn one_way(
+    from: &impl Socket,
+    to: &impl Socket,
+    pipes: &Pipes,
+    activity: &Activity,
+) -> Result<(), ForwardError> {
+    cloudless_splice::forward(from, to, pipes, |_| activity.moved()).await?;
+    activity.half_closed();
+    Ok(())
+}
