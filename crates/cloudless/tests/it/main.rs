@@ -49,9 +49,10 @@ mod vdirsyncer;
 
 /// How often a test of chance goes round: more in `cargo xtask acceptance`.
 fn rounds(few: usize) -> usize {
-    if std::env::var_os("CLOUDLESS_ACCEPTANCE").is_some() {
-        few * 10
-    } else {
-        few
-    }
+    if is_acceptance() { few * 10 } else { few }
+}
+
+/// Whether this is `cargo xtask acceptance`, where tests may take minutes.
+fn is_acceptance() -> bool {
+    std::env::var_os("CLOUDLESS_ACCEPTANCE").is_some()
 }

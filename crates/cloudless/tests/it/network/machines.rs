@@ -1,0 +1,184 @@
+//! A relay and a home as processes of the binary, in the test bed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::thread;
+
+use cloudless_testbed::{Bed, Conditions, Family, Namespace, RELAY, RELAY_MOVED, missing};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::corpus;
+use crate::network::prober::Prober;
+use crate::role::{LOG, Role};
+
+/// The name of every home here.
+pub(crate) const HOSTNAME: &str = crate::pair::HOSTNAME;
+const HTTPS: u16 = 443;
+
+/// The scene with a relay that runs, a home that joined it, and a user `me` with one device.
+pub(crate) struct Machines {
+    // Processes end before their machines.
+    relay: Role,
+    second_relay: Option<Role>,
+    home: Role,
+    directory: TempDir,
+    family: Family,
+    password: String,
+    pub(crate) bed: Bed,
+}
+
+impl Machines {
+    /// Sets all up as the README says, home joined by the relay's address of this family; returns
+    /// once the tunnel is up. `None` where the machine allows no scene.
+    pub(crate) fn start(family: Family) -> Option<Self> {
+        Self::start_at(family, &RELAY[family as usize].to_string(), |_| ())
+    }
+
+    /// The same with a relay known by `address`, and something done to the bed before.
+    pub(crate) fn start_at(
+        family: Family,
+        address: &str,
+        prepare: impl FnOnce(&Bed),
+    ) -> Option<Self> {
+        if let Some(what) = missing() {
+            corpus::missing(&what);
+            return None;
+        }
+        let bed = Bed::new(Conditions::default());
+        prepare(&bed);
+        let directory = TempDir::new().unwrap();
+        let state = |role: &str| directory.path().join(role);
+        let on_relay = |arguments: &[&str]| run(&bed.relay, &state("relay"), arguments);
+        let on_home = |arguments: &[&str]| run(&bed.home, &state("home"), arguments);
+        on_relay(&["relay", "init", "--address", address]);
+        let (relay, _) = Role::start_by(binary(&bed.relay), &state("relay"), "relay");
+        let code = on_relay(&["relay", "invite", HOSTNAME]);
+        on_home(&["home", "join", code.trim()]);
+        #[rustfmt::skip]
+        let added = on_home(&["device", "add", "me", "phone", "--create-user", "--json"]);
+        let added: Value = serde_json::from_str(&added).unwrap();
+        let password = added["password"].as_str().unwrap().to_owned();
+        let (home, _) = Role::start_by(binary(&bed.home), &state("home"), "home");
+        let mut machines = Self {
+            relay,
+            second_relay: None,
+            home,
+            directory,
+            family,
+            password,
+            bed,
+        };
+        machines.await_tunnel();
+        Some(machines)
+    }
+
+    /// Blocks until home says that its tunnel is up; once for each start of home.
+    pub(crate) fn await_tunnel(&mut self) {
+        assert_eq!(self.home.line()["tunnel"], "up");
+    }
+
+    /// Makes home join one more relay, on another port.
+    pub(crate) fn add_relay(&mut self) {
+        let state = self.folder().join("second-relay");
+        let listen = self.second_address().to_string();
+        #[rustfmt::skip]
+        run(&self.bed.relay, &state, &["relay", "init", "--address", &listen,
+            "--server-name", "second.test", "--listen", &listen, "--no-http"]);
+        let (relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
+        self.second_relay = Some(relay);
+        let code = run(&self.bed.relay, &state, &["relay", "invite", HOSTNAME]);
+        self.home.kill();
+        let state = self.folder().join("home");
+        run(&self.bed.home, &state, &["home", "join", code.trim()]);
+        (self.home, _) = Role::start_by(binary(&self.bed.home), &state, "home");
+        self.await_tunnel();
+    }
+
+    fn second_address(&self) -> SocketAddr {
+        (RELAY[self.family as usize], 8443).into()
+    }
+
+    pub(crate) fn kill_relay(&mut self) {
+        self.relay.kill();
+    }
+
+    /// Starts the relay again; it listens on return.
+    pub(crate) fn start_relay(&mut self) {
+        let state = self.directory.path().join("relay");
+        (self.relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
+    }
+
+    pub(crate) fn home_pid(&self) -> u32 {
+        self.home.pid()
+    }
+
+    /// A phone that asks for something on a new connection, every 100 ms.
+    pub(crate) fn prober(&self) -> Prober {
+        self.prober_at((RELAY[self.family as usize], HTTPS).into())
+    }
+
+    /// The same at the other relay.
+    pub(crate) fn second_prober(&self) -> Prober {
+        self.prober_at(self.second_address())
+    }
+
+    /// The same at a relay that has moved.
+    pub(crate) fn moved_prober(&self) -> Prober {
+        self.prober_at((RELAY_MOVED[self.family as usize], HTTPS).into())
+    }
+
+    fn prober_at(&self, address: SocketAddr) -> Prober {
+        let client = Client::through_relay(address, &self.ca_file(), &self.password);
+        Prober::start(&self.bed.phone, client)
+    }
+
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.directory.path().join("home").join("ca.pem")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            for role in ["relay", "home"] {
+                let log = self.directory.path().join(role).join(LOG);
+                let log = std::fs::read_to_string(log).unwrap_or_default();
+                println!("---- {role} said:\n{log}");
+            }
+        }
+    }
+}
+
+fn binary(namespace: &Namespace) -> Command {
+    namespace.command(env!("CARGO_BIN_EXE_cloudless"))
+}
+
+/// Runs the binary on a machine to its end, which must be a success.
+fn run(namespace: &Namespace, state: &Path, arguments: &[&str]) -> String {
+    let mut command = binary(namespace);
+    command.args(arguments).arg("--state").arg(state);
+    let output = command.output().unwrap();
+    String::from_utf8(success(&command, output)).unwrap()
+}
+
+/// What a command printed that was a success.
+pub(crate) fn success(command: &Command, output: Output) -> Vec<u8> {
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{told}",
+        output.status
+    );
+    output.stdout
+}
