@@ -39,6 +39,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     }
     // So small that it proves only that the benchmark still runs.
     let options = bench::Options {
+        plane: None,
         cards: vec![500, 1_000],
         rounds: 1,
         peers: false,

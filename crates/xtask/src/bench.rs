@@ -19,6 +19,7 @@ mod peer;
 mod photos;
 mod plot;
 mod rates;
+mod relay;
 mod requests;
 mod session;
 mod statistics;
@@ -39,7 +40,10 @@ const CARDS_MIN: usize = 130;
 
 /// What to measure.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) plane: Option<Plane>,
     /// Sizes of the address book, growing; at the first one everything is measured
     #[arg(long, value_delimiter = ',', default_values_t = [1_000, 10_000])]
     pub(crate) cards: Vec<usize>,
@@ -57,8 +61,22 @@ pub(crate) struct Options {
     pub(crate) bare_server: bool,
 }
 
+/// Something else than contacts.
+#[derive(clap::Subcommand)]
+pub(crate) enum Plane {
+    /// Measure the relay and the tunnel, beside other ways from a visitor to a server at home
+    Relay(relay::Options),
+    #[command(flatten)]
+    Role(relay::Role),
+}
+
 /// Measures a release build and prints tables.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    match &options.plane {
+        Some(Plane::Relay(options)) => return relay::run(workspace, options),
+        Some(Plane::Role(role)) => return relay::be(role),
+        None => {}
+    }
     // One thread for all connections leaves the other cores to the servers.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,15 +97,19 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     runtime.block_on(measurement::run(workspace, options))
 }
 
-/// Builds everything as a release and measures from there: a client that was not optimized would
-/// measure itself.
-fn run_release(workspace: &Workspace, options: &Options) -> Result<()> {
+/// Builds everything as a release: a client that was not optimized would measure itself.
+fn build_release(workspace: &Workspace) -> Result<()> {
     step::run(
         Command::new("cargo")
             .args(["build", "--quiet", "--release", "--locked"])
             .args(["--package", "cloudless", "--package", "xtask"])
             .current_dir(&workspace.root),
-    )?;
+    )
+}
+
+/// Measures from a release build.
+fn run_release(workspace: &Workspace, options: &Options) -> Result<()> {
+    build_release(workspace)?;
     let sizes: Vec<String> = options.cards.iter().map(usize::to_string).collect();
     let mut bench = Command::new(workspace.target("release/xtask"));
     bench.args(["bench", "--cards", &sizes.join(",")]);

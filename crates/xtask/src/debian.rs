@@ -7,12 +7,13 @@ use anyhow::{Context, Result};
 use crate::step;
 
 /// A Debian package, and a command that succeeds once it is installed.
-struct Need {
+pub(crate) struct Need {
     package: &'static str,
     probe: &'static [&'static str],
 }
 
-const NEEDS: &[Need] = &[
+/// What the tests call.
+pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "ca-certificates",
         probe: &["test", "-e", "/etc/ssl/certs"],
@@ -59,16 +60,48 @@ const NEEDS: &[Need] = &[
     },
 ];
 
+/// The ways to home that the benchmark of the relay compares with.
+pub(crate) const RELAY_PEERS: &[Need] = &[
+    Need {
+        package: "autossh",
+        probe: &["autossh", "-V"],
+    },
+    Need {
+        package: "conntrack",
+        probe: &["conntrack", "--version"],
+    },
+    Need {
+        package: "haproxy",
+        probe: &["/usr/sbin/haproxy", "-v"],
+    },
+    Need {
+        package: "iproute2",
+        probe: &["ip", "-V"],
+    },
+    Need {
+        package: "nftables",
+        probe: &["nft", "--version"],
+    },
+    Need {
+        package: "openssh-server",
+        probe: &["test", "-x", "/usr/sbin/sshd"],
+    },
+    Need {
+        package: "sniproxy",
+        probe: &["/usr/sbin/sniproxy", "-V"],
+    },
+];
+
 /// Installs what is missing where that is allowed; else says what to run.
-pub(crate) fn prepare() -> Result<()> {
-    let missing = missing_packages(NEEDS, is_present);
+pub(crate) fn prepare(needs: &[Need]) -> Result<()> {
+    let missing = missing_packages(needs, is_present);
     if missing.is_empty() {
         return Ok(());
     }
     let can_install = is_root()? && is_present(&["apt-get", "--version"]);
     if !can_install {
         return step::missing(&format!(
-            "the tests need more programs; run: sudo apt-get install {}",
+            "more programs are needed; run: sudo apt-get install {}",
             missing.join(" ")
         ));
     }
@@ -77,7 +110,7 @@ pub(crate) fn prepare() -> Result<()> {
     let mut arguments = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
     arguments.extend(&missing);
     step::run(&mut apt_get(&arguments))?;
-    let still_missing = missing_packages(NEEDS, is_present);
+    let still_missing = missing_packages(needs, is_present);
     if still_missing.is_empty() {
         return Ok(());
     }
@@ -122,7 +155,7 @@ mod tests {
     #[test]
     fn only_what_is_absent_is_missing() {
         let has_curl = |probe: &[&str]| probe[0] == "curl";
-        let missing = missing_packages(NEEDS, has_curl);
+        let missing = missing_packages(TESTS, has_curl);
         assert!(!missing.contains(&"curl"));
         assert!(missing.contains(&"openssl"));
     }

@@ -72,7 +72,7 @@ pub(crate) struct Tools {
 
 /// Installs what the tests need, or says what is missing.
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
-    steps.run("programs", debian::prepare);
+    steps.run("programs", || debian::prepare(debian::TESTS));
     steps.run("test data", || test_data(workspace));
     let mut python = None;
     steps.run("Python packages", || {

@@ -152,7 +152,7 @@ impl Verdicts {
         );
     }
 
-    fn push(&mut self, goal: String, asked: String, measured: String, is_met: bool) {
+    pub(crate) fn push(&mut self, goal: String, asked: String, measured: String, is_met: bool) {
         self.0.push(Verdict {
             goal,
             asked,

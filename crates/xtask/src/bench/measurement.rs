@@ -34,6 +34,7 @@ const LARGE: usize = 10_000;
 const LARGE_ROUNDS: usize = 3;
 const PHOTOS_MAX: usize = 10_000;
 const IDLE: &str = "idle";
+const TITLE: &str = "Milliseconds by cards in the address book";
 
 /// Runs everything and prints it.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -187,7 +188,7 @@ impl Run<'_> {
         self.verdicts.memory(all, 100.0, memory.peak(0, None));
         print!("{}", self.verdicts);
         if let Some(path) = &self.options.plot {
-            fs::write(path, plot::growth(&growth.series()))
+            fs::write(path, plot::growth(TITLE, &growth.series()))
                 .with_context(|| format!("write {}", path.display()))?;
         }
         Ok(())
@@ -278,14 +279,14 @@ fn print_heading() {
          Cards of {} bytes, every {}th with a photo of 20 KiB. Medians; `x` is how many times \
          better loopback is.",
         std::env::consts::ARCH,
-        load(),
+        load_average(),
         cards::SIZE,
         cards::PHOTO_EVERY
     );
 }
 
 /// How many processes wanted to run in the last minute, ours among them.
-fn load() -> String {
+pub(crate) fn load_average() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or("unknown").to_owned()
 }

@@ -119,7 +119,8 @@ impl fmt::Display for Report {
     }
 }
 
-fn pss(pid: u32) -> Result<u64> {
+/// The proportional set size of a process, in KiB.
+pub(crate) fn pss(pid: u32) -> Result<u64> {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
     parse_pss(&text).with_context(|| format!("no line `Pss:` in {path}"))

@@ -151,7 +151,7 @@ pub(crate) async fn make_book(target: &Target) -> Result<()> {
 }
 
 /// A port for a server that cannot be told to choose one itself.
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     let address = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr());
     Ok(address.context("find a free port")?.port())
 }

@@ -18,12 +18,12 @@ const DASHES: [&str; 2] = ["none", "6 3"];
 /// A line and its name.
 pub(crate) struct Series {
     pub(crate) name: String,
-    /// Number of cards and milliseconds, both above zero.
+    /// Number of things and what they cost, both above zero.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// How milliseconds grow with the number of cards.
-pub(crate) fn growth(series: &[Series]) -> String {
+/// How something grows with a number of things.
+pub(crate) fn growth(title: &str, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|it| &it.points);
     let x = Axis::new(points().map(|it| it.0), LEFT, RIGHT);
     let y = Axis::new(points().map(|it| it.1), BOTTOM, TOP);
@@ -31,8 +31,8 @@ pub(crate) fn growth(series: &[Series]) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\
-         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">Milliseconds by cards in the address book, \
-         both logarithmic</text>\n"
+         <text x=\"{LEFT}\" y=\"22\" font-size=\"15\">{}, both logarithmic</text>\n",
+        escape(title)
     );
     for decade in x.decades() {
         let (at, label) = (x.place(decade), Thousands(decade as usize));
@@ -154,7 +154,7 @@ mod tests {
                 name: "a < b & c".to_owned(),
                 points,
             };
-            let svg = growth(&[series]);
+            let svg = growth("c & d", &[series]);
             assert!(svg.contains("a &lt; b &amp; c"), "{svg}");
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }

@@ -16,7 +16,7 @@ pub(crate) fn middle_of(mut figures: Vec<f64>) -> f64 {
 }
 
 /// The smallest measurement that at least `percent` percent do not exceed; zero for none.
-fn percentile(times: &[Duration], percent: usize) -> Duration {
+pub(crate) fn percentile(times: &[Duration], percent: usize) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();
     let rank = (sorted.len() * percent).div_ceil(100);

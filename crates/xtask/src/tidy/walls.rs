@@ -94,7 +94,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         name: "xtask",
-        may: &["cloudless-testbed"],
+        may: &["cloudless-proto", "cloudless-testbed"],
         never: &["rusqlite"],
     },
 ];

@@ -1,0 +1,128 @@
+//! `cargo xtask bench relay`: the data plane, from TLS visitors to a TLS server at home, side by
+//! side with the ways that people use otherwise.
+
+mod backend;
+mod crowd;
+mod figures;
+mod goals;
+mod haproxy;
+mod home;
+mod load;
+mod measurement;
+mod ours;
+mod path;
+mod process;
+mod rathole;
+mod recipe;
+mod site;
+mod visitor;
+mod way;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Subcommand, ValueEnum};
+use serde::de::DeserializeOwned;
+
+use self::way::Kind;
+use super::build_release;
+use crate::step;
+use crate::workspace::Workspace;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// Measure these parts alone
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
+    /// Measure these ways alone
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
+    ways: Vec<Kind>,
+    /// How often everything is run, the ways in turns; the median counts
+    #[arg(long, default_value_t = 2)]
+    rounds: usize,
+    /// How many idle homes the relay gets
+    #[arg(long, default_value_t = 10_000)]
+    homes: usize,
+    /// Draw how the relay's memory grows with visitors and homes, as SVG
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+}
+
+/// A part of the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Part {
+    /// Speed and CPU time of bulk transfers
+    Bulk,
+    /// Time to the first byte of a visitor who is alone
+    FirstByte,
+    /// New visitors per second
+    Visitors,
+    /// Small requests per second
+    Requests,
+    /// Memory of the relay for visitors who wait
+    Memory,
+    /// First bytes with 40 ms between relay and home
+    Far,
+    /// Bulk and small requests over such a path that loses packets
+    Lossy,
+    /// Memory of the relay for idle homes, and how long all take to come back at once
+    Homes,
+}
+
+/// Processes of a run.
+#[derive(Subcommand)]
+pub(crate) enum Role {
+    /// Be the server at home
+    #[command(name = "relay-backend", hide = true)]
+    Backend { argument: String },
+    /// Be visitors
+    #[command(name = "relay-load", hide = true)]
+    Load { argument: String },
+    /// Be homes
+    #[command(name = "relay-homes", hide = true)]
+    Homes { argument: String },
+}
+
+impl Options {
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
+}
+
+/// Measures a release build and prints tables.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    ensure!(options.rounds > 0, "--rounds must be at least 1");
+    if cfg!(debug_assertions) {
+        build_release(workspace)?;
+        let mut bench = Command::new(workspace.target("release/xtask"));
+        return step::run(bench.args(std::env::args_os().skip(1)));
+    }
+    runtime()?.block_on(measurement::run(workspace, options))
+}
+
+/// Is one of the processes until its end.
+pub(crate) fn be(role: &Role) -> Result<()> {
+    let runtime = runtime()?;
+    match role {
+        Role::Backend { argument } => {
+            let (certificate, ip) = parse(argument)?;
+            runtime.block_on(backend::serve(&certificate, ip))
+        }
+        Role::Load { argument } => runtime.block_on(load::run(&parse(argument)?)),
+        Role::Homes { argument } => runtime.block_on(home::serve(parse(argument)?)),
+    }
+}
+
+fn parse<T: DeserializeOwned>(argument: &str) -> Result<T> {
+    serde_json::from_str(argument).context("read the argument")
+}
+
+/// One thread for all connections leaves the other cores to the relay.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
