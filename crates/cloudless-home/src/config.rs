@@ -11,6 +11,7 @@ use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::probe::ProbeConfig;
 use crate::push::PushConfig;
 
 /// Tells the time of day; tests hand in one that they move.
@@ -63,6 +64,8 @@ pub struct Config {
     pub keep_history: Option<Duration>,
     /// What clients are offered.
     pub carddav: Settings,
+    /// How home tries its public names from outside; `None` if it does not.
+    pub probe: Option<ProbeConfig>,
     /// How devices are told of changes; `None` if they are not.
     pub push: Option<PushConfig>,
     /// All waits and deadlines.
@@ -91,6 +94,7 @@ impl Config {
             legs: true,
             keep_history: None,
             carddav: Settings::default(),
+            probe: None,
             push: None,
             timings: Timings::default(),
             clock: Arc::new(SystemTime::now),
@@ -110,6 +114,7 @@ impl fmt::Debug for Config {
             .field("legs", &self.legs)
             .field("keep_history", &self.keep_history)
             .field("carddav", &self.carddav)
+            .field("probe", &self.probe)
             .field("push", &self.push)
             .field("timings", &self.timings)
             .finish_non_exhaustive()

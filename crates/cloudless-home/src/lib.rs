@@ -15,6 +15,7 @@ mod http;
 mod index;
 mod local;
 mod passthrough;
+mod probe;
 mod push;
 mod retention;
 mod run;
@@ -26,6 +27,7 @@ mod visitor;
 
 pub use cloudless_carddav::Settings as CardDavSettings;
 pub use config::{BootClock, Clock, Config, Listeners, Passthrough, Relay, Timings};
+pub use probe::{ProbeConfig, Resolver};
 pub use push::{PushConfig, PushKeyError, PushTimings};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};

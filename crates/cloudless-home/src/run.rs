@@ -21,6 +21,7 @@ use crate::config::{Config, Listeners};
 use crate::index;
 use crate::local;
 use crate::passthrough::Passthroughs;
+use crate::probe::Prober;
 use crate::push::{PushKeyError, Pusher};
 use crate::retention;
 use crate::status::Board;
@@ -95,6 +96,19 @@ pub async fn run(
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, config.clock.clone());
+    let prober = |probe| {
+        let hostnames = config.hostnames.clone();
+        Prober::new(
+            probe,
+            hostnames,
+            config.public_port,
+            board.clone(),
+            config.clock.clone(),
+        )
+    };
+    let prober = config.probe.map(prober).transpose();
+    let prober = prober.map_err(RunError::Tls)?.map(Arc::new);
+    let arrivals = prober.as_ref().map(|prober| prober.arrivals());
     let visitors = Arc::new(Visitors {
         termination: Termination {
             certificates: certificates.clone(),
@@ -102,6 +116,7 @@ pub async fn run(
             timings: timings.clone(),
         },
         passthroughs,
+        arrivals: arrivals.unwrap_or_default(),
     });
 
     // A part that ends or panics stops the others.
@@ -151,6 +166,9 @@ pub async fn run(
             stop.clone(),
         ));
     }
+    if let Some(prober) = &prober {
+        parts.spawn(prober.clone().run(stop.clone()));
+    }
     if let Some(push) = push {
         parts.spawn(push.run(store.clone(), stop.clone()));
     }
@@ -170,8 +188,10 @@ pub async fn run(
             local: local_addresses,
             ..Facts::default()
         };
+        let public = prober.clone();
         let facts = move || Facts {
             relays: board.relays(),
+            public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
             certificates: certificates.status(),
             passthrough: visitors.passthroughs.status(),
             ..facts.clone()
@@ -181,6 +201,7 @@ pub async fn run(
             clock: config.clock,
             facts: Box::new(facts),
             restored,
+            prober,
         };
         parts.spawn(admin::serve(listener, admin, stop.clone()));
     }

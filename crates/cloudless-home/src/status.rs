@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use cloudless_proto::{Hostname, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::config::{Clock, Relay, unix_ms};
 
@@ -60,6 +61,51 @@ pub struct RelayStatus {
     /// Ciphertext bytes to visitors since the start.
     #[serde(default)]
     pub bytes_down: u64,
+}
+
+/// Whether phones reach home under a public name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reachability {
+    /// Home has reached itself through the relay.
+    Online,
+    /// Some addresses of the name lead to home and some do not.
+    Partly,
+    /// Connected to the relay, and no visitor gets here.
+    Unreachable,
+    /// It cannot be tested from this machine.
+    Untested,
+    /// Connected a moment ago; the test is under way.
+    Checking,
+    /// Not connected to a relay.
+    Offline,
+}
+
+/// One public name's row of the status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicStatus {
+    /// The name.
+    pub hostname: Hostname,
+    /// Whether phones reach home.
+    pub state: Reachability,
+    /// What is wrong and what to do about it.
+    pub message: Option<String>,
+    /// When it was last tested, in Unix milliseconds.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub checked_at: Option<i64>,
+    /// Every address that the name leads to.
+    pub addresses: Vec<AddressStatus>,
+}
+
+/// One address of a public name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressStatus {
+    /// Where a phone connects to.
+    pub address: SocketAddr,
+    /// Whether that leads to home.
+    pub state: Reachability,
+    /// What is wrong and what to do about it.
+    pub message: Option<String>,
 }
 
 /// Something that went wrong.
@@ -119,6 +165,8 @@ pub struct PassthroughStatus {
 pub(crate) struct Board {
     relays: Arc<Mutex<BTreeMap<usize, RelayStatus>>>,
     traffic: Arc<Vec<Arc<Traffic>>>,
+    /// Changes with each new session.
+    sessions: Arc<watch::Sender<()>>,
     clock: Clock,
 }
 
@@ -144,6 +192,7 @@ impl Board {
         Self {
             relays: Arc::new(Mutex::new(rows.enumerate().collect())),
             traffic: Arc::new(traffic),
+            sessions: Arc::default(),
             clock,
         }
     }
@@ -177,6 +226,18 @@ impl Board {
             row.address = address;
             row.round_trip = None;
         });
+        self.sessions.send_replace(());
+    }
+
+    /// Tells of each new session.
+    pub(crate) fn sessions(&self) -> watch::Receiver<()> {
+        self.sessions.subscribe()
+    }
+
+    /// Whether visitors come through any relay.
+    pub(crate) fn is_connected(&self) -> bool {
+        let is_connected = |row: &RelayStatus| row.state == RelayState::Connected;
+        self.lock().values().any(is_connected)
     }
 
     /// A ping was answered after this time.

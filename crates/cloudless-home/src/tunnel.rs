@@ -209,15 +209,15 @@ impl Tunnel {
         }
         let context = &self.context;
         context.board.hostnames(context.index, hostnames);
-        context
-            .board
-            .reached(context.index, path.map(|path| path.remote));
         if context
             .board
             .set(context.index, RelayState::Connected, None)
         {
             tracing::info!(relay = context.index, "Connected to the relay");
         }
+        context
+            .board
+            .reached(context.index, path.map(|path| path.remote));
     }
 
     fn ended(&mut self, number: u64, end: End) {

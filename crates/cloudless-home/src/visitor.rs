@@ -1,13 +1,16 @@
 //! Where a visitor goes once the relay has announced it: to a server beside home, or to home's own.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::control::VISITOR_HEADER;
 use http::Request;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::passthrough::Passthroughs;
+use crate::probe::Arrivals;
 use crate::termination::Termination;
 use crate::tunnel::Stream;
 
@@ -39,6 +42,8 @@ impl Visitor {
 pub(crate) struct Visitors {
     pub(crate) termination: Termination,
     pub(crate) passthroughs: Passthroughs,
+    /// Home's own probes among the visitors.
+    pub(crate) arrivals: Arc<Arrivals>,
 }
 
 impl Visitors {
@@ -52,6 +57,13 @@ impl Visitors {
         tracing::debug!(address = ?visitor.address, "Visitor");
         if visitor.port != HTTPS_PORT {
             tracing::debug!("A visitor came for a port that home does not serve");
+            return;
+        }
+        let look = self.arrivals.look_at(&stream);
+        if timeout(self.termination.timings.tls_handshake, look)
+            .await
+            .is_err()
+        {
             return;
         }
         let server = visitor.hostname.and_then(|it| self.passthroughs.of(&it));

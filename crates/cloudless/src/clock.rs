@@ -22,6 +22,12 @@ pub(crate) fn utc(seconds: i64) -> String {
         .unwrap_or_else(|| format!("{seconds} s after 1970"))
 }
 
+/// This moment, as people read it, to the second.
+pub(crate) fn utc_now() -> String {
+    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
+    OffsetDateTime::now_utc().format(format).unwrap_or_default()
+}
+
 /// Like [`utc`] for Unix time in milliseconds.
 pub(crate) fn utc_ms(milliseconds: i64) -> String {
     utc(milliseconds.div_euclid(1000))

@@ -7,6 +7,7 @@ pub(crate) mod home;
 pub(crate) mod limits;
 pub(crate) mod passthrough;
 pub(crate) mod period;
+pub(crate) mod probe;
 pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod servers;

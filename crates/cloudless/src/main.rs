@@ -13,6 +13,7 @@ mod command;
 mod config;
 mod demo;
 mod exit;
+mod figures;
 mod identity;
 mod listen;
 mod moment;
@@ -24,6 +25,7 @@ mod signals;
 mod state;
 mod telemetry;
 mod terminal;
+mod watch;
 
 use std::process::ExitCode;
 

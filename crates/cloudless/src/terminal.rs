@@ -18,6 +18,8 @@ pub(crate) struct StdoutError(#[source] pub(crate) io::Error);
 pub(crate) const BOLD: Style = Style::new().bold();
 /// Text that may be skipped.
 pub(crate) const DIM: Style = Style::new().dimmed();
+/// Something that is wrong.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Something that went well.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
@@ -86,7 +88,8 @@ pub(crate) fn table<const N: usize>(
     columns(headings, rows).iter().try_for_each(data)
 }
 
-fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {
+/// The lines of [`table`].
+pub(crate) fn columns<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Vec<String> {
     let rows: Vec<[String; N]> = rows
         .iter()
         .map(|row| row.each_ref().map(|cell| clean(cell)))

@@ -15,6 +15,8 @@ use super::restore::RestoreTo;
 pub enum Command {
     /// Tunnels, certificates, addresses.
     Status,
+    /// Tries now whether phones reach home, then answers as to `Status`.
+    Check,
     /// Creates a user with an empty address book.
     UserAdd {
         /// Lower-case letters, digits, `.`, `_`, `-`.

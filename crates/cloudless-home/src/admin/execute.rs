@@ -14,7 +14,7 @@ use super::history::{self, Listing};
 use super::import::import;
 use super::reply::{Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
 use super::{alarm, book, duplicates, lookup, restore, search};
-use crate::status::{CertificateStatus, PassthroughStatus, RelayStatus, chain};
+use crate::status::{CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, chain};
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
@@ -35,6 +35,8 @@ pub struct Facts {
     pub local: Vec<SocketAddr>,
     /// The tunnels of a running home.
     pub relays: Vec<RelayStatus>,
+    /// Whether phones reach a running home.
+    pub public: Vec<PublicStatus>,
     /// The certificates of a running home.
     pub certificates: Vec<CertificateStatus>,
     /// The names of a running home whose TLS another server ends.
@@ -83,7 +85,7 @@ fn run(
     random: [u8; 16],
 ) -> Result<Reply, Failure> {
     match command {
-        Command::Status => status(store, facts, now),
+        Command::Status | Command::Check => status(store, facts, now),
         Command::UserAdd { name } => {
             store.create_user(&name, now)?;
             Ok(Reply::UserAdded { user: name })
@@ -201,6 +203,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         running: facts.running,
         hostnames: facts.hostnames.clone(),
         relays: facts.relays.clone(),
+        public: facts.public.clone(),
         certificates: facts.certificates.clone(),
         passthrough: facts.passthrough.clone(),
         public_urls: facts.public_urls(),

@@ -13,7 +13,7 @@ use super::duplicates::{DuplicateGroup, Merged};
 use super::history::{Change, PastVersion};
 use super::restore::{Difference, RestoredCard};
 use super::search::Found;
-use crate::status::{CertificateStatus, PassthroughStatus, RelayStatus};
+use crate::status::{CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus};
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,6 +151,9 @@ pub struct Status {
     /// One row for each hostname whose TLS another server ends; empty when not running.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passthrough: Vec<PassthroughStatus>,
+    /// Whether phones reach home: one row for each hostname; empty when not running, or not tested.
+    #[serde(default)]
+    pub public: Vec<PublicStatus>,
     /// Where phones connect.
     pub public_urls: Vec<String>,
     /// Where programs on this machine connect.

@@ -8,6 +8,7 @@ use cloudless_proto::lines::{self, Decoder};
 use cloudless_store::{Store, Timestamp};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -15,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Command, Facts, MAX_LINE, Reply, execute};
 use crate::config::{Clock, unix_ms};
+use crate::probe::Prober;
 
 /// Connections at one time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -33,6 +35,8 @@ pub(crate) struct Admin {
     pub(crate) facts: Box<dyn Fn() -> Facts + Send + Sync>,
     /// Told when cards came back that are not indexed.
     pub(crate) restored: Arc<Notify>,
+    /// Who tries whether phones reach home, if anybody does.
+    pub(crate) prober: Option<Arc<Prober>>,
 }
 
 /// Answers commands until `shutdown`; a command under way is finished.
@@ -123,6 +127,7 @@ async fn while_working(
 
 async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
     let admin = admin.clone();
+    let runtime = Handle::current();
     let answered = tokio::task::spawn_blocking(move || {
         let command = match serde_json::from_slice::<Command>(&line) {
             Ok(command) => command,
@@ -140,6 +145,9 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
             };
         }
         let now = Timestamp(unix_ms((admin.clock)()));
+        if let (Command::Check, Some(prober)) = (&command, &admin.prober) {
+            runtime.block_on(prober.check());
+        }
         let restores = command.restores();
         let reply = execute(&admin.store, &(admin.facts)(), command, now, random);
         if restores {

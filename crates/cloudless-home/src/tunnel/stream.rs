@@ -44,6 +44,16 @@ impl Stream {
         Rest(self.reading.clone())
     }
 
+    /// The first bytes, which stay to be read; none at the end of the stream. Sets no deadline.
+    pub(crate) async fn opening(&self) -> Bytes {
+        std::future::poll_fn(|cx| {
+            let mut reading = lock(&self.reading);
+            let _ = ready!(reading.poll_chunk(cx));
+            Poll::Ready(reading.chunk.clone())
+        })
+        .await
+    }
+
     /// A look at what the reader has left, which keeps nothing alive.
     pub(crate) fn unread(&self) -> Unread {
         Unread(Arc::downgrade(&self.reading))

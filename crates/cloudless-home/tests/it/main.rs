@@ -11,6 +11,7 @@ mod join;
 mod local;
 mod offline;
 mod passthrough;
+mod probe;
 mod relay;
 mod restore;
 mod slow_path;

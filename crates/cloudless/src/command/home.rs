@@ -132,6 +132,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
         .collect();
     config.public_port = public_port(file);
     config.legs = file.legs;
+    config.probe = file.probe.config();
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();
     Ok(config)

@@ -13,6 +13,7 @@ use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
 use super::passthrough::HostnameTables;
+use super::probe::ProbeTable;
 use super::push::PushTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
@@ -52,6 +53,8 @@ pub(crate) struct HomeFile {
     pub(crate) carddav: CardDavTable,
     #[serde(default)]
     pub(crate) push: PushTable,
+    #[serde(default)]
+    pub(crate) probe: ProbeTable,
 }
 
 /// `[[relay]]`: a relay that home keeps a tunnel to.
@@ -189,6 +192,13 @@ impl HomeDocument {
             [address] => value(address.to_string()),
             addresses => value(addresses.iter().map(ToString::to_string).collect::<Array>()),
         };
+    }
+
+    /// Sets where the public names lead, in place of what the DNS says.
+    pub(crate) fn set_probe(&mut self, address: SocketAddr) {
+        let mut table = Table::new();
+        table["addresses"] = value(address.to_string());
+        self.0["probe"] = Item::Table(table);
     }
 
     /// Writes the file into a state directory.

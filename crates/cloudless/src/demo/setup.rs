@@ -73,6 +73,7 @@ pub(super) async fn start(plan: &Plan, directory: &Path, story: &Story) -> anyho
         save_home(&home_state, relay_address, plan.local_port.map(loopback))?;
     } else {
         join(plan, story, &program, &relay_state, &home_state).await?;
+        save_home(&home_state, relay_address, None)?;
     }
     let (home, local_address) = start_home(story, &program, &home_state)
         .await
@@ -314,6 +315,8 @@ fn save_home(state: &Path, relay: SocketAddr, local: Option<SocketAddr>) -> anyh
         };
         document.add(hostname, &table)?;
     }
+    // The relay listens there and nowhere else, whatever the name leads to.
+    document.set_probe(relay);
     if let Some(local) = local {
         document.set_local(&[local]);
     }

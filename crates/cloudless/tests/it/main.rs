@@ -45,6 +45,7 @@ mod people;
 mod push;
 mod races;
 mod role;
+mod status;
 mod vdirsyncer;
 
 /// How often a test of chance goes round: more in `cargo xtask acceptance`.

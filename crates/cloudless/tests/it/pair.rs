@@ -59,6 +59,11 @@ impl Pair {
             &home_state,
             &["device", "add", "me", "phone", "--create-user", "--json"],
         );
+        // The name leads to both families, and the relay listens on one.
+        let config = home_state.join("home.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let probe = format!("{text}\n[probe]\naddresses = \"{relay_address}\"\n");
+        fs::write(&config, probe).unwrap();
         let added: Value = serde_json::from_str(&added).unwrap();
         let password = added["password"].as_str().expect("a password").to_owned();
         let (home, ready) = Role::start(&home_state, "home");

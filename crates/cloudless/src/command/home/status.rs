@@ -1,123 +1,140 @@
+mod screen;
+
+use std::path::Path;
+
 use anyhow::bail;
 use clap::Args;
-use cloudless_home::admin::{Alarm, Command, Reply};
-use cloudless_home::status::RelayState;
+use cloudless_home::admin::{self, Command, Reply};
+use cloudless_home::status::{Reachability, RelayState};
+use serde::Serialize;
 
-use crate::clock;
-use crate::moment::Moment;
+use crate::admin_socket;
+use crate::config::home::HomeFile;
 use crate::state::HomeState;
-use crate::terminal::{self, BOLD, StdoutError};
+use crate::terminal;
+use crate::watch::{self, Show};
 
-/// Show tunnels, certificates, addresses and alarms
+/// Show whether phones reach this home, tunnels, certificates, addresses and alarms
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cloudless home status
-  cloudless home status --json")]
+  cloudless home status --watch
+  cloudless home status --json
+  cloudless home status --check && echo phones get through
+
+Home is called online once it has reached itself through its public names: every few minutes, and
+soon after each new tunnel, it connects to every address that they lead to, and waits for that very
+connection to come in through the relay. --check does it now and fails (exit status 1) unless all
+names work.
+
+--watch shows all of it anew each second until Ctrl-C; where standard output is no terminal, it
+prints a line each time something has changed, and with --json a line of JSON each second.")]
 pub(super) struct Status {
     #[command(flatten)]
     state: HomeState,
     /// Print one line of JSON instead of text
     #[arg(long)]
     json: bool,
+    /// Show it anew each second
+    #[arg(long)]
+    watch: bool,
+    /// Try now whether phones get through, and fail unless they do
+    #[arg(long, conflicts_with = "watch")]
+    check: bool,
 }
 
 impl Status {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        let Reply::Status(status) = super::execute(&state, &Command::Status)? else {
+        let flag = self.state.flag();
+        if self.watch {
+            return watch::run(self.json, || watched(&state, &flag));
+        }
+        let command = if self.check {
+            Command::Check
+        } else {
+            Command::Status
+        };
+        let Reply::Status(status) = super::execute(&state, &command)? else {
             bail!("home answered something else than its status");
         };
+        let shown = Shown { status, flag };
         if self.json {
-            return terminal::json(&status);
-        }
-        let running = if status.running {
-            "running"
+            terminal::json(&shown.status)?;
         } else {
-            "not running"
-        };
-        terminal::data(format_args!("home is {BOLD}{running}{BOLD:#}"))?;
-        for alarm in &status.alarms {
-            self.tell(alarm)?;
+            shown.screen(false).iter().try_for_each(terminal::data)?;
         }
-        for url in &status.public_urls {
-            terminal::data(format_args!("  for phones             {url}"))?;
-        }
-        for url in &status.local_urls {
-            terminal::data(format_args!("  for this machine       {url}"))?;
-        }
-        if status.push_registrations > 0 {
-            terminal::data(format_args!(
-                "  told of changes        {} (push registrations)",
-                status.push_registrations
-            ))?;
-        }
-        for copy in &status.migration_copies {
-            terminal::data(format_args!(
-                "  copy before an upgrade {}",
-                terminal::clean(&copy.display().to_string())
-            ))?;
-        }
-        for relay in &status.relays {
-            let since = clock::utc_ms(relay.since);
-            let state = match relay.state {
-                RelayState::Connected => format!("connected since {since}"),
-                RelayState::Dialing => format!("not connected since {since}, dialing"),
-                RelayState::Refused => format!("refused since {since}"),
-            };
-            terminal::data(format_args!(
-                "relay {BOLD}{}{BOLD:#}: {state}",
-                relay.server_name
-            ))?;
-            terminal::data(format_args!(
-                "  visitors               {} of {}",
-                relay.visitors_now, relay.visitors_total
-            ))?;
-            if let Some(error) = &relay.error {
-                terminal::data(format_args!("  last error             {error}"))?;
-            }
-        }
-        for certificate in &status.certificates {
-            let until = match certificate.expires_at {
-                Some(at) => format!("valid until {}", clock::utc_ms(at)),
-                None => "none".to_owned(),
-            };
-            let name = &certificate.hostname;
-            terminal::data(format_args!("certificate of {BOLD}{name}{BOLD:#}: {until}"))?;
-            if let Some(error) = &certificate.error {
-                terminal::data(format_args!("  last error             {error}"))?;
-            }
-        }
-        for passthrough in &status.passthrough {
-            let name = &passthrough.hostname;
-            terminal::data(format_args!(
-                "{BOLD}{name}{BOLD:#}: passed through to {}",
-                passthrough.address
-            ))?;
-            if let Some(error) = &passthrough.error {
-                terminal::data(format_args!("  last error             {error}"))?;
-            }
+        if self.check {
+            require_online(&shown.status)?;
         }
         Ok(())
     }
+}
 
-    fn tell(&self, alarm: &Alarm) -> Result<(), StdoutError> {
-        let Alarm {
-            alarm: number,
-            user,
-            book,
-            device,
-            count,
-            ..
-        } = alarm;
-        terminal::data(format_args!(
-            "{BOLD}alarm {number}{BOLD:#}: {device} of {user} deleted {count} cards of {} at {}",
-            terminal::clean(book),
-            Moment(alarm.last_at).local(),
-        ))?;
-        terminal::data(format_args!(
-            "  bring them back with   cloudless contacts undo-deletion {number}{}",
-            self.state.flag()
-        ))
+/// A status, and the argument that leads to its home.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Shown {
+    status: admin::Status,
+    #[serde(skip)]
+    flag: String,
+}
+
+/// The status of a home that runs. One that does not is left alone: a look at its store would keep
+/// it from starting.
+fn watched(state: &Path, flag: &str) -> anyhow::Result<Shown> {
+    let status = match admin_socket::ask(state, admin_socket::HOME, &Command::Status)? {
+        Some(Reply::Status(status)) => status,
+        Some(Reply::Error { message }) => bail!(message),
+        Some(_) => bail!("home answered something else than its status"),
+        None => admin::Status {
+            hostnames: HomeFile::read_if_there(state)?.map_or_else(Vec::new, |it| it.hostnames),
+            ..admin::Status::default()
+        },
+    };
+    Ok(Shown {
+        status,
+        flag: flag.to_owned(),
+    })
+}
+
+fn require_online(status: &admin::Status) -> anyhow::Result<()> {
+    if !status.running {
+        bail!("home is not running; start it with `cloudless home run`");
     }
+    if status.public.is_empty() {
+        bail!("home does not test its names: remove `enabled = false` below [probe] in home.toml");
+    }
+    match status
+        .public
+        .iter()
+        .find(|it| it.state != Reachability::Online)
+    {
+        None => Ok(()),
+        Some(row) => {
+            let offline = "no relay is connected".to_owned();
+            let cause = row.message.clone().unwrap_or(offline);
+            bail!("phones do not reach {}: {cause}", row.hostname)
+        }
+    }
+}
+
+/// How all names are together: the worst of them.
+fn overall(status: &admin::Status) -> Reachability {
+    let is_connected = |it: &cloudless_home::status::RelayStatus| it.state == RelayState::Connected;
+    if !status.relays.iter().any(is_connected) {
+        return Reachability::Offline;
+    }
+    let states = || status.public.iter().map(|row| row.state);
+    [
+        Reachability::Unreachable,
+        Reachability::Partly,
+        Reachability::Checking,
+        Reachability::Untested,
+        Reachability::Online,
+    ]
+    .into_iter()
+    .find(|state| states().any(|it| it == *state))
+    .unwrap_or(Reachability::Untested)
 }

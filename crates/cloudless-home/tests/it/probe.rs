@@ -1,0 +1,284 @@
+//! Home reaches itself through its public name, or says why not.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cloudless_home::admin::{Command, Reply};
+use cloudless_home::status::{PublicStatus, Reachability};
+use cloudless_home::{Config, Passthrough, ProbeConfig, Resolver};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use crate::fixture::{HOST, Home, PATIENCE};
+use crate::relay::{FakeRelay, FakeSession};
+use crate::visitor::pipe;
+
+/// A listener of each family.
+async fn listen() -> [TcpListener; 2] {
+    let v4 = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let v6 = TcpListener::bind("[::1]:0").await.unwrap();
+    [v4, v6]
+}
+
+fn addresses(listeners: &[TcpListener; 2]) -> Vec<SocketAddr> {
+    let address = |listener: &TcpListener| listener.local_addr().unwrap();
+    listeners.iter().map(address).collect()
+}
+
+/// Tries the name at these addresses soon after each session, and then only when asked.
+fn probe(addresses: Vec<SocketAddr>) -> ProbeConfig {
+    ProbeConfig {
+        resolver: Resolver::Fixed(addresses),
+        interval: Duration::from_secs(3600),
+        soon: Duration::from_millis(10),
+        limit: Duration::from_secs(2),
+    }
+}
+
+async fn start(probe: ProbeConfig) -> (FakeRelay, Home, FakeSession) {
+    start_with(probe, |_| {}).await
+}
+
+async fn start_with(
+    probe: ProbeConfig,
+    adjust: impl FnOnce(&mut Config),
+) -> (FakeRelay, Home, FakeSession) {
+    let relay = FakeRelay::bind().await;
+    let home = Home::start_with(vec![relay.relay()], |config| {
+        config.probe = Some(probe);
+        adjust(config);
+    })
+    .await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    (relay, home, session)
+}
+
+/// What the home says after another try.
+async fn check(home: &Home) -> PublicStatus {
+    match timeout(PATIENCE, home.ask(&Command::Check)).await.unwrap() {
+        Reply::Status(mut status) => status.public.remove(0),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Passes what comes to the listeners into the tunnel, like a relay's port 443.
+async fn forward(listeners: &[TcpListener; 2], session: &FakeSession) {
+    let [v4, v6] = listeners;
+    let mut visitors = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = v4.accept() => accepted,
+            accepted = v6.accept() => accepted,
+        };
+        let mut visitor = accepted.unwrap().0;
+        let mut stream = pipe(session.connect(HOST).await);
+        visitors.spawn(async move {
+            let _ = copy_bidirectional(&mut visitor, &mut stream).await;
+        });
+    }
+}
+
+/// Lets `relay` be what stands at the public addresses while home tries them.
+async fn while_at<T>(relay: impl Future<Output = ()>, trial: impl Future<Output = T>) -> T {
+    tokio::select! {
+        () = relay => panic!("the relay ended"),
+        tried = trial => tried,
+    }
+}
+
+#[track_caller]
+fn says(row: &PublicStatus, state: Reachability, words: &[&str]) {
+    assert_eq!(row.state, state, "{row:?}");
+    let message = row.message.as_deref().unwrap_or_default();
+    for word in words {
+        assert!(message.contains(word), "{word}: {row:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_home_that_reaches_itself_is_online_until_its_session_ends() {
+    let listeners = listen().await;
+    let (relay, home, session) = start(probe(addresses(&listeners))).await;
+    let public = || async { home.status().await.public.remove(0) };
+    let online = while_at(forward(&listeners, &session), async {
+        loop {
+            let row = public().await;
+            if row.state != Reachability::Checking {
+                return row;
+            }
+        }
+    });
+    let row = timeout(PATIENCE, online).await.unwrap();
+    says(&row, Reachability::Online, &[]);
+    assert!(row.checked_at.is_some());
+    let states: Vec<_> = row.addresses.iter().map(|it| it.state).collect();
+    assert_eq!(states, [Reachability::Online; 2]);
+
+    session.kill();
+    home.relay_status(|row| row.next_dial.is_some()).await;
+    says(&public().await, Reachability::Offline, &[]);
+    says(&check(&home).await, Reachability::Offline, &[]);
+    // The new session is not online because the old one was.
+    let _session = relay.welcome(HOST).await;
+    home.connected().await;
+    assert_ne!(public().await.state, Reachability::Online);
+}
+
+#[tokio::test]
+async fn one_family_that_does_not_lead_home_is_named() {
+    let [v4, v6] = listen().await;
+    let works = addresses(&[v4, v6]);
+    let nobody = TcpListener::bind("[::1]:0").await.unwrap();
+    let silent = nobody.local_addr().unwrap();
+    drop(nobody);
+    let listeners = [
+        TcpListener::bind(works[0]).await.unwrap(),
+        TcpListener::bind(works[1]).await.unwrap(),
+    ];
+    let (_relay, home, session) = start(probe(vec![works[0], silent])).await;
+    let row = while_at(forward(&listeners, &session), check(&home)).await;
+    says(
+        &row,
+        Reachability::Partly,
+        &[
+            "works over IPv4, not over IPv6",
+            "leads to ::1",
+            "AAAA record",
+        ],
+    );
+}
+
+#[tokio::test]
+async fn nobody_at_the_address() {
+    let listeners = listen().await;
+    let at = addresses(&listeners);
+    drop(listeners);
+    let (_relay, home, _session) = start(probe(vec![at[0]])).await;
+    says(
+        &check(&home).await,
+        Reachability::Unreachable,
+        &["nothing listens at 127.0.0.1", &at[0].port().to_string()],
+    );
+}
+
+#[tokio::test]
+async fn somebody_who_closes_and_somebody_who_says_nothing() {
+    let [v4, _v6] = listen().await;
+    let at = v4.local_addr().unwrap();
+    let (_relay, home, _session) = start(probe(vec![at])).await;
+    let closes = async {
+        loop {
+            drop(v4.accept().await.unwrap());
+        }
+    };
+    let row = while_at(closes, check(&home)).await;
+    says(
+        &row,
+        Reachability::Unreachable,
+        &["closes connections for home.example.org"],
+    );
+
+    let mut held: Vec<TcpStream> = Vec::new();
+    let holds = async {
+        loop {
+            held.push(v4.accept().await.unwrap().0);
+        }
+    };
+    let row = while_at(holds, check(&home)).await;
+    says(&row, Reachability::Unreachable, &["does nothing with them"]);
+}
+
+#[tokio::test]
+async fn another_server_is_named_by_its_certificate_even_with_homes_name() {
+    let [v4, _v6] = listen().await;
+    let at = v4.local_addr().unwrap();
+    let (_relay, home, _session) = start(probe(vec![at])).await;
+    for name in ["www.example.org", HOST] {
+        let server = certified(name);
+        let serve = async {
+            loop {
+                let visitor = v4.accept().await.unwrap().0;
+                let _ = server.accept(visitor).await;
+            }
+        };
+        let row = while_at(serve, check(&home)).await;
+        let words = format!("the certificate there is for {name}");
+        says(&row, Reachability::Unreachable, &[&words]);
+    }
+}
+
+/// A TLS server with a certificate that it made itself.
+fn certified(name: &str) -> TlsAcceptor {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key.into())
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+#[tokio::test]
+async fn a_passed_through_name_is_tried_too_up_to_its_own_server() {
+    let listeners = listen().await;
+    let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let behind = server.local_addr().unwrap();
+    let (_relay, home, session) = start_with(probe(addresses(&listeners)), |config| {
+        let passthrough = Passthrough {
+            tls: Some(behind.to_string().parse().unwrap()),
+        };
+        config
+            .passthrough
+            .insert(HOST.parse().unwrap(), passthrough);
+    })
+    .await;
+    let certified = certified(HOST);
+    let serve = async {
+        let mut visitors = JoinSet::new();
+        loop {
+            let visitor = server.accept().await.unwrap().0;
+            visitors.spawn(certified.accept(visitor));
+        }
+    };
+    let relay = async {
+        tokio::join!(forward(&listeners, &session), serve);
+    };
+    let row = while_at(relay, check(&home)).await;
+    says(&row, Reachability::Online, &[]);
+
+    drop(server);
+    let row = while_at(forward(&listeners, &session), check(&home)).await;
+    says(
+        &row,
+        Reachability::Unreachable,
+        &["visitors reach this home", "passthrough"],
+    );
+}
+
+#[tokio::test]
+async fn a_name_that_nobody_knows() {
+    let unknown = ProbeConfig {
+        resolver: Resolver::System,
+        ..probe(Vec::new())
+    };
+    let (_relay, home, _session) = start_with(unknown, |config| {
+        // Never in the DNS (RFC 6761 section 6.4).
+        config.hostnames = vec!["home.invalid".parse().unwrap()];
+    })
+    .await;
+    says(
+        &check(&home).await,
+        Reachability::Unreachable,
+        &["cannot find the address of home.invalid", "127.0.0.1"],
+    );
+}

@@ -1,0 +1,213 @@
+//! How a home's status looks to people.
+
+use cloudless_home::admin::Alarm;
+use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus};
+
+use super::{Shown, overall};
+use crate::clock;
+use crate::figures;
+use crate::moment::Moment;
+use crate::terminal::{self, BAD, BOLD, GOOD};
+use crate::watch::Show;
+
+impl Show for Shown {
+    fn screen(&self, _is_narrow: bool) -> Vec<String> {
+        let status = &self.status;
+        let now = clock::unix_ms();
+        let mut lines = vec![self.headline()];
+        for alarm in &status.alarms {
+            lines.extend(self.alarm(alarm));
+        }
+        for (index, url) in status.public_urls.iter().enumerate() {
+            lines.push(labeled("for phones", url));
+            if let Some(row) = status.public.get(index) {
+                lines.extend(public(row, now));
+            }
+        }
+        for url in &status.local_urls {
+            lines.push(labeled("for this machine", url));
+        }
+        if status.push_registrations > 0 {
+            let count = status.push_registrations;
+            lines.push(labeled(
+                "told of changes",
+                &format!("{count} (push registrations)"),
+            ));
+        }
+        for copy in &status.migration_copies {
+            let path = terminal::clean(&copy.display().to_string());
+            lines.push(labeled("copy before an upgrade", &path));
+        }
+        for row in &status.relays {
+            lines.extend(relay(row, now));
+        }
+        for certificate in &status.certificates {
+            let until = match certificate.expires_at {
+                Some(at) => format!("valid until {}", clock::utc_ms(at)),
+                None => "none".to_owned(),
+            };
+            let name = &certificate.hostname;
+            lines.push(format!("certificate of {BOLD}{name}{BOLD:#}: {until}"));
+            lines.extend(error(certificate.error.as_deref()));
+        }
+        for passthrough in &status.passthrough {
+            let name = &passthrough.hostname;
+            lines.push(format!(
+                "{BOLD}{name}{BOLD:#}: passed through to {}",
+                passthrough.address
+            ));
+            lines.extend(error(passthrough.error.as_deref()));
+        }
+        lines
+    }
+
+    fn line(&self) -> String {
+        let mut line = self.plain_headline();
+        for relay in &self.status.relays {
+            let state = match relay.state {
+                RelayState::Connected => "connected",
+                RelayState::Dialing => "dialing",
+                RelayState::Refused => "refused",
+            };
+            line.push_str(&format!(
+                "; relay {} {state}, visitors {} now, {} in all, {} up, {} down",
+                relay.server_name,
+                relay.visitors_now,
+                relay.visitors_total,
+                figures::bytes(relay.bytes_up),
+                figures::bytes(relay.bytes_down),
+            ));
+            if let Some(error) = &relay.error {
+                line.push_str(&format!(", {error}"));
+            }
+        }
+        for row in self.status.public.iter() {
+            if let Some(message) = &row.message {
+                line.push_str(&format!("; {}: {message}", row.hostname));
+            }
+        }
+        line
+    }
+}
+
+impl Shown {
+    fn headline(&self) -> String {
+        let text = self.plain_headline();
+        let words = text.trim_start_matches("home is ");
+        let style = match overall(&self.status) {
+            Reachability::Online => GOOD.bold(),
+            Reachability::Partly | Reachability::Unreachable => BAD,
+            _ => BOLD,
+        };
+        format!("home is {style}{words}{style:#}")
+    }
+
+    fn plain_headline(&self) -> String {
+        let state = match overall(&self.status) {
+            _ if !self.status.running => "not running",
+            Reachability::Online => "online",
+            Reachability::Partly => "online for some phones and not for others",
+            Reachability::Unreachable => "connected, but not reachable from outside",
+            Reachability::Untested => "connected; whether phones get through is not tested",
+            Reachability::Checking => "connected; whether phones get through is being tested",
+            Reachability::Offline => "running, and connected to no relay",
+        };
+        format!("home is {state}")
+    }
+
+    fn alarm(&self, alarm: &Alarm) -> [String; 2] {
+        let Alarm {
+            alarm: number,
+            user,
+            book,
+            device,
+            count,
+            ..
+        } = alarm;
+        let flag = &self.flag;
+        [
+            format!(
+                "{BOLD}alarm {number}{BOLD:#}: {device} of {user} deleted {count} cards of {} at {}",
+                terminal::clean(book),
+                Moment(alarm.last_at).local(),
+            ),
+            labeled(
+                "bring them back with",
+                &format!("cloudless contacts undo-deletion {number}{flag}"),
+            ),
+        ]
+    }
+}
+
+/// Whether a name works, and each of its addresses where they differ.
+fn public(row: &PublicStatus, now: i64) -> Vec<String> {
+    let state = match row.state {
+        Reachability::Online => format!("{GOOD}works{GOOD:#}"),
+        Reachability::Partly => format!("{BAD}works in part{BAD:#}"),
+        Reachability::Unreachable => format!("{BAD}does not work{BAD:#}"),
+        Reachability::Untested => "cannot be tested from here".to_owned(),
+        Reachability::Checking => "is being tested".to_owned(),
+        Reachability::Offline => "waits for a relay".to_owned(),
+    };
+    let checked = row.checked_at.map_or_else(String::new, |at| {
+        format!(", tested {} ago", figures::between(at, now))
+    });
+    let message = match &row.message {
+        Some(message) => format!(": {message}"),
+        None => String::new(),
+    };
+    let mut lines = vec![labeled("", &format!("{state}{checked}{message}"))];
+    if row.state == Reachability::Online {
+        // What could not be tried does not make the name fail, and is not hidden either.
+        let rest = row.addresses.iter().filter_map(|it| it.message.as_ref());
+        lines.extend(rest.map(|message| labeled("", message)));
+    }
+    lines
+}
+
+fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
+    let since = format!("since {}", clock::utc_ms(row.since));
+    let state = match row.state {
+        RelayState::Connected => format!("connected {since}"),
+        RelayState::Dialing => format!("not connected {since}, dialing"),
+        RelayState::Refused => format!("refused {since}"),
+    };
+    let name = &row.server_name;
+    let mut lines = vec![format!("relay {BOLD}{name}{BOLD:#}: {state}")];
+    if let Some(address) = row.address {
+        lines.push(labeled("address", &address.to_string()));
+    }
+    if let Some(time) = row.round_trip {
+        let last = figures::microseconds(time.last_us);
+        let text = format!("{} (last {last})", figures::round_trip(time));
+        lines.push(labeled("round trip", &text));
+    }
+    let (now_here, total) = (row.visitors_now, row.visitors_total);
+    let (up, down) = (figures::bytes(row.bytes_up), figures::bytes(row.bytes_down));
+    lines.push(labeled(
+        "visitors",
+        &format!("{now_here} now, {total} in all, {up} up, {down} down"),
+    ));
+    if let Some(error) = &row.last_error {
+        let is_over = row.error.is_none();
+        let when = format!("{} ago", figures::between(error.at, now));
+        let over = if is_over { ", is over" } else { "" };
+        let message = terminal::clean(&error.message);
+        lines.push(labeled("last error", &format!("{message} ({when}{over})")));
+    }
+    if let Some(at) = row.next_dial {
+        lines.push(labeled(
+            "next dial",
+            &format!("in {}", figures::between(now, at)),
+        ));
+    }
+    lines
+}
+
+fn error(message: Option<&str>) -> Option<String> {
+    message.map(|message| labeled("last error", &terminal::clean(message)))
+}
+
+fn labeled(label: &str, text: &str) -> String {
+    format!("  {label:<22} {text}")
+}

@@ -1,0 +1,128 @@
+//! How a relay's status looks to people.
+
+use cloudless_relay::{HomeStatus, Status};
+
+use super::Shown;
+use crate::clock;
+use crate::figures;
+use crate::terminal::{self, BOLD};
+use crate::watch::Show;
+
+/// A longer name is cut in its middle where the table has to fit.
+const NAME_MAX: usize = 28;
+
+impl Show for Shown {
+    fn screen(&self, is_narrow: bool) -> Vec<String> {
+        match self {
+            Self::Status(status) => screen(status, is_narrow),
+            Self::NotRunning { .. } => vec![format!("the relay is {BOLD}not running{BOLD:#}")],
+        }
+    }
+
+    fn line(&self) -> String {
+        match self {
+            Self::Status(status) => totals(status),
+            Self::NotRunning { .. } => "the relay is not running".to_owned(),
+        }
+    }
+}
+
+fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
+    let running = match status.since {
+        Some(at) => format!("running since {}", utc(at)),
+        None => "not running".to_owned(),
+    };
+    let name = &status.server_name;
+    let mut lines = vec![format!("relay {BOLD}{name}{BOLD:#}: {running}")];
+    if let Some(reload) = &status.reload {
+        let at = utc(reload.at);
+        lines.push(match &reload.refused {
+            Some(reason) => {
+                format!("its files were refused on {at} and those of before are in force: {reason}")
+            }
+            None => format!("its files were read again on {at}"),
+        });
+        let waiting = reload.waiting.iter();
+        lines.extend(waiting.map(|sentence| format!("  except: {sentence}")));
+    }
+    if !status.homes.is_empty() {
+        lines.push(totals(status));
+        lines.extend(homes(status, is_narrow));
+    }
+    let failed = status.homes.iter().filter_map(|home| {
+        let error = home.last_error.as_ref().filter(|_| !home.online)?;
+        let name = shown_name(home, is_narrow);
+        Some(format!("{name}: {} on {}", error.message, utc(error.at)))
+    });
+    lines.extend(failed);
+    for server in &status.servers {
+        let (address, since) = (&server.address, utc(server.since));
+        lines.push(match &server.error {
+            None => format!("server {address}: reached since {since}"),
+            Some(error) => {
+                format!("{BOLD}server {address}: out of reach since {since}{BOLD:#}: {error}")
+            }
+        });
+    }
+    if !status.outcomes.is_empty() {
+        lines.push("how connections ended up:".to_owned());
+    }
+    for (class, count) in &status.outcomes {
+        lines.push(format!("  {:<22} {count}", class.replace('_', " ")));
+    }
+    lines
+}
+
+fn totals(status: &Status) -> String {
+    let totals = &status.totals;
+    let online = status.homes.iter().filter(|home| home.online).count();
+    format!(
+        "{online} of {} names online, visitors {} now, {} in all, {} to homes, {} from homes",
+        status.homes.len(),
+        totals.visitors_now,
+        totals.visitors_total,
+        figures::bytes(totals.bytes_up),
+        figures::bytes(totals.bytes_down),
+    )
+}
+
+fn homes(status: &Status, is_narrow: bool) -> Vec<String> {
+    let now = clock::unix_ms() / 1000;
+    let row = |home: &HomeStatus| {
+        let online = home.since.map_or_else(
+            || "offline".to_owned(),
+            |at| figures::between(seconds(at).saturating_mul(1000), now.saturating_mul(1000)),
+        );
+        [
+            shown_name(home, is_narrow),
+            online,
+            home.round_trip
+                .map_or_else(String::new, figures::round_trip),
+            format!("{} of {}", home.visitors_now, home.visitors_total),
+            figures::bytes(home.bytes_up),
+            figures::bytes(home.bytes_down),
+        ]
+    };
+    let rows: Vec<_> = status.homes.iter().map(row).collect();
+    let headings = ["NAME", "ONLINE FOR", "PING", "VISITORS", "TO", "FROM"];
+    terminal::columns(headings, &rows)
+}
+
+/// The name, with its middle left out where it is too long. The ends tell names apart.
+fn shown_name(home: &HomeStatus, is_narrow: bool) -> String {
+    let name = home.hostname.as_str();
+    if !is_narrow || name.len() <= NAME_MAX {
+        return name.to_owned();
+    }
+    // Hostnames are ASCII.
+    let half = NAME_MAX / 2;
+    format!("{}…{}", &name[..half], &name[name.len() - half + 1..])
+}
+
+fn utc(at: u64) -> String {
+    clock::utc(seconds(at))
+}
+
+fn seconds(at: u64) -> i64 {
+    i64::try_from(at).unwrap_or(i64::MAX)
+}

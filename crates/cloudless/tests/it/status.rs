@@ -1,0 +1,71 @@
+//! What `status` says of a running pair, and what it says when something is wrong.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::binary::{self, on};
+use crate::pair::Pair;
+
+#[test]
+fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
+    let mut pair = Pair::start();
+    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    let check = ["home", "status", "--check", "--json"];
+    let status = on(&home, &check).expect(0).json();
+    assert_eq!(status["public"][0]["state"], "online", "{status}");
+    let row = &status["relays"][0];
+    assert!(row["round_trip"]["smoothed_us"].as_u64() > Some(0), "{row}");
+    // The probe's own bytes.
+    assert!(
+        row["bytes_up"].as_u64() > Some(0) && row["bytes_down"].as_u64() > Some(0),
+        "{row}"
+    );
+    let text = on(&home, &["home", "status"]).expect(0).stdout;
+    assert!(text.starts_with("home is online\n"), "{text}");
+    let status = on(&relay, &["relay", "status", "--json"]).expect(0).json();
+    let row = &status["homes"][0];
+    assert!(row["round_trip"]["last_us"].as_u64() > Some(0), "{row}");
+
+    pair.kill_relay();
+    let failed = on(&home, &["home", "status", "--check"]).expect(1);
+    assert!(!failed.stdout.contains("online\n"), "{failed:?}");
+    assert!(
+        failed.stderr.contains("phones do not reach localhost"),
+        "{failed:?}"
+    );
+    pair.kill_home();
+    let failed = on(&home, &["home", "status", "--check"]).expect(1);
+    assert!(failed.stderr.contains("home is not running"), "{failed:?}");
+}
+
+#[test]
+fn a_watch_goes_on_while_roles_come_and_go_and_ends_well() {
+    let mut pair = Pair::start();
+    for (role, folder) in [
+        ("relay", pair.folder("relay")),
+        ("home", pair.folder("home")),
+    ] {
+        let arguments = [role, "status", "--watch", "--json", "--state"];
+        let mut watch = binary::command(&arguments)
+            .arg(&folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+        let mut next =
+            || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+        assert_eq!(next()["running"], true);
+        if role == "relay" {
+            pair.kill_relay();
+        } else {
+            pair.kill_home();
+        }
+        while next()["running"] == true {}
+        let pid = Pid::from_raw(i32::try_from(watch.id()).unwrap()).unwrap();
+        kill_process(pid, Signal::INT).unwrap();
+        assert_eq!(watch.wait().unwrap().code(), Some(0), "{role}");
+    }
+}
