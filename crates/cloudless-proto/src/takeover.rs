@@ -3,11 +3,15 @@
 //! A home that reconnects must never hear that its name is in use, and two live homes that share a
 //! key by mistake must not throw each other out for ever. An instance number tells the two apart.
 
+mod places;
+
 use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
 use crate::control::Refusal;
+
+pub use places::{Newcomer, Places, Ruling};
 
 /// How long the relay waits for the old session's answer to a ping ([`Decision::Probe`]).
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);

@@ -64,7 +64,6 @@ pub(crate) struct Session {
     /// Tells this session from every other one of this process.
     pub(crate) number: u64,
     pub(crate) key: PublicKey,
-    pub(crate) id: SessionId,
     /// Unix time in seconds.
     pub(crate) since: u64,
     /// Opens streams to the home.
@@ -234,10 +233,10 @@ impl Dialog<'_> {
             return finish(control, &refused.counted(relay)).await;
         }
         let (messages, mut outbox) = mpsc::channel(MESSAGES_MAX);
+        let newcomer = relay.sessions.newcomer(home.key, id);
         let session = Arc::new(Session {
-            number: relay.sessions.next_number(),
+            number: newcomer.number,
             key: home.key,
-            id,
             since: unix_now(),
             requests,
             liveness: Liveness::new(heard),
@@ -257,7 +256,9 @@ impl Dialog<'_> {
         let (sessions_max, probe) = (config.limits.sessions, config.timings.probe);
         let install = relay
             .sessions
-            .install(&session, sessions_max, probe, || control.queue(&welcome));
+            .install(newcomer, &session, sessions_max, probe, || {
+                control.queue(&welcome)
+            });
         let installed = tokio::select! {
             () = &mut watch => return Ending::Now,
             installed = install => installed,

@@ -1,90 +1,86 @@
 //! The sessions that serve visitors: at most one for each home's key.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::PublicKey;
 use cloudless_proto::control::Refusal;
-use cloudless_proto::takeover::{self, Decision};
+use cloudless_proto::takeover::{Newcomer, Places, Ruling, SessionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use crate::session::Session;
 
-/// How often a newcomer may find another session in place of the one it asked about.
-const PROBES_MAX: usize = 3;
-
-type Live = HashMap<PublicKey, Arc<Session>>;
-
 #[derive(Debug)]
 pub(crate) struct Sessions {
-    live: Mutex<Live>,
+    state: Mutex<State>,
     /// Changes with each new session.
     installed: watch::Sender<()>,
     /// Changes with each session that is closed because its home may not have it any more.
     revoked: watch::Sender<()>,
-    numbers: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    places: Places<PublicKey>,
+    /// The live ones, by number.
+    sessions: HashMap<u64, Arc<Session>>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
-            live: Mutex::default(),
+            state: Mutex::default(),
             installed: watch::Sender::default(),
             revoked: watch::Sender::default(),
-            numbers: AtomicU64::default(),
         })
     }
 
-    /// A number that no other session of this process has.
-    pub(crate) fn next_number(&self) -> u64 {
-        self.numbers.fetch_add(1, Ordering::Relaxed)
+    /// A session that asks for the place of its key.
+    pub(crate) fn newcomer(&self, key: PublicKey, id: SessionId) -> Newcomer<PublicKey> {
+        self.lock().places.newcomer(key, id)
     }
 
-    /// Makes `newcomer` the session of its key if the takeover rules let it, closing the one that
-    /// it replaces; of at most `max` homes in all. `welcome` is called under the same lock, before any visitor can find it.
+    /// Makes `session` the session of its key if the takeover rules let it, closing the one that
+    /// it replaces; of at most `max` homes in all. `welcome` is called under the same lock, before
+    /// any visitor can find it.
     ///
     /// Another live instance is asked for a sign of life first, for at most `probe`.
     pub(crate) async fn install<E>(
         self: &Arc<Self>,
-        newcomer: &Arc<Session>,
+        mut newcomer: Newcomer<PublicKey>,
+        session: &Arc<Session>,
         max: usize,
         probe: Duration,
         welcome: impl FnOnce() -> Result<(), E>,
     ) -> Result<Result<Installed, E>, NotInstalled> {
-        let mut probed: Option<(Arc<Session>, bool)> = None;
-        for _ in 0..=PROBES_MAX {
+        loop {
             let current = {
-                let mut live = self.lock();
-                let current = live.get(&newcomer.key).cloned();
-                let decision = match (&current, &probed) {
-                    (Some(current), Some((asked, answered))) if current.number == asked.number => {
-                        takeover::after_probe(*answered)
-                    }
-                    _ => takeover::decide(current.as_ref().map(|it| it.id), newcomer.id),
-                };
-                match (decision, current) {
-                    (Decision::Refuse(refusal), _) => return Err(NotInstalled::Refused(refusal)),
-                    (Decision::Probe, Some(current)) => current,
-                    (_, None) if live.len() >= max => return Err(NotInstalled::Full),
-                    (Decision::Accept | Decision::Replace | Decision::Probe, current) => {
+                let mut state = self.lock();
+                match state.places.consider(&newcomer, max) {
+                    Ruling::Enter => {
                         if let Err(error) = welcome() {
                             return Ok(Err(error));
                         }
-                        live.insert(newcomer.key, Arc::clone(newcomer));
-                        drop(live);
-                        if let Some(current) = current {
-                            current.closed.cancel();
-                        }
+                        let replaced = state.places.enter(&newcomer);
+                        state.sessions.insert(newcomer.number, Arc::clone(session));
+                        state.end(replaced);
+                        drop(state);
                         self.installed.send_replace(());
                         return Ok(Ok(Installed {
                             sessions: Arc::clone(self),
-                            session: Arc::clone(newcomer),
+                            session: Arc::clone(session),
                         }));
                     }
+                    Ruling::Full => return Err(NotInstalled::Full),
+                    Ruling::Refuse(refusal) => return Err(NotInstalled::Refused(refusal)),
+                    Ruling::Probe(number) => state.sessions.get(&number).cloned(),
                 }
+            };
+            let Some(current) = current else {
+                // The invariant of `State`: whoever has a place is there.
+                return Err(NotInstalled::Refused(Refusal::OtherInstance));
             };
             tracing::warn!(
                 session = current.number,
@@ -94,9 +90,8 @@ impl Sessions {
                 () = current.closed.cancelled() => false,
                 answered = current.liveness.answers(probe) => answered,
             };
-            probed = Some((current, answered));
+            newcomer.probed(current.number, answered);
         }
-        Err(NotInstalled::Refused(Refusal::OtherInstance))
     }
 
     /// The session of the key that `key_of` gives, waiting for one until `deadline`; never the one
@@ -110,8 +105,12 @@ impl Sessions {
     ) -> Option<Arc<Session>> {
         let mut installed = self.installed.subscribe();
         loop {
-            match self.live(&key_of()?) {
-                Some(session) if Some(session.number) != except => return Some(session),
+            let key = key_of()?;
+            match self.live(&key) {
+                // The name may have gone to another home in between, and this one come back.
+                Some(session) if Some(session.number) != except && key_of() == Some(key) => {
+                    return Some(session);
+                }
                 _ => timeout_at(deadline, installed.changed()).await.ok()?.ok()?,
             }
         }
@@ -119,23 +118,27 @@ impl Sessions {
 
     /// The session of `key`, if its home is online.
     pub(crate) fn live(&self, key: &PublicKey) -> Option<Arc<Session>> {
-        self.lock()
-            .get(key)
-            .filter(|session| !session.closed.is_cancelled())
-            .cloned()
+        let state = self.lock();
+        let session = state.sessions.get(&state.places.live(key)?)?;
+        (!session.closed.is_cancelled()).then(|| Arc::clone(session))
     }
 
     /// How many homes are online.
     pub(crate) fn count(&self) -> u64 {
-        self.lock().len() as u64
+        self.lock().places.n_live() as u64
     }
 
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
     /// returns whether there was a session.
     pub(crate) fn close(&self, key: &PublicKey) -> bool {
-        let session = self.lock().remove(key);
+        let is_live = {
+            let mut state = self.lock();
+            let live = state.places.forget(key);
+            state.end(live);
+            live.is_some()
+        };
         self.revoked.send_replace(());
-        session.inspect(|session| session.closed.cancel()).is_some()
+        is_live
     }
 
     /// Returns once `is_bound` says no: a visitor on a leg outlives its session, but not its home's
@@ -149,8 +152,17 @@ impl Sessions {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Live> {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Ends a session that has lost its place, with all of its visitors.
+    fn end(&mut self, number: Option<u64>) {
+        if let Some(session) = number.and_then(|number| self.sessions.remove(&number)) {
+            session.closed.cancel();
+        }
     }
 }
 
@@ -174,13 +186,8 @@ impl Drop for Installed {
     fn drop(&mut self) {
         let Self { sessions, session } = self;
         session.closed.cancel();
-        let mut live = sessions.lock();
-        // A newer session may have taken the place.
-        if live
-            .get(&session.key)
-            .is_some_and(|current| current.number == session.number)
-        {
-            live.remove(&session.key);
-        }
+        let mut state = sessions.lock();
+        state.places.leave(&session.key, session.number);
+        state.sessions.remove(&session.number);
     }
 }

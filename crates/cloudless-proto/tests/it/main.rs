@@ -9,3 +9,4 @@ mod linear;
 mod pieces;
 mod proxy_protocol;
 mod request_head;
+mod takeover;
