@@ -91,10 +91,11 @@ pub fn parse(bytes: &[u8]) -> Parsed {
         let len = signature.len().min(bytes.len());
         bytes[..len] == signature[..len]
     };
-    let parsed = if starts(v2::SIGNATURE) {
-        v2::parse(bytes)
-    } else if starts(v1::SIGNATURE) {
+    // Without a byte it may be either: version 1 has the shorter header.
+    let parsed = if starts(v1::SIGNATURE) {
         v1::parse(bytes)
+    } else if starts(v2::SIGNATURE) {
+        v2::parse(bytes)
     } else {
         Err(Malformed::Signature.into())
     };

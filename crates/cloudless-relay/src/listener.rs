@@ -59,6 +59,8 @@ impl Permits {
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
     let undecided = Arc::new(Crowd::default());
+    // A drain waits until what was accepted last is among the connections that it waits for.
+    let _accepting = relay.visiting.token();
     loop {
         let accepted = tokio::select! {
             () = relay.draining.cancelled() => return,
@@ -87,10 +89,12 @@ fn admit(
     if relay.config().is_load_balancer(peer.ip()) {
         let (relay, undecided) = (Arc::clone(relay), Arc::clone(undecided));
         let connections = relay.connections.clone();
+        let accepting = relay.visiting.token();
         connections.spawn(async move {
-            if let Some(client) = behind_load_balancer(&relay, client, &undecided).await
-                && let Some(serve) = serve_client(&relay, client, &undecided, protocol)
-            {
+            let client = behind_load_balancer(&relay, client, &undecided).await;
+            let serve = client.and_then(|it| serve_client(&relay, it, &undecided, protocol));
+            drop(accepting);
+            if let Some(serve) = serve {
                 serve.await;
             }
         });

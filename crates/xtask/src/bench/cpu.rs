@@ -91,8 +91,9 @@ mod tests {
             sum = std::hint::black_box(sum ^ number);
         }
         let cpu = stopwatch.stop().expect("this process is still there");
+        // The clocks are read one after the other, so neither is an upper bound of the other.
         assert!(cpu.client > Duration::ZERO, "{sum}");
-        assert!(cpu.server >= cpu.client);
+        assert!(cpu.server > Duration::ZERO, "{sum}");
     }
 
     #[test]
