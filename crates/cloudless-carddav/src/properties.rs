@@ -3,7 +3,9 @@
 pub(crate) mod dead;
 
 use cloudless_dav_proto::filter::Collation;
-use cloudless_dav_proto::multistatus::{Ace, AddressDataType, Principal, Property, Value};
+use cloudless_dav_proto::multistatus::{
+    Ace, AddressDataType, Principal, Property, SupportedPrivilege, Value,
+};
 use cloudless_dav_proto::request::Propfind;
 use cloudless_dav_proto::{CALENDAR_SERVER, CARDDAV, DAV, Name, PUSH};
 use cloudless_store::{self as store, Access, RESOURCE_BYTES_MAX, StoreError};
@@ -36,7 +38,7 @@ const ALLPROP: [Name; 6] = [
 ];
 
 /// The properties that some resource has beyond those of [`ALLPROP`].
-const OTHERS: [Name; 21] = [
+const OTHERS: [Name; 22] = [
     Name::carddav("addressbook-description"),
     Name::carddav("addressbook-home-set"),
     Name::carddav("max-resource-size"),
@@ -52,6 +54,7 @@ const OTHERS: [Name; 21] = [
     Name::dav("principal-collection-set"),
     Name::dav("quota-available-bytes"),
     Name::dav("quota-used-bytes"),
+    Name::dav("supported-privilege-set"),
     Name::dav("supported-report-set"),
     Name::dav("sync-token"),
     Name::dav("group-membership"),
@@ -126,6 +129,9 @@ fn value(target: &Target, request: &Request, name: &Name) -> Result<Option<Value
     Ok(match (name.namespace(), name.local()) {
         (DAV, "current-user-principal") => Some(Value::Href(principal_href(user))),
         (DAV, "acl") => acl(target, request)?.map(Value::Acl),
+        (DAV, "supported-privilege-set") if matches!(target, Target::AddressBook(_)) => {
+            Some(Value::SupportedPrivileges(vec![supported_privileges()]))
+        }
         (DAV, "current-user-privilege-set") => Some(Value::Privileges(privileges(target))),
         (DAV, "displayname") => display_name(target, user).map(Value::Text),
         (DAV, "owner") => owner(target, user).map(Value::Href),
@@ -224,6 +230,9 @@ fn discovery(target: &Target, user: &str, name: &Name) -> Option<Value> {
         (CARDDAV, "addressbook-home-set") => Some(Value::Hrefs(vec![home_set_href(user)])),
         (DAV, "principal-URL") => Some(Value::Href(principal_href(user))),
         (DAV, "group-membership") if is_principal => Some(Value::Empty),
+        // Apple's clients look for themselves among the people invited to events by it, of which
+        // there are none here. A user has a name and no address, and what stands in a card is of no
+        // use to the server.
         (CALENDAR_SERVER, "email-address-set") if is_principal => Some(Value::Empty),
         _ => None,
     }
@@ -291,6 +300,34 @@ fn resource_types(target: &Target) -> Vec<Name> {
         Target::AddressBook(_) => vec![Name::dav("collection"), Name::carddav("addressbook")],
         Target::Card(..) | Target::Plain(..) => Vec::new(),
     }
+}
+
+/// The privileges of an address book, each within the one that grants it (RFC 3744 §5.3). They are
+/// granted by sharing it, not by the ACL method.
+fn supported_privileges() -> SupportedPrivilege {
+    let privilege = |local, description, contains| SupportedPrivilege {
+        privilege: Name::dav(local),
+        is_abstract: false,
+        description,
+        contains,
+    };
+    let part = |local, description| privilege(local, description, Vec::new());
+    let read = vec![part(
+        "read-current-user-privilege-set",
+        "Read which privileges one has",
+    )];
+    let write = vec![
+        part("write-content", "Change a card"),
+        part("write-properties", "Change properties"),
+        part("bind", "Add a card"),
+        part("unbind", "Delete a card"),
+    ];
+    let all = vec![
+        privilege("read", "Read the cards", read),
+        part("read-acl", "Read with whom it is shared"),
+        privilege("write", "Change the address book", write),
+    ];
+    privilege("all", "Everything", all)
 }
 
 /// Privileges of RFC 3744 §3. Thunderbird shows a book without `write` as read-only, so that it is

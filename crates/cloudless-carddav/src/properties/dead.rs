@@ -11,7 +11,7 @@ use crate::target::Target;
 
 /// Properties that no resource here has and that clients may not make up, as others would take them
 /// for the server's word.
-const RESERVED: [Name; 10] = [
+const RESERVED: [Name; 9] = [
     Name::dav("acl-restrictions"),
     Name::dav("alternate-URI-set"),
     Name::dav("creationdate"),
@@ -20,7 +20,6 @@ const RESERVED: [Name; 10] = [
     Name::dav("inherited-acl-set"),
     Name::dav("lockdiscovery"),
     Name::dav("resource-id"),
-    Name::dav("supported-privilege-set"),
     Name::dav("supportedlock"),
 ];
 

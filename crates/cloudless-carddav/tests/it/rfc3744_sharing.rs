@@ -182,3 +182,42 @@ async fn deleting_a_shared_book_ends_the_share() {
         200
     );
 }
+
+/// RFC 3744 §5.3: each privilege that somebody has is a supported one.
+#[tokio::test]
+async fn the_supported_privileges_are_told() {
+    let server = server(Access::ReadWrite).await;
+    let asked = ["D:supported-privilege-set", "D:current-user-privilege-set"];
+    let answer = server.propfind(BOOK, "0", &asked).await;
+    let document = roxmltree::Document::parse(answer.text()).unwrap();
+    let names = |set: &str| -> Vec<String> {
+        let set = document
+            .descendants()
+            .find(|node| node.has_tag_name(("DAV:", set)));
+        let privileges = set.unwrap().descendants();
+        let privileges = privileges.filter(|node| node.has_tag_name(("DAV:", "privilege")));
+        let names = privileges.map(|node| node.first_element_child().unwrap().tag_name().name());
+        names.map(str::to_owned).collect()
+    };
+    let supported = names("supported-privilege-set");
+    assert_eq!(
+        supported,
+        [
+            "all",
+            "read",
+            "read-current-user-privilege-set",
+            "read-acl",
+            "write",
+            "write-content",
+            "write-properties",
+            "bind",
+            "unbind",
+        ]
+    );
+    for privilege in names("current-user-privilege-set") {
+        assert!(supported.contains(&privilege), "{privilege}");
+    }
+    let path = format!("{BOOK}a.vcf");
+    let card = server.propfind(&path, "0", &asked[..1]).await.multistatus();
+    assert!(card.rows[0].found("D:supported-privilege-set").is_none());
+}

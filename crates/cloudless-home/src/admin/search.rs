@@ -64,7 +64,7 @@ pub(super) fn search(
             let lines = cloudless_vcard::properties(&card.bytes).filter(|line| line.is(name));
             lines
                 .take(VALUES_MAX)
-                .map(|line| cut(line.text()))
+                .map(|line| cut(address(&line.text()).to_owned()))
                 .collect()
         };
         cards.push(Found {
@@ -77,6 +77,21 @@ pub(super) fn search(
         });
     }
     Ok(Reply::Found { cards })
+}
+
+/// A number or an e-mail address as people write it: vCard 4.0 may have a URI of it, such as
+/// `tel:+49-30-1234567;ext=5` (RFC 3966).
+fn address(value: &str) -> &str {
+    let Some((scheme, rest)) = value.split_once(':') else {
+        return value;
+    };
+    let is_uri = ["tel", "sms", "mailto"]
+        .iter()
+        .any(|known| scheme.trim().eq_ignore_ascii_case(known));
+    match rest.split([';', '?']).next() {
+        Some(address) if is_uri && !address.is_empty() => address,
+        _ => value,
+    }
 }
 
 /// What people call the card.

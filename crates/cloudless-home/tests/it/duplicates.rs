@@ -86,6 +86,15 @@ fn a_card_is_found_by_any_text_in_it() {
     assert_eq!(found.full_name.as_deref(), Some("Lee, Ann"));
     assert_eq!(found.emails, ["Ann@Example.org"]);
     assert_eq!(found.phones, ["030 1234567"]);
+    let carl = with(
+        "carl",
+        "Carl",
+        "TEL;VALUE=uri:tel:+49-30-7654321;ext=5\r\nTEL:tel:\r\nEMAIL:mailto:carl@example.org",
+    );
+    offline.import(&[(None, &carl)]);
+    let carl = &search(&offline, "carl")[0];
+    assert_eq!(carl.phones, ["+49-30-7654321", "tel:"]);
+    assert_eq!(carl.emails, ["carl@example.org"]);
     assert_eq!(search(&offline, "1234567").len(), 2);
     assert_eq!(search(&offline, "nobody"), []);
 
