@@ -27,7 +27,7 @@ use crate::retention;
 use crate::status::Board;
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
-use crate::tunnel::{self, Context, Identity, IdentityError};
+use crate::tunnel::{self, Context, Identity, IdentityError, Visits};
 use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
@@ -144,6 +144,7 @@ pub async fn run(
             timings: timings.clone(),
             instance,
             legs: config.legs,
+            visits: Visits::new(stop.clone()),
             epochs: epochs.clone(),
             board: board.clone(),
             happened: happened.clone(),

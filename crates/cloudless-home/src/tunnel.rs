@@ -7,10 +7,13 @@ mod control;
 mod dial;
 mod identity;
 pub(crate) mod join;
+mod leg;
 mod path;
 mod schedule;
 mod session;
 mod stream;
+mod visits;
+mod ways;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -33,6 +36,7 @@ use schedule::Schedule;
 pub(crate) use session::Context;
 use session::{End, News, Tokens};
 pub(crate) use stream::Stream;
+pub(crate) use visits::Visits;
 
 use crate::status::{RelayState, chain};
 use crate::surroundings::Happened;
@@ -112,6 +116,7 @@ impl Tunnel {
                 }
             }
         }
+        let deadline = Instant::now() + self.context.timings.drain;
         self.dialing.cancel();
         for tokens in self.tokens.values() {
             tokens.retire.cancel();
@@ -119,6 +124,7 @@ impl Tunnel {
         // The sessions' last words must not fill the channel and hold them up.
         news.close();
         while self.sessions.join_next().await.is_some() {}
+        self.context.visits.end(deadline).await;
     }
 
     /// The network has changed, or the machine has woken up. A session that cannot have outlived it

@@ -36,6 +36,11 @@ impl Visitor {
             address: address.and_then(|it| it.to_str().ok()?.parse().ok()),
         }
     }
+
+    /// Whether its bytes may go past the tunnel: only those that are TLS on the inside.
+    pub(crate) fn may_leave(&self) -> bool {
+        self.port == HTTPS_PORT
+    }
 }
 
 /// Serves the visitors of every relay.

@@ -157,7 +157,8 @@ pub(crate) async fn dial(
     }
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+/// A TCP connection with all the options that a tunnel or a leg needs.
+pub(super) async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     configure(&stream)?;
     Ok(stream)

@@ -1,26 +1,31 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_proto::Hostname;
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::leg::Ticket;
 use cloudless_proto::takeover::Instance;
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{Method, Request};
 use rustls::ClientConfig;
 use tokio::sync::{Notify, mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
+use super::leg::Legs;
 use super::path::Path;
 use super::stream::Stream;
+use super::visits::Visits;
+use super::ways::Ways;
 use crate::config::{Relay, Timings};
 use crate::status::Board;
 use crate::surroundings::Happened;
@@ -28,8 +33,10 @@ use crate::visitor::{Visitor, Visitors};
 
 /// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
 const EARLY_MAX: usize = VISITORS_MAX as usize;
-/// How long a visitor that was answered may go on sending before it is reset.
-const LINGER: Duration = Duration::from_secs(2);
+/// Visitors that need one session,
+const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
+/// and all of the tunnel: those of a session that retires and those on legs are among them.
+const TUNNEL_VISITORS_MAX: usize = 2 * SESSION_VISITORS_MAX;
 /// How long a relay may take to close a session that home has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// What all visitors of a session may leave unread, in bytes: 32 whole windows.
@@ -51,6 +58,7 @@ pub(crate) struct Context {
     pub(crate) instance: Instance,
     /// Whether legs that the relay offers are dialed.
     pub(crate) legs: bool,
+    pub(crate) visits: Visits,
     /// The last epoch used by this process.
     pub(crate) epochs: Arc<AtomicU64>,
     pub(crate) board: Board,
@@ -136,6 +144,11 @@ pub(crate) async fn run(
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
     };
     tracing::debug!(number, epoch, "Session welcomed");
+    let path = connection.path;
+    let legs = path
+        .filter(|_| context.legs)
+        .map(|path| Legs::new(path.remote));
+    let ended = CancellationToken::new();
     let mut session = Session {
         context,
         number,
@@ -144,7 +157,11 @@ pub(crate) async fn run(
         probe: tokens.probe,
         connection,
         ping_pong,
-        visitors: JoinSet::new(),
+        visitors: TaskTracker::new(),
+        ways: HashMap::new(),
+        legs,
+        _ended: ended.clone().drop_guard(),
+        ended,
         budget: Budget::new(UNREAD_MAX),
         ping_sent: None,
         must_probe: false,
@@ -154,7 +171,6 @@ pub(crate) async fn run(
         in_doubt: false,
         draining: false,
     };
-    let path = session.connection.path;
     session
         .tell(News::Welcomed {
             epoch,
@@ -227,7 +243,15 @@ struct Session {
     probe: Arc<Notify>,
     connection: Connection,
     ping_pong: PingPong,
-    visitors: JoinSet<()>,
+    /// Those that need this session: on a leg they do no more.
+    visitors: TaskTracker,
+    /// The ways of the visitors that may go on on a leg, by stream.
+    ways: HashMap<u32, Weak<Ways>>,
+    /// `None` when no legs are made.
+    legs: Option<Legs>,
+    /// Ends the visitors that need this session, also when it is dropped.
+    ended: CancellationToken,
+    _ended: DropGuard,
     budget: Budget,
     /// When the ping that is on its way was sent.
     ping_sent: Option<Instant>,
@@ -235,7 +259,7 @@ struct Session {
     ping_limit: Duration,
     /// Whether a ping is wanted however much was heard lately.
     must_probe: bool,
-    /// When a visitor last came or went.
+    /// When a visitor was last there.
     visited: Option<Instant>,
     /// When a ping was last answered.
     measured: Option<Instant>,
@@ -273,8 +297,10 @@ impl Session {
                         self.tell(News::Trusted).await;
                     }
                 }
-                Some(_) = self.visitors.join_next() => self.visited = Some(Instant::now()),
-                _ = check.tick(), if !self.budget.is_empty() => self.budget.enforce(),
+                _ = check.tick(), if !self.budget.is_empty() => {
+                    self.budget.enforce();
+                    self.ways.retain(|_, ways| ways.strong_count() > 0);
+                }
                 () = sleep_until(wake) => {}
                 () = probe.notified() => self.must_probe = true,
                 () = retire.cancelled() => {
@@ -295,8 +321,10 @@ impl Session {
             return Err(ConnectionError::Silent(timings.dead));
         }
         // A session full of visitors is measured as often as a silent one; a new one at once.
-        let is_visited =
-            !self.visitors.is_empty() || self.visited.is_some_and(|at| now < at + VISITED);
+        if !self.visitors.is_empty() {
+            self.visited = Some(now);
+        }
+        let is_visited = self.visited.is_some_and(|at| now < at + VISITED);
         let silence = if is_visited {
             timings.ping_visited.min(timings.ping_idle)
         } else {
@@ -361,10 +389,22 @@ impl Session {
             } => {
                 return Some(refused(reason, message, retry_after_ms));
             }
-            FromRelay::Joined { .. }
-            | FromRelay::Leg { .. }
-            | FromRelay::LegReady { .. }
-            | FromRelay::Welcome { .. } => {}
+            FromRelay::Leg {
+                stream,
+                number,
+                token,
+            } => {
+                let ways = self.ways.get(&stream).and_then(Weak::upgrade);
+                if let (Some(legs), Some(ways)) = (&mut self.legs, ways) {
+                    legs.make(Ticket { number, token }, &ways);
+                }
+            }
+            FromRelay::LegReady { stream, number } => {
+                if let Some(ways) = self.ways.get(&stream).and_then(Weak::upgrade) {
+                    ways.ready(number);
+                }
+            }
+            FromRelay::Joined { .. } | FromRelay::Welcome { .. } => {}
         }
         None
     }
@@ -375,7 +415,9 @@ impl Session {
             respond.send_reset(Reason::PROTOCOL_ERROR);
             return;
         }
-        if self.visitors.len() >= usize::try_from(VISITORS_MAX).unwrap_or(usize::MAX) {
+        let visits = self.context.visits.clone();
+        if self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= TUNNEL_VISITORS_MAX
+        {
             respond.send_reset(Reason::REFUSED_STREAM);
             return;
         }
@@ -387,21 +429,48 @@ impl Session {
                 return;
             }
         };
+        self.visited = Some(Instant::now());
+        let ways = Ways::new(self.visitors.token());
+        if visitor.may_leave() {
+            let stream = send.stream_id().as_u32();
+            self.ways.insert(stream, Arc::downgrade(&ways));
+        }
         let count = self.context.board.visitor(self.context.index);
         let visitors = self.context.visitors.clone();
-        let shutdown = self.retire.clone();
         let traffic = self.context.board.traffic(self.context.index);
-        let stream = Stream::new(request.into_body(), send, traffic);
+        let stream = Stream::new(request.into_body(), send, ways.clone(), traffic);
         let evicted = self.budget.open(stream.unread());
-        let visit = async move {
+        let (retire, ended) = (self.retire.clone(), self.ended.clone());
+        let shutdown = CancellationToken::new();
+        let told = shutdown.clone();
+        let tasks = visits.tasks.clone();
+        tasks.spawn(async move {
             let rest = stream.rest();
-            visitors.serve(visitor, stream, shutdown).await;
-            // Silence means the visitor is gone or hostile; dropping the rest resets it.
-            let _ = timeout(LINGER, rest.discard()).await;
-        };
-        self.visited = Some(Instant::now());
-        self.visitors.spawn(async move {
-            evicted.run_until_cancelled_owned(visit).await;
+            let visit = async {
+                visitors.serve(visitor, stream, shutdown).await;
+                rest.linger(&visits.stopping).await;
+            };
+            // A visitor on a leg is told when home stops, another one when its session retires.
+            let tell = async {
+                retire.cancelled().await;
+                if ways.is_off_stream() {
+                    visits.stopping.cancelled().await;
+                }
+                told.cancel();
+                std::future::pending().await
+            };
+            let cut = async {
+                ended.cancelled().await;
+                if ways.is_off_stream() {
+                    visits.cut.cancelled().await;
+                }
+            };
+            tokio::select! {
+                () = visit => {}
+                () = tell => {}
+                () = cut => {}
+                () = evicted.cancelled() => {}
+            }
             drop(count);
         });
     }
@@ -419,7 +488,6 @@ impl Session {
                     Ok(Event::Said(_)) => {}
                     Err(_) => break,
                 },
-                Some(_) = self.visitors.join_next() => {}
                 _ = check.tick() => {
                     self.budget.enforce();
                     if !is_over && self.visitors.is_empty() {
@@ -433,7 +501,9 @@ impl Session {
                 () = sleep_until(deadline) => break,
             }
         }
-        self.visitors.shutdown().await;
+        self.ended.cancel();
+        self.visitors.close();
+        self.visitors.wait().await;
     }
 
     async fn tell(&self, news: News) {

@@ -1,39 +1,59 @@
-//! One visitor's CONNECT stream as a byte stream.
+//! One visitor's bytes: its CONNECT stream, and the leg it goes on on.
 
-use std::io;
+mod reading;
+
+use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::{Bytes, BytesMut};
+use cloudless_proto::leg::{self, TRAILER};
 use h2::{Reason, RecvStream, SendStream};
+use http::{HeaderMap, HeaderValue};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
+use self::reading::{Reading, lock};
+use super::ways::Ways;
 use crate::status::Traffic;
 
 /// The most bytes handed to HTTP/2 in one piece.
 const WRITE_MAX: usize = 64 * 1024;
+/// How long a visitor that was answered may go on sending before it is reset.
+const LINGER: Duration = Duration::from_secs(2);
+/// On a leg a reset would take the answer along that is still on its way to the visitor.
+const LINGER_ON_LEG: Duration = Duration::from_secs(30);
 
-/// A visitor's bytes, both ways. END_STREAM is the FIN of either direction, RST_STREAM a reset.
-/// The stream's window is released as the reader consumes, so a reader that stops stops the
-/// visitor. Dropping it before the shutdown resets the stream.
+/// A visitor's bytes, both ways. END_STREAM is the FIN of either direction, RST_STREAM a reset, and
+/// on a leg they are TCP's own. The stream's window is released as the reader consumes, so a reader
+/// that stops stops the visitor. Dropping it before the shutdown resets the visitor.
 pub(crate) struct Stream {
     reading: Arc<Mutex<Reading>>,
     send: SendStream<Bytes>,
+    /// Where bytes are written once this side has changed over.
+    leg: Option<Arc<TcpStream>>,
+    ways: Arc<Ways>,
     finished: bool,
     traffic: Arc<Traffic>,
 }
 
 impl Stream {
-    pub(crate) fn new(recv: RecvStream, send: SendStream<Bytes>, traffic: Arc<Traffic>) -> Self {
-        let reading = Reading {
-            recv,
-            chunk: Bytes::new(),
-            ended: false,
-        };
+    pub(crate) fn new(
+        recv: RecvStream,
+        send: SendStream<Bytes>,
+        ways: Arc<Ways>,
+        traffic: Arc<Traffic>,
+    ) -> Self {
         Self {
-            reading: Arc::new(Mutex::new(reading)),
+            reading: Arc::new(Mutex::new(Reading::new(recv, ways.clone()))),
             send,
+            leg: None,
+            ways,
             finished: false,
             traffic,
         }
@@ -47,9 +67,8 @@ impl Stream {
     /// The first bytes, which stay to be read; none at the end of the stream. Sets no deadline.
     pub(crate) async fn opening(&self) -> Bytes {
         std::future::poll_fn(|cx| {
-            let mut reading = lock(&self.reading);
-            let _ = ready!(reading.poll_chunk(cx));
-            Poll::Ready(reading.chunk.clone())
+            let chunk = ready!(lock(&self.reading).poll_chunk(cx));
+            Poll::Ready(chunk.unwrap_or_default())
         })
         .await
     }
@@ -67,7 +86,7 @@ impl Unread {
     /// In bytes; `None` when the stream is gone.
     pub(crate) fn length(&self) -> Option<usize> {
         let reading = self.0.upgrade()?;
-        let length = lock(&reading).recv.flow_control().used_capacity();
+        let length = lock(&reading).waiting();
         Some(length)
     }
 }
@@ -77,86 +96,44 @@ pub(crate) struct Rest(Arc<Mutex<Reading>>);
 
 impl Rest {
     /// Reads on until the visitor's FIN or reset, so that a last response is not cut off by the
-    /// reset that unread bytes would cause. The caller sets a deadline.
-    pub(crate) async fn discard(self) {
-        std::future::poll_fn(|cx| {
-            let mut reading = lock(&self.0);
-            loop {
-                match ready!(reading.poll_chunk(cx)) {
-                    Ok(true) => {
-                        let length = reading.chunk.len();
-                        reading.consume(length);
-                    }
-                    Ok(false) | Err(_) => return Poll::Ready(()),
-                }
+    /// reset that unread bytes would cause. Silence means that the visitor is gone or hostile:
+    /// after a while, sooner when home stops, the rest is dropped, which resets the visitor.
+    pub(crate) async fn linger(self, stopping: &CancellationToken) {
+        let is_on_leg = lock(&self.0).is_on_leg();
+        let discard = std::future::poll_fn(|cx| lock(&self.0).poll_discard(cx));
+        if !is_on_leg {
+            let _ = timeout(LINGER, discard).await;
+            return;
+        }
+        let stop = async {
+            stopping.cancelled().await;
+            sleep(LINGER).await;
+        };
+        tokio::select! {
+            () = discard => {}
+            () = stop => {}
+            () = sleep(LINGER_ON_LEG) => {}
+        }
+    }
+}
+
+impl Stream {
+    /// The leg, when what is written goes there; changes over to it as soon as it is ready.
+    fn leg(&mut self) -> io::Result<Option<&TcpStream>> {
+        if self.leg.is_none() {
+            let (send, leg) = self.ways.send();
+            if let leg::Send::ChangeOver(number) = send {
+                self.send
+                    .send_trailers(trailers(number))
+                    .map_err(stream_error)?;
             }
-        })
-        .await;
-    }
-}
-
-struct Reading {
-    recv: RecvStream,
-    chunk: Bytes,
-    ended: bool,
-}
-
-impl Reading {
-    /// Ready with false at the end of the stream, else with a chunk that is not empty.
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        while self.chunk.is_empty() {
-            if self.ended {
-                return Poll::Ready(Ok(false));
-            }
-            match ready!(self.recv.poll_data(cx)) {
-                Some(Ok(chunk)) => self.chunk = chunk,
-                Some(Err(error)) => return Poll::Ready(Err(stream_error(error))),
-                None => self.ended = true,
-            }
+            self.leg = leg;
         }
-        Poll::Ready(Ok(true))
+        Ok(self.leg.as_deref())
     }
 
-    fn consume(&mut self, length: usize) {
-        self.chunk.advance(length);
-        // The only failure is a release of more than was received, which the chunks exclude.
-        if let Err(error) = self.recv.flow_control().release_capacity(length) {
-            tracing::debug!(%error, "Could not release a stream's window");
-        }
-    }
-}
-
-fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
-    reading.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let mut reading = lock(&self.reading);
-        if ready!(reading.poll_chunk(cx))? {
-            let length = reading.chunk.len().min(buf.remaining());
-            buf.put_slice(&reading.chunk[..length]);
-            reading.consume(length);
-            self.traffic.came(length);
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        if buf.is_empty() {
-            return Poll::Ready(Ok(0));
-        }
-        let wanted = buf.len().min(WRITE_MAX);
+    /// Waits until HTTP/2 takes bytes; returns how many, of those `wanted` at most.
+    fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         self.send.reserve_capacity(wanted);
         while self.send.capacity() == 0 {
             match ready!(self.send.poll_capacity(cx)) {
@@ -165,12 +142,56 @@ impl AsyncWrite for Stream {
                 None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
             }
         }
-        let length = self.send.capacity().min(wanted);
-        self.send
-            .send_data(Bytes::copy_from_slice(&buf[..length]), false)
-            .map_err(stream_error)?;
+        Poll::Ready(Ok(self.send.capacity().min(wanted)))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(lock(&self.reading).poll_read(cx, buf))?;
+        self.traffic.came(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(buf)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let total: usize = bufs.iter().map(|buf| buf.len()).sum();
+        if total == 0 {
+            return Poll::Ready(Ok(0));
+        }
+        let length = match self.leg()? {
+            Some(leg) => ready!(poll_write_leg(leg, cx, bufs))?,
+            None => {
+                let length = ready!(self.poll_capacity(cx, total.min(WRITE_MAX)))?;
+                let bytes = gather(bufs, length);
+                self.send.send_data(bytes, false).map_err(stream_error)?;
+                length
+            }
+        };
         self.traffic.went(length);
         Poll::Ready(Ok(length))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -180,9 +201,14 @@ impl AsyncWrite for Stream {
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.finished {
             self.finished = true;
-            self.send
-                .send_data(Bytes::new(), true)
-                .map_err(stream_error)?;
+            match &self.leg {
+                Some(leg) => SockRef::from(&**leg).shutdown(std::net::Shutdown::Write)?,
+                None => self
+                    .send
+                    .send_data(Bytes::new(), true)
+                    .map_err(stream_error)?,
+            }
+            self.ways.finish();
         }
         Poll::Ready(Ok(()))
     }
@@ -190,10 +216,49 @@ impl AsyncWrite for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        if !self.finished {
-            self.send.send_reset(Reason::CANCEL);
+        if self.finished {
+            return;
+        }
+        self.send.send_reset(Reason::CANCEL);
+        let leg = lock(&self.reading).abandon();
+        if let Some(leg) = self.leg.take().or(leg) {
+            // It is closed with the last reference, which is this one.
+            if let Err(error) = SockRef::from(&*leg).set_linger(Some(Duration::ZERO)) {
+                tracing::debug!(%error, "A leg is closed without reset");
+            }
+        }
+        self.ways.abandon();
+    }
+}
+
+fn poll_write_leg(
+    leg: &TcpStream,
+    cx: &mut Context<'_>,
+    bufs: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(leg.poll_write_ready(cx))?;
+        match leg.try_write_vectored(bufs) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
         }
     }
+}
+
+/// The first `length` bytes of all of these.
+fn gather(bufs: &[IoSlice<'_>], length: usize) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(length);
+    for buf in bufs {
+        let room = length - bytes.len();
+        bytes.extend_from_slice(&buf[..buf.len().min(room)]);
+    }
+    bytes.freeze()
+}
+
+fn trailers(number: u64) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(TRAILER, HeaderValue::from(number));
+    trailers
 }
 
 fn stream_error(error: h2::Error) -> io::Error {

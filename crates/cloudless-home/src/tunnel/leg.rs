@@ -1,0 +1,146 @@
+//! Makes the legs that the relay offers: TCP connections to where the tunnel leads.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use cloudless_proto::leg::{LIFETIME, Ticket};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::dial::connect;
+use super::ways::Ways;
+
+/// Legs that are being made at a time; offers beyond it are let go.
+const MAKING_MAX: usize = 256;
+/// After so many legs in a row that came to nothing, this network is taken for one that lets no
+/// plain TCP through,
+const FAILURES_MAX: u32 = 3;
+/// and no leg is tried for so long.
+const REST: Duration = Duration::from_secs(5 * 60);
+/// A leg that the relay has not taken for so long it never will: its tunnel would be dead before.
+const HOPELESS: Duration = Duration::from_secs(60);
+
+/// The legs of one session.
+pub(super) struct Legs {
+    relay: SocketAddr,
+    making: JoinSet<()>,
+    luck: Arc<Mutex<Luck>>,
+}
+
+/// How legs have fared in this network.
+#[derive(Default)]
+struct Luck {
+    failures: u32,
+    rest_until: Option<Instant>,
+}
+
+impl Legs {
+    /// Legs to the address at which the tunnel has reached the relay.
+    pub(super) fn new(relay: SocketAddr) -> Self {
+        Self {
+            relay,
+            making: JoinSet::new(),
+            luck: Arc::default(),
+        }
+    }
+
+    /// Makes a leg for a visitor, beside all else. If that fails the visitor stays on its stream.
+    pub(super) fn make(&mut self, ticket: Ticket, ways: &Arc<Ways>) {
+        while self.making.try_join_next().is_some() {}
+        if self.making.len() >= MAKING_MAX || lock(&self.luck).is_resting() {
+            return;
+        }
+        let making = Making {
+            relay: self.relay,
+            ticket,
+            ways: Arc::downgrade(ways),
+            luck: self.luck.clone(),
+        };
+        let (settled, ways, luck) = (ways.settled(), making.ways.clone(), self.luck.clone());
+        self.making.spawn(async move {
+            settled.run_until_cancelled_owned(making.run()).await;
+            if ways.upgrade().is_some_and(|ways| ways.has_leg()) {
+                lock(&luck).failures = 0;
+            }
+        });
+    }
+}
+
+struct Making {
+    relay: SocketAddr,
+    ticket: Ticket,
+    /// The visitor may go meanwhile.
+    ways: Weak<Ways>,
+    luck: Arc<Mutex<Luck>>,
+}
+
+impl Making {
+    /// Runs until the visitor has gone or changed over, which cancels it.
+    async fn run(self) {
+        let number = self.ticket.number;
+        match timeout(LIFETIME, self.show()).await {
+            Ok(Ok(true)) => {}
+            // Its visitor has no use for it.
+            Ok(Ok(false)) => return,
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "A leg was not made");
+                return lock(&self.luck).failed();
+            }
+            Err(_) => return lock(&self.luck).failed(),
+        }
+        // The relay's word takes as long as the tunnel needs, and counts whenever it comes.
+        sleep(LIFETIME).await;
+        lock(&self.luck).failed();
+        sleep(HOPELESS).await;
+        if let Some(ways) = self.ways.upgrade() {
+            ways.withdrawn(number);
+        }
+    }
+
+    /// Connects and sends the preface, unless nobody wants it any more.
+    async fn show(&self) -> io::Result<bool> {
+        let leg = Arc::new(connect(self.relay).await?);
+        let offered = |ways: Arc<Ways>| ways.offered(self.ticket.number, leg.clone());
+        if !self.ways.upgrade().is_some_and(offered) {
+            return Ok(false);
+        }
+        write_all(&leg, &self.ticket.preface()).await?;
+        Ok(true)
+    }
+}
+
+impl Luck {
+    fn is_resting(&self) -> bool {
+        self.rest_until.is_some_and(|until| Instant::now() < until)
+    }
+
+    fn failed(&mut self) {
+        self.failures += 1;
+        if self.failures >= FAILURES_MAX {
+            tracing::debug!("Legs come to nothing here: visitors stay in the tunnel for a while");
+            *self = Self {
+                failures: 0,
+                rest_until: Some(Instant::now() + REST),
+            };
+        }
+    }
+}
+
+async fn write_all(leg: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        leg.writable().await?;
+        match leg.try_write(bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn lock(luck: &Mutex<Luck>) -> std::sync::MutexGuard<'_, Luck> {
+    luck.lock().unwrap_or_else(PoisonError::into_inner)
+}

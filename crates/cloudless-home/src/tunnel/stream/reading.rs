@@ -1,0 +1,149 @@
+//! The direction from the visitor.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use cloudless_proto::leg::{self, TRAILER};
+use h2::RecvStream;
+use tokio::io::ReadBuf;
+use tokio::net::TcpStream;
+
+use super::stream_error;
+use crate::tunnel::ways::Ways;
+
+/// What a visitor sends: on the stream first, and on the leg when the relay has changed over.
+pub(super) struct Reading {
+    recv: RecvStream,
+    chunk: Bytes,
+    source: Source,
+    ways: Arc<Ways>,
+}
+
+enum Source {
+    Stream,
+    /// The stream has ended; what that means is still to be read.
+    Trailers,
+    Leg(Arc<TcpStream>),
+    Ended,
+}
+
+pub(super) fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    reading.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reading {
+    pub(super) fn new(recv: RecvStream, ways: Arc<Ways>) -> Self {
+        Self {
+            recv,
+            chunk: Bytes::new(),
+            source: Source::Stream,
+            ways,
+        }
+    }
+
+    /// Bytes of the stream that home has and nobody has read.
+    pub(super) fn waiting(&mut self) -> usize {
+        self.recv.flow_control().used_capacity()
+    }
+
+    pub(super) fn is_on_leg(&self) -> bool {
+        self.ways.has_leg()
+    }
+
+    /// Ends it, whatever still comes; returns the leg if it is on one.
+    pub(super) fn abandon(&mut self) -> Option<Arc<TcpStream>> {
+        match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Leg(leg) => Some(leg),
+            _ => None,
+        }
+    }
+
+    /// The next bytes of the stream, which stay to be read; none when it has ended, or gone over to
+    /// a leg.
+    pub(super) fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        while self.chunk.is_empty() {
+            match &self.source {
+                Source::Stream => match ready!(self.recv.poll_data(cx)) {
+                    Some(Ok(chunk)) => self.chunk = chunk,
+                    Some(Err(error)) => return Poll::Ready(Err(stream_error(error))),
+                    None => self.source = Source::Trailers,
+                },
+                Source::Trailers => ready!(self.poll_trailers(cx))?,
+                Source::Leg(_) | Source::Ended => break,
+            }
+        }
+        Poll::Ready(Ok(self.chunk.clone()))
+    }
+
+    /// Like [`tokio::io::AsyncRead::poll_read`].
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let chunk = ready!(self.poll_chunk(cx))?;
+        if !chunk.is_empty() {
+            let length = chunk.len().min(buf.remaining());
+            buf.put_slice(&chunk[..length]);
+            self.consume(length);
+        } else if let Source::Leg(leg) = &self.source {
+            let length = ready!(poll_read_leg(leg, cx, buf))?;
+            if length == 0 && buf.remaining() > 0 {
+                self.ways.leg_ended().map_err(io::Error::other)?;
+                self.source = Source::Ended;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads and forgets, to the end or the first error.
+    pub(super) fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut scratch = [0; 4096];
+        loop {
+            let mut buf = ReadBuf::new(&mut scratch);
+            match ready!(self.poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let trailers = ready!(self.recv.poll_trailers(cx)).map_err(stream_error)?;
+        let number = trailers
+            .as_ref()
+            .and_then(|trailers| trailers.get(TRAILER))
+            .and_then(|value| leg::from_trailer(value.as_bytes()));
+        let leg = self.ways.stream_ended(number).map_err(io::Error::other)?;
+        self.source = leg.map_or(Source::Ended, Source::Leg);
+        Poll::Ready(Ok(()))
+    }
+
+    fn consume(&mut self, length: usize) {
+        self.chunk.advance(length);
+        // The only failure is a release of more than was received, which the chunks exclude.
+        if let Err(error) = self.recv.flow_control().release_capacity(length) {
+            tracing::debug!(%error, "Could not release a stream's window");
+        }
+    }
+}
+
+fn poll_read_leg(
+    leg: &TcpStream,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(leg.poll_read_ready(cx))?;
+        match leg.try_read(buf.initialize_unfilled()) {
+            Ok(length) => {
+                buf.advance(length);
+                return Poll::Ready(Ok(length));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
