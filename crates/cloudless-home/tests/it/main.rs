@@ -8,6 +8,7 @@ mod book;
 mod duplicates;
 mod fixture;
 mod join;
+mod legs;
 mod local;
 mod offline;
 mod passthrough;

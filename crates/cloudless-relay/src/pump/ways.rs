@@ -1,5 +1,6 @@
 //! The two ways that a visitor's bytes can take: its stream in the tunnel, and a leg past it.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloudless_proto::control::FromRelay;
@@ -90,6 +91,7 @@ impl Ways {
                 continue;
             };
             self.lock().hand_over.ready(number);
+            counters.legs_total.fetch_add(1, Ordering::Relaxed);
             // The trailer says it too, if there is no room for this.
             session.mention(FromRelay::LegReady { stream, number });
             let _ = self.leg.set(leg);
