@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cloudless_carddav::Settings;
+use cloudless_proto::proxy_protocol::Version;
 use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
@@ -137,6 +138,11 @@ pub struct Relay {
 pub struct Passthrough {
     /// Gets its TLS connections as they came; home then needs no certificate for the name.
     pub tls: Option<UpstreamAddress>,
+    /// Gets what certificate authorities ask for over plain HTTP (RFC 8555 section 8.3), and nothing
+    /// else.
+    pub http: Option<UpstreamAddress>,
+    /// Puts a header with the visitor's address before its TLS connections, as the relay told it.
+    pub proxy_protocol: Option<Version>,
 }
 
 /// Sockets that the caller has bound: tests bind port 0, systemd hands them over.

@@ -2,109 +2,219 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cloudless_proto::proxy_protocol::{self, Addresses, Version};
+use cloudless_proto::request_head::{Parsed, Reader};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes,
+};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::config::Passthrough;
 use crate::status::PassthroughStatus;
 use crate::tunnel::Stream;
+use crate::visitor::HTTPS_PORT;
 
 /// A server on this machine or in its network has accepted long before.
 const CONNECT: Duration = Duration::from_secs(5);
 const BUFFER_LEN: usize = 64 * 1024;
+/// A whole validation: a short question and a line of text.
+const VALIDATION: Duration = Duration::from_secs(10);
+const VALIDATION_LEN_MAX: u64 = 64 * 1024;
 
 /// The hostnames whose connections home does not end itself.
 pub(crate) struct Passthroughs {
-    servers: HashMap<Hostname, Arc<Server>>,
+    tls: HashMap<Hostname, Arc<Server>>,
+    http: HashMap<Hostname, Arc<Server>>,
 }
 
-/// The server of one hostname, and how it was reached last.
+/// A server that gets one hostname's connections, and how it was reached last.
 pub(crate) struct Server {
-    tls: UpstreamAddress,
+    address: UpstreamAddress,
+    proxy_protocol: Option<Version>,
     error: Mutex<Option<String>>,
 }
 
 impl Passthroughs {
     pub(crate) fn new(configured: HashMap<Hostname, Passthrough>) -> Self {
-        let server = |(hostname, passthrough): (Hostname, Passthrough)| {
-            let server = Server {
-                tls: passthrough.tls?,
-                error: Mutex::default(),
+        let (mut tls, mut http) = (HashMap::new(), HashMap::new());
+        for (hostname, passthrough) in configured {
+            let server = |address, proxy_protocol| {
+                Arc::new(Server {
+                    address,
+                    proxy_protocol,
+                    error: Mutex::default(),
+                })
             };
-            Some((hostname, Arc::new(server)))
-        };
-        Self {
-            servers: configured.into_iter().filter_map(server).collect(),
+            if let Some(address) = passthrough.tls {
+                tls.insert(
+                    hostname.clone(),
+                    server(address, passthrough.proxy_protocol),
+                );
+            }
+            if let Some(address) = passthrough.http {
+                http.insert(hostname, server(address, None));
+            }
         }
+        Self { tls, http }
     }
 
     /// The server that gets this name's TLS connections; `None` when home ends them itself.
-    pub(crate) fn of(&self, hostname: &Hostname) -> Option<Arc<Server>> {
-        self.servers.get(hostname).cloned()
+    pub(crate) fn tls(&self, hostname: &Hostname) -> Option<Arc<Server>> {
+        self.tls.get(hostname).cloned()
+    }
+
+    /// The server that gets what certificate authorities ask for over plain HTTP, if there is one.
+    pub(crate) fn http(&self, hostname: &Hostname) -> Option<Arc<Server>> {
+        self.http.get(hostname).cloned()
     }
 
     pub(crate) fn status(&self) -> Vec<PassthroughStatus> {
         let row = |(hostname, server): (&Hostname, &Arc<Server>)| PassthroughStatus {
             hostname: hostname.clone(),
-            address: server.tls.clone(),
+            address: server.address.clone(),
             error: server.error().clone(),
         };
-        let mut rows: Vec<_> = self.servers.iter().map(row).collect();
+        let mut rows: Vec<_> = self.tls.iter().chain(&self.http).map(row).collect();
         rows.sort_by(|one, other| one.hostname.cmp(&other.hostname));
         rows
     }
 }
 
 impl Server {
-    /// Joins a visitor with the server until both have ended, or one cuts the other. A visitor is
-    /// reset when the server is not reached.
-    pub(crate) async fn serve(&self, visitor: Stream) {
-        match &self.tls {
-            UpstreamAddress::Tcp(address) => self.join(visitor, TcpStream::connect(address)).await,
-            UpstreamAddress::Unix(path) => self.join(visitor, UnixStream::connect(path)).await,
+    /// Joins a visitor, whose address the relay has told, with the server until both have ended, or
+    /// one cuts the other. A visitor is reset when the server is not reached.
+    pub(crate) async fn serve(&self, visitor: Stream, address: Option<SocketAddr>) {
+        let header = self.proxy_protocol.map(|version| {
+            let addresses = address.map(|source| Addresses {
+                source,
+                // Where the visitor connected to is the relay's, and unknown here.
+                destination: SocketAddr::new(unspecified(source), HTTPS_PORT),
+            });
+            proxy_protocol::encode(version, addresses)
+        });
+        let header = header.unwrap_or_default();
+        match self.connect(&header).await {
+            Some(Connected::Tcp(server)) => join(visitor, server).await,
+            Some(Connected::Unix(server)) => join(visitor, server).await,
+            None => {}
         }
     }
 
-    async fn join<S>(&self, mut visitor: Stream, connect: impl Future<Output = io::Result<S>>)
-    where
-        S: AsyncRead + AsyncWrite + AsFd + Unpin,
-    {
-        let connected = match timeout(CONNECT, connect).await {
-            Ok(connected) => connected,
-            Err(elapsed) => Err(elapsed.into()),
+    /// Asks the server what a certificate authority asks, if that is what the visitor wants. A
+    /// visitor that wants anything else is reset.
+    pub(crate) async fn validate(&self, mut visitor: Stream, hostname: &Hostname) {
+        let validation = async {
+            let request = validation_request(&mut visitor, hostname).await?;
+            let answer = match self.connect(&request).await? {
+                Connected::Tcp(server) => read_answer(server).await,
+                Connected::Unix(server) => read_answer(server).await,
+            };
+            let answer = answer.ok()?;
+            visitor.write_all(&answer).await.ok()?;
+            visitor.shutdown().await.ok()
         };
-        let mut server = match connected {
-            Ok(server) => server,
-            Err(error) => return self.unreached(&error),
+        if !matches!(timeout(VALIDATION, validation).await, Ok(Some(()))) {
+            tracing::debug!("A request over plain HTTP was no validation, or had no answer");
+        }
+    }
+
+    /// Connects and sends the first bytes; a failure goes into the status.
+    async fn connect(&self, opening: &[u8]) -> Option<Connected> {
+        let connect = async {
+            match &self.address {
+                UpstreamAddress::Tcp(address) => {
+                    let mut server = TcpStream::connect(address).await?;
+                    server.set_nodelay(true)?;
+                    server.write_all(opening).await?;
+                    Ok(Connected::Tcp(server))
+                }
+                UpstreamAddress::Unix(path) => {
+                    let mut server = UnixStream::connect(path).await?;
+                    server.write_all(opening).await?;
+                    Ok(Connected::Unix(server))
+                }
+            }
         };
-        *self.error() = None;
-        // A unix socket has no such option and no need of it.
-        let _ = SockRef::from(&server).set_tcp_nodelay(true);
-        let joined =
-            copy_bidirectional_with_sizes(&mut visitor, &mut server, BUFFER_LEN, BUFFER_LEN).await;
-        if let Err(error) = joined {
-            tracing::debug!(%error, "A passed-through connection was cut");
-            // The visitor's stream is reset when it is dropped, and so the server is told.
-            let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
+        let connected = timeout(CONNECT, connect).await;
+        match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            Ok(server) => {
+                *self.error() = None;
+                Some(server)
+            }
+            Err(error) => {
+                self.unreached(&error);
+                None
+            }
         }
     }
 
     fn unreached(&self, error: &io::Error) {
-        let message = format!("cannot reach the server at {}: {error}", self.tls);
+        let message = format!("cannot reach the server at {}: {error}", self.address);
         let is_news = self.error().replace(message).is_none();
         if is_news {
             tracing::warn!("A server behind `passthrough` is out of reach; see the status");
         }
     }
 
-    fn error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+    fn error(&self) -> MutexGuard<'_, Option<String>> {
         self.error.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+enum Connected {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+fn unspecified(address: SocketAddr) -> IpAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    }
+}
+
+async fn join<S>(mut visitor: Stream, mut server: S)
+where
+    S: AsyncRead + AsyncWrite + AsFd + Unpin,
+{
+    let joined =
+        copy_bidirectional_with_sizes(&mut visitor, &mut server, BUFFER_LEN, BUFFER_LEN).await;
+    if let Err(error) = joined {
+        tracing::debug!(%error, "A passed-through connection was cut");
+        // The visitor's stream is reset when it is dropped, and so the server is told.
+        let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// Reads the request and writes it anew, with nothing of the visitor but what is asked for: the
+/// relay is not trusted to have looked. `None` when it is no validation of this name.
+async fn validation_request(visitor: &mut Stream, hostname: &Hostname) -> Option<Vec<u8>> {
+    let mut reader = Reader::new();
+    let mut buffer = [0; 1024];
+    loop {
+        let n = visitor.read(&mut buffer).await.ok()?;
+        match reader.push(&buffer[..n]) {
+            Parsed::Incomplete if n > 0 => {}
+            Parsed::Request(head) if head.host.as_ref() == Some(hostname) => {
+                return head.validation_request();
+            }
+            _ => return None,
+        }
+    }
+}
+
+/// All that the server says; it was asked to close.
+async fn read_answer(server: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    let mut server = server.take(VALIDATION_LEN_MAX);
+    server.read_to_end(&mut answer).await?;
+    Ok(answer)
 }

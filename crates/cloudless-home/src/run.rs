@@ -88,7 +88,7 @@ pub async fn run(
         None => carddav,
     };
     let passthroughs = Passthroughs::new(config.passthrough);
-    let own = |hostname: &&Hostname| passthroughs.of(hostname).is_none();
+    let own = |hostname: &&Hostname| passthroughs.tls(hostname).is_none();
     let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
     let certificates =
         Certificates::new(config.state_dir, &own, config.clock.clone()).map_err(RunError::Tls)?;

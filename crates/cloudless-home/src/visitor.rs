@@ -14,7 +14,8 @@ use crate::probe::Arrivals;
 use crate::termination::Termination;
 use crate::tunnel::Stream;
 
-const HTTPS_PORT: u16 = 443;
+pub(crate) const HTTPS_PORT: u16 = 443;
+const HTTP_PORT: u16 = 80;
 
 /// What the relay says of a visitor. It may lie: a name only chooses who ends the TLS, where the
 /// name in the ClientHello counts, and the address is a hint for logs and never lets anybody in.
@@ -60,21 +61,31 @@ impl Visitors {
         shutdown: CancellationToken,
     ) {
         tracing::debug!(address = ?visitor.address, "Visitor");
-        if visitor.port != HTTPS_PORT {
-            tracing::debug!("A visitor came for a port that home does not serve");
-            return;
-        }
-        let look = self.arrivals.look_at(&stream);
-        if timeout(self.termination.timings.tls_handshake, look)
-            .await
-            .is_err()
-        {
-            return;
-        }
-        let server = visitor.hostname.and_then(|it| self.passthroughs.of(&it));
-        match server {
-            Some(server) => server.serve(stream).await,
-            None => self.termination.serve(stream, shutdown).await,
+        let Visitor {
+            hostname,
+            port,
+            address,
+        } = visitor;
+        match (port, hostname) {
+            (HTTPS_PORT, hostname) => {
+                let look = self.arrivals.look_at(&stream);
+                let limit = self.termination.timings.tls_handshake;
+                if timeout(limit, look).await.is_err() {
+                    return;
+                }
+                let server = hostname.and_then(|hostname| self.passthroughs.tls(&hostname));
+                match server {
+                    Some(server) => server.serve(stream, address).await,
+                    None => self.termination.serve(stream, shutdown).await,
+                }
+            }
+            (HTTP_PORT, Some(hostname)) => {
+                // Without such a server the stream is reset, and the relay answers 404.
+                if let Some(server) = self.passthroughs.http(&hostname) {
+                    server.validate(stream, &hostname).await;
+                }
+            }
+            _ => tracing::debug!("A visitor came for a port that home does not serve"),
         }
     }
 }

@@ -7,6 +7,13 @@
 
 use crate::Hostname;
 
+/// Where certificate authorities look for what proves that a name is the applicant's. They follow a
+/// redirect without checking the certificate it ends at, so these paths are never redirected.
+const VALIDATION_PATHS: [&str; 2] = [
+    "/.well-known/acme-challenge/",
+    "/.well-known/pki-validation/",
+];
+
 /// How many bytes a request head may take, the empty line at its end included.
 pub const MAX_LEN: usize = 16 * 1024;
 
@@ -119,6 +126,35 @@ pub struct RequestHead {
     pub host: Option<Hostname>,
     /// The port in Host or in the target, if there is one.
     pub port: Option<u16>,
+}
+
+impl RequestHead {
+    /// Whether the path is below one where certificate authorities look (RFC 8555 section 8.3).
+    pub fn is_validation(&self) -> bool {
+        VALIDATION_PATHS
+            .iter()
+            .any(|path| self.target_path.starts_with(path))
+    }
+
+    /// The request of a certificate authority, written anew: with nothing that its client sent but
+    /// the path and the host, as the only one of its connection. `None` when it is another request,
+    /// or its path could lead a server elsewhere: behind the well-known part there is one name of
+    /// letters, digits, `-`, `_` and `.`.
+    pub fn validation_request(&self) -> Option<Vec<u8>> {
+        let mut paths = VALIDATION_PATHS.iter();
+        let name = paths.find_map(|path| self.target_path.strip_prefix(path))?;
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        let is_name = !name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed);
+        let host = self.host.as_ref()?;
+        if self.method != "GET" || !is_name {
+            return None;
+        }
+        let path = &self.target_path;
+        let head = format!(
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        Some(head.into_bytes())
+    }
 }
 
 /// Why some bytes are no request head that can be routed (RFC 9112 unless said otherwise).

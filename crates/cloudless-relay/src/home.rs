@@ -20,8 +20,11 @@ use crate::slots::Slot;
 use crate::socket;
 use crate::status::Visit;
 
-/// The port that visitors mean, whatever port the relay listens on.
+/// The ports that visitors mean, whatever ports the relay listens on.
 const HTTPS_PORT: u16 = 443;
+const HTTP_PORT: u16 = 80;
+/// What proves a name to a certificate authority is a line of text.
+const VALIDATION_LEN_MAX: usize = 64 * 1024;
 
 /// Serves a visitor of a registered hostname, to its end. `opening` is what was read from it.
 ///
@@ -49,6 +52,57 @@ pub(crate) async fn visit(
     tokio::select! {
         () = shed.cancelled() => relay.counters.count("home_limit"),
         () = bring(relay, visitor, peer, &hostname, opening, &visit) => {}
+    }
+}
+
+/// Asks the home of `hostname` for what a certificate authority wants to see: `request`, which is
+/// all that the home gets. `None` when the home is offline, or does not answer such requests.
+pub(crate) async fn validate(
+    relay: &Relay,
+    connection: &Connection,
+    hostname: &Hostname,
+    request: Vec<u8>,
+) -> Option<Vec<u8>> {
+    let config = relay.config();
+    let _permit = relay.visitors.admit(config.limits.visitors)?;
+    let visitors_max = config.limits.visitors_per_home;
+    let counters = relay.counters.of(hostname);
+    let visit = counters.visit(hostname, connection.peer.ip(), visitors_max);
+    let shed = visit.shed();
+    let deadline = Instant::now() + config.hold;
+    let key = || relay.registry.key_of(hostname);
+    let session = relay.sessions.wait(key, None, deadline).await?;
+    let request = request.into();
+    let answer = async {
+        let opened = connect(
+            relay,
+            &session,
+            connection.peer,
+            hostname,
+            HTTP_PORT,
+            &request,
+        );
+        let Opened {
+            response,
+            send: _send,
+            slot: _slot,
+        } = opened.await.ok()?;
+        let mut receive = response.into_body();
+        let mut answer = Vec::new();
+        while let Some(chunk) = receive.data().await {
+            let chunk = chunk.ok()?;
+            receive.flow_control().release_capacity(chunk.len()).ok()?;
+            answer.extend_from_slice(&chunk);
+            if answer.len() > VALIDATION_LEN_MAX {
+                return None;
+            }
+        }
+        (!answer.is_empty()).then_some(answer)
+    };
+    tokio::select! {
+        () = session.closed.cancelled() => None,
+        () = shed.cancelled() => None,
+        answer = timeout(config.timings.handshake, answer) => answer.ok().flatten(),
     }
 }
 
@@ -118,7 +172,7 @@ async fn reach(
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
-            let opened = connect(relay, &session, peer, hostname, opening).await?;
+            let opened = connect(relay, &session, peer, hostname, HTTPS_PORT, opening).await?;
             first_bytes(relay, &session, visitor, opened).await
         };
         let failure = tokio::select! {
@@ -166,12 +220,13 @@ async fn connect(
     session: &Session,
     peer: SocketAddr,
     hostname: &Hostname,
+    port: u16,
     opening: &Bytes,
 ) -> Result<Opened, Failure> {
     session.liveness.ask_if_quiet(relay.config().timings.quiet);
     let request = Request::builder()
         .method(Method::CONNECT)
-        .uri(format!("{hostname}:{HTTPS_PORT}"))
+        .uri(format!("{hostname}:{port}"))
         .header(VISITOR_HEADER, peer.to_string())
         .body(())
         .map_err(|_| Failure::Refused)?;

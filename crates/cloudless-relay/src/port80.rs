@@ -5,7 +5,8 @@ use std::io;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cloudless_proto::request_head::{MAX_LEN, Parsed, Reader, RequestHead};
+use cloudless_proto::Hostname;
+use cloudless_proto::request_head::{MAX_LEN, Parsed, Reader};
 use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::io::AsyncReadExt;
@@ -17,15 +18,9 @@ use crate::config::Config;
 use crate::listener::Connection;
 use crate::routes::Servers;
 use crate::run::Relay;
-use crate::{socket, upstream};
+use crate::{home, socket, upstream};
 
 const READ_LEN: usize = 4096;
-/// A certificate authority follows a redirect without checking the certificate it ends at, so these
-/// paths of a home's name are never redirected.
-const VALIDATION_PATHS: [&str; 2] = [
-    "/.well-known/acme-challenge/",
-    "/.well-known/pki-validation/",
-];
 
 /// Serves one connection of the plain HTTP port: one request, one answer, and the end.
 pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
@@ -55,6 +50,11 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
         return upstream::pass(relay, &config, connection, opening, address, version).await;
     }
     drop(head);
+    if let Route::Validation(hostname, Some(request)) = &route
+        && let Some(answer) = home::validate(relay, &connection, hostname, request.clone()).await
+    {
+        return socket::close(connection.stream, &answer).await;
+    }
     socket::close(connection.stream, &route.answer()).await;
 }
 
@@ -67,8 +67,8 @@ enum Route<'a> {
     /// For a home's name: to this URL.
     Redirect(String),
     TooLong,
-    /// A validation of a home's name.
-    Validation,
+    /// A validation of a home's name, and the request for it that goes to the home.
+    Validation(Hostname, Option<Vec<u8>>),
 }
 
 impl Route<'_> {
@@ -78,14 +78,14 @@ impl Route<'_> {
             Self::NoHome(class, _) => class,
             Self::Redirect(_) => "http_redirect",
             Self::TooLong => "http_too_long",
-            Self::Validation => "http_validation",
+            Self::Validation(..) => "http_validation",
         }
     }
 
     fn answer(&self) -> Vec<u8> {
         match self {
             Self::Malformed => answer("400 Bad Request", None),
-            Self::NoHome(..) | Self::Validation => answer("404 Not Found", None),
+            Self::NoHome(..) | Self::Validation(..) => answer("404 Not Found", None),
             Self::Redirect(location) => answer("308 Permanent Redirect", Some(location)),
             Self::TooLong => answer("431 Request Header Fields Too Large", None),
         }
@@ -93,14 +93,12 @@ impl Route<'_> {
 }
 
 fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
-    let RequestHead {
-        target_path, host, ..
-    } = match parsed {
+    let request = match parsed {
         Parsed::Request(request) => request,
         Parsed::TooLong => return Route::TooLong,
         Parsed::Malformed(_) | Parsed::Incomplete => return Route::Malformed,
     };
-    let Some(host) = host else {
+    let Some(host) = request.host.clone() else {
         return Route::NoHome("http_no_host", &config.fallback);
     };
     if host == config.server_name || relay.registry.key_of(&host).is_none() {
@@ -110,14 +108,12 @@ fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
             None => Route::NoHome("http_unknown_host", &config.fallback),
         };
     }
-    if VALIDATION_PATHS
-        .iter()
-        .any(|path| target_path.starts_with(path))
-    {
-        return Route::Validation;
+    if request.is_validation() {
+        return Route::Validation(host, request.validation_request());
     }
     // `*` asks about the server as a whole.
-    let path = target_path.strip_prefix('*').unwrap_or(&target_path);
+    let path = &request.target_path;
+    let path = path.strip_prefix('*').unwrap_or(path);
     Route::Redirect(format!("https://{host}{path}"))
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use cloudless_home::{Config, Passthrough};
 use cloudless_proto::UpstreamAddress;
+use cloudless_proto::proxy_protocol::Version;
 use h2::{Reason, RecvStream, SendStream};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,7 +21,10 @@ const NAS: &str = "nas.example.org";
 async fn start(relay: &FakeRelay, address: UpstreamAddress) -> (Home, FakeSession) {
     let configure = |config: &mut Config| {
         config.hostnames.push(NAS.parse().unwrap());
-        let passthrough = Passthrough { tls: Some(address) };
+        let passthrough = Passthrough {
+            tls: Some(address),
+            ..Passthrough::default()
+        };
         config.passthrough.insert(NAS.parse().unwrap(), passthrough);
     };
     let home = Home::start_with(vec![relay.relay()], configure).await;
@@ -146,4 +150,91 @@ async fn a_missing_socket_is_told_by_its_path() {
     read_to_end(&mut receive).await.unwrap_err();
     let error = home.status().await.passthrough.remove(0).error.unwrap();
     assert!(error.contains("unix:/nonexistent/web.sock"), "{error}");
+}
+
+#[tokio::test]
+async fn the_server_is_told_the_address_that_the_relay_tells() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = FakeRelay::bind().await;
+    let configure = |config: &mut Config| {
+        let passthrough = Passthrough {
+            tls: Some(address.into()),
+            proxy_protocol: Some(Version::V1),
+            ..Passthrough::default()
+        };
+        config
+            .passthrough
+            .insert(HOST.parse().unwrap(), passthrough);
+    };
+    let home = Home::start_with(vec![relay.relay()], configure).await;
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    let (mut send, _receive) = session.connect(HOST).await;
+    send.send_data(Bytes::from_static(b"hello"), true).unwrap();
+    let (mut server, _) = listener.accept().await.unwrap();
+    let mut got = String::new();
+    server.read_to_string(&mut got).await.unwrap();
+    assert_eq!(got, "PROXY TCP4 192.0.2.7 0.0.0.0 54321 443\r\nhello");
+}
+
+const CHALLENGE: &str = "/.well-known/acme-challenge/token";
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoken.thumbprint";
+
+/// Asks for `path` of `host` on a stream to `authority`.
+async fn ask(
+    session: &FakeSession,
+    authority: &str,
+    host: &str,
+    path: &str,
+) -> Result<Vec<u8>, h2::Error> {
+    let (mut send, mut receive) = session.connect_to(authority).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: secret\r\n\r\n");
+    send.send_data(request.into(), false)?;
+    read_to_end(&mut receive).await
+}
+
+/// What a certificate authority asks is passed on and nothing else, whatever the relay lets through.
+#[tokio::test]
+async fn a_validation_reaches_the_server_for_it_and_nothing_else_does() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let relay = FakeRelay::bind().await;
+    let configure = |config: &mut Config| {
+        let passthrough = Passthrough {
+            http: Some(address.into()),
+            ..Passthrough::default()
+        };
+        config.hostnames.push(NAS.parse().unwrap());
+        config.passthrough.insert(NAS.parse().unwrap(), passthrough);
+    };
+    let home = Home::start_with(vec![relay.relay()], configure).await;
+    let session = relay.welcome(NAS).await;
+    home.connected().await;
+    let (host_80, nas_80) = (format!("{HOST}:80"), format!("{NAS}:80"));
+    for (authority, host, path) in [
+        (&nas_80, NAS, "/"),
+        (&nas_80, NAS, "/.well-known/acme-challenge/../../private"),
+        (&nas_80, NAS, "/.well-known/carddav"),
+        (&nas_80, HOST, CHALLENGE),
+        (&host_80, HOST, CHALLENGE),
+        (&format!("{NAS}:8080"), NAS, CHALLENGE),
+    ] {
+        let answer = ask(&session, authority, host, path).await;
+        assert!(answer.is_err(), "{path} {answer:?}");
+    }
+    let server = async {
+        // The first connection that there is.
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 1024];
+        let n = server.read(&mut request).await.unwrap();
+        server.write_all(ANSWER).await.unwrap();
+        String::from_utf8(request[..n].to_vec()).unwrap()
+    };
+    let (answer, request) = tokio::join!(ask(&session, &nas_80, NAS, CHALLENGE), server);
+    assert_eq!(answer.unwrap(), ANSWER);
+    let head = format!("GET {CHALLENGE} HTTP/1.1\r\nHost: {NAS}\r\n");
+    assert!(request.starts_with(&head), "{request}");
+    assert!(request.contains("Connection: close\r\n"), "{request}");
+    assert!(!request.contains("secret"), "{request}");
 }

@@ -236,6 +236,7 @@ async fn a_passed_through_name_is_tried_too_up_to_its_own_server() {
     let (_relay, home, session) = start_with(probe(addresses(&listeners)), |config| {
         let passthrough = Passthrough {
             tls: Some(behind.to_string().parse().unwrap()),
+            ..Passthrough::default()
         };
         config
             .passthrough

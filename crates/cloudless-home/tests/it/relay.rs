@@ -227,6 +227,13 @@ impl FakeSession {
         Ok((send, response.await?.into_body()))
     }
 
+    /// Opens a stream to a port, as the relay does for what certificate authorities ask.
+    pub(crate) async fn connect_to(&self, authority: &str) -> (SendStream<Bytes>, RecvStream) {
+        let mut requests = self.requests.clone().ready().await.unwrap();
+        let (response, send) = requests.send_request(visit_at(authority), false).unwrap();
+        (send, response.await.unwrap().into_body())
+    }
+
     /// Visitors that come and have gone before home could see them.
     pub(crate) async fn come_and_go(&self, hostname: &str, n_visitors: usize) {
         let mut visitors = Vec::new();
@@ -255,9 +262,13 @@ impl FakeSession {
 }
 
 fn visit(hostname: &str) -> Request<()> {
+    visit_at(&format!("{hostname}:443"))
+}
+
+fn visit_at(authority: &str) -> Request<()> {
     Request::builder()
         .method(Method::CONNECT)
-        .uri(format!("{hostname}:443"))
+        .uri(authority)
         .header(control::VISITOR_HEADER, "192.0.2.7:54321")
         .body(())
         .unwrap()

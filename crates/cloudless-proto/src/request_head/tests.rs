@@ -291,3 +291,41 @@ fn the_bytes_never_move() {
     let bytes = reader.into_bytes();
     assert_eq!(bytes.as_ptr(), start);
 }
+
+#[test]
+fn a_validation_is_written_anew_and_leads_nowhere_else() {
+    let head = |path: &str| {
+        let text = format!("GET {path} HTTP/1.1\r\nHost: A.example:80\r\nCookie: x\r\n\r\n");
+        match Reader::new().push(text.as_bytes()) {
+            Parsed::Request(head) => head,
+            parsed => panic!("{parsed:?}"),
+        }
+    };
+    for path in [
+        "/.well-known/acme-challenge/evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr_oA",
+        "/.well-known/pki-validation/fileauth.txt",
+    ] {
+        let request = head(path).validation_request().unwrap();
+        let expected = format!(
+            "GET {path} HTTP/1.1\r\nHost: a.example\r\nAccept: */*\r\nConnection: close\r\n\r\n"
+        );
+        assert_eq!(String::from_utf8(request).unwrap(), expected);
+    }
+    for path in [
+        "/.well-known/acme-challenge/",
+        "/.well-known/acme-challenge/../../admin",
+        "/.well-known/acme-challenge/..",
+        "/.well-known/acme-challenge/a/b",
+        "/.well-known/acme-challenge/%2e%2e",
+        "/.well-known/acme-challenge/a?b",
+        "/.well-known/acme-challenge/a;b",
+        "/.well-known/carddav",
+        "/",
+    ] {
+        assert_eq!(head(path).validation_request(), None, "{path}");
+    }
+    let mut post = head("/.well-known/acme-challenge/a");
+    post.method = "POST".to_owned();
+    assert_eq!(post.validation_request(), None);
+    assert!(post.is_validation());
+}

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use cloudless_proto::control::VISITOR_HEADER;
+
 use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer};
 
 /// Sends a request to a relay that has one home, and returns the whole answer without its date.
@@ -24,7 +26,7 @@ fn answer(status: &str, location: Option<&str>) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_home_s_name_is_sent_to_https_and_validations_are_not() {
-    let relay = TestRelay::start().await;
+    let relay = TestRelay::start_with(|config| config.hold = Duration::from_millis(50)).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     let to = |path: &str| {
         let location = format!("https://{HOME_NAME}{path}");
@@ -162,4 +164,46 @@ async fn a_request_must_come_in_time() {
     client.finish().await;
     client.gone().await;
     relay.until_outcome("http_closed_early", 1).await;
+}
+
+/// A certificate authority's question goes to the home, written anew, and its answer comes back;
+/// what the home does not take is not found, and everything else never leaves the relay.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_validation_goes_through_the_tunnel_to_the_home() {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoken.thumbprint";
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    for address in relay.http {
+        let mut client = Visitor::connect(address).await;
+        let head = "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: home.example.test\r\n";
+        client
+            .send(format!("{head}Authorization: Basic eDp5\r\n\r\nGET /more").as_bytes())
+            .await;
+        let arrival = home.arrival().await;
+        let authority = arrival.request.uri().to_string();
+        assert_eq!(authority, format!("{HOME_NAME}:80"));
+        let visitor = client.stream.local_addr().unwrap().to_string();
+        assert_eq!(arrival.request.headers()[VISITOR_HEADER], visitor);
+        let mut stream = arrival.accept();
+        let rest = "Accept: */*\r\nConnection: close\r\n\r\n";
+        stream.expect(format!("{head}{rest}").as_bytes()).await;
+        stream.send(ANSWER).await.unwrap();
+        stream.finish();
+        assert_eq!(client.read_to_end().await, ANSWER);
+    }
+    let mut client = Visitor::connect(relay.http[0]).await;
+    let request =
+        "GET /.well-known/pki-validation/a.txt HTTP/1.1\r\nHost: home.example.test\r\n\r\n";
+    client.send(request.as_bytes()).await;
+    home.arrival().await.refuse();
+    let answer = String::from_utf8(client.read_to_end().await).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    for request in [
+        "GET / HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+        "GET /.well-known/acme-challenge/../x HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+        "POST /.well-known/acme-challenge/x HTTP/1.1\r\nHost: home.example.test\r\n\r\n",
+    ] {
+        ask(&relay, request).await;
+    }
+    assert!(home.has_no_arrival());
 }

@@ -254,6 +254,7 @@ fn some_relays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelayTa
 mod tests {
     use super::super::parse;
     use super::*;
+    use cloudless_proto::proxy_protocol::Version;
 
     fn relay(address: &str, key: u8) -> RelayTable {
         RelayTable {
@@ -302,6 +303,13 @@ mod tests {
             let table = &file.hostname["nas.example"];
             assert_eq!(table.passthrough, Some(address.parse().unwrap()));
         }
+        let http = read(
+            "[hostname.\"nas.example\"]\npassthrough_http = \"127.0.0.1:80\"\n\
+             proxy_protocol = \"v1\"\n",
+        );
+        let passthrough = http.unwrap().hostname["nas.example"].passthrough();
+        assert_eq!(passthrough.http, Some("127.0.0.1:80".parse().unwrap()));
+        assert_eq!(passthrough.proxy_protocol, Some(Version::V1));
         let stray = read("[hostname.\"b.example\"]\npassthrough = \"127.0.0.1:443\"\n").unwrap();
         let message = stray.contradiction().unwrap();
         assert!(message.contains("b.example"), "{message}");

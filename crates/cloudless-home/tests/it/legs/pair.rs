@@ -86,6 +86,7 @@ impl Pair {
             home.hostnames.push(NAS.parse().unwrap());
             let passthrough = Passthrough {
                 tls: Some(beside.into()),
+                ..Passthrough::default()
             };
             home.passthrough.insert(NAS.parse().unwrap(), passthrough);
         })

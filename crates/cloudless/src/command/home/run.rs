@@ -49,7 +49,9 @@ when something changed, not what. A push service in your own network has to be a
 A name whose certificate and contents belong to a server that is there already is passed to it, TLS
 and all; home ends the other names itself:
   [hostname.\"nas.example.org\"]
-  passthrough = \"127.0.0.1:443\"      # or \"unix:/run/web.sock\"")]
+  passthrough = \"127.0.0.1:443\"      # or \"unix:/run/web.sock\"
+  passthrough_http = \"127.0.0.1:80\"  # for its ACME client: gets the ACME path and nothing else
+  proxy_protocol = \"v2\"              # tells it the visitor's address, as the relay says")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,
