@@ -27,8 +27,16 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["curl", "--version"],
     },
     Need {
+        package: "haproxy",
+        probe: &["/usr/sbin/haproxy", "-v"],
+    },
+    Need {
         package: "iproute2",
         probe: &["ip", "-V"],
+    },
+    Need {
+        package: "libnginx-mod-stream",
+        probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_stream_module.so"],
     },
     Need {
         package: "litmus",

@@ -9,4 +9,5 @@ mod linear;
 mod pieces;
 mod proxy_protocol;
 mod request_head;
+mod sni_proxies;
 mod takeover;

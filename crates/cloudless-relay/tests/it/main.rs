@@ -10,6 +10,7 @@ mod admin;
 mod client_hello;
 mod congestion;
 mod fallback;
+mod hello_table;
 mod hostile;
 mod join;
 mod limits;
