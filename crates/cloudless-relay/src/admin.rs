@@ -8,15 +8,15 @@ mod socket;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use cloudless_proto::Hostname;
 use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::registry::{HomeRow, InviteTerms, Registry};
 use crate::reload;
 use crate::run::Relay;
-use crate::status::{HomeStatus, Status, Totals, unix_now};
+use crate::status::{HomeStatus, ServerStatus, Status, Totals, unix_now};
 
 pub(crate) use socket::serve;
 pub use socket::{BindError, bind};
@@ -67,6 +67,10 @@ pub enum Reply {
         /// When the code ends, Unix time in seconds.
         #[serde(with = "cloudless_proto::rfc3339::seconds")]
         expires_at: u64,
+        /// A web server beside the relay whose certificate covers the name: browsers may take it
+        /// for the home.
+        #[serde(default)]
+        covered_by: Option<UpstreamAddress>,
     },
     /// To [`Command::Revoke`].
     Revoked {
@@ -124,6 +128,7 @@ pub(crate) fn execute(
             };
             match registry.invite(config, terms, JoinSecret::new(random), unix_now()) {
                 Ok(code) => Reply::Invited {
+                    covered_by: covered_by(relay, &code.hostname),
                     hostname: code.hostname.clone(),
                     code: code.to_string(),
                     expires_at: code.expires_at,
@@ -155,6 +160,20 @@ pub(crate) fn execute(
             Err(error) => error_reply(&error),
         },
     }
+}
+
+fn servers(relay: &Relay, homes: &[HomeStatus]) -> Vec<ServerStatus> {
+    let mut servers = relay.health.status();
+    for server in &mut servers {
+        let hostnames = homes.iter().map(|home| &home.hostname);
+        server.covers = relay.coalescing.covered(&server.address, hostnames);
+    }
+    servers
+}
+
+/// The web server that is a danger to a home of this name.
+fn covered_by(relay: Option<&Relay>, hostname: &Hostname) -> Option<UpstreamAddress> {
+    relay?.coalescing.server_for(hostname)
 }
 
 fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status {
@@ -190,6 +209,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         bytes_up: sum(|home| home.bytes_up),
         bytes_down: sum(|home| home.bytes_down),
     };
+    let servers = relay.map(|relay| servers(relay, &homes));
     Status {
         running: relay.is_some(),
         server_name: config.server_name.clone(),
@@ -198,7 +218,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         reload: relay.and_then(reload::status),
         homes,
         totals,
-        servers: relay.map(|relay| relay.health.status()).unwrap_or_default(),
+        servers: servers.unwrap_or_default(),
         outcomes: relay
             .map(|relay| relay.counters.outcomes())
             .unwrap_or_default(),

@@ -151,6 +151,9 @@ pub struct Timings {
     pub probe: Duration,
     /// Between two looks at whether the servers beside the relay can be reached.
     pub health_check: Duration,
+    /// Between two looks at whether the certificate of a server beside the relay covers a home's
+    /// name; `None` never looks.
+    pub certificates: Option<Duration>,
     /// How long visitors may go on after shutdown began.
     pub drain: Duration,
 }
@@ -168,6 +171,7 @@ impl Default for Timings {
             quiet: Duration::from_secs(5),
             probe: Duration::from_secs(2),
             health_check: Duration::from_secs(10),
+            certificates: Some(Duration::from_secs(10 * 60)),
             drain: Duration::from_secs(10),
         }
     }

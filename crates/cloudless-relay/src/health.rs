@@ -40,6 +40,7 @@ impl Health {
             address: address.clone(),
             since,
             error,
+            covers: Vec::new(),
         };
         servers.insert(address.clone(), status);
         drop(servers);

@@ -18,6 +18,7 @@
 mod activity;
 pub mod admin;
 mod budget;
+mod coalescing;
 mod config;
 mod crowd;
 mod health;

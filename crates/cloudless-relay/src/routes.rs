@@ -96,6 +96,17 @@ pub(crate) fn all(
         .collect()
 }
 
+/// The servers among them that get TLS connections.
+pub(crate) fn https(
+    fallback: &Servers,
+    routes: &Routes,
+) -> BTreeMap<UpstreamAddress, Option<Version>> {
+    let servers = std::iter::once(fallback).chain(routes.0.values());
+    servers
+        .filter_map(|servers| Some((servers.https.clone()?, servers.proxy_protocol)))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::coalescing::{self, Coalescing};
 use crate::config::{Config, Listeners};
 use crate::health::{self, Health};
 use crate::identity::IdentityError;
@@ -55,6 +56,7 @@ pub async fn run(
         parts.spawn(admin::serve(Arc::clone(&relay), listener));
     }
     parts.spawn(health::watch(Arc::clone(&relay)));
+    parts.spawn(coalescing::watch(Arc::clone(&relay)));
     tracing::info!("The relay is up");
 
     // A part ends before the shutdown only by a panic; the others end with it.
@@ -133,6 +135,7 @@ pub(crate) struct Relay {
     pub(crate) visitors: Arc<Total>,
     pub(crate) pipes: Pipes,
     pub(crate) health: Health,
+    pub(crate) coalescing: Coalescing,
     /// Every task that serves a connection.
     pub(crate) connections: TaskTracker,
     /// The connections that a drain waits for: all but tunnels.
@@ -159,6 +162,7 @@ impl Relay {
             visitors: Arc::default(),
             pipes: Pipes::new(PIPES_MAX),
             health: Health::default(),
+            coalescing: Coalescing::default(),
             connections: TaskTracker::new(),
             visiting: TaskTracker::new(),
             draining,

@@ -388,6 +388,7 @@ async fn join(
         tokio::task::spawn_blocking(move || registry.redeem(home.key, &name, &secret, unix_now()));
     match redemption.await {
         Ok(Ok(redeemed)) => {
+            relay.coalescing.look();
             if let Some(replaced) = redeemed.replaced {
                 relay.sessions.close(&replaced);
             }

@@ -61,6 +61,10 @@ pub struct ServerStatus {
     pub since: u64,
     /// Why it cannot be reached; `None` when it can.
     pub error: Option<String>,
+    /// The homes' names that its certificate covers, so that browsers may ask it for them over a
+    /// connection that they have for another name.
+    #[serde(default)]
+    pub covers: Vec<Hostname>,
 }
 
 /// A report on one hostname.

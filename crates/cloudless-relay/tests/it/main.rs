@@ -8,6 +8,7 @@
 
 mod admin;
 mod client_hello;
+mod coalescing;
 mod congestion;
 mod fallback;
 mod hello_table;

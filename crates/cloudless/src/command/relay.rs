@@ -13,6 +13,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
+use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_relay::admin::{self, Command, Reply};
 use cloudless_relay::{Config, Registry, RegistryError};
 
@@ -70,6 +71,15 @@ impl Relay {
             RelayCommand::Revoke(revoke) => revoke.run(),
         }
     }
+}
+
+/// What to do about a web server that browsers may take for a home.
+fn coalescing_advice(address: &UpstreamAddress, hostname: &Hostname) -> String {
+    format!(
+        "the certificate of the server at {address} covers {hostname}: a browser that has visited \
+         it may ask it for that name over the same HTTP/2 connection; give the server a certificate \
+         with its own names and no wildcard, or no HTTP/2, or let it answer 421 for {hostname}"
+    )
 }
 
 /// Lets the running relay execute a command, or executes it on the state when none is running.

@@ -57,6 +57,7 @@ impl Invite {
             hostname,
             code,
             expires_at,
+            covered_by,
         } = super::execute(&state, &command)?
         else {
             bail!("the relay answered something else than a join code");
@@ -66,6 +67,10 @@ impl Invite {
             "a join code for {hostname}, good for one home until {until}; on the machine at home run:"
         ));
         terminal::note(format_args!("  {BOLD}cloudless home join CODE{BOLD:#}"));
+        if let Some(address) = covered_by {
+            let advice = super::coalescing_advice(&address, &hostname);
+            terminal::warning(format_args!("{advice}"));
+        }
         if self.json {
             return terminal::json(&Output {
                 code,

@@ -2,6 +2,7 @@
 
 use cloudless_relay::{HomeStatus, Status};
 
+use super::super::coalescing_advice;
 use super::Shown;
 use crate::clock;
 use crate::figures;
@@ -63,6 +64,8 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
                 format!("{BOLD}server {address}: out of reach since {since}{BOLD:#}: {error}")
             }
         });
+        let covers = server.covers.iter();
+        lines.extend(covers.map(|hostname| coalescing_advice(address, hostname)));
     }
     if !status.outcomes.is_empty() {
         lines.push("how connections ended up:".to_owned());

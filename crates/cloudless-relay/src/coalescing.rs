@@ -1,0 +1,228 @@
+//! Whether a web server beside the relay has a certificate for a home's name, as with a wildcard.
+//!
+//! Browsers and phones reuse an HTTP/2 connection for every name that its certificate covers and
+//! that has the same address (RFC 9113 section 9.1.1). One that has visited the web server would
+//! ask it for the home's contacts too, and the relay sees no second connection to bring home.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cloudless_proto::proxy_protocol::{self, Version};
+use cloudless_proto::{Hostname, UpstreamAddress};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::time::{interval, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::routes;
+use crate::run::Relay;
+use crate::upstream::{self, Server};
+
+/// How many names a web server is asked for in one look.
+const ASKED_MAX: usize = 64;
+const HTTP2: &[u8] = b"h2";
+
+/// The certificates that web servers showed last, to clients that speak HTTP/2.
+#[derive(Debug, Default)]
+pub(crate) struct Coalescing {
+    shown: Mutex<BTreeMap<UpstreamAddress, HashSet<CertificateDer<'static>>>>,
+    look: Notify,
+}
+
+impl Coalescing {
+    /// Looks again soon: a name has got a home.
+    pub(crate) fn look(&self) {
+        self.look.notify_one();
+    }
+
+    /// The web server that has a certificate for this name.
+    pub(crate) fn server_for(&self, hostname: &Hostname) -> Option<UpstreamAddress> {
+        let shown = self.shown();
+        let mut servers = shown.iter();
+        let (address, _) = servers.find(|(_, them)| covers(them, hostname))?;
+        Some(address.clone())
+    }
+
+    /// Those of the names that a web server has a certificate for.
+    pub(crate) fn covered<'a>(
+        &self,
+        address: &UpstreamAddress,
+        hostnames: impl Iterator<Item = &'a Hostname>,
+    ) -> Vec<Hostname> {
+        let shown = self.shown();
+        let Some(certificates) = shown.get(address) else {
+            return Vec::new();
+        };
+        hostnames
+            .filter(|hostname| covers(certificates, hostname))
+            .cloned()
+            .collect()
+    }
+
+    fn shown(&self) -> MutexGuard<'_, BTreeMap<UpstreamAddress, HashSet<CertificateDer<'static>>>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn covers(certificates: &HashSet<CertificateDer<'static>>, hostname: &Hostname) -> bool {
+    let Ok(name) = ServerName::try_from(hostname.as_str()) else {
+        return false;
+    };
+    certificates.iter().any(|certificate| {
+        ParsedCertificate::try_from(certificate)
+            .is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
+    })
+}
+
+/// Looks at the certificates from time to time, and when a name has got a home, until the relay
+/// drains. Does nothing where the configuration says so.
+pub(crate) async fn watch(relay: Arc<Relay>) {
+    let Some(period) = relay.config().timings.certificates else {
+        return relay.draining.cancelled().await;
+    };
+    let connector = match client() {
+        Ok(client) => TlsConnector::from(Arc::new(client)),
+        Err(error) => {
+            tracing::error!(%error, "The certificates of web servers are not looked at");
+            return relay.draining.cancelled().await;
+        }
+    };
+    let mut rounds = interval(period);
+    let mut was_covered = false;
+    loop {
+        tokio::select! {
+            () = relay.draining.cancelled() => return,
+            _ = rounds.tick() => {}
+            () = relay.coalescing.look.notified() => {}
+        }
+        tokio::select! {
+            () = relay.draining.cancelled() => return,
+            () = round(&relay, &connector) => {}
+        }
+        let homes = relay.registry.homes();
+        let server_for = |hostname| relay.coalescing.server_for(hostname);
+        let is_covered = homes
+            .iter()
+            .any(|home| server_for(&home.hostname).is_some());
+        if is_covered && !was_covered {
+            tracing::warn!(
+                "A web server beside the relay has a certificate for a home's name, so that \
+                 browsers may take it for the home; `cloudless relay status` says what to do"
+            );
+        }
+        was_covered = is_covered;
+    }
+}
+
+async fn round(relay: &Relay, connector: &TlsConnector) {
+    let config = relay.config();
+    let servers = routes::https(&config.fallback, &config.routes);
+    let known = |address: &UpstreamAddress| servers.contains_key(address);
+    relay.coalescing.shown().retain(|address, _| known(address));
+    let homes = relay.registry.homes();
+    let homes = homes.iter().map(|home| &home.hostname);
+    let mut asked: Vec<_> = std::iter::once(&config.server_name).chain(homes).collect();
+    asked.truncate(ASKED_MAX);
+    for (address, version) in servers {
+        let mut certificates = HashSet::new();
+        for hostname in &asked {
+            let look = look(connector, &address, version, hostname);
+            match timeout(config.timings.connect, look).await {
+                Ok(Ok(certificate)) => certificates.extend(certificate),
+                // It may refuse a name; one that does not answer at all is asked no more.
+                Ok(Err(error)) => tracing::debug!(%error, "A web server showed no certificate"),
+                Err(_) => break,
+            }
+        }
+        relay.coalescing.shown().insert(address, certificates);
+    }
+}
+
+/// The certificate that a web server shows for this name; `None` when it speaks no HTTP/2.
+async fn look(
+    connector: &TlsConnector,
+    address: &UpstreamAddress,
+    version: Option<Version>,
+    hostname: &Hostname,
+) -> io::Result<Option<CertificateDer<'static>>> {
+    let header = version.map(|version| proxy_protocol::encode(version, None));
+    match upstream::connect(address, &header.unwrap_or_default()).await? {
+        Server::Tcp(stream) => certificate(connector, stream, hostname).await,
+        Server::Unix(stream) => certificate(connector, stream, hostname).await,
+    }
+}
+
+async fn certificate<S: AsyncRead + AsyncWrite + Unpin>(
+    connector: &TlsConnector,
+    stream: S,
+    hostname: &Hostname,
+) -> io::Result<Option<CertificateDer<'static>>> {
+    let name = ServerName::try_from(hostname.to_string()).map_err(io::Error::other)?;
+    let stream = connector.connect(name, stream).await?;
+    let (_, connection) = stream.get_ref();
+    if connection.alpn_protocol() != Some(HTTP2) {
+        return Ok(None);
+    }
+    let certificates = connection.peer_certificates().unwrap_or_default();
+    Ok(certificates.first().cloned())
+}
+
+/// A client that looks and trusts nothing: it sends nothing but its hello.
+fn client() -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = Arc::new(Onlooker(provider.clone()));
+    let versions = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)?;
+    let mut config = versions
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![HTTP2.to_vec()];
+    Ok(config)
+}
+
+/// Accepts every certificate, because only the names in it are read.
+#[derive(Debug)]
+struct Onlooker(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Onlooker {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
