@@ -8,6 +8,7 @@ mod machines;
 mod name_server;
 mod outages;
 mod prober;
+mod unprivileged;
 
 use std::path::PathBuf;
 
@@ -29,9 +30,12 @@ fn three_machines_over_ipv6() {
 
 /// The README's commands, with the ports that it names, and curl.
 fn sync_between_machines(family: Family) {
-    let Some(machines) = Machines::start(family) else {
-        return;
-    };
+    if let Some(machines) = Machines::start(family) {
+        sync_between(&machines, family);
+    }
+}
+
+fn sync_between(machines: &Machines, family: Family) {
     let phone = Phone {
         bed: &machines.bed,
         family,

@@ -43,6 +43,18 @@ impl Machines {
         address: &str,
         prepare: impl FnOnce(&Bed),
     ) -> Option<Self> {
+        let at = ["--address", address];
+        Self::start_by(family, &at, prepare, |bed, _| binary(&bed.relay))
+    }
+
+    /// The same with a relay that is made with these flags and started by the returned command,
+    /// which ends in the binary; it may change the state directory before.
+    pub(crate) fn start_by(
+        family: Family,
+        init: &[&str],
+        prepare: impl FnOnce(&Bed),
+        start_relay: impl FnOnce(&Bed, &Path) -> Command,
+    ) -> Option<Self> {
         if let Some(what) = missing() {
             corpus::missing(&what);
             return None;
@@ -53,8 +65,9 @@ impl Machines {
         let state = |role: &str| directory.path().join(role);
         let on_relay = |arguments: &[&str]| run(&bed.relay, &state("relay"), arguments);
         let on_home = |arguments: &[&str]| run(&bed.home, &state("home"), arguments);
-        on_relay(&["relay", "init", "--address", address]);
-        let (relay, _) = Role::start_by(binary(&bed.relay), &state("relay"), "relay");
+        on_relay(&[&["relay", "init"], init].concat());
+        let command = start_relay(&bed, &state("relay"));
+        let (relay, _) = Role::start_by(command, &state("relay"), "relay");
         let code = on_relay(&["relay", "invite", HOSTNAME]);
         on_home(&["home", "join", code.trim()]);
         #[rustfmt::skip]
