@@ -13,6 +13,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::probe::ProbeConfig;
+use crate::proxy::Proxy;
 use crate::push::PushConfig;
 
 /// Tells the time of day; tests hand in one that they move.
@@ -58,6 +59,9 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// The port visitors reach the relay at, for the URLs that are shown; 443 unless testing.
     pub public_port: u16,
+    /// The only way out, where a network has no other: relays are dialed through it, and legs are
+    /// not made. There is no way around it: who sets one wants it.
+    pub proxy: Option<Proxy>,
     /// Whether bulk bytes may go past the tunnel, on TCP connections of their own: see
     /// [`cloudless_proto::leg`].
     pub legs: bool,
@@ -92,6 +96,7 @@ impl Config {
             identity,
             state_dir,
             public_port: 443,
+            proxy: None,
             legs: true,
             keep_history: None,
             carddav: Settings::default(),
@@ -112,6 +117,7 @@ impl fmt::Debug for Config {
             .field("passthrough", &self.passthrough)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
+            .field("proxy", &self.proxy)
             .field("legs", &self.legs)
             .field("keep_history", &self.keep_history)
             .field("carddav", &self.carddav)

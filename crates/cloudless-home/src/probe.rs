@@ -68,6 +68,7 @@ pub(crate) struct Prober {
     config: ProbeConfig,
     hostnames: Vec<Hostname>,
     port: u16,
+    is_proxied: bool,
     board: Board,
     clock: Clock,
     arrivals: Arc<Arrivals>,
@@ -89,6 +90,7 @@ impl Prober {
         config: ProbeConfig,
         hostnames: Vec<Hostname>,
         port: u16,
+        is_proxied: bool,
         board: Board,
         clock: Clock,
     ) -> Result<Self, rustls::Error> {
@@ -96,6 +98,7 @@ impl Prober {
             config,
             hostnames,
             port,
+            is_proxied,
             board,
             clock,
             arrivals: Arc::default(),
@@ -184,6 +187,7 @@ impl Prober {
             let verdict = judge(&View {
                 hostname,
                 relays: &relays,
+                is_proxied: self.is_proxied,
                 attempts: attempts.as_deref().map_err(String::as_str),
             });
             is_well &= verdict.state == Reachability::Online;

@@ -96,12 +96,16 @@ pub async fn run(
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, config.clock.clone());
+    let proxy = config.proxy.as_ref();
+    let mut addresses = config.relays.iter().flat_map(|relay| &relay.addresses);
+    let is_proxied = proxy.is_some_and(|proxy| addresses.any(|address| proxy.is_for(address)));
     let prober = |probe| {
         let hostnames = config.hostnames.clone();
         Prober::new(
             probe,
             hostnames,
             config.public_port,
+            is_proxied,
             board.clone(),
             config.clock.clone(),
         )
@@ -135,15 +139,19 @@ pub async fn run(
         stop.clone(),
     ));
     for (index, relay) in config.relays.into_iter().enumerate() {
+        let proxy = config.proxy.clone();
+        let proxy = proxy.filter(|proxy| relay.addresses.iter().any(|it| proxy.is_for(it)));
         let context = Context {
             index,
             tls: identity
                 .client_config(relay.key)
                 .map_err(RunError::Identity)?,
+            // They would have to leave this network another way.
+            legs: config.legs && proxy.is_none(),
+            proxy,
             relay,
             timings: timings.clone(),
             instance,
-            legs: config.legs,
             visits: Visits::new(stop.clone()),
             epochs: epochs.clone(),
             board: board.clone(),

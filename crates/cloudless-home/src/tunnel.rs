@@ -6,6 +6,7 @@ mod connection;
 mod control;
 mod dial;
 mod identity;
+mod inspection;
 pub(crate) mod join;
 mod leg;
 mod path;
@@ -221,9 +222,11 @@ impl Tunnel {
         {
             tracing::info!(relay = context.index, "Connected to the relay");
         }
+        // What was reached may be a proxy.
+        let remote = path.filter(|_| context.proxy.is_none());
         context
             .board
-            .reached(context.index, path.map(|path| path.remote));
+            .reached(context.index, remote.map(|path| path.remote));
     }
 
     fn ended(&mut self, number: u64, end: End) {
@@ -265,6 +268,16 @@ impl Tunnel {
             End::Refused { .. } => tracing::warn!(relay, error, "The relay refuses this home"),
             End::Failed(ConnectionError::Dial(DialError::WrongKey { .. })) => {
                 tracing::warn!(relay, "Somebody answers for the relay with another key");
+            }
+            End::Failed(ConnectionError::Dial(DialError::Intercepted { issuer, .. })) => {
+                tracing::warn!(
+                    relay,
+                    issuer,
+                    "This network intercepts TLS, or another server is in the relay's place"
+                );
+            }
+            End::Failed(ConnectionError::Dial(DialError::Portal { .. })) => {
+                tracing::warn!(relay, "A captive portal answers for the relay");
             }
             End::Failed(_) | End::Retired => {
                 tracing::info!(relay, "No relay, dialing; `cloudless home status` says why")

@@ -8,6 +8,7 @@ pub(crate) mod limits;
 pub(crate) mod passthrough;
 pub(crate) mod period;
 pub(crate) mod probe;
+pub(crate) mod proxy;
 pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod servers;

@@ -63,6 +63,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["strace", "-qq", "-o", "/dev/null", "true"],
     },
     Need {
+        package: "tinyproxy-bin",
+        probe: &["tinyproxy", "-v"],
+    },
+    Need {
         package: "systemd",
         probe: &["systemd-socket-activate", "--version"],
     },

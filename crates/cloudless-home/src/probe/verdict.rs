@@ -38,6 +38,8 @@ pub(crate) struct View<'a> {
     pub(crate) hostname: &'a Hostname,
     /// Where the connected relays are.
     pub(crate) relays: &'a [IpAddr],
+    /// Whether home has reached them through a proxy, which the attempts have not used.
+    pub(crate) is_proxied: bool,
     /// Each address that the name leads to, or why there is none.
     pub(crate) attempts: Result<&'a [(SocketAddr, Attempt)], &'a str>,
 }
@@ -108,7 +110,12 @@ fn unresolved(view: &View<'_>, reason: &str) -> Verdict {
         at(view.relays)
     );
     Verdict {
-        state: Reachability::Unreachable,
+        // Behind a proxy it is the proxy that asks the DNS.
+        state: if view.is_proxied {
+            Reachability::Untested
+        } else {
+            Reachability::Unreachable
+        },
         message: Some(message),
         addresses: Vec::new(),
     }
@@ -120,6 +127,7 @@ fn state_of(view: &View<'_>, address: IpAddr, attempt: &Attempt) -> Reachability
         Attempt::NoRoute | Attempt::Failed(_) => Reachability::Untested,
         // Phones outside are led elsewhere, and whether they arrive is not seen from here.
         _ if is_split(view, address) => Reachability::Untested,
+        attempt if is_shut_in(view, attempt) => Reachability::Untested,
         _ => Reachability::Unreachable,
     }
 }
@@ -127,6 +135,13 @@ fn state_of(view: &View<'_>, address: IpAddr, attempt: &Attempt) -> Reachability
 /// Whether the name leads into the local network here, and surely not for phones outside.
 fn is_split(view: &View<'_>, address: IpAddr) -> bool {
     is_local(address) && !view.relays.iter().copied().any(is_local)
+}
+
+/// Whether it may be this network that stopped the attempt: one that wants all to go through its
+/// proxy.
+fn is_shut_in(view: &View<'_>, attempt: &Attempt) -> bool {
+    let is_before_home = !matches!(attempt, Attempt::NoHandshake(_) | Attempt::NoWayBack);
+    view.is_proxied && is_before_home
 }
 
 fn is_local(address: IpAddr) -> bool {
@@ -172,6 +187,12 @@ fn complaint(view: &View<'_>, address: SocketAddr, attempt: &Attempt) -> Option<
             "here {hostname} leads to {ip}, an address of the local network: /etc/hosts or the \
              router answers instead of the DNS (split DNS), so that what phones meet outside is \
              not tested"
+        ));
+    }
+    if is_shut_in(view, attempt) {
+        return Some(format!(
+            "home reaches the relay through a proxy, and {ip} is not reached from here without it, \
+             so that what phones meet outside is not tested"
         ));
     }
     let is_relay = view.relays.contains(&ip);

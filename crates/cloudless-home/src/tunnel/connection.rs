@@ -15,9 +15,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
-use super::dial::{DialError, dial};
+use super::dial::{DialError, Way, dial};
 use super::path::Path;
-use crate::config::Relay;
 
 /// Visitors in one session; the relay is told so.
 pub(crate) const VISITORS_MAX: u32 = 1024;
@@ -85,13 +84,10 @@ impl Connection {
     /// Dials the relay and answers its control stream. Sets no deadline of its own. The
     /// [`PingPong`] works only while the connection is polled.
     pub(crate) async fn open(
-        relay: &Relay,
+        way: Way<'_>,
         tls: Arc<ClientConfig>,
-        stagger: Duration,
     ) -> Result<(Self, PingPong), ConnectionError> {
-        let tls = dial(relay, tls, stagger)
-            .await
-            .map_err(ConnectionError::Dial)?;
+        let tls = dial(way, tls).await.map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
         let path = path(tls.get_ref().0);
         let mut http2 = h2::server::Builder::new()

@@ -16,7 +16,9 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::inspection::{Found, inspect};
 use crate::config::Relay;
+use crate::proxy::{Proxy, ProxyError};
 use crate::status::chain;
 
 /// More addresses than this in one dial are left out.
@@ -57,6 +59,15 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
+    /// The proxy was reached and did not help.
+    #[error("cannot reach the relay through the proxy at {address}")]
+    Proxy {
+        /// The proxy's address.
+        address: SocketAddr,
+        /// What it did.
+        #[source]
+        source: ProxyError,
+    },
     /// TLS failed for a reason other than the key.
     #[error("what answers at {address} does not answer as a cloudless relay")]
     Tls {
@@ -77,6 +88,32 @@ pub enum DialError {
         /// The address tried.
         address: SocketAddr,
     },
+    /// Plain HTTP where TLS belongs.
+    #[error(
+        "a captive portal answers for the relay at {address}{}: open any page in a browser and do \
+         what it asks; home goes on dialing",
+        .location.as_ref().map(|place| format!(" and sends browsers to {place}")).unwrap_or_default()
+    )]
+    Portal {
+        /// The address tried.
+        address: SocketAddr,
+        /// Where it sends browsers.
+        location: Option<String>,
+    },
+    /// Somebody shows a certificate in the relay's place.
+    #[error(
+        "this network intercepts TLS, or another server is in the relay's place: at {address} a \
+         certificate of \"{issuer}\" is shown for the relay {relay}; nothing was sent: try another \
+         network, or ask for an exception"
+    )]
+    Intercepted {
+        /// The relay's name.
+        relay: String,
+        /// The address tried.
+        address: SocketAddr,
+        /// Who issued the certificate, in its own words.
+        issuer: String,
+    },
 }
 
 impl DialError {
@@ -85,29 +122,49 @@ impl DialError {
             Self::NoAddress { .. } => 0,
             Self::Resolve { .. } => 1,
             Self::Connect { .. } => 2,
-            Self::Tls { .. } => 3,
-            Self::WrongKey { .. } => 4,
+            Self::Proxy { .. } => 3,
+            Self::Tls { .. } => 4,
+            Self::WrongKey { .. } => 5,
+            Self::Portal { .. } => 6,
+            Self::Intercepted { .. } => 7,
         }
     }
+}
+
+/// Where a dial leads, and through what.
+#[derive(Clone, Copy)]
+pub(crate) struct Way<'a> {
+    pub(crate) relay: &'a Relay,
+    /// Used for those of the relay's addresses that it [is for](Proxy::is_for).
+    pub(crate) proxy: Option<&'a Proxy>,
+    /// Between the addresses.
+    pub(crate) stagger: Duration,
 }
 
 /// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
 /// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
 /// Sets no overall deadline: drop the future to give up.
 pub(crate) async fn dial(
-    relay: &Relay,
+    way: Way<'_>,
     tls: Arc<ClientConfig>,
-    stagger: Duration,
 ) -> Result<TlsStream<TcpStream>, DialError> {
+    let Way {
+        relay,
+        proxy,
+        stagger,
+    } = way;
     let connector = TlsConnector::from(tls);
     let mut lookups = JoinSet::new();
     for address in relay.addresses.iter().take(ADDRESSES_MAX).cloned() {
+        let proxy = proxy.filter(|proxy| proxy.is_for(&address)).cloned();
         lookups.spawn(async move {
-            let found = lookup_host(&address).await.map(Vec::from_iter);
-            (address, found)
+            let place = proxy.as_ref().map_or(address.as_str(), Proxy::address);
+            let found = lookup_host(place).await.map(Vec::from_iter);
+            let place = place.to_owned();
+            (place, proxy.map(|proxy| (proxy, address)), found)
         });
     }
-    let mut queue = VecDeque::new();
+    let mut queue: VecDeque<(SocketAddr, Option<(Proxy, String)>)> = VecDeque::new();
     let mut connects = JoinSet::new();
     let mut next_start = Instant::now();
     let mut n_addresses = 0;
@@ -122,38 +179,75 @@ pub(crate) async fn dial(
     };
     loop {
         if (connects.is_empty() || Instant::now() >= next_start)
-            && let Some(address) = queue.pop_front()
+            && let Some((address, through)) = queue.pop_front()
         {
-            connects.spawn(async move { (address, connect(address).await) });
+            connects.spawn(async move {
+                let is_direct = through.is_none();
+                (address, is_direct, reach(address, through).await)
+            });
             next_start = Instant::now() + stagger;
         }
         tokio::select! {
-            Some(Ok((address, found))) = lookups.join_next() => match found {
+            Some(Ok((place, through, found))) = lookups.join_next() => match found {
                 Ok(found) => {
                     let room = ADDRESSES_MAX - n_addresses;
                     let found = alternate(found).into_iter().take(room);
                     n_addresses += found.len();
-                    queue.extend(found);
+                    queue.extend(found.map(|address| (address, through.clone())));
                 }
-                Err(source) => fail(DialError::Resolve { address, source }),
+                Err(source) => fail(DialError::Resolve { address: place, source }),
             },
-            Some(Ok((address, connected))) = connects.join_next() => {
+            Some(Ok((address, is_direct, connected))) = connects.join_next() => {
                 next_start = Instant::now();
                 let tcp = match connected {
                     Ok(tcp) => tcp,
-                    Err(source) => {
-                        fail(DialError::Connect { address, source });
+                    Err(error) => {
+                        fail(error);
                         continue;
                     }
                 };
                 match handshake(&connector, relay, address, tcp).await {
                     Ok(stream) => return Ok(stream),
+                    Err(error) if is_direct => fail(explained(error, relay).await),
                     Err(error) => fail(error),
                 }
             }
             () = sleep_until(next_start), if !queue.is_empty() => {}
             else => return Err(worst),
         }
+    }
+}
+
+/// A connection to the relay at `address`, or one that the proxy there makes to it.
+async fn reach(
+    address: SocketAddr,
+    through: Option<(Proxy, String)>,
+) -> Result<TcpStream, DialError> {
+    let connected = connect(address).await;
+    let mut tcp = connected.map_err(|source| DialError::Connect { address, source })?;
+    if let Some((proxy, relay)) = through {
+        let asked = proxy.connect(&mut tcp, &relay).await;
+        asked.map_err(|source| DialError::Proxy { address, source })?;
+    }
+    Ok(tcp)
+}
+
+/// The same error, or what is found out about who answered there in the relay's place.
+async fn explained(error: DialError, relay: &Relay) -> DialError {
+    let address = match &error {
+        DialError::WrongKey { address, .. } => *address,
+        // Whoever says nothing now will not say more.
+        DialError::Tls { address, source } if source.kind() != io::ErrorKind::TimedOut => *address,
+        _ => return error,
+    };
+    match inspect(address, relay.server_name.as_str()).await {
+        Some(Found::Interceptor { issuer }) => DialError::Intercepted {
+            relay: relay.server_name.to_string(),
+            address,
+            issuer,
+        },
+        Some(Found::Portal { location }) => DialError::Portal { address, location },
+        None => error,
     }
 }
 

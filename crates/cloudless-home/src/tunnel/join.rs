@@ -8,8 +8,10 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::time::timeout;
 
 use super::connection::{Connection, ConnectionError, Event};
+use super::dial::Way;
 use super::identity::{Identity, IdentityError};
 use crate::config::{Relay, Timings};
+use crate::proxy::Proxy;
 
 /// Why a home could not join.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +41,8 @@ pub enum JoinError {
 }
 
 /// Redeems `code` for the name in it: proves the home's key to the relay and the code's secret
-/// inside that same connection. All of the code's addresses are tried. The caller then writes the
+/// inside that same connection. All of the code's addresses are tried, through `proxy` if
+/// there is one. The caller then writes the
 /// relay and the name to its settings. At most ten seconds.
 ///
 /// # Errors
@@ -47,6 +50,7 @@ pub enum JoinError {
 pub async fn join(
     code: &JoinCode,
     identity: &PrivatePkcs8KeyDer<'static>,
+    proxy: Option<&Proxy>,
 ) -> Result<Hostname, JoinError> {
     let relay = Relay {
         addresses: code.addresses.clone(),
@@ -58,7 +62,12 @@ pub async fn join(
         .map_err(JoinError::Identity)?;
     let timings = Timings::default();
     timeout(timings.dial, async {
-        let (mut connection, _ping_pong) = Connection::open(&relay, tls, timings.stagger)
+        let way = Way {
+            relay: &relay,
+            proxy,
+            stagger: timings.stagger,
+        };
+        let (mut connection, _ping_pong) = Connection::open(way, tls)
             .await
             .map_err(JoinError::Connection)?;
         redeem(&mut connection, code).await

@@ -21,12 +21,14 @@ use tokio_util::task::TaskTracker;
 
 use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
+use super::dial::Way;
 use super::leg::Legs;
 use super::path::Path;
 use super::stream::Stream;
 use super::visits::Visits;
 use super::ways::Ways;
 use crate::config::{Relay, Timings};
+use crate::proxy::Proxy;
 use crate::status::Board;
 use crate::surroundings::Happened;
 use crate::visitor::{Visitor, Visitors};
@@ -56,6 +58,8 @@ pub(crate) struct Context {
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) timings: Timings,
     pub(crate) instance: Instance,
+    /// The relay is dialed through it.
+    pub(crate) proxy: Option<Proxy>,
     /// Whether legs that the relay offers are dialed.
     pub(crate) legs: bool,
     pub(crate) visits: Visits,
@@ -123,7 +127,12 @@ pub(crate) async fn run(
     tokens: Tokens,
 ) -> End {
     let deadline = Instant::now() + context.timings.dial;
-    let open = Connection::open(&context.relay, context.tls.clone(), context.timings.stagger);
+    let way = Way {
+        relay: &context.relay,
+        proxy: context.proxy.as_ref(),
+        stagger: context.timings.stagger,
+    };
+    let open = Connection::open(way, context.tls.clone());
     let opened = tokio::select! {
         opened = tokio::time::timeout_at(deadline, open) => opened,
         () = tokens.dialing.cancelled() => return End::Retired,

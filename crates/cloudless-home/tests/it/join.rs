@@ -22,7 +22,7 @@ fn code(relay: &FakeRelay) -> JoinCode {
 async fn the_secret_is_redeemed_with_the_homes_key() {
     let relay = FakeRelay::bind().await;
     let (code, identity) = (code(&relay), new_key());
-    let (joined, ()) = tokio::join!(join(&code, &identity), async {
+    let (joined, ()) = tokio::join!(join(&code, &identity, None), async {
         let mut session = relay.accept().await;
         assert_eq!(session.home_key, public_key(&identity));
         let FromHome::Join {
@@ -45,7 +45,7 @@ async fn the_secret_is_redeemed_with_the_homes_key() {
 async fn a_refusal_says_what_to_do() {
     let relay = FakeRelay::bind().await;
     let (code, identity) = (code(&relay), new_key());
-    let (joined, ()) = tokio::join!(join(&code, &identity), async {
+    let (joined, ()) = tokio::join!(join(&code, &identity, None), async {
         let mut session = relay.accept().await;
         let message = "no such code".to_owned();
         let reason = Refusal::JoinRejected;
@@ -72,7 +72,7 @@ async fn a_refusal_says_what_to_do() {
 async fn another_name_than_asked_is_an_error() {
     let relay = FakeRelay::bind().await;
     let (code, identity) = (code(&relay), new_key());
-    let (joined, ()) = tokio::join!(join(&code, &identity), async {
+    let (joined, ()) = tokio::join!(join(&code, &identity, None), async {
         let mut session = relay.accept().await;
         session.say(&FromRelay::Joined {
             hostname: SERVER_NAME.parse().unwrap(),
@@ -93,7 +93,7 @@ async fn a_relay_with_another_key_never_sees_the_secret() {
     let identity = new_key();
     let joined = tokio::select! {
         _ = relay.accept() => panic!("home went on with another key"),
-        joined = join(&code, &identity) => joined,
+        joined = join(&code, &identity, None) => joined,
     };
     assert!(
         matches!(

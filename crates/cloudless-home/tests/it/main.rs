@@ -13,6 +13,7 @@ mod local;
 mod offline;
 mod passthrough;
 mod probe;
+mod proxy;
 mod relay;
 mod restore;
 mod slow_path;

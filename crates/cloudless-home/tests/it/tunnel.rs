@@ -234,7 +234,13 @@ async fn another_key_is_refused_with_a_clear_word_and_nothing_is_said() {
 }
 
 #[tokio::test]
-async fn an_interceptor_with_a_certificate_is_refused_with_the_same_word() {
+async fn an_interceptor_with_a_certificate_is_named_with_its_issuer() {
+    for alpn in [control::ALPN, b"h2"] {
+        assert_interceptor_is_named(alpn).await;
+    }
+}
+
+async fn assert_interceptor_is_named(alpn: &[u8]) {
     let certified = rcgen::generate_simple_self_signed(["relay.example.org".to_owned()]).unwrap();
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -244,7 +250,7 @@ async fn an_interceptor_with_a_certificate_is_refused_with_the_same_word() {
         .with_no_client_auth()
         .with_single_cert(vec![certified.cert.der().clone()], key.into())
         .unwrap();
-    tls.alpn_protocols = vec![control::ALPN.to_vec()];
+    tls.alpn_protocols = vec![alpn.to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = FakeRelay::bind().await.relay();
@@ -260,10 +266,8 @@ async fn an_interceptor_with_a_certificate_is_refused_with_the_same_word() {
         row = home.relay_status(|row| row.error.is_some()) => row,
     };
     let error = row.error.unwrap();
-    assert!(
-        error.contains("this network (or somebody) answers for the relay"),
-        "{error}"
-    );
+    assert!(error.contains("this network intercepts TLS"), "{error}");
+    assert!(error.contains("\"rcgen self signed cert\""), "{error}");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use crate::admin_socket;
 use crate::clock;
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
+use crate::config::proxy;
 use crate::config::push::PushTable;
 use crate::progress;
 use crate::terminal;
@@ -132,6 +133,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
         .collect();
     config.public_port = public_port(file);
     config.legs = file.legs;
+    config.proxy = proxy::from_environment()?;
     config.probe = file.probe.config();
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();

@@ -8,6 +8,7 @@ mod machines;
 mod name_server;
 mod outages;
 mod prober;
+mod strict;
 mod unprivileged;
 
 use std::path::PathBuf;

@@ -14,6 +14,7 @@ fn verdict(attempts: &[(&str, Attempt)]) -> Verdict {
             "203.0.113.5".parse().unwrap(),
             "2001:db8::5".parse().unwrap(),
         ],
+        is_proxied: false,
         attempts: Ok(&attempts),
     })
 }
@@ -113,6 +114,7 @@ fn a_name_without_an_address_is_to_lead_to_the_relay() {
         let verdict = judge(&View {
             hostname: &hostname,
             relays: &["203.0.113.5".parse().unwrap()],
+            is_proxied: false,
             attempts,
         });
         says(
@@ -121,4 +123,42 @@ fn a_name_without_an_address_is_to_lead_to_the_relay() {
             &["A or AAAA record", "203.0.113.5"],
         );
     }
+}
+
+#[test]
+fn behind_a_proxy_only_what_came_to_home_counts() {
+    let hostname = "contacts.example.org".parse().unwrap();
+    let verdict = |attempts: Result<&[_], _>| {
+        judge(&View {
+            hostname: &hostname,
+            relays: &[],
+            is_proxied: true,
+            attempts,
+        })
+    };
+    let v4 = |attempt: Attempt| [(V4.parse().unwrap(), attempt)];
+    for attempt in [
+        Attempt::NoAnswer,
+        Attempt::Refused,
+        Attempt::Closed,
+        Attempt::Foreign(Vec::new()),
+    ] {
+        says(
+            &verdict(Ok(&v4(attempt))),
+            Reachability::Untested,
+            &["through a proxy", "203.0.113.5", "not tested"],
+        );
+    }
+    says(&verdict(Err("no DNS")), Reachability::Untested, &["no DNS"]);
+    let failed = Attempt::NoHandshake("expired".to_owned());
+    says(
+        &verdict(Ok(&v4(failed))),
+        Reachability::Unreachable,
+        &["(expired)"],
+    );
+    says(
+        &verdict(Ok(&v4(Attempt::Reached))),
+        Reachability::Online,
+        &[],
+    );
 }

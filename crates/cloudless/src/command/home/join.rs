@@ -10,7 +10,7 @@ use cloudless_proto::join_code::JoinCode;
 use super::{KEY_FILE, public_port, public_url};
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::{DEFAULT_LOCAL, HomeDocument, HomeFile, RelayTable};
-use crate::config::sockets;
+use crate::config::{proxy, sockets};
 use crate::exit::Usage;
 use crate::state::{self, HomeState};
 use crate::terminal::{self, BOLD};
@@ -51,6 +51,7 @@ impl Join {
             ))
             .into());
         }
+        let proxy = proxy::from_environment()?;
         let state = self.state.directory()?;
         // A config that cannot be extended must not cost the code.
         let document = HomeDocument::read(&state)?;
@@ -60,7 +61,7 @@ impl Join {
         let identity = identity::read(&key_path, "")?;
 
         let hostname = signals::block_on(async {
-            cloudless_home::join(&code, &identity)
+            cloudless_home::join(&code, &identity, proxy.as_ref())
                 .await
                 .with_context(|| format!("cannot join the relay at {}", code.addresses.join(", ")))
         })?;

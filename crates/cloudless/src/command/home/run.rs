@@ -28,6 +28,9 @@ Examples:
 home.toml is checked before a port is bound. SIGTERM and Ctrl-C let running requests end, a second
 one stops at once.
 
+In a network that lets nothing out but through an HTTP proxy, the relay is dialed through the one that
+the environment names (HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT), unless NO_PROXY lists the relay.
+
 All history is kept, unless home.toml says how long; and a device that deletes more than a fifth of
 an address book at once raises an alarm, unless home.toml says how much:
   [history]

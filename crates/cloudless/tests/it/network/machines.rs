@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use cloudless_testbed::{Bed, Conditions, Family, Namespace, RELAY, RELAY_MOVED, missing};
 use serde_json::Value;
@@ -17,6 +18,8 @@ use crate::role::{LOG, Role};
 /// The name of every home here.
 pub(crate) const HOSTNAME: &str = crate::pair::HOSTNAME;
 const HTTPS: u16 = 443;
+/// Nobody waits longer for home to say something.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The scene with a relay that runs, a home that joined it, and a user `me` with one device.
 pub(crate) struct Machines {
@@ -122,6 +125,35 @@ impl Machines {
     pub(crate) fn start_relay(&mut self) {
         let state = self.directory.path().join("relay");
         (self.relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
+    }
+
+    /// Starts home anew with these environment variables. Its tunnel need not be up yet.
+    pub(crate) fn restart_home_with(&mut self, environment: &[(&str, &str)]) {
+        self.home.kill();
+        let mut command = binary(&self.bed.home);
+        command.envs(environment.iter().copied());
+        command.env("CLOUDLESS_LOG", "debug");
+        let state = self.directory.path().join("home");
+        (self.home, _) = Role::start_by(command, &state, "home");
+    }
+
+    /// Waits until home's status says this of its first relay.
+    pub(crate) fn home_says(&self, words: &str) {
+        let state = self.directory.path().join("home");
+        let begun = Instant::now();
+        loop {
+            let status = run(&self.bed.home, &state, &["home", "status", "--json"]);
+            if status.contains(words) {
+                return;
+            }
+            let waited = begun.elapsed();
+            assert!(waited < PATIENCE, "not said: {words}\n{status}");
+        }
+    }
+
+    /// All that home has logged.
+    pub(crate) fn home_log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join("home").join(LOG)).unwrap()
     }
 
     pub(crate) fn home_pid(&self) -> u32 {
