@@ -168,14 +168,21 @@ async fn the_server_is_told_the_address_that_the_relay_tells() {
             .insert(HOST.parse().unwrap(), passthrough);
     };
     let home = Home::start_with(vec![relay.relay()], configure).await;
-    let session = relay.welcome(HOST).await;
+    let mut session = relay.welcome(HOST).await;
     home.connected().await;
-    let (mut send, _receive) = session.connect(HOST).await;
-    send.send_data(Bytes::from_static(b"hello"), true).unwrap();
-    let (mut server, _) = listener.accept().await.unwrap();
-    let mut got = String::new();
-    server.read_to_string(&mut got).await.unwrap();
-    assert_eq!(got, "PROXY TCP4 192.0.2.7 0.0.0.0 54321 443\r\nhello");
+    for (visitor, header) in [
+        ("192.0.2.7:54321", "TCP4 192.0.2.7 0.0.0.0 54321 443"),
+        ("[2001:db8::7]:54321", "TCP6 2001:db8::7 :: 54321 443"),
+        ("nobody", "UNKNOWN"),
+    ] {
+        session.visitor = Some(visitor);
+        let (mut send, _receive) = session.connect(HOST).await;
+        send.send_data(Bytes::from_static(b"hello"), true).unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let mut got = String::new();
+        server.read_to_string(&mut got).await.unwrap();
+        assert_eq!(got, format!("PROXY {header}\r\nhello"));
+    }
 }
 
 const CHALLENGE: &str = "/.well-known/acme-challenge/token";

@@ -143,6 +143,7 @@ impl FakeRelay {
                 hostname: SERVER_NAME.parse().unwrap(),
                 secret: cloudless_proto::join_code::JoinSecret::new([0; 16]),
             },
+            visitor: Some("192.0.2.7:54321"),
         };
         session.first = session.hear().await?;
         Some(session)
@@ -172,6 +173,8 @@ pub(crate) struct FakeSession {
     pub(crate) home_key: PublicKey,
     /// Home's Hello or Join.
     pub(crate) first: FromHome,
+    /// What is said of visitors' addresses, if anything.
+    pub(crate) visitor: Option<&'static str>,
 }
 
 impl FakeSession {
@@ -223,15 +226,29 @@ impl FakeSession {
         hostname: &str,
     ) -> Result<(SendStream<Bytes>, RecvStream), h2::Error> {
         let mut requests = self.requests.clone().ready().await?;
-        let (response, send) = requests.send_request(visit(hostname), false)?;
+        let (response, send) = requests.send_request(self.visit(hostname), false)?;
         Ok((send, response.await?.into_body()))
     }
 
     /// Opens a stream to a port, as the relay does for what certificate authorities ask.
     pub(crate) async fn connect_to(&self, authority: &str) -> (SendStream<Bytes>, RecvStream) {
         let mut requests = self.requests.clone().ready().await.unwrap();
-        let (response, send) = requests.send_request(visit_at(authority), false).unwrap();
+        let (response, send) = requests
+            .send_request(self.visit_at(authority), false)
+            .unwrap();
         (send, response.await.unwrap().into_body())
+    }
+
+    fn visit(&self, hostname: &str) -> Request<()> {
+        self.visit_at(&format!("{hostname}:443"))
+    }
+
+    fn visit_at(&self, authority: &str) -> Request<()> {
+        let mut request = Request::builder().method(Method::CONNECT).uri(authority);
+        if let Some(visitor) = self.visitor {
+            request = request.header(control::VISITOR_HEADER, visitor);
+        }
+        request.body(()).unwrap()
     }
 
     /// Visitors that come and have gone before home could see them.
@@ -239,7 +256,7 @@ impl FakeSession {
         let mut visitors = Vec::new();
         for _ in 0..n_visitors {
             let mut requests = self.requests.clone().ready().await.unwrap();
-            visitors.push(requests.send_request(visit(hostname), false).unwrap());
+            visitors.push(requests.send_request(self.visit(hostname), false).unwrap());
         }
         // HTTP/2 has to send the requests before their resets.
         for _ in 0..10 {
@@ -259,19 +276,6 @@ impl FakeSession {
     pub(crate) fn freeze(&self, is_frozen: bool) {
         self.frozen.send_replace(is_frozen);
     }
-}
-
-fn visit(hostname: &str) -> Request<()> {
-    visit_at(&format!("{hostname}:443"))
-}
-
-fn visit_at(authority: &str) -> Request<()> {
-    Request::builder()
-        .method(Method::CONNECT)
-        .uri(authority)
-        .header(control::VISITOR_HEADER, "192.0.2.7:54321")
-        .body(())
-        .unwrap()
 }
 
 impl Drop for FakeSession {

@@ -65,6 +65,28 @@ async fn contacts_are_read_and_written_over_http1_and_http2() {
     assert_eq!(response.status(), 401);
 }
 
+/// The relay may say of a visitor what it likes: that never lets anybody in, or keeps anybody out.
+#[tokio::test]
+async fn the_visitors_address_is_a_hint_and_no_rule() {
+    let (_relay, home, mut session) = start().await;
+    for visitor in [
+        Some("127.0.0.1:54321"),
+        Some("[::1]:54321"),
+        Some("[2001:db8::7]:54321"),
+        Some("nobody"),
+        None,
+    ] {
+        session.visitor = visitor;
+        for (authorization, status) in [("Basic eDp5", 401), (&*home.authorization, 207)] {
+            let stream = tls(&session, home.trust(), HOST, b"http/1.1")
+                .await
+                .unwrap();
+            let asked = to(HOST, request("PROPFIND", "/dav/", authorization));
+            assert_eq!(http1(stream, asked).await.status(), status, "{visitor:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn tls_1_2_is_served_too() {
     let (_relay, home, session) = start().await;
