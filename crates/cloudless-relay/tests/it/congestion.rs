@@ -17,8 +17,11 @@ async fn a_tunnel_sends_by_bbr_and_a_visitor_by_the_default() {
     relay.enroll(HomeKey(1), HOME_NAME).await;
     for (epoch, address) in (1..).zip(relay.https) {
         let mut home = Tunnel::online(address, HomeKey(1), epoch).await;
-        let (_visitor, hello) = Visitor::hello(address, HOME_NAME).await;
-        let _stream = home.accept(&hello).await;
+        let (mut visitor, hello) = Visitor::hello(address, HOME_NAME).await;
+        let mut stream = home.accept(&hello).await;
+        // A visitor that was never answered would be brought to the next home too.
+        stream.send(b"answer").await.unwrap();
+        visitor.expect(b"answer").await;
         let Some(mut used) = congestion_controls(address) else {
             return;
         };
