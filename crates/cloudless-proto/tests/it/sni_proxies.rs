@@ -66,8 +66,9 @@ impl Proxy {
         }
         let directory = TempDir::new().unwrap();
         let at = directory.path().display();
+        // One thread: of two that log at once, one drops its line.
         let configuration = format!(
-            "global\n log stdout format raw local0 info\n\
+            "global\n nbthread 1\n log stdout format raw local0 info\n\
              defaults\n mode tcp\n timeout client 60s\n timeout connect 60s\n timeout server 60s\n\
              frontend sni\n bind unix@{at}/socket\n log global\n\
              \x20log-format \"%[capture.req.hdr(0)]\"\n\
