@@ -5,6 +5,7 @@ pub(crate) mod carddav;
 pub(crate) mod history;
 pub(crate) mod home;
 pub(crate) mod limits;
+pub(crate) mod metrics;
 pub(crate) mod passthrough;
 pub(crate) mod period;
 pub(crate) mod probe;

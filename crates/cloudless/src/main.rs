@@ -16,6 +16,7 @@ mod exit;
 mod figures;
 mod identity;
 mod listen;
+mod metrics;
 mod moment;
 mod open_files;
 mod parent;

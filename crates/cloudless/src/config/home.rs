@@ -12,6 +12,7 @@ use super::ConfigError;
 use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
+use super::metrics::MetricsAddress;
 use super::passthrough::HostnameTables;
 use super::probe::ProbeTable;
 use super::push::PushTable;
@@ -43,6 +44,8 @@ pub(crate) struct HomeFile {
     pub(crate) local: SocketAddresses,
     #[serde(default = "yes")]
     pub(crate) legs: bool,
+    #[serde(default)]
+    pub(crate) metrics: Option<MetricsAddress>,
     #[serde(default, deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, de};
 use super::ConfigError;
 use super::address::Address;
 use super::limits::LimitsTable;
+use super::metrics::MetricsAddress;
 use super::period::Period;
 use super::servers::{NetworkText, RoutesTable, ServersTable};
 use super::sockets::SocketAddresses;
@@ -37,6 +38,8 @@ pub(crate) struct RelayFile {
     pub(crate) hold: Period,
     #[serde(default = "yes")]
     pub(crate) legs: bool,
+    #[serde(default)]
+    pub(crate) metrics: Option<MetricsAddress>,
     #[serde(default)]
     pub(crate) listen: Listen,
     #[serde(default)]
@@ -138,6 +141,9 @@ hold = \"{hold}\"
 # tunnel: faster, and cheaper for this machine. Either side may turn it off.
 legs = {legs}
 
+# Where Prometheus reads this relay's metrics, at /metrics: a loopback address.
+{metrics}
+
 [listen]
 # Visitors and homes. \"[::]\" means all addresses, IPv4 too. An array listens on several.
 https = {https}
@@ -167,6 +173,10 @@ http = {http}
             addresses = array(&self.addresses),
             hold = self.hold,
             legs = self.legs,
+            metrics = match self.metrics {
+                Some(MetricsAddress(address)) => format!("metrics = \"{address}\""),
+                None => "# metrics = \"127.0.0.1:9464\"".to_owned(),
+            },
             https = sockets(&self.listen.https),
             http = sockets(&self.listen.http),
             fallback_https = fallback("https", &self.fallback.https, "127.0.0.1:8443"),
@@ -262,6 +272,7 @@ mod tests {
             ],
             hold: default_hold(),
             legs: false,
+            metrics: Some(MetricsAddress("[::1]:9464".parse().unwrap())),
             listen: Listen {
                 https: everywhere(8443),
                 http: SocketAddresses(vec![]),

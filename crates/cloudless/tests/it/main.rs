@@ -39,6 +39,7 @@ mod history;
 mod litmus;
 mod logs;
 mod memory;
+mod metrics;
 mod network;
 mod pair;
 mod people;

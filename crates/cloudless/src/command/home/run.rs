@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::home::HomeFile;
+use crate::metrics::{self, Metrics};
 use crate::state::{self, HomeState};
 use crate::terminal;
 use crate::{admin_socket, allocator, listen, open_files, parent, signals};
@@ -71,6 +72,7 @@ pub(super) struct Run {
 struct Ready<'a> {
     role: &'static str,
     local: &'a [SocketAddr],
+    metrics: Option<SocketAddr>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +101,9 @@ impl Run {
             let local = listen::bind(&file.local.0, "`local` in home.toml")?;
             let admin = admin_socket::bind(&state, admin_socket::HOME)
                 .with_context(|| format!("cannot make the socket in {}", state.display()))?;
+            let setting = "`metrics` in home.toml";
+            let metrics = Metrics::bind(file.metrics, setting, &state, metrics::home)?;
+            let metrics_address = metrics.address();
             let bound = listen::bound(&local)?;
 
             terminal::note("home is ready");
@@ -109,12 +114,18 @@ impl Run {
             for address in &bound {
                 terminal::note(format_args!("  for this machine   http://{address}/"));
             }
+            if let Some(address) = metrics_address {
+                terminal::note(format_args!(
+                    "  metrics            http://{address}/metrics"
+                ));
+            }
             let shutdown = CancellationToken::new();
             let listeners = Listeners {
                 local,
                 admin: Some(admin),
             };
             let role = cloudless_home::run(config, store, listeners, shutdown.clone());
+            let role = metrics.beside(role);
             if !self.ready_json {
                 return signals::run_until_signal(role, shutdown, async || {})
                     .await?
@@ -123,6 +134,7 @@ impl Run {
             terminal::json(&Ready {
                 role: "home",
                 local: &bound,
+                metrics: metrics_address,
             })?;
             let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown, async || {}));
             tokio::select! {

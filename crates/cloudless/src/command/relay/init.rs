@@ -114,6 +114,7 @@ impl Init {
             addresses,
             hold: relay::default_hold(),
             legs: true,
+            metrics: None,
             listen,
             fallback: ServersTable {
                 https: self.fallback_https.clone(),

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::activation::{self, Activated};
 use crate::config::relay::RelayFile;
+use crate::metrics::{self, Metrics};
 use crate::state::{self, RelayState};
 use crate::terminal;
 use crate::{admin_socket, listen, open_files, parent, signals};
@@ -39,6 +40,7 @@ struct Ready<'a> {
     role: &'static str,
     https: &'a [SocketAddr],
     http: &'a [SocketAddr],
+    metrics: Option<SocketAddr>,
 }
 
 impl Run {
@@ -64,6 +66,9 @@ impl Run {
             };
             let admin = admin_socket::bind(&state, admin_socket::RELAY)
                 .with_context(|| format!("cannot make the socket in {}", state.display()))?;
+            let setting = "`metrics` in relay.toml";
+            let metrics = Metrics::bind(file.metrics, setting, &state, metrics::relay)?;
+            let metrics_address = metrics.address();
             let (bound_https, bound_http) = (listen::bound(&https)?, listen::bound(&http)?);
             let mut config = super::config(&state, &file, Some(&bound_https))?;
             config.source = Some(super::reload::source(&state, &file, &bound_https));
@@ -75,6 +80,11 @@ impl Run {
             for address in &bound_http {
                 terminal::note(format_args!("  redirect to https   {address}"));
             }
+            if let Some(address) = metrics_address {
+                terminal::note(format_args!(
+                    "  metrics             http://{address}/metrics"
+                ));
+            }
             if registry.homes().is_empty() {
                 terminal::note("no home has a name here yet: cloudless relay invite HOST");
             }
@@ -85,11 +95,13 @@ impl Run {
                 admin: Some(admin),
             };
             let role = cloudless_relay::run(config, registry, listeners, shutdown.clone());
+            let role = metrics.beside(role);
             if self.ready_json {
                 terminal::json(&Ready {
                     role: "relay",
                     https: &bound_https,
                     http: &bound_http,
+                    metrics: metrics_address,
                 })?;
             }
             let reload = async || super::reload::of_itself(&state).await;

@@ -1,0 +1,120 @@
+use std::fs;
+use std::path::Path;
+
+use anyhow::bail;
+use cloudless_home::admin::{Command, Reply, Status};
+use cloudless_home::status::{Reachability, RelayState};
+use cloudless_proto::exposition::Exposition;
+
+use super::seconds;
+use crate::admin_socket;
+
+/// The files that the contacts take.
+const STORE_FILES: [&str; 2] = ["store.sqlite", "store.sqlite-wal"];
+
+/// What a running home says of itself. Its relays are numbered as home.toml has them, from 0.
+pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
+    let reply = admin_socket::ask(state, admin_socket::HOME, &Command::Status)?;
+    let Some(Reply::Status(status)) = reply else {
+        bail!("home answered something else than its status");
+    };
+    relays(&status, text);
+
+    let mut public = text.gauges(
+        "cloudless_home_public_names",
+        "Public names by whether phones reach home under them; none are counted without the test.",
+    );
+    for (label, state) in [
+        ("online", Reachability::Online),
+        ("partly", Reachability::Partly),
+        ("unreachable", Reachability::Unreachable),
+        ("untested", Reachability::Untested),
+        ("checking", Reachability::Checking),
+        ("offline", Reachability::Offline),
+    ] {
+        let count = status.public.iter().filter(|it| it.state == state).count();
+        public.sample(&[("state", label)], count);
+    }
+    text.gauge(
+        "cloudless_home_certificates_failing",
+        "Certificates that could not be made or renewed.",
+        status
+            .certificates
+            .iter()
+            .filter(|it| it.error.is_some())
+            .count(),
+    );
+    let first = status.certificates.iter().filter_map(|it| it.expires_at);
+    text.gauge(
+        "cloudless_home_certificate_expiry_timestamp_seconds",
+        "When the first certificate ends, Unix time; 0 when there is none.",
+        first.min().unwrap_or(0) / 1000,
+    );
+    text.gauge(
+        "cloudless_home_alarms",
+        "Devices that deleted much at once within 30 days, not undone.",
+        status.alarms.len(),
+    );
+    text.gauge(
+        "cloudless_home_push_registrations",
+        "How many times a device is told of changes of an address book.",
+        status.push_registrations,
+    );
+    // A file that is not there takes nothing.
+    let size = |name| fs::metadata(state.join(name)).map_or(0, |it| it.len());
+    text.gauge(
+        "cloudless_home_store_bytes",
+        "Size of the contacts' database with its log.",
+        STORE_FILES.into_iter().map(size).sum::<u64>(),
+    );
+    Ok(())
+}
+
+fn relays(status: &Status, text: &mut Exposition) {
+    let numbered = || {
+        let relays = status.relays.iter().enumerate();
+        relays.map(|(index, row)| (index.to_string(), row))
+    };
+    let mut tunnels = text.gauges(
+        "cloudless_home_tunnel_up",
+        "1 when the tunnel to the relay is up.",
+    );
+    for (relay, row) in numbered() {
+        let is_up = row.state == RelayState::Connected;
+        tunnels.sample(&[("relay", &relay)], u8::from(is_up));
+    }
+    let mut refused = text.gauges(
+        "cloudless_home_tunnel_refused",
+        "1 when the relay answers and refuses this home.",
+    );
+    for (relay, row) in numbered() {
+        let is_refused = row.state == RelayState::Refused;
+        refused.sample(&[("relay", &relay)], u8::from(is_refused));
+    }
+    let mut times = text.gauges(
+        "cloudless_home_round_trip_seconds",
+        "How long a ping through the tunnel takes.",
+    );
+    for (relay, row) in numbered() {
+        if let Some(time) = row.round_trip {
+            times.sample(&[("relay", &relay)], seconds(time.smoothed_us));
+        }
+    }
+    let mut now = text.gauges("cloudless_home_visitors", "Visitors connected.");
+    for (relay, row) in numbered() {
+        now.sample(&[("relay", &relay)], row.visitors_now);
+    }
+    let mut total = text.counters("cloudless_home_visitors_total", "Visitors.");
+    for (relay, row) in numbered() {
+        total.sample(&[("relay", &relay)], row.visitors_total);
+    }
+    let mut bytes = text.counters(
+        "cloudless_home_bytes_total",
+        "Ciphertext of visitors, from them (up) and to them (down).",
+    );
+    for (relay, row) in numbered() {
+        for (direction, count) in [("up", row.bytes_up), ("down", row.bytes_down)] {
+            bytes.sample(&[("relay", &relay), ("direction", direction)], count);
+        }
+    }
+}

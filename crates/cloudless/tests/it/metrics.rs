@@ -1,0 +1,157 @@
+//! What Prometheus reads of a running pair, against docs/metrics.md.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+
+use http::StatusCode;
+
+use crate::binary::on;
+use crate::pair::{HOSTNAME, Pair};
+use crate::role::Role;
+
+const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
+
+/// Families by name, with their type.
+type Families = BTreeMap<String, String>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_document_has_each_metric_and_no_other() {
+    let mut pair = Pair::start();
+    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    pair.kill_home();
+    pair.kill_relay();
+    set(&relay, "relay.toml", "127.0.0.1:0");
+    set(&home, "home.toml", "[::1]:0");
+    let (_relay, ready) = Role::start(&relay, "relay");
+    let relay_address = ready["metrics"].as_str().unwrap().to_owned();
+    let (mut role, ready) = Role::start(&home, "home");
+    let home_address = ready["metrics"].as_str().unwrap().to_owned();
+    assert_eq!(role.line()["tunnel"], "up");
+    let mut connection = pair.phone().connect().await.unwrap();
+    let got = connection.get("not-there.vcf").await.unwrap();
+    assert_eq!(got.status, StatusCode::NOT_FOUND);
+
+    for (heading, address) in [("Relay", relay_address), ("Home", home_address)] {
+        let text = get(&address, "/metrics", "200");
+        let mut documented = documented(heading);
+        documented.extend(self::documented("Both"));
+        assert_eq!(families(&text), documented, "{text}");
+        for private in [HOSTNAME, "127.0.0.1", "relay.test", "not-there"] {
+            assert!(!text.contains(private), "{private}: {text}");
+        }
+        get(&address, "/", "404");
+        let value = |start: &str| -> f64 {
+            let mut lines = text.lines();
+            let rest = lines.find_map(|line| line.strip_prefix(start));
+            rest.unwrap_or_else(|| panic!("no {start} in {text}"))
+                .trim()
+                .parse()
+                .unwrap()
+        };
+        if heading == "Relay" {
+            assert!(value("cloudless_relay_sessions ") >= 1.0, "{text}");
+            assert!(value("cloudless_relay_visitors_total ") >= 1.0, "{text}");
+        } else {
+            let up = value("cloudless_home_bytes_total{relay=\"0\",direction=\"up\"} ");
+            assert!(up > 0.0, "{text}");
+            assert!(value("cloudless_home_store_bytes ") > 0.0, "{text}");
+        }
+        assert!(value("process_open_fds ") > 3.0, "{text}");
+        assert!(
+            value("process_resident_memory_bytes ") > 1_000_000.0,
+            "{text}"
+        );
+        assert!(value("cloudless_tasks ") >= 1.0, "{text}");
+    }
+}
+
+#[test]
+fn metrics_are_for_this_machine_alone() {
+    let mut pair = Pair::start();
+    pair.kill_home();
+    pair.kill_relay();
+    for role in ["relay", "home"] {
+        let state = pair.folder(role);
+        set(&state, &format!("{role}.toml"), "0.0.0.0:9464");
+        let refused = on(&state, &[role, "run"]).expect(64);
+        let expected = "`0.0.0.0:9464` can be reached from other machines";
+        assert!(refused.stderr.contains(expected), "{refused:?}");
+    }
+}
+
+/// Puts the setting before all tables.
+fn set(state: &Path, file: &str, address: &str) {
+    let path = state.join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("metrics = \"{address}\"\n{text}")).unwrap();
+}
+
+fn get(address: &str, path: &str, status: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    body.to_owned()
+}
+
+/// The rows of the tables below a heading.
+fn documented(heading: &str) -> Families {
+    let mut sections = DOCUMENT.split("\n## ");
+    let section = sections.find(|it| it.starts_with(heading)).unwrap();
+    let rows = section.lines().filter_map(|it| it.strip_prefix("| `"));
+    rows.map(|row| {
+        let (name, rest) = row.split_once("` | ").unwrap();
+        let (kind, _) = rest.split_once(' ').unwrap();
+        (name.to_owned(), kind.to_owned())
+    })
+    .collect()
+}
+
+/// Checks the text as the format's grammar has it: HELP, TYPE, then samples of that family alone,
+/// no family and no sample twice, names and labels of the allowed characters, numbers as values.
+fn families(text: &str) -> Families {
+    assert!(text.ends_with('\n'), "{text}");
+    let mut found = Families::new();
+    let mut samples = BTreeSet::new();
+    let (mut helped, mut current) = ("", "");
+    for line in text.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            helped = help.split_once(' ').expect("a name and a help text").0;
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert_eq!(name, helped, "{line}");
+            assert!(is_name(name), "{line}");
+            assert!(["gauge", "counter"].contains(&kind), "{line}");
+            assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
+            let before = found.insert(name.to_owned(), kind.to_owned());
+            assert_eq!(before, None, "{line}");
+            current = name;
+        } else {
+            let (sample, value) = line.rsplit_once(' ').unwrap();
+            let value: f64 = value.parse().unwrap();
+            assert!(value.is_finite() && value >= 0.0, "{line}");
+            assert!(samples.insert(sample), "twice: {line}");
+            let labels = sample.strip_prefix(current).expect("its own family");
+            if !labels.is_empty() {
+                let labels = labels.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+                for label in labels.expect("labels in braces").split(',') {
+                    let (name, value) = label.split_once('=').unwrap();
+                    assert!(is_name(name), "{line}");
+                    let value = value.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+                    assert!(!value.expect("quoted").contains(['"', '\\']), "{line}");
+                }
+            }
+        }
+    }
+    found
+}
+
+fn is_name(name: &str) -> bool {
+    let is_allowed = |it: char| it.is_ascii_lowercase() || it.is_ascii_digit() || it == '_';
+    name.starts_with(|it: char| it.is_ascii_lowercase()) && name.chars().all(is_allowed)
+}
