@@ -46,6 +46,8 @@ enum Phase {
     Probing(Newcomer<Key>, u64),
     /// The relay has said Welcome.
     Open(u64),
+    /// Its place is another's or nobody's, and it has not left yet.
+    Ending(u64),
     Over,
 }
 
@@ -70,7 +72,7 @@ enum Event {
     Dials(usize),
     Dies(usize),
     HelloArrives(usize),
-    /// The connection fails, or the relay notices that nobody is there.
+    /// The connection fails, the relay notices that nobody is there, or the last word is said.
     Breaks(usize),
     ProbeEnds(usize, bool),
     /// Name 1 goes to key 0.
@@ -90,6 +92,8 @@ enum Flaw {
     PlacesForget,
     /// A replaced session is not closed.
     ReplacedStays,
+    /// Whoever leaves takes the place away from the session that has it by then.
+    LeavingEvicts,
 }
 
 struct Relay {
@@ -114,11 +118,11 @@ impl World {
         }
     }
 
-    /// The relay ends a session, and its visitors with it or on to another one.
+    /// The relay begins to end a session; its visitors end with it or go on to another one.
     fn close(&mut self, number: u64) {
         for session in &mut self.sessions {
             if session.phase == Phase::Open(number) {
-                session.phase = Phase::Over;
+                session.phase = Phase::Ending(number);
             }
         }
         for visitor in &mut self.visitors {
@@ -190,7 +194,7 @@ impl Model for Relay {
                     }
                     events.extend([Event::ProbeEnds(index, false), Event::Breaks(index)]);
                 }
-                Phase::Open(_) => events.push(Event::Breaks(index)),
+                Phase::Open(_) | Phase::Ending(_) => events.push(Event::Breaks(index)),
                 Phase::Over => {}
             }
         }
@@ -232,10 +236,12 @@ impl Model for Relay {
                 }
             }
             Event::Breaks(session) => {
-                if let Phase::Open(number) = world.sessions[session].phase {
+                if let Phase::Open(number) | Phase::Ending(number) = world.sessions[session].phase {
                     next.close(number);
                     let key = KEYS[world.sessions[session].process];
-                    next.places.leave(&key, number);
+                    let live = world.places.live(&key);
+                    let evicted = live.filter(|_| self.flaw == Flaw::LeavingEvicts);
+                    next.places.leave(&key, evicted.unwrap_or(number));
                     if self.flaw == Flaw::PlacesForget && next.places.live(&key).is_none() {
                         next.places.forget(&key);
                     }
@@ -348,6 +354,7 @@ fn the_model_notices_what_it_is_there_for() {
         ),
         (Flaw::PlacesForget, "an old epoch never wins"),
         (Flaw::ReplacedStays, "at most one route for each key"),
+        (Flaw::LeavingEvicts, "at most one route for each key"),
     ] {
         let notices = MODELS.into_iter().any(|model| {
             let checker = Relay { flaw, ..model }.checker().spawn_bfs().join();
