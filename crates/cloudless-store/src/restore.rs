@@ -287,6 +287,13 @@ fn put_back(
     current::replace(connection, current, &replacement).map(drop)
 }
 
+/// The plus keeps SQLite on the index by name. Over any other it would sort the versions, with all
+/// their bytes in memory.
+pub(crate) const PAST: &str = "
+    SELECT name, number, etag, length(bytes), uid, full_name, at, max(id), kind
+    FROM versions WHERE book_id = ?1 AND kind <> 'refused' AND at <= ?2 AND +id <= ?3
+    GROUP BY name ORDER BY name";
+
 /// The last version of each name until then, deletions left out.
 pub(crate) fn past(
     connection: &Connection,
@@ -294,11 +301,7 @@ pub(crate) fn past(
     at: Timestamp,
     until: VersionRow,
 ) -> rusqlite::Result<Vec<PastCard>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, number, etag, length(bytes), uid, full_name, at, max(id), kind
-         FROM versions WHERE book_id = ?1 AND kind <> 'refused' AND at <= ?2 AND id <= ?3
-         GROUP BY name ORDER BY name",
-    )?;
+    let mut statement = connection.prepare_cached(PAST)?;
     let mut rows = statement.query(params![book, at, until])?;
     let mut cards = Vec::new();
     while let Some(row) = rows.next()? {
