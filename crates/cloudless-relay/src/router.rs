@@ -29,7 +29,8 @@ pub(crate) async fn route(
         Parsed::Name(hostname, offer)
             if hostname == relay.config().server_name && offer.offers(ALPN) =>
         {
-            return tunnel::serve(relay, connection, opening).await;
+            // On the heap, so that a visitor's task has no room for a tunnel in it.
+            return Box::pin(tunnel::serve(relay, connection, opening)).await;
         }
         Parsed::NotTls if leg::begins(&opening) => {
             return legs::serve(relay, connection, opening).await;

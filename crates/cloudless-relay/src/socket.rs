@@ -21,6 +21,10 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long sent bytes may stay unacknowledged. Keepalive does not notice those.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// What a tunnel's socket may hold unsent before HTTP/2 has to wait, in bytes.
+#[cfg(target_os = "linux")]
+const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+
 const GOODBYE: Duration = Duration::from_secs(2);
 const GOODBYE_BYTES_MAX: usize = 64 * 1024;
 
@@ -43,6 +47,15 @@ pub(crate) fn prefer_bbr(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_congestion(b"bbr") {
         tracing::debug!(%error, "The system's default congestion control stays: no BBR");
+    }
+}
+
+/// Keeps a small request from waiting behind megabytes of another visitor's upload that the system
+/// has taken and not yet sent.
+pub(crate) fn limit_unsent(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER) {
+        tracing::debug!(%error, "The system takes as much for a tunnel as it likes");
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cloudless_proto::PublicKey;
 use cloudless_proto::control::ALPN;
+use cloudless_splice::ReadAhead;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -28,7 +29,7 @@ use crate::run::Relay;
 use crate::{session, socket};
 
 /// A tunnel's bytes, decrypted.
-pub(crate) type Tunnel = Heard<TlsStream<Replayed>>;
+pub(crate) type Tunnel = Heard<TlsStream<ReadAhead<Replayed>>>;
 
 /// Why tunnels cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +68,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     } = connection;
     permits.tunnel();
     socket::prefer_bbr(&stream);
-    let accept = relay.acceptor.accept(Replayed::new(opening, stream));
+    socket::limit_unsent(&stream);
+    let accept = relay
+        .acceptor
+        .accept(ReadAhead::new(Replayed::new(opening, stream)));
     let tunnel = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,
         Ok(Err(error)) => {
@@ -91,7 +95,7 @@ pub(crate) struct Home {
     pub(crate) address: SocketAddr,
 }
 
-fn peer_key(tunnel: &TlsStream<Replayed>) -> Option<PublicKey> {
+fn peer_key<S>(tunnel: &TlsStream<S>) -> Option<PublicKey> {
     let (_, connection) = tunnel.get_ref();
     // A client without ALPN passes rustls, but not the contract.
     connection

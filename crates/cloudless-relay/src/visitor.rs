@@ -48,3 +48,19 @@ async fn read_client_hello(stream: &mut TcpStream) -> io::Result<(Parsed, Bytes)
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn future_len<F>(_: impl Fn(&'static Arc<Relay>, Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Thousands of visitors wait, and what their tasks are made for is mostly this.
+    #[test]
+    fn a_visitor_takes_little_memory() {
+        let len = future_len(serve);
+        assert!(len <= 7 * 1024, "{len} bytes");
+    }
+}

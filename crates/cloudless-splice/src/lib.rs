@@ -2,13 +2,16 @@
 //! this process, which halves the CPU time of a relay. Elsewhere, and when no pipe is to be had,
 //! they are copied.
 //!
-//! [`forward`] is one direction of a connection, [`Pipes`] is what all of them share.
+//! [`forward`] is one direction of a connection, [`Pipes`] is what all of them share. Where bytes have
+//! to be read after all, because a tunnel's TLS ends here, [`ReadAhead`] reads many at a time.
 
 mod copy;
 mod forward;
 mod pipes;
+mod read_ahead;
 mod socket;
 
 pub use forward::{ForwardError, forward};
 pub use pipes::Pipes;
+pub use read_ahead::ReadAhead;
 pub use socket::Socket;

@@ -11,11 +11,10 @@ use h2::{PingPong, RecvStream};
 use http::{Method, Request, Response, StatusCode};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 
 use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
-use super::dial::{DialError, Way, dial};
+use super::dial::{DialError, Tls, Way, dial};
 use super::path::Path;
 
 /// Visitors in one session; the relay is told so.
@@ -61,7 +60,7 @@ pub enum ConnectionError {
 
 /// An open connection. Nothing moves on it but while [`next`](Self::next) is polled.
 pub(crate) struct Connection {
-    http2: h2::server::Connection<Watched<TlsStream<TcpStream>>, Bytes>,
+    http2: h2::server::Connection<Watched<Tls>, Bytes>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
     /// Whence and where to.
@@ -89,7 +88,7 @@ impl Connection {
     ) -> Result<(Self, PingPong), ConnectionError> {
         let tls = dial(way, tls).await.map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
-        let path = path(tls.get_ref().0);
+        let path = path(tls.get_ref().0.stream());
         let mut http2 = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)

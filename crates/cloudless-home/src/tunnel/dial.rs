@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_proto::control;
+use cloudless_splice::ReadAhead;
 use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -31,6 +32,9 @@ const USER_TIMEOUT: Duration = Duration::from_secs(45);
 /// Keeps a ping from waiting behind megabytes of unsent data in the kernel.
 #[cfg(target_os = "linux")]
 const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
+
+/// A connection to a relay whose key is proven.
+pub(crate) type Tls = TlsStream<ReadAhead<TcpStream>>;
 
 /// Why a dial failed. Ordered: of several addresses' failures the greatest is reported.
 #[derive(Debug, thiserror::Error)]
@@ -144,10 +148,7 @@ pub(crate) struct Way<'a> {
 /// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
 /// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
 /// Sets no overall deadline: drop the future to give up.
-pub(crate) async fn dial(
-    way: Way<'_>,
-    tls: Arc<ClientConfig>,
-) -> Result<TlsStream<TcpStream>, DialError> {
+pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, DialError> {
     let Way {
         relay,
         proxy,
@@ -285,11 +286,11 @@ async fn handshake(
     relay: &Relay,
     address: SocketAddr,
     tcp: TcpStream,
-) -> Result<TlsStream<TcpStream>, DialError> {
+) -> Result<Tls, DialError> {
     let tls_error = |source| DialError::Tls { address, source };
     let name = ServerName::try_from(relay.server_name.as_str().to_owned())
         .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let stream = timeout(HANDSHAKE, connector.connect(name, tcp))
+    let stream = timeout(HANDSHAKE, connector.connect(name, ReadAhead::new(tcp)))
         .await
         .map_err(|_| tls_error(io::Error::from(io::ErrorKind::TimedOut)))?
         .map_err(|source| {

@@ -75,7 +75,7 @@ const WALLS: &[Wall] = &[
     Wall {
         name: "cloudless-splice",
         may: &[],
-        never: &["h2", "http", "hyper", "rustls", "tokio-util"],
+        never: &["h2", "http", "hyper", "rustls"],
     },
     Wall {
         name: "cloudless-store",
