@@ -44,6 +44,8 @@ pub(crate) struct HomeFile {
     pub(crate) local: SocketAddresses,
     #[serde(default = "yes")]
     pub(crate) legs: bool,
+    #[serde(default = "yes")]
+    pub(crate) sandbox: bool,
     #[serde(default)]
     pub(crate) metrics: Option<MetricsAddress>,
     #[serde(default, deserialize_with = "some_relays")]

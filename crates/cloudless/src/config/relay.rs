@@ -38,6 +38,8 @@ pub(crate) struct RelayFile {
     pub(crate) hold: Period,
     #[serde(default = "yes")]
     pub(crate) legs: bool,
+    #[serde(default = "yes")]
+    pub(crate) sandbox: bool,
     #[serde(default)]
     pub(crate) metrics: Option<MetricsAddress>,
     #[serde(default)]
@@ -141,6 +143,10 @@ hold = \"{hold}\"
 # tunnel: faster, and cheaper for this machine. Either side may turn it off.
 legs = {legs}
 
+# Whether the running relay gives up what it does not need: files outside of its state directory, new
+# privileges, other programs, system calls that servers have no use for.
+sandbox = {sandbox}
+
 # Where Prometheus reads this relay's metrics, at /metrics: a loopback address.
 {metrics}
 
@@ -173,6 +179,7 @@ http = {http}
             addresses = array(&self.addresses),
             hold = self.hold,
             legs = self.legs,
+            sandbox = self.sandbox,
             metrics = match self.metrics {
                 Some(MetricsAddress(address)) => format!("metrics = \"{address}\""),
                 None => "# metrics = \"127.0.0.1:9464\"".to_owned(),
@@ -272,6 +279,7 @@ mod tests {
             ],
             hold: default_hold(),
             legs: false,
+            sandbox: false,
             metrics: Some(MetricsAddress("[::1]:9464".parse().unwrap())),
             listen: Listen {
                 https: everywhere(8443),
@@ -287,7 +295,7 @@ mod tests {
         };
         let read: RelayFile = parse(file.render().as_bytes()).unwrap();
         assert_eq!(read.render(), file.render());
-        assert!(!read.legs);
+        assert!(!read.legs && !read.sandbox);
         assert_eq!(read.listen.http, SocketAddresses(vec![]));
         assert_eq!(read.fallback.https, file.fallback.https);
     }

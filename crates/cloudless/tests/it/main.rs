@@ -46,6 +46,7 @@ mod people;
 mod push;
 mod races;
 mod role;
+mod sandbox;
 mod status;
 mod vdirsyncer;
 

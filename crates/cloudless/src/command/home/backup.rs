@@ -1,11 +1,15 @@
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 use serde::Serialize;
+use tempfile::{NamedTempFile, TempPath};
 
-use crate::state::HomeState;
+use crate::atomic_file::directory_of;
+use crate::state::{self, HomeState};
 use crate::terminal;
 
 /// Copy all contacts, with their history and all users, to a file
@@ -40,13 +44,27 @@ struct BackedUp {
 impl Backup {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        // A running home has a working directory of its own.
         let file = std::path::absolute(&self.file)
             .with_context(|| format!("cannot find {}", self.file.display()))?;
-        let command = Command::Backup { path: file.clone() };
+        if fs::exists(&file).unwrap_or(true) {
+            bail!("{} exists: name a new file", file.display());
+        }
+        state::require(&state, super::JOIN_ADVICE)?;
+        // A running home can write to its state directory alone, and may be another user.
+        let name = format!(".backup-{}.sqlite", std::process::id());
+        let copy = TempPath::try_from_path(std::path::absolute(state.join(name))?)?;
+        let command = Command::Backup {
+            path: copy.to_path_buf(),
+        };
         let Reply::BackedUp { bytes } = super::execute(&state, &command)? else {
             bail!("home answered something else than a backup");
         };
+        put(&copy, &file).with_context(|| {
+            format!(
+                "cannot write the backup {}: check its directory and the room on the disk",
+                file.display()
+            )
+        })?;
         if self.json {
             return terminal::json(&BackedUp { file, bytes });
         }
@@ -58,4 +76,17 @@ impl Backup {
         ));
         Ok(())
     }
+}
+
+/// Brings a copy to where it is wanted, whole or not at all, and never over another file.
+fn put(copy: &Path, file: &Path) -> io::Result<()> {
+    let directory = directory_of(file);
+    if fs::hard_link(copy, file).is_err() {
+        // Another file system, most likely.
+        let mut new = NamedTempFile::new_in(directory)?;
+        io::copy(&mut File::open(copy)?, &mut new)?;
+        new.as_file().sync_all()?;
+        new.persist_noclobber(file).map_err(|error| error.error)?;
+    }
+    File::open(directory)?.sync_all()
 }

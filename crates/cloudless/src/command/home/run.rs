@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::home::HomeFile;
 use crate::metrics::{self, Metrics};
+use crate::sandbox::{self, Needs};
 use crate::state::{self, HomeState};
 use crate::terminal;
 use crate::{admin_socket, allocator, listen, open_files, parent, signals};
@@ -49,6 +50,11 @@ when something changed, not what. A push service in your own network has to be a
   enabled = true
   contact = \"mailto:me@example.org\"
   private_hosts = [\"push.example.org\"]
+
+Home gives up what it does not need before it serves anybody: files outside of its state directory
+(it still reads /etc and /usr, for the DNS), new privileges, other programs, and system calls that
+servers have no use for. Where that is in the way:
+  sandbox = false  # before the first [table]
 
 A name whose certificate and contents belong to a server that is there already is passed to it, TLS
 and all; home ends the other names itself:
@@ -92,6 +98,10 @@ impl Run {
         let mut config = super::config(&state, &file)?;
         state::create(&state)?;
         config.push = super::push(&state, &file.push)?;
+        if file.sandbox {
+            // The store starts a thread.
+            sandbox::enter(&Needs::of_home(&state))?;
+        }
         let store = super::open(&state).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();

@@ -114,6 +114,7 @@ impl Init {
             addresses,
             hold: relay::default_hold(),
             legs: true,
+            sandbox: true,
             metrics: None,
             listen,
             fallback: ServersTable {

@@ -42,18 +42,20 @@ impl Reload {
 pub(super) fn source(state: &Path, started_with: &RelayFile, bound: &[SocketAddr]) -> Source {
     let state = state.to_owned();
     let bound = bound.to_vec();
+    let sandbox = started_with.sandbox;
     let listen = started_with.listen.clone();
     Source::new(move || {
         let file = RelayFile::read(&state)?;
         let config = super::config(&state, &file, Some(&bound))?;
         let settings = [
-            ("https", file.listen.https == listen.https),
-            ("http", file.listen.http == listen.http),
+            ("listen.https", file.listen.https == listen.https),
+            ("listen.http", file.listen.http == listen.http),
+            ("sandbox", file.sandbox == sandbox),
         ];
         let waiting = settings
             .into_iter()
             .filter(|(_, is_same)| !is_same)
-            .map(|(name, _)| format!("`listen.{name}` takes a restart"));
+            .map(|(name, _)| format!("`{name}` takes a restart"));
         Ok(Reread {
             config,
             waiting: waiting.collect(),

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::activation::{self, Activated};
 use crate::config::relay::RelayFile;
 use crate::metrics::{self, Metrics};
+use crate::sandbox::{self, Needs};
 use crate::state::{self, RelayState};
 use crate::terminal;
 use crate::{admin_socket, listen, open_files, parent, signals};
@@ -52,6 +53,9 @@ impl Run {
         state::require(&state, super::INIT_ADVICE)?;
         let file = RelayFile::read(&state)?;
         super::config(&state, &file, None)?;
+        if file.sandbox {
+            sandbox::enter(&Needs::of_relay(&state))?;
+        }
         let registry = Registry::open(&state).context("cannot open the relay's registry")?;
         open_files::raise_limit();
 

@@ -1,0 +1,66 @@
+use std::env;
+use std::io::ErrorKind;
+use std::process::Command;
+use std::thread;
+
+use super::*;
+
+/// Says to the test that it is the process in the sandbox, and which files are its own.
+const FOLDER: &str = "CLOUDLESS_TEST_SANDBOX";
+
+#[test]
+fn what_is_given_up_is_gone_for_good() {
+    if let Some(folder) = env::var_os(FOLDER) {
+        return inside(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    fs::write(state.join("own"), "own").unwrap();
+    fs::write(folder.path().join("outside"), "secret").unwrap();
+    let output = Command::new(env::current_exe().unwrap())
+        .args(["--exact", "--nocapture"])
+        .arg("sandbox::tests::what_is_given_up_is_gone_for_good")
+        .env(FOLDER, folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("1 passed"), "{said}");
+}
+
+/// What a relay that somebody has taken over would try, on this thread and on one that it starts.
+fn inside(folder: &Path) {
+    let (state, outside) = (folder.join("state"), folder.join("outside"));
+    let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.kind());
+    assert_eq!(read(&outside).unwrap(), "secret");
+    assert!(Command::new("true").status().unwrap().success());
+
+    let in_force = enter(&Needs::of_relay(&state)).unwrap();
+    assert!(in_force.landlock, "these tests need a kernel with Landlock");
+
+    let attempts = || {
+        assert_eq!(read(&outside), Err(ErrorKind::PermissionDenied));
+        let link = state.join("link");
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(&outside, &link).unwrap();
+        assert_eq!(read(&link), Err(ErrorKind::PermissionDenied));
+        assert!(fs::write(folder.join("new"), "").is_err());
+        assert!(fs::rename(&outside, state.join("moved")).is_err());
+        assert!(fs::hard_link(&outside, state.join("linked")).is_err());
+        if in_force.seccomp {
+            let refused = Command::new("true").status().unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            let refused = rustix::process::chroot(&state).unwrap_err();
+            assert_eq!(refused, rustix::io::Errno::PERM);
+        }
+        assert!(rustix::thread::no_new_privs().unwrap());
+        assert_eq!(read(&state.join("own")).unwrap(), "own");
+        fs::write(state.join("new"), "new").unwrap();
+        fs::rename(state.join("new"), state.join("own.new")).unwrap();
+        assert!(fs::read_dir("/proc/self/fd").is_ok());
+    };
+    attempts();
+    thread::scope(|scope| scope.spawn(attempts).join().unwrap());
+}
