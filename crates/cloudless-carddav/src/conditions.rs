@@ -7,6 +7,7 @@ use cloudless_store::{ETag, Precondition};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 
+use crate::methods::changed_meanwhile;
 use crate::refusal::Refusal;
 use crate::request::Request;
 
@@ -21,7 +22,8 @@ pub(crate) fn precondition(request: &Request) -> Result<Precondition, Refusal> {
     if headers.contains_key("if") {
         return if_precondition(request);
     }
-    if headers.contains_key(IF_UNMODIFIED_SINCE) {
+    // Beside If-Match it says nothing (RFC 9110 §13.1.4).
+    if headers.contains_key(IF_UNMODIFIED_SINCE) && !headers.contains_key(IF_MATCH) {
         let message = "If-Unmodified-Since is not supported: use If-Match with the ETag.";
         return Err(Refusal::text(StatusCode::BAD_REQUEST, message));
     }
@@ -71,8 +73,15 @@ fn if_precondition(request: &Request) -> Result<Precondition, Refusal> {
 /// Tells whether the client of a GET or HEAD has this version already (`If-None-Match`).
 ///
 /// # Errors
-/// 400 for a malformed header.
+/// 400 for a malformed header, 412 when the client wants another version only (`If-Match`).
 pub(crate) fn has_current(headers: &HeaderMap, current: &ETag) -> Result<bool, Refusal> {
+    if let Some(EntityTags::List(tags)) = EntityTags::read(headers, &IF_MATCH)?
+        && !tags
+            .iter()
+            .any(|tag| !tag.weak && tag.opaque == current.as_str())
+    {
+        return Err(changed_meanwhile());
+    }
     Ok(match EntityTags::read(headers, &IF_NONE_MATCH)? {
         None => false,
         Some(EntityTags::Any) => true,

@@ -52,11 +52,20 @@ pub(crate) fn overwrite(headers: &HeaderMap) -> Result<bool, Refusal> {
 }
 
 /// Tells whether a path or URL is one of this server. Ports differ where something forwards
-/// connections; another name is another server.
+/// connections, and TLS may end before; another name is another server, and so is another protocol.
 pub(crate) fn is_here(request: &Request, url: &str) -> bool {
     let Ok(destination) = Destination::parse(url) else {
         return false;
     };
+    let scheme = url.trim().split_once("://").map(|(scheme, _)| scheme);
+    let is_http = |scheme: &str| {
+        ["http", "https"]
+            .iter()
+            .any(|it| it.eq_ignore_ascii_case(scheme))
+    };
+    if destination.authority.is_some() && !scheme.is_some_and(is_http) {
+        return false;
+    }
     let there = destination.authority.as_deref().map(without_port);
     match (there, &request.host) {
         (Some(there), Some(here)) => there.eq_ignore_ascii_case(here),

@@ -1,11 +1,13 @@
 //! DELETE (RFC 4918 §9.6).
 
+use cloudless_dav_proto::header::Depth;
 use cloudless_store::{Access, DeleteOutcome};
 use http::{Response, StatusCode};
 
 use super::{changed_meanwhile, status};
 use crate::access::{Privilege, need};
 use crate::conditions::precondition;
+use crate::depth::depth;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::{Body, blocking};
@@ -41,6 +43,10 @@ pub(super) async fn address_book(
     book: String,
 ) -> Result<Response<Body>, Refusal> {
     blocking::run(move || {
+        if !matches!(depth(&request.headers)?, None | Some(Depth::Infinity)) {
+            let reason = "An address book goes with its cards: send Depth: infinity, or none.";
+            return Err(Refusal::text(StatusCode::BAD_REQUEST, reason));
+        }
         let precondition = precondition(&request)?;
         let book = request
             .address_book(&book)?

@@ -10,8 +10,9 @@ use super::{ALLPROP, OTHERS};
 use crate::target::Target;
 
 /// Properties that no resource here has and that clients may not make up, as others would take them
-/// for the server's word.
-const RESERVED: [Name; 9] = [
+/// for the server's word, or for the card itself (RFC 6352 §10.4).
+const RESERVED: [Name; 10] = [
+    Name::carddav("address-data"),
     Name::dav("acl-restrictions"),
     Name::dav("alternate-URI-set"),
     Name::dav("creationdate"),

@@ -93,6 +93,7 @@ async fn a_protected_property_refuses_all() {
             "D:getetag",
             "D:resourcetype",
             "C:supported-address-data",
+            "C:address-data",
             "D:owner",
         ] {
             for update in [

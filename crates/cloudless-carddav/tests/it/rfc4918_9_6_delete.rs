@@ -64,6 +64,32 @@ async fn a_condition_that_does_not_hold_saves_the_card() {
     );
 }
 
+/// RFC 9110 §13.1.4: with an ETag the date says nothing.
+#[tokio::test]
+async fn a_date_beside_if_match_is_ignored() {
+    let server = Server::start();
+    let etag = server.put("a.vcf", card("a", "Ann")).await;
+    let path = format!("{BOOK}a.vcf");
+    let long_ago = ("if-unmodified-since", "Sat, 29 Oct 1994 19:43:31 GMT");
+    for (etag, status) in [("\"x\"", 412), (&etag, 204)] {
+        let headers = [("if-match", etag), long_ago];
+        let answer = server.send("DELETE", &path, &headers, "").await;
+        assert_eq!(answer.status, status);
+    }
+}
+
+/// RFC 4918 §9.6.1: there is no DELETE of an address book alone.
+#[tokio::test]
+async fn an_address_book_is_deleted_as_a_whole_or_not_at_all() {
+    let server = Server::start();
+    let path = format!("{HOME_SET}friends/");
+    assert_eq!(server.send("MKCOL", &path, &[], "").await.status, 201);
+    for (depth, status) in [("0", 400), ("1", 400), ("2", 400), ("infinity", 204)] {
+        let answer = server.send("DELETE", &path, &[("depth", depth)], "").await;
+        assert_eq!(answer.status, status, "{depth}");
+    }
+}
+
 #[tokio::test]
 async fn only_cards_can_be_deleted() {
     let server = Server::start();

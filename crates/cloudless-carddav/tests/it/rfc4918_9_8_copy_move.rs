@@ -114,6 +114,8 @@ async fn a_destination_that_is_none_is_refused() {
             "http://elsewhere.example/dav/addressbooks/me/friends/a.vcf",
             502,
         ),
+        ("ftp://example.org/dav/addressbooks/me/friends/a.vcf", 502),
+        ("file:///dav/addressbooks/me/friends/a.vcf", 502),
         ("not a uri", 400),
         ("", 400),
     ] {

@@ -27,6 +27,33 @@ async fn a_card_comes_back_with_its_validators() {
     assert_eq!(head.headers, get.headers);
 }
 
+/// RFC 9110 §13.1.1: what a client asks for is this version and no other.
+#[tokio::test]
+async fn if_match_compares_strongly() {
+    let server = Server::start();
+    let etag = server.put("a.vcf", card("a", "Ann")).await;
+    let path = format!("{BOOK}a.vcf");
+    let weak = format!("W/{etag}");
+    let list = format!("\"x\", {etag}");
+    for (value, status) in [
+        ("*", 200),
+        (&etag, 200),
+        (&list, 200),
+        (&weak, 412),
+        ("\"x\"", 412),
+        ("x", 400),
+    ] {
+        for method in ["GET", "HEAD"] {
+            let headers = [("if-match", value)];
+            let answer = server.send(method, &path, &headers, "").await;
+            assert_eq!(answer.status, status, "{method} {value}");
+        }
+    }
+    // It comes before If-None-Match (§13.2.2).
+    let both = [("if-match", "\"x\""), ("if-none-match", "*")];
+    assert_eq!(server.send("GET", &path, &both, "").await.status, 412);
+}
+
 #[tokio::test]
 async fn if_none_match_compares_weakly() {
     let server = Server::start();
