@@ -126,6 +126,12 @@ where
     Ok(request_body::read(body, XML_BYTES_MAX, &request.place).await?)
 }
 
+/// Tells whether this is a media type of XML.
+fn is_xml(content_type: &HeaderValue) -> bool {
+    let content_type = content_type.as_bytes().to_ascii_lowercase();
+    content_type.windows(3).any(|part| part == b"xml")
+}
+
 /// Tells whether the body came in an encoding such as gzip.
 fn is_encoded(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(CONTENT_ENCODING).iter();

@@ -9,9 +9,9 @@ use cloudless_dav_proto::request::{PropertyUpdate, SetProperty, parse_mkcol};
 use cloudless_dav_proto::{CARDDAV, DAV, Name};
 use cloudless_store::{PropertyChanges, ResourceError};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
-use super::{plain, read_xml, status};
+use super::{is_xml, plain, read_xml, status};
 use crate::conditions::precondition;
 use crate::properties::dead::{changes, is_protected};
 use crate::refusal::Refusal;
@@ -29,7 +29,8 @@ where
 {
     let request = unmapped(request).await?;
     let body = read_xml(&request, body).await?;
-    if !body.is_empty() && !may_be_xml(&request.headers) {
+    let content_type = request.headers.get(CONTENT_TYPE);
+    if !body.is_empty() && !content_type.is_none_or(is_xml) {
         let reason = "Send MKCOL without a body, or with application/xml.";
         return Err(Refusal::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
     }
@@ -94,13 +95,6 @@ pub(super) fn elsewhere() -> Refusal {
                   and other collections in /dav/files/USER/.";
     let condition = Condition::AddressbookCollectionLocationOk;
     Refusal::condition(StatusCode::FORBIDDEN, condition, reason)
-}
-
-fn may_be_xml(headers: &HeaderMap) -> bool {
-    headers.get(CONTENT_TYPE).is_none_or(|value| {
-        let value = value.as_bytes().to_ascii_lowercase();
-        value.windows(3).any(|part| part == b"xml")
-    })
 }
 
 fn not_allowed(method: &str, request: &Request) -> Refusal {

@@ -8,10 +8,10 @@ use cloudless_dav_proto::error::Condition;
 use cloudless_dav_proto::request::{PushRegister, WebPushSubscription, parse_push_register};
 use cloudless_store::{NewPushRegistration, PushOutcome, Timestamp};
 use data_encoding::BASE64URL_NOPAD;
-use http::header::{EXPIRES, LOCATION};
+use http::header::{CONTENT_TYPE, EXPIRES, LOCATION};
 use http::{HeaderValue, Response, StatusCode, Uri};
 
-use super::read_xml;
+use super::{is_xml, read_xml};
 use crate::clock::http_date;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -39,6 +39,12 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Display,
 {
+    // A page of another site can have a browser send POST with a login that it remembers, and any body,
+    // but not as XML.
+    if !request.headers.get(CONTENT_TYPE).is_some_and(is_xml) {
+        let reason = "Send a registration with Content-Type: application/xml.";
+        return Err(Refusal::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason));
+    }
     let body = read_xml(&request, body).await?;
     blocking::run(move || {
         let register = parse_push_register(&body)?;

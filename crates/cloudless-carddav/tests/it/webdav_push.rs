@@ -15,6 +15,7 @@ const PUBLIC_KEY: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWX
 const AUTH_SECRET: &str = "BTBZMqHH6r4Tts7J_aSIgg";
 const CONTENT_TRIGGER: &str =
     "<trigger><content-update><D:depth>1</D:depth></content-update></trigger>";
+const XML: (&str, &str) = ("content-type", "application/xml; charset=utf-8");
 
 /// A server that sends push messages.
 fn server() -> Server {
@@ -46,10 +47,7 @@ fn web_push(push_resource: &str) -> String {
 }
 
 async fn post(server: &Server, body: String) -> Answer {
-    let headers = [
-        ("host", "contacts.example.org:8443"),
-        ("content-type", "application/xml; charset=utf-8"),
-    ];
+    let headers = [("host", "contacts.example.org:8443"), XML];
     server.send("POST", BOOK, &headers, body).await
 }
 

@@ -6,7 +6,7 @@ use cloudless_carddav::{Push, hash_password};
 use cloudless_store::{Access, PUSH_REGISTRATIONS_OF_BOOK_MAX, Timestamp};
 
 use super::{
-    AUTH_SECRET, CONTENT_TRIGGER, PUBLIC_KEY, PUSH, PUSH_RESOURCE, path, pending, post,
+    AUTH_SECRET, CONTENT_TRIGGER, PUBLIC_KEY, PUSH, PUSH_RESOURCE, XML, path, pending, post,
     push_register, register, server, web_push,
 };
 use crate::harness::{BOOK, HOME_SET, PASSWORD, Server, basic, card, now};
@@ -298,8 +298,26 @@ async fn section_3_1_hostile_bodies_are_refused() {
     assert_eq!(status(push_register(&"<a>".repeat(64), "")).await, 400);
     assert_eq!(status("\u{1}".to_owned()).await, 400);
     let body = push_register(&web_push(PUSH_RESOURCE), CONTENT_TRIGGER);
-    let gzip = [("content-encoding", "gzip")];
+    let gzip = [XML, ("content-encoding", "gzip")];
     assert_eq!(server.send("POST", BOOK, &gzip, body).await.status, 415);
+}
+
+/// What a form or a script of another site can have a browser send without asking the server first.
+#[tokio::test]
+async fn a_page_of_another_site_cannot_register() {
+    let server = server();
+    for headers in [
+        &[][..],
+        &[("content-type", "text/plain;charset=UTF-8")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+        &[("content-type", "multipart/form-data; boundary=a")],
+    ] {
+        let body = push_register(&web_push(PUSH_RESOURCE), CONTENT_TRIGGER);
+        let answer = server.send("POST", BOOK, headers, body).await;
+        assert_eq!(answer.status, 415, "{headers:?}");
+    }
+    server.put("a.vcf", card("a", "Ann")).await;
+    assert_eq!(pending(&server).len(), 0);
 }
 
 #[tokio::test]
@@ -309,12 +327,15 @@ async fn section_3_1_only_who_may_read_a_book_registers() {
     let authorization = basic("you", "yours");
     let you = async |path: &str| {
         let answer = server
-            .send_as(Some(&authorization), "POST", path, &[], body())
+            .send_as(Some(&authorization), "POST", path, &[XML], body())
             .await;
         answer.status
     };
     assert_eq!(
-        server.send_as(None, "POST", BOOK, &[], body()).await.status,
+        server
+            .send_as(None, "POST", BOOK, &[XML], body())
+            .await
+            .status,
         401
     );
     assert_eq!(you(BOOK).await, 404);
@@ -400,7 +421,7 @@ async fn section_3_2_the_same_push_resource_updates_its_registration() {
             Some(&basic("me", "other")),
             "POST",
             BOOK,
-            &[("host", "contacts.example.org:8443")],
+            &[("host", "contacts.example.org:8443"), XML],
             body,
         )
         .await;
