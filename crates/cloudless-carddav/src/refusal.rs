@@ -246,13 +246,16 @@ impl From<ReadError> for Refusal {
 /// Why a card cannot be written where there is no address book.
 pub(crate) const NO_ADDRESS_BOOK: &str = "There is no such address book to put a card into.";
 
-/// Joins an error and its causes.
+/// Joins an error and its causes, each told once: some libraries tell the cause in the error too.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
+        let told = error.to_string();
+        if !text.ends_with(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
         cause = error.source();
     }
     text
@@ -290,6 +293,13 @@ mod tests {
             .map_err(Response::from)
             .expect_err("the work panicked");
         assert_eq!(response.status(), 500);
+    }
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error = cloudless_dav_proto::request::parse_propfind(b"<a").unwrap_err();
+        let text = chain(&error);
+        assert_eq!(text.matches("tag not closed").count(), 1, "{text}");
     }
 
     #[test]
