@@ -313,6 +313,22 @@ async fn two_cards_of_a_book_never_share_a_uid() {
     }
 }
 
+/// Against RFC 6352 §6.3.2.1: refused, the edit would be lost to who made it; taken, nothing is.
+#[tokio::test]
+async fn a_card_may_get_another_uid() {
+    let server = Server::start();
+    server.put("a.vcf", card("old", "Ann")).await;
+    let answer = put(&server, "a.vcf", &[], &card("new", "Ann")).await;
+    assert_eq!(answer.status, 204);
+    let versions = server.store.versions(server.book().id, "a.vcf").unwrap();
+    let kept = versions[0].bytes.as_deref();
+    assert_eq!(kept, Some(card("old", "Ann").as_bytes()));
+    let answer = put(&server, "b.vcf", &[], &card("old", "Ann")).await;
+    assert_eq!(answer.status, 201, "nobody has it now");
+    let answer = put(&server, "b.vcf", &[], &card("new", "Ann")).await;
+    answer.assert_condition(409, CARDDAV, "no-uid-conflict");
+}
+
 #[tokio::test]
 async fn a_card_needs_an_address_book_and_a_name() {
     let server = Server::start();
