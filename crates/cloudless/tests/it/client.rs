@@ -96,6 +96,18 @@ impl Client {
         self
     }
 
+    /// The ClientHello of a phone that connects through the relay.
+    pub(crate) fn hello(&self) -> Vec<u8> {
+        let tls = self.tls.clone().expect("a client that speaks TLS");
+        let name = ServerName::try_from(HOSTNAME).unwrap();
+        let mut hello = Vec::new();
+        rustls::ClientConnection::new(tls, name)
+            .map(|mut it| it.write_tls(&mut hello))
+            .unwrap()
+            .unwrap();
+        hello
+    }
+
     /// Connects, and ends the TLS handshake.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
         let socket = TcpStream::connect(self.address).await?;

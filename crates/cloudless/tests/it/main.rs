@@ -47,6 +47,7 @@ mod push;
 mod races;
 mod role;
 mod sandbox;
+mod soak;
 mod status;
 mod vdirsyncer;
 

@@ -83,10 +83,19 @@ fn metrics_are_for_this_machine_alone() {
 }
 
 /// Puts the setting before all tables.
-fn set(state: &Path, file: &str, address: &str) {
+pub(crate) fn set(state: &Path, file: &str, address: &str) {
     let path = state.join(file);
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, format!("metrics = \"{address}\"\n{text}")).unwrap();
+}
+
+/// A whole number that a running role tells; `sample` is its name with its labels, and a space.
+pub(crate) fn value(address: &str, sample: &str) -> u64 {
+    let text = get(address, "/metrics", "200");
+    let mut lines = text.lines();
+    let value = lines.find_map(|line| line.strip_prefix(sample));
+    let value = value.unwrap_or_else(|| panic!("no {sample} in {text}"));
+    value.parse().unwrap()
 }
 
 fn get(address: &str, path: &str, status: &str) -> String {
