@@ -61,6 +61,8 @@ pub(crate) enum Part {
     Visitors,
     /// Small requests per second
     Requests,
+    /// Small requests beside a large upload, against the same without it
+    Upload,
     /// Memory of the relay for visitors who wait
     Memory,
     /// First bytes with 40 ms between relay and home

@@ -15,6 +15,7 @@ pub(crate) enum Row {
     FirstByte,
     NewVisitors,
     Requests,
+    BesideUpload,
     Memory,
     FarFirstByte,
     LossyDown,
@@ -26,7 +27,7 @@ pub(crate) enum Row {
 pub(crate) struct Figures(BTreeMap<(Row, Kind), Vec<f64>>);
 
 impl Row {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 12] = [
         Self::BulkDown,
         Self::BulkUp,
         Self::CpuDown,
@@ -34,6 +35,7 @@ impl Row {
         Self::FirstByte,
         Self::NewVisitors,
         Self::Requests,
+        Self::BesideUpload,
         Self::Memory,
         Self::FarFirstByte,
         Self::LossyDown,
@@ -49,6 +51,7 @@ impl Row {
             Self::FirstByte => "new visitor alone, first byte, p50 ms",
             Self::NewVisitors => "new visitors/s, 16 at once",
             Self::Requests => "small requests/s, 64 kept connections",
+            Self::BesideUpload => "small requests beside an upload of 500 MB, p99, times idle",
             Self::Memory => "memory of the relay per idle visitor, KiB",
             Self::FarFirstByte => "40 ms: new visitor alone, first byte, p50 ms",
             Self::LossyDown => "40 ms, 1 % loss: bulk over 16 connections, down, MB/s",

@@ -8,6 +8,9 @@ use crate::bench::goals::Verdicts;
 /// What two round trips may cost besides.
 const FAR_MS: f64 = 6.0;
 
+/// What an upload may make of the time that small requests of the same home take without it.
+const BESIDE_UPLOAD: f64 = 3.0;
+
 /// A row of a way is compared with the same row of another one.
 struct Goal {
     row: Row,
@@ -73,6 +76,16 @@ pub(crate) fn judge(figures: &Figures, verdicts: &mut Verdicts) {
         let asked = format!("{bound} {}x {}", goal.factor, goal.other.name());
         verdicts.push(name, asked, format!("{ratio:.2}x"), is_met);
     }
+    for kind in [Kind::Legs, Kind::Streams] {
+        if let Some(ratio) = figures.median(Row::BesideUpload, kind) {
+            verdicts.push(
+                format!("{}, {}", Row::BesideUpload.name(), kind.name()),
+                format!("under {BESIDE_UPLOAD}x idle"),
+                format!("{ratio:.2}x"),
+                ratio < BESIDE_UPLOAD,
+            );
+        }
+    }
     if let Some(time) = figures.median(Row::FarFirstByte, Kind::Legs) {
         let max = 2.0 * ROUND_TRIP.as_secs_f64() * 1e3 + FAR_MS;
         verdicts.push(
@@ -96,6 +109,7 @@ mod tests {
             figures.add(Row::CpuDown, kind, cpu);
         }
         figures.add(Row::FarFirstByte, Kind::Legs, 86.5);
+        figures.add(Row::BesideUpload, Kind::Streams, 3.0);
         let mut verdicts = Verdicts::default();
         judge(&figures, &mut verdicts);
         let text = verdicts.to_string();
@@ -105,6 +119,10 @@ mod tests {
         );
         assert!(
             text.contains("at most 0.5x rathole | 0.62x | **missed**"),
+            "{text}"
+        );
+        assert!(
+            text.contains("under 3x idle | 3.00x | **missed**"),
             "{text}"
         );
         assert!(text.contains("86 ms | 86.5 ms | **missed**"), "{text}");

@@ -21,6 +21,8 @@ use crate::{debian, step};
 const BULK_TIME: Duration = Duration::from_secs(3);
 const RATE_TIME: Duration = Duration::from_secs(3);
 const LOSSY_TIME: Duration = Duration::from_secs(10);
+/// Bytes of an upload that others have to live beside.
+const UPLOAD: u64 = 500_000_000;
 const N_BULK: usize = 16;
 const N_AT_ONCE: usize = 16;
 const N_KEPT: usize = 64;
@@ -98,7 +100,13 @@ impl Run<'_> {
                 }
             }
         }
-        let parts = [Part::Bulk, Part::FirstByte, Part::Visitors, Part::Requests];
+        let parts = [
+            Part::Bulk,
+            Part::FirstByte,
+            Part::Visitors,
+            Part::Requests,
+            Part::Upload,
+        ];
         if !parts.iter().any(|it| self.wants(*it)) {
             return Ok(());
         }
@@ -234,6 +242,16 @@ impl Run<'_> {
                 let outcome = way.load(load).await?;
                 let rate = outcome.n_answers as f64 / outcome.seconds;
                 figures.add(Row::Requests, kind, rate);
+            }
+            Part::Upload => {
+                let idle = Load::Requests {
+                    n_connections: 1,
+                    time: RATE_TIME,
+                };
+                let idle = way.load(idle).await?.p99.as_secs_f64();
+                let beside = way.load(Load::BesideUpload { n_bytes: UPLOAD }).await?;
+                let ratio = beside.p99.as_secs_f64() / idle;
+                figures.add(Row::BesideUpload, kind, ratio);
             }
             Part::Lossy => {
                 let load = Load::Beside {
