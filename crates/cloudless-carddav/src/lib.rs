@@ -42,6 +42,7 @@ mod refusal;
 mod representation;
 mod request;
 mod request_body;
+mod request_counts;
 mod resource;
 mod settings;
 mod sync_token;
@@ -63,6 +64,7 @@ pub use clock::Clock;
 pub use index::{index_cards, new_card};
 pub use password::{generate_password, hash_password};
 pub use push::Push;
+pub use request_counts::RequestCounts;
 pub use settings::Settings;
 
 use authentication::Credentials;
@@ -79,6 +81,7 @@ pub struct CardDav {
     settings: Settings,
     push: Option<Arc<Push>>,
     places: Places,
+    counts: RequestCounts,
     scheme: &'static str,
 }
 
@@ -92,8 +95,14 @@ impl CardDav {
             settings: Settings::default(),
             push: None,
             places: Places::default(),
+            counts: RequestCounts::default(),
             scheme: "https",
         }
+    }
+
+    /// The requests that this handle and all of its clones have answered.
+    pub fn request_counts(&self) -> RequestCounts {
+        self.counts.clone()
     }
 
     /// The same service with other settings.
@@ -140,6 +149,7 @@ impl CardDav {
         if method == Method::HEAD {
             methods::leave_body_out(&mut response);
         }
+        self.counts.count(&method, response.status());
         tracing::debug!(
             %method,
             resource = kind,

@@ -24,7 +24,7 @@ use crate::passthrough::Passthroughs;
 use crate::probe::Prober;
 use crate::push::{PushKeyError, Pusher};
 use crate::retention;
-use crate::status::Board;
+use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::tunnel::{self, Context, Identity, IdentityError, Visits};
@@ -198,11 +198,22 @@ pub async fn run(
             ..Facts::default()
         };
         let public = prober.clone();
+        let counts = carddav.request_counts();
+        let requests = move || {
+            let rows = counts.rows().into_iter();
+            let row = |(method, class, count): (&str, u8, u64)| RequestStatus {
+                method: method.to_owned(),
+                class,
+                count,
+            };
+            rows.map(row).collect()
+        };
         let facts = move || Facts {
             relays: board.relays(),
             public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
             certificates: certificates.status(),
             passthrough: visitors.passthroughs.status(),
+            requests: requests(),
             ..facts.clone()
         };
         let admin = admin::Admin {

@@ -61,6 +61,23 @@ pub struct RelayStatus {
     /// Ciphertext bytes to visitors since the start.
     #[serde(default)]
     pub bytes_down: u64,
+    /// Those of `bytes_up` that came past the tunnel, on legs.
+    #[serde(default)]
+    pub leg_bytes_up: u64,
+    /// Those of `bytes_down` that went past the tunnel, on legs.
+    #[serde(default)]
+    pub leg_bytes_down: u64,
+}
+
+/// CardDAV requests of one kind since the start, local ones included.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestStatus {
+    /// The method, such as `REPORT`; `other` for those that nobody has heard of.
+    pub method: String,
+    /// The first digit of the status of the answers.
+    pub class: u8,
+    /// How many were answered.
+    pub count: u64,
 }
 
 /// Whether phones reach home under a public name.
@@ -123,17 +140,25 @@ pub struct PastError {
 pub(crate) struct Traffic {
     up: AtomicU64,
     down: AtomicU64,
+    leg_up: AtomicU64,
+    leg_down: AtomicU64,
 }
 
 impl Traffic {
     /// So many bytes came from a visitor.
-    pub(crate) fn came(&self, length: usize) {
+    pub(crate) fn came(&self, length: usize, is_on_leg: bool) {
         self.up.fetch_add(length as u64, Ordering::Relaxed);
+        if is_on_leg {
+            self.leg_up.fetch_add(length as u64, Ordering::Relaxed);
+        }
     }
 
     /// So many bytes went to a visitor.
-    pub(crate) fn went(&self, length: usize) {
+    pub(crate) fn went(&self, length: usize, is_on_leg: bool) {
         self.down.fetch_add(length as u64, Ordering::Relaxed);
+        if is_on_leg {
+            self.leg_down.fetch_add(length as u64, Ordering::Relaxed);
+        }
     }
 }
 
@@ -187,6 +212,8 @@ impl Board {
             visitors_total: 0,
             bytes_up: 0,
             bytes_down: 0,
+            leg_bytes_up: 0,
+            leg_bytes_down: 0,
         });
         let traffic = relays.iter().map(|_| Arc::default()).collect();
         Self {
@@ -281,6 +308,8 @@ impl Board {
         for (row, traffic) in rows.iter_mut().zip(self.traffic.iter()) {
             row.bytes_up = traffic.up.load(Ordering::Relaxed);
             row.bytes_down = traffic.down.load(Ordering::Relaxed);
+            row.leg_bytes_up = traffic.leg_up.load(Ordering::Relaxed);
+            row.leg_bytes_down = traffic.leg_down.load(Ordering::Relaxed);
         }
         rows
     }

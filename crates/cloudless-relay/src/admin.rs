@@ -210,12 +210,14 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         bytes_down: sum(|home| home.bytes_down),
     };
     let servers = relay.map(|relay| servers(relay, &homes));
+    let (reloads, reload) = relay.map(reload::status).unwrap_or_default();
     Status {
         running: relay.is_some(),
         server_name: config.server_name.clone(),
         software: crate::SOFTWARE.to_owned(),
         since: relay.map(|relay| relay.counters.since),
-        reload: relay.and_then(reload::status),
+        reload,
+        reloads,
         homes,
         totals,
         servers: servers.unwrap_or_default(),

@@ -58,7 +58,7 @@ pub use registry::{
 pub use reload::{Reread, Source};
 pub use routes::{Pattern, Routes, Servers};
 pub use run::{RunError, run};
-pub use status::{HomeStatus, PastError, ReloadStatus, ServerStatus, Status, Totals};
+pub use status::{HomeStatus, PastError, ReloadStatus, Reloads, ServerStatus, Status, Totals};
 
 /// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

@@ -9,7 +9,7 @@ use cloudless_proto::control::FromRelay;
 use crate::admin::chain;
 use crate::config::Config;
 use crate::run::{self, Relay};
-use crate::status::{ReloadStatus, unix_now};
+use crate::status::{ReloadStatus, Reloads, unix_now};
 
 /// Where a configuration came from.
 #[derive(Clone)]
@@ -45,14 +45,18 @@ pub struct Reread {
 /// stay. Returns what takes a restart, or why nothing has changed. Blocks on the disk.
 pub(crate) fn reload(relay: &Relay) -> Result<Vec<String>, String> {
     // Held to the end: one after the other.
-    let mut last = relay
+    let mut reloaded = relay
         .reloaded
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let outcome = attempt(relay);
     match &outcome {
-        Ok(_) => tracing::info!("The relay's files are read again and in force"),
+        Ok(_) => {
+            reloaded.0.taken += 1;
+            tracing::info!("The relay's files are read again and in force");
+        }
         Err(reason) => {
+            reloaded.0.refused += 1;
             tracing::warn!(
                 "The relay's files cannot be used, what they said before stays in force; \
                  `cloudless relay status` says why"
@@ -61,7 +65,7 @@ pub(crate) fn reload(relay: &Relay) -> Result<Vec<String>, String> {
             tracing::debug!(reason);
         }
     }
-    *last = Some(ReloadStatus {
+    reloaded.1 = Some(ReloadStatus {
         at: unix_now(),
         refused: outcome.as_ref().err().cloned(),
         waiting: outcome.as_ref().ok().cloned().unwrap_or_default(),
@@ -69,9 +73,10 @@ pub(crate) fn reload(relay: &Relay) -> Result<Vec<String>, String> {
     outcome
 }
 
-pub(crate) fn status(relay: &Relay) -> Option<ReloadStatus> {
-    let last = relay.reloaded.lock();
-    last.unwrap_or_else(PoisonError::into_inner).clone()
+/// How often it was done, and what came of the last time.
+pub(crate) fn status(relay: &Relay) -> (Reloads, Option<ReloadStatus>) {
+    let reloaded = relay.reloaded.lock();
+    reloaded.unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 fn attempt(relay: &Relay) -> Result<Vec<String>, String> {

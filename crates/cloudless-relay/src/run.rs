@@ -21,7 +21,7 @@ use crate::listener::{self, Protocol};
 use crate::rate::Rate;
 use crate::registry::Registry;
 use crate::sessions::Sessions;
-use crate::status::{Counters, ReloadStatus};
+use crate::status::{Counters, ReloadStatus, Reloads};
 use crate::tunnel::{self, TlsConfigError};
 
 /// Connections that are spliced at the same moment; each takes two file descriptors and up to
@@ -124,7 +124,7 @@ pub(crate) fn routes_no_home(config: &Config, registry: &Registry) -> Result<(),
 pub(crate) struct Relay {
     config: RwLock<Arc<Config>>,
     /// What came of the last attempt to read it again.
-    pub(crate) reloaded: Mutex<Option<ReloadStatus>>,
+    pub(crate) reloaded: Mutex<(Reloads, Option<ReloadStatus>)>,
     pub(crate) registry: Registry,
     pub(crate) acceptor: TlsAcceptor,
     pub(crate) counters: Counters,

@@ -27,6 +27,9 @@ pub struct Status {
     /// What came of the last attempt to read the files again; `None` when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reload: Option<ReloadStatus>,
+    /// How often the files were read again since the start.
+    #[serde(default)]
+    pub reloads: Reloads,
     /// Every bound hostname, sorted.
     pub homes: Vec<HomeStatus>,
     /// Sums over all homes.
@@ -36,6 +39,15 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// How connections ended up, counted by class since the process started.
     pub outcomes: BTreeMap<String, u64>,
+}
+
+/// How often the relay's files were read again since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloads {
+    /// And are in force.
+    pub taken: u64,
+    /// And could not be used.
+    pub refused: u64,
 }
 
 /// An attempt to read the relay's files again.

@@ -14,7 +14,9 @@ use super::history::{self, Listing};
 use super::import::import;
 use super::reply::{Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
 use super::{alarm, book, duplicates, lookup, restore, search};
-use crate::status::{CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, chain};
+use crate::status::{
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, chain,
+};
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
@@ -41,6 +43,8 @@ pub struct Facts {
     pub certificates: Vec<CertificateStatus>,
     /// The names of a running home whose TLS another server ends.
     pub passthrough: Vec<PassthroughStatus>,
+    /// What was asked of the contacts of a running home.
+    pub requests: Vec<RequestStatus>,
 }
 
 impl Facts {
@@ -210,6 +214,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),
         alarms: alarm::recent(store, now)?,
+        requests: facts.requests.clone(),
         push_registrations: store.push_registrations(now)?,
         migration_copies: store.migration_copies(),
     }))

@@ -13,7 +13,9 @@ use super::duplicates::{DuplicateGroup, Merged};
 use super::history::{Change, PastVersion};
 use super::restore::{Difference, RestoredCard};
 use super::search::Found;
-use crate::status::{CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus};
+use crate::status::{
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus,
+};
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,6 +166,9 @@ pub struct Status {
     /// undone; the newest first.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// What was asked of the contacts; empty when not running.
+    #[serde(default)]
+    pub requests: Vec<RequestStatus>,
     /// How many times a device asked to be told of changes of an address book, and is.
     #[serde(default)]
     pub push_registrations: u64,

@@ -153,8 +153,10 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(lock(&self.reading).poll_read(cx, buf))?;
-        self.traffic.came(buf.filled().len() - before);
+        let mut reading = lock(&self.reading);
+        ready!(reading.poll_read(cx, buf))?;
+        let length = buf.filled().len() - before;
+        self.traffic.came(length, reading.reads_leg());
         Poll::Ready(Ok(()))
     }
 }
@@ -186,7 +188,7 @@ impl AsyncWrite for Stream {
                 length
             }
         };
-        self.traffic.went(length);
+        self.traffic.went(length, self.leg.is_some());
         Poll::Ready(Ok(length))
     }
 

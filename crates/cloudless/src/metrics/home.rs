@@ -55,6 +55,14 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
         "Devices that deleted much at once within 30 days, not undone.",
         status.alarms.len(),
     );
+    let mut requests = text.counters(
+        "cloudless_home_requests_total",
+        "Requests for contacts that were answered, by method and by class of status.",
+    );
+    for row in &status.requests {
+        let class = format!("{}xx", row.class);
+        requests.sample(&[("method", &row.method), ("class", &class)], row.count);
+    }
     text.gauge(
         "cloudless_home_push_registrations",
         "How many times a device is told of changes of an address book.",
@@ -110,11 +118,17 @@ fn relays(status: &Status, text: &mut Exposition) {
     }
     let mut bytes = text.counters(
         "cloudless_home_bytes_total",
-        "Ciphertext of visitors, from them (up) and to them (down).",
+        "Ciphertext of visitors, from them (up) and to them (down), in the tunnel or on legs.",
     );
     for (relay, row) in numbered() {
-        for (direction, count) in [("up", row.bytes_up), ("down", row.bytes_down)] {
-            bytes.sample(&[("relay", &relay), ("direction", direction)], count);
+        for (direction, all, leg) in [
+            ("up", row.bytes_up, row.leg_bytes_up),
+            ("down", row.bytes_down, row.leg_bytes_down),
+        ] {
+            for (path, count) in [("tunnel", all.saturating_sub(leg)), ("leg", leg)] {
+                let labels = [("relay", &*relay), ("direction", direction), ("path", path)];
+                bytes.sample(&labels, count);
+            }
         }
     }
 }

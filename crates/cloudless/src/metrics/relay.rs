@@ -105,6 +105,14 @@ pub(crate) fn relay(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
             .filter(|it| it.error.is_some())
             .count(),
     );
+    let mut reloads = text.counters(
+        "cloudless_relay_reloads_total",
+        "How often the files were read again, by whether they could be used.",
+    );
+    let count = status.reloads;
+    for (result, count) in [("taken", count.taken), ("refused", count.refused)] {
+        reloads.sample(&[("result", result)], count);
+    }
     let reload = status.reload.as_ref();
     text.gauge(
         "cloudless_relay_reload_timestamp_seconds",

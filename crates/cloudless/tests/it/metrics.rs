@@ -43,6 +43,7 @@ async fn the_document_has_each_metric_and_no_other() {
             assert!(!text.contains(private), "{private}: {text}");
         }
         get(&address, "/", "404");
+        assert_eq!(ask(&address, "POST", "/metrics", "405"), "");
         let value = |start: &str| -> f64 {
             let mut lines = text.lines();
             let rest = lines.find_map(|line| line.strip_prefix(start));
@@ -55,8 +56,12 @@ async fn the_document_has_each_metric_and_no_other() {
             assert!(value("cloudless_relay_sessions ") >= 1.0, "{text}");
             assert!(value("cloudless_relay_visitors_total ") >= 1.0, "{text}");
         } else {
-            let up = value("cloudless_home_bytes_total{relay=\"0\",direction=\"up\"} ");
+            let of_tunnel = r#"{relay="0",direction="up",path="tunnel"} "#;
+            let up = value(&format!("cloudless_home_bytes_total{of_tunnel}"));
             assert!(up > 0.0, "{text}");
+            let of_get = r#"{method="GET",class="4xx"} "#;
+            let requests = value(&format!("cloudless_home_requests_total{of_get}"));
+            assert!((requests - 1.0).abs() < 0.1, "{text}");
             assert!(value("cloudless_home_store_bytes ") > 0.0, "{text}");
         }
         assert!(value("process_open_fds ") > 3.0, "{text}");
@@ -82,6 +87,50 @@ fn metrics_are_for_this_machine_alone() {
     }
 }
 
+/// A reload that is refused counts beside one that is not.
+#[test]
+fn a_role_that_cannot_be_asked_answers_503_and_reloads_are_counted() {
+    let mut pair = Pair::start();
+    let state = pair.folder("relay");
+    pair.kill_relay();
+    set(&state, "relay.toml", "127.0.0.1:0");
+    let (_relay, ready) = Role::start(&state, "relay");
+    let address = ready["metrics"].as_str().unwrap();
+    on(&state, &["relay", "reload"]).expect(0);
+    let path = state.join("relay.toml");
+    let good = fs::read_to_string(&path).unwrap();
+    fs::write(&path, "nonsense").unwrap();
+    for _ in 0..2 {
+        assert_ne!(on(&state, &["relay", "reload"]).code, Some(0));
+    }
+    fs::write(&path, good).unwrap();
+    for (result, count) in [("taken", 1), ("refused", 2)] {
+        let sample = format!("cloudless_relay_reloads_total{{result=\"{result}\"}} ");
+        assert_eq!(value(address, &sample), count);
+    }
+    // Somebody has cleaned up too much.
+    fs::remove_file(state.join("relay.sock")).unwrap();
+    get(address, "/metrics", "503");
+}
+
+#[test]
+fn a_port_that_is_taken_is_named_with_its_setting() {
+    let mut pair = Pair::start();
+    pair.kill_home();
+    pair.kill_relay();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for role in ["relay", "home"] {
+        let state = pair.folder(role);
+        set(&state, &format!("{role}.toml"), &address);
+        let refused = on(&state, &[role, "run"]);
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+        for said in [&address, &format!("`metrics` in {role}.toml")] {
+            assert!(refused.stderr.contains(said), "{refused:?}");
+        }
+    }
+}
+
 /// Puts the setting before all tables.
 pub(crate) fn set(state: &Path, file: &str, address: &str) {
     let path = state.join(file);
@@ -99,8 +148,16 @@ pub(crate) fn value(address: &str, sample: &str) -> u64 {
 }
 
 fn get(address: &str, path: &str, status: &str) -> String {
+    ask(address, "GET", path, status)
+}
+
+fn ask(address: &str, method: &str, path: &str, status: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();

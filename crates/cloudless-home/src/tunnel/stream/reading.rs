@@ -52,6 +52,11 @@ impl Reading {
         self.ways.has_leg()
     }
 
+    /// Whether what was read last came on the leg.
+    pub(super) fn reads_leg(&self) -> bool {
+        matches!(self.source, Source::Leg(_))
+    }
+
     /// Ends it, whatever still comes; returns the leg if it is on one.
     pub(super) fn abandon(&mut self) -> Option<Arc<TcpStream>> {
         match std::mem::replace(&mut self.source, Source::Ended) {
