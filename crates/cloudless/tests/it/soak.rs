@@ -22,6 +22,9 @@ use crate::role::Role;
 const WARM_UP: usize = 3;
 /// What memory may have grown by, in KiB: pages that the allocator keeps and may use again.
 const GROWTH_MAX: u64 = 8 * 1024;
+/// The store opens more connections the more is read at once, to this bound: its writer and eight
+/// readers, with at most three files each.
+const STORE_FILES_MAX: usize = 27;
 /// Nothing that a peer left may stay for longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks: the kernel tells nobody that a process has closed a file.
@@ -83,7 +86,9 @@ struct Soaked {
 /// What a process takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Footprint {
+    /// Apart from those of the store, which has a pool.
     files: usize,
+    store_files: usize,
     tasks: u64,
     resident_kib: u64,
 }
@@ -111,8 +116,12 @@ impl Soaked {
         let status = fs::read_to_string(format!("{process}/status")).unwrap();
         let resident = status.lines().find_map(|it| it.strip_prefix("VmRSS:"));
         let resident = resident.unwrap().trim().trim_end_matches(" kB");
+        let links = links(&process);
+        let store_files = links.iter().filter(|it| it.contains("/store.sqlite"));
+        let store_files = store_files.count();
         Footprint {
-            files: fs::read_dir(format!("{process}/fd")).unwrap().count(),
+            files: links.len() - store_files,
+            store_files,
             tasks,
             resident_kib: resident.parse().unwrap(),
         }
@@ -140,14 +149,16 @@ impl Soaked {
         let start = Instant::now();
         let mut now = self.footprint();
         while now.files > self.before.files
+            || now.store_files > STORE_FILES_MAX
             || now.tasks > self.before.tasks
             || now.resident_kib > self.before.resident_kib + GROWTH_MAX
         {
             assert!(
                 start.elapsed() < PATIENCE,
-                "{} had {:?} and has {now:?}; {counter}{counted}",
+                "{} had {:?} and has {now:?}; {counter}{counted}; {:#?}",
                 self.name,
-                self.before
+                self.before,
+                links(&format!("/proc/{}", self.role.pid()))
             );
             looks.tick().await;
             now = self.footprint();
@@ -157,6 +168,14 @@ impl Soaked {
             self.name, self.before
         );
     }
+}
+
+/// What a process has open.
+fn links(process: &str) -> Vec<String> {
+    let files = fs::read_dir(format!("{process}/fd")).unwrap();
+    // One may be closed before it is looked at.
+    let links = files.filter_map(|it| fs::read_link(it.ok()?.path()).ok());
+    links.map(|it| it.display().to_string()).collect()
 }
 
 /// Those who come by.
