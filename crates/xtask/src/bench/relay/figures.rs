@@ -51,7 +51,7 @@ impl Row {
             Self::FirstByte => "new visitor alone, first byte, p50 ms",
             Self::NewVisitors => "new visitors/s, 16 at once",
             Self::Requests => "small requests/s, 64 kept connections",
-            Self::BesideUpload => "small requests beside an upload of 500 MB, p99, times idle",
+            Self::BesideUpload => "small requests beside an upload, p99, times idle",
             Self::Memory => "memory of the relay per idle visitor, KiB",
             Self::FarFirstByte => "40 ms: new visitor alone, first byte, p50 ms",
             Self::LossyDown => "40 ms, 1 % loss: bulk over 16 connections, down, MB/s",

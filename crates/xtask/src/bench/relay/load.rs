@@ -57,9 +57,6 @@ pub(crate) enum Load {
     /// Small requests on one connection, one after the other, beside downloads of others; the
     /// bytes are those of the downloads.
     Beside { n_downloads: usize, time: Duration },
-    /// Small requests on one connection, one after the other, for as long as another one's upload
-    /// of so many bytes takes.
-    BesideUpload { n_bytes: u64 },
     /// So many enter and wait, until standard input ends.
     Wait { n_visitors: usize },
 }
@@ -136,17 +133,6 @@ async fn measure(door: Door, load: Load) -> Result<Outcome> {
             let requests = small_requests(small, count.clone());
             tasks.spawn_local(until(started + time, requests));
         }
-        Load::BesideUpload { n_bytes } => {
-            let small = visitors.pop().context("there are two connections")?;
-            let mut large = visitors.pop().context("there are two connections")?;
-            let requests = small_requests(small, count.clone());
-            tasks.spawn_local(async move {
-                tokio::select! {
-                    uploaded = large.upload(n_bytes) => uploaded,
-                    ended = requests => ended,
-                }
-            });
-        }
         Load::NewVisitors { at_once, time } => {
             for _ in 0..at_once {
                 let arrivals = new_visitors(door.clone(), usize::MAX, count.clone());
@@ -177,7 +163,6 @@ fn n_kept(load: Load) -> usize {
     match load {
         Load::Bulk { n_connections, .. } | Load::Requests { n_connections, .. } => n_connections,
         Load::Beside { n_downloads, .. } => n_downloads + 1,
-        Load::BesideUpload { .. } => 2,
         Load::FirstByte { .. } | Load::NewVisitors { .. } | Load::Wait { .. } => 0,
     }
 }

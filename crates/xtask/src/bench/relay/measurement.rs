@@ -21,8 +21,6 @@ use crate::{debian, step};
 const BULK_TIME: Duration = Duration::from_secs(3);
 const RATE_TIME: Duration = Duration::from_secs(3);
 const LOSSY_TIME: Duration = Duration::from_secs(10);
-/// Bytes of an upload that others have to live beside.
-const UPLOAD: u64 = 500_000_000;
 const N_BULK: usize = 16;
 const N_AT_ONCE: usize = 16;
 const N_KEPT: usize = 64;
@@ -244,12 +242,18 @@ impl Run<'_> {
                 figures.add(Row::Requests, kind, rate);
             }
             Part::Upload => {
-                let idle = Load::Requests {
+                let small = Load::Requests {
                     n_connections: 1,
                     time: RATE_TIME,
                 };
-                let idle = way.load(idle).await?.p99.as_secs_f64();
-                let beside = way.load(Load::BesideUpload { n_bytes: UPLOAD }).await?;
+                let upload = Load::Bulk {
+                    direction: Direction::Up,
+                    n_connections: 1,
+                    time: RATE_TIME,
+                };
+                let idle = way.load(small).await?.p99.as_secs_f64();
+                // In processes of their own: a visitor must not wait for another one's thread.
+                let (_, beside) = tokio::try_join!(way.load(upload), way.load(small))?;
                 let ratio = beside.p99.as_secs_f64() / idle;
                 figures.add(Row::BesideUpload, kind, ratio);
             }
