@@ -1,7 +1,9 @@
 pub(crate) mod scan;
+mod value_list;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use self::value_list::ValueList;
 use crate::card::from_row;
 use crate::search::{self, fold};
 use crate::setting::{set_setting, setting};
@@ -11,7 +13,7 @@ use crate::{BookId, CardRow, Store, StoreError};
 /// One value found in a card, to answer queries without reading the card.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IndexEntry {
-    /// The property's name in upper case, such as `EMAIL`.
+    /// The property's name in upper case, such as `EMAIL`; a single line.
     pub property: String,
     /// The value, as the caller wants to compare it.
     pub value: String,
@@ -22,8 +24,8 @@ pub struct IndexEntry {
 pub struct IndexedCard {
     /// What is known of the card.
     pub row: CardRow,
-    /// The entries that were asked for, in the order in which they were given; `None` when the card
-    /// is not indexed yet and has to be read.
+    /// Its entries, property by property, each in the order in which they were given; `None` when the
+    /// card is not indexed yet and has to be read.
     pub entries: Option<Vec<IndexEntry>>,
 }
 
@@ -51,29 +53,21 @@ pub struct NewIndex {
 }
 
 impl Store {
-    /// Every card of a book with its index entries, sorted by name: all entries, or only those of
-    /// the `properties`, which is much faster.
+    /// Every card of a book with its index entries, sorted by name.
     ///
     /// # Errors
     ///
     /// The store failed.
-    pub fn index_entries(
-        &self,
-        book: BookId,
-        properties: Option<&[&str]>,
-    ) -> Result<Vec<IndexedCard>, StoreError> {
+    pub fn index_entries(&self, book: BookId) -> Result<Vec<IndexedCard>, StoreError> {
         self.read(|snapshot| {
-            let mut entries = entries(snapshot, book, properties)?;
             snapshot
-                .prepare_cached(
-                    "SELECT name, uid, etag, size, modified_at, index_id FROM cards
-                     WHERE book_id = ?1 AND version_id IS NOT NULL ORDER BY name",
-                )?
+                .prepare_cached(scan::ALL)?
                 .query_map([book], |row| {
                     let index: Option<IndexRow> = row.get(5)?;
+                    let entries = |index| find(snapshot, index)?.entries();
                     Ok(IndexedCard {
                         row: from_row(row)?,
-                        entries: index.map(|index| take(&mut entries, index)),
+                        entries: index.map(entries).transpose()?,
                     })
                 })?
                 .collect()
@@ -158,17 +152,37 @@ impl Store {
 /// What a card is found by.
 #[derive(Debug)]
 pub(crate) struct Index {
-    entries: Vec<IndexEntry>,
+    /// The values of each property.
+    properties: Vec<(String, ValueList)>,
     /// Folded.
     text: String,
 }
 
 impl Index {
     pub(crate) fn new(entries: Vec<IndexEntry>, text: &str) -> Self {
+        let mut properties: Vec<(String, ValueList)> = Vec::new();
+        for IndexEntry { property, value } in entries {
+            match properties.iter_mut().find(|(name, _)| *name == property) {
+                Some((_, values)) => values.push(&value),
+                None => properties.push((property, ValueList::new(&value))),
+            }
+        }
         Self {
-            entries,
+            properties,
             text: fold(text),
         }
+    }
+
+    fn entries(&self) -> rusqlite::Result<Vec<IndexEntry>> {
+        let entries = self.properties.iter().flat_map(|(property, values)| {
+            values.iter().map(|value| {
+                Ok(IndexEntry {
+                    property: property.clone(),
+                    value: value?.to_owned(),
+                })
+            })
+        });
+        entries.collect()
     }
 }
 
@@ -181,49 +195,63 @@ pub(crate) fn insert(
     name: &str,
     index: &Index,
 ) -> rusqlite::Result<IndexRow> {
+    let properties: Vec<&str> = index
+        .properties
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
     connection
-        .prepare_cached("INSERT INTO card_index (book_id, name, text) VALUES (?1, ?2, ?3)")?
-        .execute(params![book, name, index.text])?;
+        .prepare_cached(
+            "INSERT INTO card_index (book_id, name, text, properties) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![book, name, index.text, properties.join(SEPARATOR)])?;
     let id = connection.last_insert_rowid();
     let mut statement = connection.prepare_cached(
-        "INSERT INTO index_entries (book_id, property, index_id, position, value)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT INTO index_entries (book_id, property, index_id, value_list)
+         VALUES (?1, ?2, ?3, ?4)",
     )?;
-    for (position, entry) in index.entries.iter().enumerate() {
-        statement.execute(params![book, entry.property, id, position, entry.value])?;
+    for (property, values) in &index.properties {
+        statement.execute(params![book, property, id, values])?;
     }
     Ok(id)
 }
 
 /// The index of one card, to be given to its copy.
 pub(crate) fn find(connection: &Connection, id: IndexRow) -> rusqlite::Result<Index> {
+    let (book, properties) = properties(connection, id)?;
     let text = connection
         .prepare_cached("SELECT text FROM card_index WHERE id = ?1")?
         .query_row([id], |row| row.get(0))?;
-    let entries = connection
-        .prepare_cached(
-            "SELECT index_entries.property, index_entries.value
-             FROM index_entries INDEXED BY index_entries_by_card
-             WHERE index_id = ?1 ORDER BY position",
-        )?
-        .query_map([id], |row| {
-            Ok(IndexEntry {
-                property: row.get(0)?,
-                value: row.get(1)?,
-            })
-        })?
-        .collect::<Result<_, _>>()?;
-    Ok(Index { entries, text })
+    let mut statement = connection.prepare_cached(VALUES)?;
+    let properties = properties.split_terminator(SEPARATOR).map(|property| {
+        statement.query_row(params![book, property, id], |row| {
+            Ok((property.to_owned(), row.get(0)?))
+        })
+    });
+    Ok(Index {
+        properties: properties.collect::<Result<_, _>>()?,
+        text,
+    })
 }
 
 pub(crate) fn delete(connection: &Connection, id: IndexRow) -> rusqlite::Result<()> {
-    for statement in [
-        "DELETE FROM index_entries WHERE index_id = ?1",
-        "DELETE FROM card_index WHERE id = ?1",
-    ] {
-        connection.prepare_cached(statement)?.execute([id])?;
+    let (book, properties) = properties(connection, id)?;
+    for property in properties.split_terminator(SEPARATOR) {
+        connection
+            .prepare_cached(DELETE_VALUES)?
+            .execute(params![book, property, id])?;
     }
+    connection
+        .prepare_cached("DELETE FROM card_index WHERE id = ?1")?
+        .execute([id])?;
     search::delete(connection, id)
+}
+
+/// Which book an index belongs to, and the names of the properties that it has values of.
+fn properties(connection: &Connection, id: IndexRow) -> rusqlite::Result<(BookId, String)> {
+    connection
+        .prepare_cached("SELECT book_id, properties FROM card_index WHERE id = ?1")?
+        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
 }
 
 fn put(connection: &Connection, card: &UnindexedCard, index: &Index) -> rusqlite::Result<()> {
@@ -244,55 +272,11 @@ fn put(connection: &Connection, card: &UnindexedCard, index: &Index) -> rusqlite
     Ok(())
 }
 
-/// An entry with its place: the card's index, and the position in it.
-type Placed = (IndexRow, i64, IndexEntry);
+/// Stands between the names of properties. It is in none of them, as each begins a line of a card.
+const SEPARATOR: &str = "\n";
 
-/// Sorted by place.
-fn entries(
-    connection: &Connection,
-    book: BookId,
-    properties: Option<&[&str]>,
-) -> rusqlite::Result<Vec<Placed>> {
-    let mut found = Vec::new();
-    let mut collect = |statement: &str, property: Option<&str>| {
-        let mut statement = connection.prepare_cached(statement)?;
-        let mut rows = statement.query(params![book, property])?;
-        while let Some(row) = rows.next()? {
-            let entry = IndexEntry {
-                property: row.get(2)?,
-                value: row.get(3)?,
-            };
-            found.push((row.get(0)?, row.get(1)?, entry));
-        }
-        Ok::<_, rusqlite::Error>(())
-    };
-    match properties {
-        Some(properties) => {
-            for property in properties {
-                collect(OF_PROPERTY, Some(property))?;
-            }
-        }
-        None => collect(OF_BOOK, None)?,
-    }
-    found.sort_by_key(|(index, position, _)| (*index, *position));
-    Ok(found)
-}
+const VALUES: &str = "SELECT value_list FROM index_entries
+     WHERE book_id = ?1 AND property = ?2 AND index_id = ?3";
 
-/// Takes the entries of one card out of all.
-fn take(entries: &mut [Placed], index: IndexRow) -> Vec<IndexEntry> {
-    let start = entries.partition_point(|(other, ..)| *other < index);
-    entries[start..]
-        .iter_mut()
-        .take_while(|(other, ..)| *other == index)
-        .map(|(.., entry)| IndexEntry {
-            property: std::mem::take(&mut entry.property),
-            value: std::mem::take(&mut entry.value),
-        })
-        .collect()
-}
-
-pub(crate) const OF_PROPERTY: &str = "SELECT index_id, position, property, value
-     FROM index_entries WHERE book_id = ?1 AND property = ?2";
-
-const OF_BOOK: &str = "SELECT index_id, position, property, value
-     FROM index_entries WHERE book_id = ?1 AND ?2 IS NULL";
+pub(crate) const DELETE_VALUES: &str = "DELETE FROM index_entries
+     WHERE book_id = ?1 AND property = ?2 AND index_id = ?3";

@@ -21,7 +21,7 @@ pub struct NewCard {
     pub uid: Option<String>,
     /// The full name found in it, for lists.
     pub full_name: Option<String>,
-    /// The values by which [`Store::index_entries`] finds it. A card with neither entries nor text
+    /// The values by which [`Store::candidates`] finds it. A card with neither entries nor text
     /// counts as not indexed: see [`Store::cards_without_index`].
     pub index: Vec<IndexEntry>,
     /// All its text, for [`Store::search`].

@@ -4,6 +4,7 @@ use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::IndexRow;
+use super::value_list::values;
 use crate::card::from_row;
 use crate::{BookId, CardRow, Store, StoreError};
 
@@ -98,7 +99,7 @@ fn candidate(row: CardRow, verdict: Verdict) -> Candidate {
     }
 }
 
-/// Shows the judge every card of the book that has an entry of one of these properties. The entries
+/// Shows the judge every card of the book that has an entry of one of these properties. The values
 /// of each property come in the order of the cards, so that the lists are gone through side by side.
 fn judge_all(
     connection: &Connection,
@@ -119,15 +120,15 @@ fn judge_all(
         }
     }
     while let Some(index) = lists.iter().map(|(index, ..)| *index).min() {
-        let mut position = 0;
-        while let Some((next, property, rows)) = lists.get_mut(position) {
-            while *next == index
+        for (next, property, rows) in &mut lists {
+            if *next == index
                 && let Some(row) = rows.get()
             {
-                judge.see(property, row.get_ref(1)?.as_str()?);
+                for value in values(row.get_ref(1)?.as_blob()?) {
+                    judge.see(property, value?);
+                }
                 *next = next_index(rows)?.unwrap_or(IndexRow::MAX);
             }
-            position += 1;
         }
         lists.retain(|(next, ..)| *next != IndexRow::MAX);
         decided(index, judge.decide())?;
@@ -135,7 +136,7 @@ fn judge_all(
     Ok(())
 }
 
-/// Goes on to the next entry of a list; returns whose it is.
+/// Goes on to the next card of a list.
 fn next_index(list: &mut Rows<'_>) -> rusqlite::Result<Option<IndexRow>> {
     list.advance()?;
     list.get().map(|row| row.get(0)).transpose()
@@ -167,8 +168,8 @@ fn select(
 }
 
 /// In the order of the primary key.
-pub(crate) const SCAN: &str = "SELECT index_id, value FROM index_entries
-     WHERE book_id = ?1 AND property = ?2 ORDER BY index_id, position";
+pub(crate) const SCAN: &str = "SELECT index_id, value_list FROM index_entries
+     WHERE book_id = ?1 AND property = ?2 ORDER BY index_id";
 
 pub(crate) const BY_INDEX: &str = "SELECT cards.name, uid, etag, size, modified_at
      FROM card_index JOIN cards USING (book_id, name)
@@ -177,7 +178,7 @@ pub(crate) const BY_INDEX: &str = "SELECT cards.name, uid, etag, size, modified_
 pub(crate) const UNINDEXED: &str = "SELECT name, uid, etag, size, modified_at FROM cards
      WHERE book_id = ?1 AND version_id IS NOT NULL AND index_id IS NULL";
 
-const ALL: &str = "SELECT name, uid, etag, size, modified_at, index_id FROM cards
+pub(super) const ALL: &str = "SELECT name, uid, etag, size, modified_at, index_id FROM cards
      WHERE book_id = ?1 AND version_id IS NOT NULL ORDER BY name";
 
 #[cfg(test)]

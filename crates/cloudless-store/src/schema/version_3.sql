@@ -118,3 +118,24 @@ CREATE INDEX refused_versions ON versions (book_id, device_id) WHERE kind = 'ref
 CREATE TABLE trigrams_stale (
     id INTEGER PRIMARY KEY
 ) STRICT;
+
+-- All values of one property of a card in one row, and no second index: what is there of a card is
+-- found by the names in `card_index.properties`. Cards are indexed again.
+DROP TABLE index_entries;
+
+CREATE TABLE index_entries (
+    book_id    INTEGER NOT NULL,
+    property   TEXT    NOT NULL,
+    index_id   INTEGER NOT NULL,
+    value_list BLOB    NOT NULL,
+    PRIMARY KEY (book_id, property, index_id)
+) STRICT, WITHOUT ROWID;
+
+UPDATE cards SET index_id = NULL WHERE index_id IS NOT NULL;
+
+DELETE FROM card_index;
+
+INSERT INTO trigrams (trigrams) VALUES ('delete-all');
+
+-- Separated by line breaks.
+ALTER TABLE card_index ADD COLUMN properties TEXT NOT NULL DEFAULT '';

@@ -99,7 +99,7 @@ fn only_the_books_of_the_user_are_searched() {
 }
 
 #[test]
-fn entries_of_some_properties_or_of_all() {
+fn entries_of_a_card_come_property_by_property() {
     let (_directory, store, _, book) = open();
     put(&store, book, 1, "anna");
     let mut unindexed = new_card(book, 2, "");
@@ -107,22 +107,24 @@ fn entries_of_some_properties_or_of_all() {
     store
         .put_card(unindexed, Precondition::None, OWNER)
         .unwrap();
-    let entries = |properties: Option<&[&str]>| {
-        let cards = store.index_entries(book, properties).unwrap();
-        let cards = cards.into_iter().map(|card| {
-            let values = |entries: Vec<IndexEntry>| entries.into_iter().map(|entry| entry.value);
-            card.entries
-                .map(|entries| values(entries).collect::<Vec<_>>())
-        });
-        cards.collect::<Vec<_>>()
+    let entries = || {
+        let cards = store.index_entries(book).unwrap().into_iter();
+        let value = |entry: IndexEntry| entry.property + ":" + &entry.value;
+        let values = |entries: Vec<_>| entries.into_iter().map(value).collect::<Vec<_>>();
+        cards
+            .map(|card| card.entries.map(values))
+            .collect::<Vec<_>>()
     };
     let values = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect());
-    assert_eq!(entries(None), [values(&["1", "anna", "one"]), None]);
-    assert_eq!(entries(Some(&["TEL"])), [values(&["1", "one"]), None]);
-    assert_eq!(entries(Some(&["ORG"])), [values(&[]), None]);
+    assert_eq!(entries(), [values(&["TEL:1", "TEL:one", "FN:anna"]), None]);
+    put(&store, book, 1, "bert");
+    assert_eq!(entries(), [values(&["TEL:1", "TEL:one", "FN:bert"]), None]);
+    let left = "SELECT count(*) FROM index_entries";
+    let left = store.read(|snapshot| snapshot.query_row(left, [], |row| row.get::<_, i64>(0)));
     assert_eq!(
-        entries(Some(&["FN", "TEL"])),
-        [values(&["1", "anna", "one"]), None]
+        left.unwrap(),
+        2,
+        "one row for each property, none of the past"
     );
 }
 

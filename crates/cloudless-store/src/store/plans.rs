@@ -13,7 +13,7 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         login::IN_USE_BY_USER,
         address_book::OF_USER,
         address_book::BY_SLUG,
-        index::OF_PROPERTY,
+        index::DELETE_VALUES,
         index::scan::SCAN,
         index::scan::BY_INDEX,
         index::scan::UNINDEXED,
@@ -22,7 +22,6 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         restore::PAST,
         "SELECT max(id) FROM versions",
         "DELETE FROM versions WHERE id = ?1",
-        "DELETE FROM index_entries WHERE index_id = ?1",
     ] {
         let plan = plan(&store, statement);
         assert!(!plan.is_empty(), "{statement}");

@@ -85,7 +85,7 @@ pub(crate) fn check_agreement(store: &Store) {
             let all = store.changes_since(book.id, Some(0), None).unwrap();
             assert_eq!(all.revision, book.revision);
             let indexed: BTreeMap<_, _> = store
-                .index_entries(book.id, None)
+                .index_entries(book.id)
                 .unwrap()
                 .into_iter()
                 .map(|card| (card.row.name.clone(), card))
