@@ -188,7 +188,7 @@ impl CardDav {
             return Ok(authentication::challenge());
         };
         let Some(resource) = resource else {
-            return Err(methods::nothing(&head.method));
+            return methods::nothing(&head.method, head.uri.path());
         };
         let Some((login, resource)) = self.visible(login, resource).await? else {
             return Err(Refusal::not_found());

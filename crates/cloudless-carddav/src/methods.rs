@@ -74,15 +74,17 @@ where
         ("REPORT", Resource::Card { book, card, .. }) => {
             report::respond(request, book, Some(card), body).await
         }
+        ("REPORT", Resource::HomeSet { .. }) => Err(report::none()),
         (_, resource) => Err(not_allowed(method.as_str(), &resource)),
     }
 }
 
-/// The answer where a path names nothing that could be.
-pub(crate) fn nothing(method: &Method) -> Refusal {
-    match method.as_str() {
-        "MKCOL" => mkcol::elsewhere(),
-        _ => Refusal::not_found(),
+/// The answer where a path names nothing that could be, or `*` the server as a whole.
+pub(crate) fn nothing(method: &Method, path: &str) -> Result<Response<Body>, Refusal> {
+    match (method.as_str(), path) {
+        ("OPTIONS", "*") => Ok(options::in_general()),
+        ("MKCOL", _) => Err(mkcol::elsewhere()),
+        _ => Err(Refusal::not_found()),
     }
 }
 
@@ -110,6 +112,8 @@ fn allowed(resource: &Resource) -> HeaderValue {
         Resource::AddressBook { .. } => {
             "OPTIONS, GET, HEAD, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT"
         }
+        // It has no report, and says so in the answer.
+        Resource::HomeSet { .. } => "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT",
         _ => "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH",
     })
 }

@@ -11,6 +11,46 @@ use time::{OffsetDateTime, UtcDateTime};
 const FIRST: OffsetDateTime = datetime!(0000-01-01 00:00 UTC);
 const LAST: OffsetDateTime = datetime!(9999-12-31 23:59:59 UTC);
 
+/// The module for a moment that may be absent, inside the module for one that is there.
+macro_rules! option {
+    ($time:ty) => {
+        /// The same for a moment that may be absent.
+        pub mod option {
+            use serde::{Deserialize, Deserializer, Serializer};
+
+            /// Writes a moment, or null.
+            ///
+            /// # Errors
+            ///
+            /// Those of the serializer.
+            pub fn serialize<S: Serializer>(
+                time: &Option<$time>,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
+                match time {
+                    Some(time) => super::serialize(time, serializer),
+                    None => serializer.serialize_none(),
+                }
+            }
+
+            /// Reads a moment, or null.
+            ///
+            /// # Errors
+            ///
+            /// When there is a text that is no moment.
+            pub fn deserialize<'de, D: Deserializer<'de>>(
+                deserializer: D,
+            ) -> Result<Option<$time>, D::Error> {
+                #[derive(Deserialize)]
+                struct Moment(#[serde(with = "super")] $time);
+
+                let moment = Option::<Moment>::deserialize(deserializer)?;
+                Ok(moment.map(|Moment(time)| time))
+            }
+        }
+    };
+}
+
 /// Unix time in milliseconds, to the millisecond.
 pub mod milliseconds {
     use serde::{Deserializer, Serializer};
@@ -36,40 +76,7 @@ pub mod milliseconds {
         Ok(time.unix_timestamp() * 1_000 + i64::from(time.millisecond()))
     }
 
-    /// The same for a moment that may be absent.
-    pub mod option {
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        /// Writes a moment, or null.
-        ///
-        /// # Errors
-        ///
-        /// Those of the serializer.
-        pub fn serialize<S: Serializer>(
-            time: &Option<i64>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => super::serialize(time, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        /// Reads a moment, or null.
-        ///
-        /// # Errors
-        ///
-        /// When there is a text that is no moment.
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<i64>, D::Error> {
-            #[derive(Deserialize)]
-            struct Moment(#[serde(with = "super")] i64);
-
-            let moment = Option::<Moment>::deserialize(deserializer)?;
-            Ok(moment.map(|Moment(time)| time))
-        }
-    }
+    option!(i64);
 }
 
 /// Unix time in seconds, to the second.
@@ -100,40 +107,7 @@ pub mod seconds {
         Ok(u64::try_from(time.unix_timestamp()).unwrap_or(0))
     }
 
-    /// The same for a moment that may be absent.
-    pub mod option {
-        use serde::{Deserialize, Deserializer, Serializer};
-
-        /// Writes a moment, or null.
-        ///
-        /// # Errors
-        ///
-        /// Those of the serializer.
-        pub fn serialize<S: Serializer>(
-            time: &Option<u64>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => super::serialize(time, serializer),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        /// Reads a moment, or null.
-        ///
-        /// # Errors
-        ///
-        /// When there is a text that is no moment.
-        pub fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<u64>, D::Error> {
-            #[derive(Deserialize)]
-            struct Moment(#[serde(with = "super")] u64);
-
-            let moment = Option::<Moment>::deserialize(deserializer)?;
-            Ok(moment.map(|Moment(time)| time))
-        }
-    }
+    option!(u64);
 }
 
 fn instant(milliseconds: i64) -> OffsetDateTime {

@@ -1,6 +1,7 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Rows, params};
 
 use crate::current::{self, Current, Replacement};
 use crate::retention;
@@ -135,8 +136,70 @@ impl Store {
             if let Some(since) = retention::pruned_before(snapshot, at)? {
                 return Ok(Err(StoreError::HistoryPruned { since }));
             }
-            past(snapshot, book, at, VersionRow::MAX).map(Ok)
+            let mut statement = snapshot.prepare_cached(PAST)?;
+            let mut past = Past(statement.query(params![book, at, VersionRow::MAX])?);
+            std::iter::from_fn(|| past.next().transpose())
+                .collect::<rusqlite::Result<_>>()
+                .map(Ok)
         })?
+    }
+
+    /// The number of the version that a card had at a moment, for [`Store::version`]; `None` when it
+    /// was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::HistoryPruned`], or the store failed.
+    pub fn number_at(
+        &self,
+        book: BookId,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
+        self.read(|snapshot| {
+            if let Some(since) = retention::pruned_before(snapshot, at)? {
+                return Ok(Err(StoreError::HistoryPruned { since }));
+            }
+            let last: Option<(u64, VersionKind)> = snapshot
+                .prepare_cached(
+                    "SELECT number, kind FROM versions
+                     WHERE book_id = ?1 AND name = ?2 AND kind <> 'refused' AND at <= ?3
+                     ORDER BY number DESC LIMIT 1",
+                )?
+                .query_row(params![book, name, at], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })
+                .optional()?;
+            let there = last.filter(|(_, kind)| *kind != VersionKind::Deleted);
+            Ok(Ok(there.map(|(number, _)| number)))
+        })?
+    }
+
+    /// The full name that a card last had until a moment, whether it was deleted since or not; the
+    /// newest one it ever had with [`Timestamp`] of `i64::MAX`. To name the cards of a [`Difference`]
+    /// without holding those of the whole book.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn full_name_at(
+        &self,
+        book: BookId,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<Option<String>, StoreError> {
+        self.read(|snapshot| {
+            let full_name = snapshot
+                .prepare_cached(
+                    "SELECT full_name FROM versions
+                     WHERE book_id = ?1 AND name = ?2 AND kind NOT IN ('refused', 'deleted')
+                         AND at <= ?3
+                     ORDER BY number DESC LIMIT 1",
+                )?
+                .query_row(params![book, name, at], |row| row.get(0))
+                .optional()?;
+            Ok(full_name.flatten())
+        })
     }
 
     /// Makes the cards of an address book what they were at a moment, in one transaction, and says
@@ -161,8 +224,7 @@ impl Store {
             if let Some(since) = retention::pruned_before(connection, at)? {
                 return Ok(Err(StoreError::HistoryPruned { since }));
             }
-            let past = past(connection, book, at, VersionRow::MAX)?;
-            let (plan, difference) = plan(connection, book, past)?;
+            let (plan, difference) = plan(connection, book, at, VersionRow::MAX)?;
             if !dry_run {
                 run(connection, book, &plan, &difference, actor)?;
             }
@@ -294,76 +356,121 @@ pub(crate) const PAST: &str = "
     FROM versions WHERE book_id = ?1 AND kind <> 'refused' AND at <= ?2 AND +id <= ?3
     GROUP BY name ORDER BY name";
 
-/// The last version of each name until then, deletions left out.
-pub(crate) fn past(
+/// The last version of each name until then, deletions left out, sorted by name.
+struct Past<'a>(Rows<'a>);
+
+impl Past<'_> {
+    fn next(&mut self) -> rusqlite::Result<Option<PastCard>> {
+        while let Some(row) = self.0.next()? {
+            if row.get::<_, VersionKind>(8)? != VersionKind::Deleted {
+                return Ok(Some(PastCard {
+                    name: row.get(0)?,
+                    number: row.get(1)?,
+                    etag: row.get(2)?,
+                    size: row.get(3)?,
+                    uid: row.get(4)?,
+                    full_name: row.get(5)?,
+                    at: row.get(6)?,
+                    version: row.get(7)?,
+                }));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The versions that have to be stored again, in the order of the names in the [`Difference`].
+#[derive(Default)]
+pub(crate) struct Plan {
+    created: Vec<VersionRow>,
+    changed: Vec<VersionRow>,
+}
+
+/// What has to be done to make the cards what they were at a moment, and what that changes. Both
+/// states are read side by side, by name: it holds what differs, and a few bytes for each other card.
+pub(crate) fn plan(
     connection: &Connection,
     book: BookId,
     at: Timestamp,
     until: VersionRow,
-) -> rusqlite::Result<Vec<PastCard>> {
+) -> rusqlite::Result<(Plan, Difference)> {
     let mut statement = connection.prepare_cached(PAST)?;
-    let mut rows = statement.query(params![book, at, until])?;
-    let mut cards = Vec::new();
-    while let Some(row) = rows.next()? {
-        if row.get::<_, VersionKind>(8)? != VersionKind::Deleted {
-            cards.push(PastCard {
-                name: row.get(0)?,
-                number: row.get(1)?,
-                etag: row.get(2)?,
-                size: row.get(3)?,
-                uid: row.get(4)?,
-                full_name: row.get(5)?,
-                at: row.get(6)?,
-                version: row.get(7)?,
-            });
+    let mut past = Past(statement.query(params![book, at, until])?);
+    let mut statement = connection.prepare_cached(
+        "SELECT name, etag FROM cards WHERE book_id = ?1 AND version_id IS NOT NULL ORDER BY name",
+    )?;
+    let mut present =
+        statement.query_map([book], |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
+    let mut next_present = || present.next().transpose();
+    let mut there: Option<(String, ETag)> = next_present()?;
+    let mut uids = Uids::default();
+    let mut plan = Plan::default();
+    let mut difference = Difference::default();
+    while let Some(card) = past.next()? {
+        if let Some(other) = uids.other(connection, &card)? {
+            let name = card.name;
+            difference.conflicts.push(Conflict { name, other });
+            continue;
+        }
+        while let Some((name, _)) = there.take_if(|(name, _)| *name < card.name) {
+            difference.deleted.push(name);
+            there = next_present()?;
+        }
+        match there.take_if(|(name, _)| *name == card.name) {
+            Some((name, etag)) => {
+                if etag != card.etag {
+                    difference.changed.push(name);
+                    plan.changed.push(card.version);
+                }
+                there = next_present()?;
+            }
+            None => {
+                difference.created.push(card.name);
+                plan.created.push(card.version);
+            }
         }
     }
-    Ok(cards)
+    while let Some((name, _)) = there {
+        difference.deleted.push(name);
+        there = next_present()?;
+    }
+    Ok((plan, difference))
 }
 
-/// What has to be stored again, and what that changes.
-pub(crate) fn plan(
-    connection: &Connection,
-    book: BookId,
-    past: Vec<PastCard>,
-) -> rusqlite::Result<(BTreeMap<String, VersionRow>, Difference)> {
-    let mut present: HashMap<String, ETag> = connection
-        .prepare_cached(
-            "SELECT name, etag FROM cards WHERE book_id = ?1 AND version_id IS NOT NULL",
-        )?
-        .query_map([book], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let mut uids: HashMap<String, String> = HashMap::new();
-    let mut stored = BTreeMap::new();
-    let mut difference = Difference::default();
-    for card in past {
-        // Cards that were there at one moment have different UIDs, unless the clock went back.
-        if let Some(uid) = &card.uid {
-            if let Some(other) = uids.get(uid) {
-                difference.conflicts.push(Conflict {
-                    name: card.name,
-                    other: other.clone(),
-                });
-                continue;
-            }
-            uids.insert(uid.clone(), card.name.clone());
-        }
-        match present.remove(&card.name) {
-            Some(etag) if etag == card.etag => continue,
-            Some(_) => difference.changed.push(card.name.clone()),
-            None => difference.created.push(card.name.clone()),
-        }
-        stored.insert(card.name, card.version);
+/// The UIDs of cards that were there at one moment. They are all different, unless the clock went
+/// back.
+#[derive(Default)]
+struct Uids {
+    hasher: RandomState,
+    versions: HashMap<u64, VersionRow>,
+}
+
+impl Uids {
+    /// The name of the earlier card with the UID of this one, which is added if there is none.
+    fn other(
+        &mut self,
+        connection: &Connection,
+        card: &PastCard,
+    ) -> rusqlite::Result<Option<String>> {
+        let Some(uid) = &card.uid else {
+            return Ok(None);
+        };
+        let hash = self.hasher.hash_one(uid);
+        let Some(version) = self.versions.get(&hash) else {
+            self.versions.insert(hash, card.version);
+            return Ok(None);
+        };
+        connection
+            .prepare_cached("SELECT name FROM versions WHERE id = ?1 AND uid = ?2")?
+            .query_row(params![version, uid], |row| row.get(0))
+            .optional()
     }
-    difference.deleted = present.into_keys().collect();
-    difference.deleted.sort_unstable();
-    Ok((stored, difference))
 }
 
 pub(crate) fn run(
     connection: &Connection,
     book: BookId,
-    stored: &BTreeMap<String, VersionRow>,
+    plan: &Plan,
     difference: &Difference,
     actor: Actor,
 ) -> rusqlite::Result<()> {
@@ -378,7 +485,9 @@ pub(crate) fn run(
     for name in &difference.changed {
         forget_uid.execute(params![book, name])?;
     }
-    for (name, version) in stored {
+    let changed = difference.changed.iter().zip(&plan.changed);
+    let created = difference.created.iter().zip(&plan.created);
+    for (name, version) in changed.chain(created) {
         if let Some(content) = version::stored(connection, *version)? {
             let current = current::find(connection, book, name)?;
             put_back(connection, book, name, current.as_ref(), &content, actor)?;

@@ -1,4 +1,4 @@
-//! OPTIONS (RFC 4918 §9.1, §10.1; RFC 6352 §6.1).
+//! OPTIONS (RFC 9110 §9.3.7; RFC 4918 §9.1, §10.1; RFC 6352 §6.1).
 
 use http::header::ALLOW;
 use http::{HeaderValue, Response};
@@ -36,10 +36,16 @@ pub(super) async fn respond(request: Request) -> Result<Response<Body>, Refusal>
     Ok(response)
 }
 
+/// The answer for the server as a whole, `*`: it is there, and somewhere on it are these classes.
+pub(super) fn in_general() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    response.headers_mut().insert("dav", DAV);
+    response
+}
+
 /// The answer for a resource with these methods.
 pub(super) fn response(allow: HeaderValue) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
+    let mut response = in_general();
     response.headers_mut().insert(ALLOW, allow);
-    response.headers_mut().insert("dav", DAV);
     response
 }

@@ -98,6 +98,12 @@ fn answer(
     }
 }
 
+/// The answer of a collection that has no report.
+pub(super) fn none() -> Refusal {
+    let reason = "Reports are for address books and cards.";
+    Refusal::condition(StatusCode::FORBIDDEN, Condition::SupportedReport, reason)
+}
+
 fn unsupported(name: &Name) -> Refusal {
     let reason = format!("The report {name} is not supported here.");
     Refusal::condition(StatusCode::FORBIDDEN, Condition::SupportedReport, reason)

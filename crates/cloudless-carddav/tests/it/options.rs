@@ -1,8 +1,9 @@
 //! OPTIONS, and methods that a resource does not have.
 
-use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card};
+use crate::harness::{BOOK, HOME_SET, PRINCIPAL, Server, card, sync_collection};
 
 const COLLECTION: &str = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH";
+const HOME: &str = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT";
 const ADDRESS_BOOK: &str =
     "OPTIONS, GET, HEAD, POST, DELETE, COPY, MOVE, PROPFIND, PROPPATCH, REPORT";
 const PLAIN_COLLECTION: &str = "OPTIONS, GET, HEAD, DELETE, COPY, MOVE, PROPFIND, PROPPATCH";
@@ -18,7 +19,7 @@ async fn options_tell_the_compliance_classes_and_the_methods() {
         ("/", COLLECTION),
         ("/dav/", COLLECTION),
         (PRINCIPAL, COLLECTION),
-        (HOME_SET, COLLECTION),
+        (HOME_SET, HOME),
         (BOOK, ADDRESS_BOOK),
         (&card, CARD),
         ("/dav/files/", COLLECTION),
@@ -63,7 +64,7 @@ async fn each_method_is_allowed_or_405() {
         ("/dav/", COLLECTION),
         ("/dav/principals/", COLLECTION),
         (PRINCIPAL, COLLECTION),
-        (HOME_SET, COLLECTION),
+        (HOME_SET, HOME),
         (BOOK, ADDRESS_BOOK),
         (&card_path, CARD),
         ("/dav/files/", COLLECTION),
@@ -101,4 +102,22 @@ async fn each_method_is_allowed_or_405() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn rfc_9110_9_3_7_an_asterisk_asks_for_the_server_as_a_whole() {
+    let server = Server::start();
+    let answer = server.send("OPTIONS", "*", &[], "").await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("dav"), "1, 3, addressbook, extended-mkcol");
+    assert!(answer.body.is_empty());
+    assert_eq!(server.send("GET", "*", &[], "").await.status, 404);
+}
+
+#[tokio::test]
+async fn rfc_3253_3_6_the_home_set_names_the_precondition_of_a_report() {
+    let server = Server::start();
+    let report = sync_collection(&["D:getetag"], "", "");
+    let answer = server.send("REPORT", HOME_SET, &[], report).await;
+    answer.assert_condition(403, "DAV:", "supported-report");
 }

@@ -54,10 +54,10 @@ pub(super) fn undo(store: &Store, alarm: i64, now: Timestamp) -> Result<Reply, F
         Err(BookError::NoSuchAlarm) => return Err(Failure::NoSuchAlarm(alarm)),
         undone => undone?,
     };
-    let names = restore::full_names(store, found.book, now)?;
+    let difference = restore::named(store, found.book, now, difference)?;
     Ok(Reply::DeletionUndone {
         alarm: found.into(),
-        difference: restore::named(difference, &names),
+        difference,
     })
 }
 

@@ -1,7 +1,5 @@
 //! Bringing cards and address books back to what they were.
 
-use std::collections::HashMap;
-
 use cloudless_store::{
     Actor, BookId, CardRow, ETag, NewCard, Precondition, PutOutcome, RestoreOutcome, Store,
     StoreError, Timestamp, Version, VersionKind,
@@ -106,14 +104,6 @@ pub(super) fn cards(
         .iter()
         .map(|choice| lookup::card_name(store, book, choice));
     let names = names.collect::<Result<Vec<_>, _>>()?;
-    let past = match to {
-        RestoreTo::Moment(at) => store
-            .book_at(book, Timestamp(at))?
-            .into_iter()
-            .map(|card| (card.name, card.number))
-            .collect(),
-        RestoreTo::BeforeDeletion | RestoreTo::Version(_) => HashMap::new(),
-    };
     let actor = Actor {
         device: None,
         at: now,
@@ -130,9 +120,9 @@ pub(super) fn cards(
             }
             RestoreTo::BeforeDeletion => store.undelete_card(book, &name, dry_run, actor)?.into(),
             RestoreTo::Version(number) => version(store, book, &name, number, dry_run, actor)?,
-            RestoreTo::Moment(_) => match past.get(&name) {
+            RestoreTo::Moment(at) => match store.number_at(book, &name, Timestamp(at))? {
                 Some(number) => store
-                    .restore_card(book, &name, *number, dry_run, actor)?
+                    .restore_card(book, &name, number, dry_run, actor)?
                     .into(),
                 None => Outcome::Refused {
                     reason: "it was not there at that moment".to_owned(),
@@ -175,7 +165,6 @@ pub(super) fn book(
     dry_run: bool,
     now: Timestamp,
 ) -> Result<Reply, Failure> {
-    let names = full_names(store, book, at)?;
     let actor = Actor {
         device: None,
         at: now,
@@ -183,44 +172,37 @@ pub(super) fn book(
     let difference = store.restore_book(book, at, dry_run, actor)?;
     Ok(Reply::BookRestored {
         at: now.0,
-        difference: named(difference, &names),
+        difference: named(store, book, at, difference)?,
     })
 }
 
-/// The difference with what people call the cards.
+/// The difference with what people call the cards: those that go by their newest full name, the
+/// others by the one of that moment.
 pub(super) fn named(
-    difference: cloudless_store::Difference,
-    full_names: &HashMap<String, String>,
-) -> Difference {
-    let cards = |names: Vec<String>| {
-        let mut cards = Cards::default();
-        for name in &names {
-            cards.add(name, full_names.get(name).cloned());
-        }
-        cards
-    };
-    let conflicts = difference.conflicts.into_iter();
-    Difference {
-        created: cards(difference.created),
-        changed: cards(difference.changed),
-        deleted: cards(difference.deleted),
-        conflicts: cards(conflicts.map(|conflict| conflict.name).collect()),
-    }
-}
-
-/// The full names of the cards that are there, and of those that were at a moment.
-pub(super) fn full_names(
     store: &Store,
     book: BookId,
     at: Timestamp,
-) -> Result<HashMap<String, String>, StoreError> {
-    let mut names = HashMap::new();
-    for moment in [Timestamp(i64::MAX), at] {
-        for card in store.book_at(book, moment)? {
-            names.extend(card.full_name.map(|full_name| (card.name, cut(full_name))));
-        }
-    }
-    Ok(names)
+    difference: cloudless_store::Difference,
+) -> Result<Difference, StoreError> {
+    let cards = |names: Vec<String>, at| {
+        let first = names.iter().take(LISTED_MAX).map(|name| {
+            Ok(NamedCard {
+                name: name.clone(),
+                full_name: store.full_name_at(book, name, at)?.map(cut),
+            })
+        });
+        Ok::<_, StoreError>(Cards {
+            count: names.len(),
+            cards: first.collect::<Result<_, _>>()?,
+        })
+    };
+    let conflicts = difference.conflicts.into_iter();
+    Ok(Difference {
+        created: cards(difference.created, at)?,
+        changed: cards(difference.changed, at)?,
+        deleted: cards(difference.deleted, Timestamp(i64::MAX))?,
+        conflicts: cards(conflicts.map(|conflict| conflict.name).collect(), at)?,
+    })
 }
 
 /// What became of a card, with what the difference tells of it.

@@ -175,8 +175,7 @@ impl Store {
                 Ok(None) => return Ok(Err(BookError::NoSuchBook)),
                 Err(slug) => return Ok(Err(BookError::SlugTaken { slug })),
             };
-            let past = restore::past(connection, book, Timestamp(i64::MAX), before)?;
-            let (plan, difference) = restore::plan(connection, book, past)?;
+            let (plan, difference) = restore::plan(connection, book, Timestamp(i64::MAX), before)?;
             restore::run(connection, book, &plan, &difference, actor)?;
             Ok(Ok(difference))
         })?

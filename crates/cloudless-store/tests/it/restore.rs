@@ -361,3 +361,44 @@ fn actor(at: i64) -> Actor {
         at: Timestamp(at),
     }
 }
+
+#[test]
+fn a_card_is_named_as_it_was_and_a_deleted_one_as_it_last_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let book = new_book(&store, OWNER);
+    let put = |full_name: &str, at| {
+        let card = cloudless_store::NewCard {
+            full_name: Some(full_name.to_owned()),
+            ..card(book, "a.vcf", full_name.as_bytes())
+        };
+        let outcome = store.put_card(card, Precondition::None, actor(at));
+        assert!(matches!(
+            outcome.unwrap(),
+            PutOutcome::Created(_) | PutOutcome::Updated(_)
+        ));
+    };
+    put("Ann", 1);
+    put("Anna", 3);
+    store
+        .delete_card(book, "a.vcf", Precondition::None, actor(5))
+        .unwrap();
+    put("Annabel", 7);
+    for (at, number, full_name) in [
+        (0, None, None),
+        (1, Some(1), Some("Ann")),
+        (2, Some(1), Some("Ann")),
+        (3, Some(2), Some("Anna")),
+        (5, None, Some("Anna")),
+        (7, Some(4), Some("Annabel")),
+        (i64::MAX, Some(4), Some("Annabel")),
+    ] {
+        let at = Timestamp(at);
+        let found = store.number_at(book, "a.vcf", at).unwrap();
+        assert_eq!(found, number, "{at:?}");
+        let found = store.full_name_at(book, "a.vcf", at).unwrap();
+        assert_eq!(found.as_deref(), full_name, "{at:?}");
+    }
+    let found = store.full_name_at(book, "b.vcf", Timestamp(7)).unwrap();
+    assert_eq!(found, None);
+}
