@@ -127,6 +127,7 @@ impl From<StoreError> for Refusal {
                               write 1 to 255 bytes without a slash.";
                 Self::text(StatusCode::BAD_REQUEST, reason)
             }
+            StoreError::ShareWithdrawn => Self::text(StatusCode::FORBIDDEN, chain(&error)),
             StoreError::NoSuchBook => Self::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK),
             error if error.is_full() => {
                 tracing::warn!(error = chain(&error), "the disk is full");
@@ -155,8 +156,10 @@ impl From<BookError> for Refusal {
                 Self::condition(StatusCode::METHOD_NOT_ALLOWED, condition, chain(&error))
             }
             BookError::Store(error) => Self::from(error),
-            BookError::TooLarge | BookError::TooMany | BookError::TooMuch => {
-                Self::text(StatusCode::INSUFFICIENT_STORAGE, chain(&error))
+            BookError::TooLarge => Self::text(StatusCode::INSUFFICIENT_STORAGE, chain(&error)),
+            BookError::TooMany | BookError::TooMuch => {
+                let status = StatusCode::INSUFFICIENT_STORAGE;
+                Self::condition(status, Condition::QuotaNotExceeded, chain(&error))
             }
             error => Self::internal(&error),
         }

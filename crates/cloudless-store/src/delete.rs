@@ -20,7 +20,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is deleted then.
+    /// [`StoreError::DeviceRevoked`], [`StoreError::ShareWithdrawn`], or the store failed; nothing is
+    /// deleted then.
     pub fn delete_card(
         &self,
         book: BookId,
@@ -29,7 +30,7 @@ impl Store {
         actor: Actor,
     ) -> Result<DeleteOutcome, StoreError> {
         let name = name.to_owned();
-        self.write_as(actor, move |connection| {
+        self.write_in_as([book], actor, move |connection| {
             let current = current::find(connection, book, &name)?;
             let etag = current.as_ref().map(|current| &current.etag);
             if !precondition.holds(connection, etag)? {

@@ -151,6 +151,9 @@ pub enum StoreError {
     /// The device was revoked, perhaps while its request was under way.
     #[error("the device is revoked: it may change nothing")]
     DeviceRevoked,
+    /// The address book is not shared with the device's user any more, or only to be read.
+    #[error("the address book is no longer shared with you to be written: ask its owner")]
+    ShareWithdrawn,
     /// A card name is not 1 to 255 bytes, has a `/` or NUL, or is `.` or `..`.
     #[error("a card name must have 1 to 255 bytes, no '/' and no NUL, and be neither '.' nor '..'")]
     InvalidCardName,

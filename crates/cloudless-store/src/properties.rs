@@ -69,7 +69,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::DeviceRevoked`], or the store failed; nothing is changed then.
+    /// [`StoreError::DeviceRevoked`], [`StoreError::ShareWithdrawn`], or the store failed; nothing is
+    /// changed then.
     pub fn change_properties(
         &self,
         target: PropertyTarget,
@@ -80,7 +81,7 @@ impl Store {
         if !changes.fit() {
             return Ok(PropertiesOutcome::TooLarge);
         }
-        self.write_as(actor, move |connection| {
+        self.write_in_as(target.book(), actor, move |connection| {
             let Some(etag) = target.etag(connection)? else {
                 return Ok(PropertiesOutcome::NoSuchResource);
             };
@@ -139,6 +140,13 @@ enum Key<'a> {
 }
 
 impl PropertyTarget {
+    fn book(&self) -> Option<BookId> {
+        match self {
+            Self::Book(book) | Self::Card(book, _) => Some(*book),
+            Self::Resource(_) => None,
+        }
+    }
+
     fn key(&self) -> Key<'_> {
         match self {
             Self::Book(book) => Key::Card(*book, ""),

@@ -6,6 +6,7 @@ use crate::index::Index;
 use crate::version::{self, Body};
 use crate::{
     Actor, BookId, ETag, IndexEntry, Precondition, Store, StoreError, VersionKind, address_book,
+    refused, sharing,
 };
 
 /// A card to be stored.
@@ -58,7 +59,7 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`], or the store failed; nothing
-    /// is stored then.
+    /// is stored then. [`StoreError::ShareWithdrawn`]; the body is kept in the history then.
     pub fn put_card(
         &self,
         card: NewCard,
@@ -68,8 +69,21 @@ impl Store {
         let card = Checked::new(card)?;
         let (book, name, required) = (card.card.book, card.card.name.clone(), precondition.clone());
         let stored = self.write_as(actor, move |connection| {
-            put(connection, &card, &precondition, actor)
+            if !sharing::is_withheld(connection, book, actor)? {
+                return put(connection, &card, &precondition, actor).map(Some);
+            }
+            let reason = "the address book is no longer shared to be written";
+            refused::keep(
+                connection,
+                book,
+                &card.card.name,
+                card.body(),
+                reason,
+                actor,
+            )?;
+            Ok(None)
         });
+        let stored = stored.and_then(|stored| stored.ok_or(StoreError::ShareWithdrawn));
         match stored {
             Err(error) if error.is_full() => self.unless_refused(book, &name, &required, error),
             stored => stored,
@@ -141,21 +155,25 @@ impl Checked {
         let index = indexed.then(|| Index::new(entries, &card.text));
         Ok(Self { card, etag, index })
     }
+
+    fn body(&self) -> Body<'_> {
+        Body {
+            etag: Some(&self.etag),
+            uid: self.card.uid.as_deref().filter(|uid| !uid.is_empty()),
+            full_name: self.card.full_name.as_deref(),
+            bytes: Some(&self.card.bytes),
+        }
+    }
 }
 
 fn put(
     connection: &Connection,
-    Checked { card, etag, index }: &Checked,
+    checked: &Checked,
     precondition: &Precondition,
     actor: Actor,
 ) -> rusqlite::Result<PutOutcome> {
-    let (book, name) = (card.book, card.name.as_str());
-    let body = Body {
-        etag: Some(etag),
-        uid: card.uid.as_deref().filter(|uid| !uid.is_empty()),
-        full_name: card.full_name.as_deref(),
-        bytes: Some(&card.bytes),
-    };
+    let Checked { card, etag, index } = checked;
+    let (book, name, body) = (card.book, card.name.as_str(), checked.body());
     if address_book::revision(connection, book)?.is_none() {
         return Ok(PutOutcome::NoSuchBook);
     }

@@ -4,7 +4,7 @@ use rusqlite::{Connection, params};
 
 use crate::card::is_segment;
 use crate::version::{self, Body};
-use crate::{Actor, BookId, ETag, Store, StoreError, address_book};
+use crate::{Actor, BookId, ETag, Store, StoreError, address_book, sharing};
 
 /// How many bodies are kept of those that one device sends to a book that its user may only read.
 const OF_READER_MAX: u64 = 1_000;
@@ -49,10 +49,7 @@ impl Store {
                 full_name: None,
                 bytes: Some(&bytes),
             };
-            version::append_refused(connection, book, &name, body, &reason, actor)?;
-            if may_only_read(connection, book, actor)? {
-                forget_older(connection, book, actor)?;
-            }
+            keep(connection, book, &name, body, &reason, actor)?;
             Ok(true)
         })?;
         if kept {
@@ -80,13 +77,20 @@ fn name_in_history(name: &str) -> String {
     spelling
 }
 
-fn may_only_read(connection: &Connection, book: BookId, actor: Actor) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached(
-            "SELECT 1 FROM devices JOIN shares USING (user_id)
-             WHERE devices.id = ?1 AND book_id = ?2 AND access = 'read-only'",
-        )?
-        .exists(params![actor.device, book])
+/// Keeps a body in the history of a card whose name a card can have.
+pub(crate) fn keep(
+    connection: &Connection,
+    book: BookId,
+    name: &str,
+    body: Body<'_>,
+    reason: &str,
+    actor: Actor,
+) -> rusqlite::Result<()> {
+    version::append_refused(connection, book, name, body, reason, actor)?;
+    if sharing::is_withheld(connection, book, actor)? {
+        forget_older(connection, book, actor)?;
+    }
+    Ok(())
 }
 
 fn forget_older(connection: &Connection, book: BookId, actor: Actor) -> rusqlite::Result<()> {

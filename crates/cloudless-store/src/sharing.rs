@@ -123,6 +123,25 @@ impl Store {
     }
 }
 
+/// Whether an address book is another user's, who does not share it with the user of this device to be
+/// written. What the owner does at the machine itself is never withheld.
+pub(crate) fn is_withheld(
+    connection: &Connection,
+    book: BookId,
+    actor: Actor,
+) -> rusqlite::Result<bool> {
+    connection
+        .prepare_cached(WITHHELD)?
+        .exists(params![actor.device, book])
+}
+
+pub(crate) const WITHHELD: &str = "SELECT 1
+    FROM devices JOIN address_books ON address_books.id = ?2
+    WHERE devices.id = ?1 AND devices.user_id <> address_books.user_id AND NOT EXISTS (
+        SELECT 1 FROM shares
+        WHERE book_id = ?2 AND user_id = devices.user_id AND access = 'read-write'
+    )";
+
 /// The owner of the book, its slug and the owner's name.
 fn owner(
     connection: &Connection,

@@ -10,7 +10,7 @@ use crate::generation::Generation;
 use crate::login::Logins;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{Actor, OpenError, StoreError, Untold, device, push, schema, search};
+use crate::{Actor, BookId, OpenError, StoreError, Untold, device, push, schema, search, sharing};
 
 /// The schema version of the first program that kept a generation beside the database.
 const GENERATION_SINCE: i64 = 2;
@@ -162,6 +162,25 @@ impl Store {
             may_write.then(|| operation(connection)).transpose()
         })?;
         written.ok_or(StoreError::DeviceRevoked)
+    }
+
+    /// Writes into address books for a device: a share that is withdrawn meanwhile gives no more right
+    /// to it.
+    pub(crate) fn write_in_as<T: Send + 'static>(
+        &self,
+        books: impl IntoIterator<Item = BookId> + Send + 'static,
+        actor: Actor,
+        operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let written = self.write_as(actor, move |connection| {
+            for book in books {
+                if sharing::is_withheld(connection, book, actor)? {
+                    return Ok(None);
+                }
+            }
+            operation(connection).map(Some)
+        })?;
+        written.ok_or(StoreError::ShareWithdrawn)
     }
 
     pub(crate) fn commits(&self) -> &Commits {

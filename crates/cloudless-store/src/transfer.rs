@@ -56,15 +56,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`], or the store failed; nothing
-    /// is changed then.
+    /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`],
+    /// [`StoreError::ShareWithdrawn`], or the store failed; nothing is changed then.
     pub fn copy_card(
         &self,
         transfer: Transfer,
         actor: Actor,
     ) -> Result<TransferOutcome, StoreError> {
         check_name(&transfer.to_name)?;
-        self.write_as(actor, move |connection| {
+        self.write_in_as([transfer.to_book], actor, move |connection| {
             run(connection, &transfer, false, actor)
         })
     }
@@ -74,15 +74,16 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`], or the store failed; nothing
-    /// is changed then.
+    /// [`StoreError::InvalidCardName`], [`StoreError::DeviceRevoked`],
+    /// [`StoreError::ShareWithdrawn`], or the store failed; nothing is changed then.
     pub fn move_card(
         &self,
         transfer: Transfer,
         actor: Actor,
     ) -> Result<TransferOutcome, StoreError> {
         check_name(&transfer.to_name)?;
-        self.write_as(actor, move |connection| {
+        let books = [transfer.from_book, transfer.to_book];
+        self.write_in_as(books, actor, move |connection| {
             run(connection, &transfer, true, actor)
         })
     }

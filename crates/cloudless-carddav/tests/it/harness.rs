@@ -1,5 +1,6 @@
 //! A server in memory and the requests of a client.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,7 @@ pub(crate) struct Server {
     pub(crate) carddav: CardDav,
     pub(crate) store: Store,
     pub(crate) me: UserId,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Server {
@@ -51,8 +52,13 @@ impl Server {
             carddav,
             store,
             me,
-            _directory: directory,
+            directory,
         }
+    }
+
+    /// Where the store lies.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Sends a request as `me`.

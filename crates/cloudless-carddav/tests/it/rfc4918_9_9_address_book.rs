@@ -4,6 +4,7 @@ use cloudless_store::{Access, HistoryQuery, VersionKind};
 
 use crate::harness::{Answer, BOOK, HOME_SET, Server, basic, card};
 
+const DAV: &str = "DAV:";
 const CARDDAV: &str = "urn:ietf:params:xml:ns:carddav";
 const FRIENDS: &str = "/dav/addressbooks/me/friends/";
 const WORK: &str = "/dav/addressbooks/me/work/";
@@ -195,4 +196,19 @@ async fn conditions_guard_the_end_of_an_address_book() {
         let answer = server.send("DELETE", FRIENDS, &headers, "").await;
         assert_eq!(answer.status, status, "{header}: {value}");
     }
+}
+
+/// RFC 4331 §6.
+#[tokio::test]
+async fn a_book_that_is_too_large_to_be_copied_is_refused_with_its_precondition() {
+    let server = server().await;
+    let database = rusqlite::Connection::open(server.directory().join("store.sqlite")).unwrap();
+    database
+        .execute("UPDATE cards SET size = 300 << 20", [])
+        .unwrap();
+    let copy = "/dav/addressbooks/me/copy/";
+    let refused = transfer(&server, "COPY", FRIENDS, copy, &[]).await;
+    refused.assert_condition(507, DAV, "quota-not-exceeded");
+    let alone = transfer(&server, "COPY", FRIENDS, copy, &[("depth", "0")]).await;
+    assert_eq!(alone.status, 201, "without its cards it is small");
 }

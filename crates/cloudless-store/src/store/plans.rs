@@ -1,7 +1,7 @@
 //! What must not slow down as a book grows, told by the plan that SQLite chose and not by time.
 
 use super::tests::open;
-use crate::{Store, address_book, card, changes, index, login, refused, restore, search};
+use crate::{Store, address_book, card, changes, index, login, refused, restore, search, sharing};
 
 #[test]
 fn polls_logins_and_queries_read_only_what_they_return() {
@@ -19,6 +19,7 @@ fn polls_logins_and_queries_read_only_what_they_return() {
         index::scan::UNINDEXED,
         search::BY_TRIGRAMS,
         refused::FORGET_OLDER,
+        sharing::WITHHELD,
         restore::PAST,
         "SELECT max(id) FROM versions",
         "DELETE FROM versions WHERE id = ?1",

@@ -1,8 +1,11 @@
 //! Bodies that were refused are kept, and do not fill the disk of somebody else.
 
-use cloudless_store::{Access, Actor, DeviceId, HistoryQuery, Store, Timestamp, VersionKind};
+use cloudless_store::{
+    Access, Actor, DeviceId, HistoryQuery, Precondition, PropertyChanges, PropertyTarget, Store,
+    StoreError, Timestamp, Transfer, VersionKind,
+};
 
-use crate::new_book;
+use crate::{OWNER, card, new_book};
 
 fn device(store: &Store, user: &str) -> DeviceId {
     let mut hash = [0; 32];
@@ -79,4 +82,74 @@ fn a_name_that_no_card_can_have_is_kept_in_another_spelling() {
         let versions = store.versions(book, spelling).unwrap();
         assert_eq!(versions[0].bytes.as_deref(), Some(&b"body"[..]), "{name}");
     }
+}
+
+/// A request was allowed, and the share ends before its turn to write comes.
+#[test]
+fn a_share_that_ends_meanwhile_gives_no_more_right_to_write() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let theirs = new_book(&store, "owner");
+    let own = new_book(&store, "reader");
+    let actor = Actor {
+        device: Some(device(&store, "reader")),
+        at: Timestamp(2),
+    };
+    let put = |book, name| store.put_card(card(book, name, b"x"), Precondition::None, actor);
+    let transfer = |from_book, to_book| Transfer {
+        from_book,
+        from_name: "a.vcf".to_owned(),
+        to_book,
+        to_name: "moved.vcf".to_owned(),
+        overwrite: true,
+        source: Precondition::None,
+        destination: Precondition::None,
+    };
+    store
+        .share_book(theirs, "reader", Access::ReadWrite)
+        .unwrap();
+    put(theirs, "a.vcf").unwrap();
+    put(own, "a.vcf").unwrap();
+
+    for access in [Some(Access::ReadOnly), None] {
+        match access {
+            Some(access) => store.share_book(theirs, "reader", access).unwrap(),
+            None => assert!(store.unshare_book(theirs, "reader").unwrap()),
+        }
+        let before = store.changes_since(theirs, Some(0), None).unwrap();
+        let refused = [
+            put(theirs, "late.vcf").map(drop),
+            store
+                .delete_card(theirs, "a.vcf", Precondition::None, actor)
+                .map(drop),
+            store.move_card(transfer(theirs, own), actor).map(drop),
+            store.move_card(transfer(own, theirs), actor).map(drop),
+            store.copy_card(transfer(own, theirs), actor).map(drop),
+            store
+                .change_properties(
+                    PropertyTarget::Card(theirs, "a.vcf".to_owned()),
+                    PropertyChanges::default(),
+                    Precondition::None,
+                    actor,
+                )
+                .map(drop),
+        ];
+        for (number, refused) in refused.into_iter().enumerate() {
+            assert!(
+                matches!(refused, Err(StoreError::ShareWithdrawn)),
+                "{access:?}, {number}: {refused:?}"
+            );
+        }
+        assert_eq!(store.changes_since(theirs, Some(0), None).unwrap(), before);
+    }
+    let late = store.versions(theirs, "late.vcf").unwrap();
+    assert!(
+        late.iter()
+            .all(|version| version.kind == VersionKind::Refused)
+            && !late.is_empty(),
+        "the body is in the history: {late:?}"
+    );
+    store
+        .delete_card(theirs, "a.vcf", Precondition::None, OWNER)
+        .unwrap();
 }
