@@ -1,7 +1,8 @@
 use std::collections::BTreeMap;
 
 use cloudless_store::{
-    Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, Transfer, VersionKind,
+    Access, Actor, BookError, BookId, DeviceId, Precondition, Store, Timestamp, Transfer,
+    VersionKind,
 };
 use tempfile::TempDir;
 
@@ -121,6 +122,7 @@ fn deleted_book_is_an_alarm_too() {
 fn cards_moved_to_another_users_book_are_lost_to_the_owner() {
     let (_directory, store, book, phone) = open(20);
     let other = new_book(&store, "bob");
+    store.share_book(other, "anna", Access::ReadWrite).unwrap();
     let move_to = |to_book, from_name: String| {
         let transfer = Transfer {
             from_book: book,

@@ -77,7 +77,7 @@ fn a_name_that_no_card_can_have_is_kept_in_another_spelling() {
         (&"a".repeat(300), &"a".repeat(255)),
     ] {
         store
-            .keep_refused(book, name, b"body".to_vec(), "no", crate::OWNER)
+            .keep_refused(book, name, b"body".to_vec(), "no", OWNER)
             .unwrap();
         let versions = store.versions(book, spelling).unwrap();
         assert_eq!(versions[0].bytes.as_deref(), Some(&b"body"[..]), "{name}");

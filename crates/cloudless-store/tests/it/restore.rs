@@ -366,7 +366,7 @@ fn actor(at: i64) -> Actor {
 fn a_card_is_named_as_it_was_and_a_deleted_one_as_it_last_was() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
-    let book = new_book(&store, OWNER);
+    let book = new_book(&store, "anna");
     let put = |full_name: &str, at| {
         let card = cloudless_store::NewCard {
             full_name: Some(full_name.to_owned()),
