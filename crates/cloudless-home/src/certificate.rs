@@ -11,7 +11,9 @@
 
 mod authority;
 mod file;
+mod gate;
 mod leaf;
+mod ledger;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,8 +32,18 @@ use self::leaf::Leaf;
 use crate::config::{Clock, unix_ms};
 use crate::status::{CertificateStatus, chain};
 
+pub use self::gate::{Gate, HonestRelay, IntendedOrder, Permission, Refusal, ValidationMethod};
+pub use self::ledger::{
+    KeyOrigin, KeyRecord, SpkiHash, ledger_file, read as read_ledger, record as record_key,
+};
+
 /// Clocks that say an earlier time than this, 2026-01-01, are wrong.
 const EARLIEST: Duration = Duration::from_secs(1_767_225_600);
+
+/// Where certificates and their keys are.
+fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("certificates")
+}
 
 /// Where the authorities' certificates are, for devices to trust: PEM, one after another.
 pub fn ca_file(state_dir: &Path) -> PathBuf {
@@ -309,7 +321,7 @@ fn load(
             time::OffsetDateTime::from(now).date(),
         ));
     }
-    let directory = state_dir.join("certificates");
+    let directory = directory(state_dir);
     file::create_directory(&directory)?;
     let authority = Authority::open_or_create(&directory, hostname, now)?;
     let leaf = Leaf::open_or_issue(&directory, hostname, &authority, now)?;

@@ -12,6 +12,7 @@ use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::certificate::{Gate, HonestRelay};
 use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
@@ -53,6 +54,8 @@ pub struct Config {
     pub hostnames: Vec<Hostname>,
     /// Those of `hostnames` whose connections go to other servers.
     pub passthrough: HashMap<Hostname, Passthrough>,
+    /// Asked before each order of a public certificate.
+    pub gate: Arc<dyn Gate>,
     /// The home's Ed25519 key, which the relays know it by.
     pub identity: PrivatePkcs8KeyDer<'static>,
     /// Where the certificate authority and the certificates are kept (directory, must exist).
@@ -93,6 +96,7 @@ impl Config {
             relays,
             hostnames,
             passthrough: HashMap::new(),
+            gate: Arc::new(HonestRelay::default()),
             identity,
             state_dir,
             public_port: 443,

@@ -19,6 +19,7 @@ mod probe;
 mod proxy;
 mod push;
 mod retention;
+mod retry_after;
 mod run;
 pub mod status;
 mod surroundings;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST, RETRY_AFTER};
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::Full;
 use hyper::client::conn::http1;
@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::endpoint::{Endpoint, is_public};
 use super::schedule::Outcome;
+use crate::retry_after;
 
 /// How long a push service keeps a message for a device that is out of reach, in seconds. After a
 /// day it asks by itself.
@@ -168,29 +169,19 @@ fn outcome(status: StatusCode, headers: &HeaderMap, now: SystemTime) -> Outcome 
         status if status.is_success() => Outcome::Taken,
         StatusCode::NOT_FOUND | StatusCode::GONE => Outcome::Gone,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => Outcome::Failed {
-            retry_after: retry_after(headers, now),
+            retry_after: retry_after::read(headers, now),
         },
         status if status.is_server_error() => Outcome::Failed {
-            retry_after: retry_after(headers, now),
+            retry_after: retry_after::read(headers, now),
         },
         _ => Outcome::Refused,
     }
 }
 
-/// Reads seconds or a date (RFC 9110 §10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    match value.parse() {
-        Ok(seconds) => Some(Duration::from_secs(seconds)),
-        Err(_) => {
-            let at = httpdate::parse_http_date(value).ok()?;
-            Some(at.duration_since(now).unwrap_or_default())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use http::header::RETRY_AFTER;
+
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ mod run;
 mod status;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -131,6 +132,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.passthrough = tables
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
         .collect();
+    config.gate = Arc::new(file.honest_relay());
     config.public_port = public_port(file);
     config.legs = file.legs;
     config.proxy = proxy::from_environment()?;

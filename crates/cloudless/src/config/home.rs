@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
+use cloudless_home::certificate::HonestRelay;
 use cloudless_proto::{Hostname, PublicKey};
 use serde::{Deserialize, Deserializer, de};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
@@ -12,8 +13,8 @@ use super::ConfigError;
 use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
+use super::hostname::{HostnameTable, HostnameTables, TrustChoice};
 use super::metrics::MetricsAddress;
-use super::passthrough::HostnameTables;
 use super::probe::ProbeTable;
 use super::push::PushTable;
 use super::relay::some_addresses;
@@ -98,6 +99,16 @@ impl HomeFile {
              (on the relay run `cloudless relay invite {stray}`, here `cloudless home join CODE`), \
              or correct the name"
         ))
+    }
+
+    /// The names of which the owner trusts the relay to get no certificate.
+    pub(crate) fn honest_relay(&self) -> HonestRelay {
+        let tables = self.hostname.iter();
+        let is_honest = |table: &HostnameTable| table.trust == Some(TrustChoice::HonestRelay);
+        let honest = tables.filter(|(_, table)| is_honest(table));
+        HonestRelay {
+            hostnames: honest.map(|(hostname, _)| hostname.clone()).collect(),
+        }
     }
 
     /// Like [`HomeFile::read`], also of a home that has not joined a relay, which may have settings
@@ -339,6 +350,17 @@ mod tests {
             assert!(fault.starts_with(place), "{place} {fault}");
             assert!(fault.contains(expected), "{expected}: {fault}");
         }
+    }
+
+    #[test]
+    fn the_relay_is_trusted_for_a_name_when_the_file_says_so() {
+        let read = |tables: &str| parse::<HomeFile>(tables.as_bytes());
+        let file =
+            read("[hostname.\"a.example\"]\ntrust = \"honest-relay\"\n[hostname.\"b.example\"]\n");
+        let honest = file.unwrap().honest_relay().hostnames;
+        assert_eq!(honest, ["a.example".parse().unwrap()].into());
+        let fault = read("[hostname.\"a.example\"]\ntrust = \"all\"\n").unwrap_err();
+        assert!(fault.to_string().starts_with("2:9:"), "{fault}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `[hostname."NAME"]` in `home.toml`: a name that another server answers for.
+//! `[hostname."NAME"]` in `home.toml`: what is set for one of home's names.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,16 @@ pub(crate) struct HostnameTable {
     pub(crate) passthrough_http: Option<UpstreamAddress>,
     /// Tells the first one the visitor's address.
     pub(crate) proxy_protocol: Option<Version>,
+    /// What the owner trusts the relay with.
+    pub(crate) trust: Option<TrustChoice>,
+}
+
+/// A level of trust that has to be asked for by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum TrustChoice {
+    /// A public certificate and nothing else: the relay could get one too.
+    HonestRelay,
 }
 
 impl HostnameTable {
