@@ -4,6 +4,7 @@
 //! are arguments. Both roles build on it, so that relay and home can never disagree about a rule.
 //!
 //! - [`Hostname`] and [`PublicKey`]: the two names everything is routed and trusted by.
+//! - [`caa`] and [`dns`]: who may get a certificate for a name, by its CAA records.
 //! - [`client_hello`]: reads the server name out of the first bytes of a TLS connection.
 //! - [`request_head`]: reads the host out of the first bytes of an HTTP/1 connection.
 //! - [`join_code`]: the one line that lets a home join a relay.
@@ -13,10 +14,13 @@
 //! - [`rfc3339`]: moments in JSON.
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
 //! - [`takeover`]: which of two sessions with the same key stays.
+//! - [`trust`]: how well a name is protected, and against whom.
 //! - [`UpstreamAddress`]: where a server is that connections are passed to.
 
+pub mod caa;
 pub mod client_hello;
 pub mod control;
+pub mod dns;
 pub mod exposition;
 mod hex;
 mod hostname;
@@ -29,6 +33,7 @@ pub mod request_head;
 pub mod rfc3339;
 mod round_trip;
 pub mod takeover;
+pub mod trust;
 mod upstream;
 
 pub use hostname::{Hostname, InvalidHostname};

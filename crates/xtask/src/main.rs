@@ -1,4 +1,4 @@
-//! Project automation: `cargo xtask tidy | test | acceptance | bench`.
+//! Project automation: `cargo xtask tidy | test | acceptance | bench | security-table`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -10,6 +10,7 @@ mod bench;
 mod debian;
 mod dependencies;
 mod python;
+mod security_table;
 mod step;
 mod test;
 mod tidy;
@@ -43,6 +44,8 @@ enum Command {
     Acceptance,
     /// Measure speed and memory of a release build, and print tables
     Bench(bench::Options),
+    /// Write the table of trust levels in docs/security.md anew
+    SecurityTable,
 }
 
 fn main() -> ExitCode {
@@ -62,5 +65,6 @@ fn run(command: Command) -> Result<()> {
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Acceptance => acceptance::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::SecurityTable => security_table::run(&workspace),
     }
 }

@@ -11,3 +11,4 @@ mod proxy_protocol;
 mod request_head;
 mod sni_proxies;
 mod takeover;
+mod trust;

@@ -1,0 +1,228 @@
+use super::*;
+use crate::dns::Proof;
+
+fn wanted() -> Wanted {
+    Wanted::Account {
+        issuer: "ca.example".to_owned(),
+        account_uri: "https://ca.example/acct/7".to_owned(),
+        method: "tls-alpn-01".to_owned(),
+    }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn resolver(number: u8) -> Source {
+    Source::Resolver(SocketAddr::new(ip(&format!("192.0.2.{number}")), 53))
+}
+
+fn name_server() -> Source {
+    Source::NameServer {
+        name: "ns.dns.example".to_owned(),
+        address: ip("198.51.100.53"),
+    }
+}
+
+fn view(source: Source) -> View {
+    let proof = match source {
+        Source::NameServer { .. } => Proof::Unchecked,
+        Source::Resolver(_) => Proof::Secure,
+    };
+    View {
+        source,
+        caa: vec![Answer::new("home.alice.de", wanted().records(), proof)],
+        addresses: Some([ip("203.0.113.5")].into()),
+    }
+}
+
+/// A name about which nothing is wrong.
+fn good() -> Observation {
+    Observation {
+        views: vec![
+            view(name_server()),
+            view(resolver(1)),
+            view(resolver(2)),
+            view(resolver(3)),
+        ],
+        name_servers: vec![NameServer {
+            name: "ns.dns.example".to_owned(),
+            addresses: vec![ip("198.51.100.53")],
+        }],
+        delegations: BTreeSet::new(),
+        clock_skew: Some(2),
+    }
+}
+
+fn relay() -> RelaySite {
+    RelaySite {
+        addresses: [ip("203.0.113.5"), ip("2001:db8:1:2::5")].into(),
+        names: ["static.5.clients.hosting.example".to_owned()].into(),
+    }
+}
+
+fn check(change: impl FnOnce(&mut Observation), expected: &[Trap]) {
+    let mut observation = good();
+    change(&mut observation);
+    assert_eq!(examine(&observation, &wanted(), &relay()), expected);
+}
+
+fn caa(fault: Fault, seen_by: &[Source]) -> Trap {
+    Trap::Caa {
+        fault,
+        seen_by: seen_by.to_vec(),
+    }
+}
+
+#[test]
+fn a_good_name_has_no_trap() {
+    check(|_| {}, &[]);
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_told_either_way() {
+    check(|it| it.clock_skew = Some(-90_000), &[Trap::Clock(-90_000)]);
+    check(|it| it.clock_skew = Some(90_000), &[Trap::Clock(90_000)]);
+    check(|it| it.clock_skew = None, &[]);
+}
+
+#[test]
+fn a_fault_that_all_see_is_told_once() {
+    let all = [name_server(), resolver(1), resolver(2), resolver(3)];
+    check(
+        |it| {
+            it.views
+                .iter_mut()
+                .for_each(|view| view.caa[0].records.clear())
+        },
+        &[caa(Fault::NoRecords, &all)],
+    );
+}
+
+#[test]
+fn a_resolver_that_sees_something_else_is_named() {
+    check(
+        |it| it.views[2].caa[0].records.clear(),
+        &[
+            Trap::Disagrees(resolver(2)),
+            caa(Fault::NoRecords, &[resolver(2)]),
+        ],
+    );
+    // Also where what it sees is without fault by itself: a second name server, say.
+    check(
+        |it| {
+            it.views[3].caa[0].records.pop();
+        },
+        &[
+            Trap::Disagrees(resolver(3)),
+            caa(Fault::NoIssueWild, &[resolver(3)]),
+        ],
+    );
+    // Their order does not matter.
+    check(|it| it.views[1].caa[0].records.reverse(), &[]);
+}
+
+#[test]
+fn what_does_not_answer_is_no_agreement() {
+    check(
+        |it| {
+            it.views[1].caa[0].proof = Proof::Missing;
+            it.views[1].addresses = None;
+        },
+        &[Trap::Silent(resolver(1))],
+    );
+    check(|it| drop(it.views.remove(0)), &[Trap::NoNameServer]);
+    // It gives addresses and no CAA answer: an attack, or a broken server.
+    let fault = Fault::NoAnswer("home.alice.de".to_owned());
+    check(
+        |it| it.views[1].caa[0].proof = Proof::Missing,
+        &[caa(fault, &[resolver(1)])],
+    );
+}
+
+#[test]
+fn dnssec_has_a_check_of_its_own() {
+    let fault = |fault: Fault| {
+        let trap = caa(fault, &[resolver(1)]);
+        assert_eq!(trap.check(), Check::Dnssec);
+        trap
+    };
+    let name = || "home.alice.de".to_owned();
+    check(
+        |it| it.views[1].caa[0].proof = Proof::Bogus,
+        &[fault(Fault::Bogus(name()))],
+    );
+    check(
+        |it| it.views[1].caa[0].proof = Proof::Insecure,
+        &[fault(Fault::Unsigned(name()))],
+    );
+}
+
+#[test]
+fn a_challenge_name_of_somebody_else_is_a_trap() {
+    let delegation = Delegation {
+        name: "_acme-challenge.home.alice.de".to_owned(),
+        to: "relay.example".to_owned(),
+    };
+    let Delegation { name, to } = delegation.clone();
+    check(
+        |it| {
+            it.delegations.insert(delegation);
+        },
+        &[Trap::Delegated { name, to }],
+    );
+}
+
+#[test]
+fn an_old_address_and_none_are_traps() {
+    let old = ip("203.0.113.77");
+    check(
+        |it| {
+            it.views[2].addresses.as_mut().unwrap().insert(old);
+        },
+        &[Trap::ForeignAddress(old)],
+    );
+    check(
+        |it| {
+            it.views
+                .iter_mut()
+                .for_each(|view| view.addresses = Some(BTreeSet::new()))
+        },
+        &[Trap::NoAddress],
+    );
+}
+
+#[test]
+fn name_servers_at_the_relays_company_are_recognized() {
+    for (name, address, found) in [
+        ("ns.dns.example", "203.0.113.200", true),
+        ("ns.dns.example", "203.0.114.5", false),
+        ("ns.dns.example", "2001:db8:1:ffff::1", true),
+        ("ns.dns.example", "2001:db8:2::1", false),
+        ("ns1.hosting.example", "198.51.100.1", true),
+        ("ns1.myhosting.example", "198.51.100.1", false),
+        ("hosting.example", "198.51.100.1", true),
+        ("example", "198.51.100.1", false),
+    ] {
+        let mut observation = good();
+        observation.name_servers[0] = NameServer {
+            name: name.to_owned(),
+            addresses: vec![ip(address)],
+        };
+        let traps = examine(&observation, &wanted(), &relay());
+        let is_found = traps.iter().any(|it| it.check() == Check::NameServers);
+        assert_eq!(is_found, found, "{name} {address}");
+    }
+}
+
+#[test]
+fn a_pinned_name_needs_records_that_let_nobody_issue() {
+    let traps = examine(&good(), &Wanted::Nobody, &relay());
+    assert!(traps.iter().any(|it| it.check() == Check::Caa), "{traps:?}");
+    let mut pinned = good();
+    pinned
+        .views
+        .iter_mut()
+        .for_each(|view| view.caa[0].records = Wanted::Nobody.records());
+    assert_eq!(examine(&pinned, &Wanted::Nobody, &relay()), []);
+}
