@@ -9,7 +9,9 @@ mod web_server;
 use std::time::Duration;
 
 pub(crate) use client::{Visitor, client_hello};
-pub(crate) use home::{HomeKey, Tunnel, connect_tls, tls_builder, tls_config, tunnel_hello};
+pub(crate) use home::{
+    HomeKey, HomeStream, Tunnel, connect_tls, tls_builder, tls_config, tunnel_hello,
+};
 pub(crate) use relay::{RELAY_NAME, TestRelay, test_config};
 pub(crate) use slow_path::SlowPath;
 pub(crate) use web_server::WebServer;
