@@ -102,11 +102,14 @@ pub(crate) const BY_TRIGRAMS: &str = "SELECT card_index.id, card_index.book_id, 
      WHERE trigrams MATCH ?1 ORDER BY trigrams.rowid DESC";
 
 /// Brings text into the form in which it is compared: no case, no accents, no control characters.
+/// Upper case comes first, because some letters agree only there: `ß` with `ss`, the two small
+/// sigmas, `i` with and without its dot.
 pub(crate) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     let letters = text
         .nfkd()
         .filter(|letter| !is_combining_mark(*letter))
+        .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase);
     for letter in letters {
         if folded.len() + letter.len_utf8() > TEXT_MAX {

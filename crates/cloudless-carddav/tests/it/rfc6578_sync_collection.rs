@@ -215,6 +215,36 @@ async fn a_token_of_an_earlier_incarnation_is_refused() {
     assert_eq!(sync(&server, &after).await.rows.len(), 0);
 }
 
+/// macOS keeps a refused token for ever. It comes with one of before a backup was restored, and gets
+/// what is there, and what is known to be gone; no other client does.
+#[tokio::test]
+async fn macos_goes_on_from_any_token() {
+    let server = Server::start();
+    server.put("a.vcf", card("a", "Ann")).await;
+    server.put("gone.vcf", card("gone", "Gone")).await;
+    let before = token(&sync(&server, "").await).to_owned();
+    server.send("DELETE", &href("gone.vcf"), &[], "").await;
+    server.store.renew_incarnations().unwrap();
+    let body = sync_collection(&["D:getetag"], &before, "");
+    for agent in [
+        "Mac OS X/10.13.2 (17C88) AddressBook/1808.6",
+        "macOS/15.5 (24F74) AddressBookCore/2673.600.21",
+    ] {
+        let headers = [("depth", "1"), ("user-agent", agent)];
+        let answer = server.send("REPORT", BOOK, &headers, body.clone()).await;
+        let answer = answer.multistatus();
+        assert_eq!(answer.hrefs(), [href("a.vcf"), href("gone.vcf")]);
+        let gone = answer.row(&href("gone.vcf"));
+        assert_eq!(gone.status.as_deref(), Some("HTTP/1.1 404 Not Found"));
+        assert_eq!(sync(&server, token(&answer)).await.rows.len(), 0);
+    }
+    for agent in ["DAVx5/4.5.16", "iOS/18.5 (22F76) dataaccessd/1.0"] {
+        let headers = [("depth", "1"), ("user-agent", agent)];
+        let answer = server.send("REPORT", BOOK, &headers, body.clone()).await;
+        answer.assert_condition(400, "DAV:", "valid-sync-token");
+    }
+}
+
 /// RFC 6578 §3.6: the server may cut an answer too, for a client that named no limit or a high one.
 #[tokio::test]
 async fn a_huge_answer_is_cut_by_the_server() {

@@ -10,8 +10,8 @@ use crate::filter::Collation;
 /// Why a request body is refused.
 #[derive(Debug, Error)]
 pub enum RequestError {
-    /// A REPORT without a body.
-    #[error("the request has no body; a REPORT needs one")]
+    /// A REPORT or PROPPATCH without a body.
+    #[error("the request has no body; REPORT and PROPPATCH need one")]
     EmptyBody,
     /// Bytes that are not UTF-8.
     #[error("the request body is not UTF-8 from byte {offset} on")]

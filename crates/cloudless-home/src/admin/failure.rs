@@ -30,7 +30,7 @@ pub(super) enum Failure {
     FewCards,
     #[error(
         "there is no group {0}, or a card in it has changed; list them again with: cloudless \
-         contacts duplicates"
+         contacts duplicates; or name two cards or more"
     )]
     NoSuchGroup(String),
     #[error("the address book {book} is not shared with {with}")]

@@ -88,6 +88,37 @@ fn case_accents_and_control_characters_do_not_matter() {
     }
 }
 
+/// Letters that differ in lower case and are one in upper case, whichever is stored and whichever
+/// is typed.
+#[test]
+fn letters_that_agree_in_upper_case_only_are_found() {
+    let (_directory, store, user, book) = open();
+    let spellings = [
+        ["Straße", "STRASSE", "strasse"],
+        ["Ὀδυσσεύς", "ΟΔΥΣΣΕΥΣ", "οδυσσευσ"],
+        ["Iğdır", "IĞDIR", "igdir"],
+        ["İzmir", "izmir", "IZMIR"],
+        ["ſmith", "Smith", "SMITH"],
+    ];
+    for (number, [stored, ..]) in (1..).zip(&spellings) {
+        put(&store, book, number, stored);
+    }
+    for idle in [false, true] {
+        if idle {
+            store.write(catch_up).unwrap();
+        }
+        for (number, queries) in (1..).zip(&spellings) {
+            for query in queries {
+                assert_eq!(
+                    names(&store, user, query),
+                    [format!("{number}.vcf")],
+                    "{query}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn only_the_books_of_the_user_are_searched() {
     let (_directory, store, user, book) = open();

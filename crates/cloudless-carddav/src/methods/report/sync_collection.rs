@@ -4,7 +4,8 @@ mod changes;
 
 use cloudless_dav_proto::error::Condition;
 use cloudless_store::{CardRow, StoreError};
-use http::{Response, StatusCode};
+use http::header::USER_AGENT;
+use http::{HeaderMap, Response, StatusCode};
 
 use super::Cards;
 use crate::Body;
@@ -18,6 +19,9 @@ use changes::Changes;
 /// The most cards in one answer; 507 and the token lead to the others (RFC 6578 §3.6). A client that
 /// knows nothing of 507, such as Thunderbird, gets them at its next sync.
 const CARDS_MAX: usize = 10_000;
+
+/// What macOS calls the program that syncs contacts: `AddressBook/1808.6`, `AddressBookCore/2673`.
+const MACOS: &[u8] = b"AddressBook";
 
 /// What an answer tells, in this order.
 enum Told {
@@ -42,7 +46,10 @@ pub(super) fn respond(
         None => None,
         // macOS begins with a token that it made up, and never syncs again after a refusal.
         Some(token) if sync_token::is_made_up(&token) => None,
-        Some(token) => Some(sync_token::revision(&cards.book, &token).ok_or_else(unknown_token)?),
+        Some(token) => match sync_token::revision(&cards.book, &token) {
+            None if never_starts_over(&cards.request.headers) => Some(0),
+            revision => Some(revision.ok_or_else(unknown_token)?),
+        },
     };
     let store = cards.request.store.clone();
     let book = &cards.book;
@@ -81,6 +88,14 @@ fn row(cards: &Cards, told: Told) -> Result<Row, StoreError> {
             token: sync_token::token(&cards.book, revision),
         },
     })
+}
+
+/// Tells whether the client is Contacts on macOS. After a backup was restored it comes with a token
+/// like any other, but it keeps that for ever if it is refused. So it is told of every card that is
+/// there and of every one that ever was.
+fn never_starts_over(headers: &HeaderMap) -> bool {
+    let agent = headers.get(USER_AGENT).map(|agent| agent.as_bytes());
+    agent.is_some_and(|agent| agent.windows(MACOS.len()).any(|part| part == MACOS))
 }
 
 /// The status is 400 and not 403, the usual one: on 400 Thunderbird lists everything again, after

@@ -184,11 +184,7 @@ pub(super) async fn read_state<T: Transport>(
 }
 
 /// Whatever token it begins with, it gets to all cards.
-pub(super) async fn assert_starts_over<T: Transport>(
-    client: &mut Client<T>,
-    book: &str,
-    known: &Known,
-) {
+async fn assert_starts_over<T: Transport>(client: &mut Client<T>, book: &str, known: &Known) {
     let made_up = sync_collection("6BA7B810-9DAD-11D1-80B4-00C04FD430C8");
     let mut anew = Known::new();
     let (_, token) = apply(&client.report(book, DEPTH_1, made_up).await, &mut anew);
