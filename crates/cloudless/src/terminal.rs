@@ -2,6 +2,7 @@
 //!
 //! Colors appear only on a terminal, and never when `NO_COLOR` is set.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -39,11 +40,16 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(data(serde_json::to_string(value)?)?)
 }
 
-/// Writes bytes to standard output as they are.
+/// Writes bytes of cards to standard output as they are; to a terminal without what would steer it,
+/// as somebody else may have written them.
 pub(crate) fn raw(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
+    let bytes = match stdout.is_terminal() {
+        true => Cow::Owned(harmless(bytes)),
+        false => Cow::Borrowed(bytes),
+    };
     stdout
-        .write_all(bytes)
+        .write_all(&bytes)
         .and_then(|()| stdout.flush())
         .map_err(StdoutError)
 }
@@ -70,13 +76,26 @@ pub(crate) fn is_watched() -> bool {
 
 /// Text of contacts as one line that cannot steer the terminal, nor turn around what follows it.
 pub(crate) fn clean(text: &str) -> String {
-    let steers = |c: char| {
-        let is_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        c.is_control() || is_direction || matches!(c, '\u{2028}' | '\u{2029}')
-    };
     text.chars()
         .map(|c| if steers(c) { ' ' } else { c })
         .collect()
+}
+
+/// Many lines of text that cannot steer the terminal.
+fn harmless(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.replace("\r\n", "\n");
+    let shown = text.chars().map(|c| match c {
+        '\n' | '\t' => c,
+        c if steers(c) => ' ',
+        c => c,
+    });
+    shown.collect::<String>().into_bytes()
+}
+
+fn steers(c: char) -> bool {
+    let is_direction = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    c.is_control() || is_direction || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// Prints rows in columns, the headings first; a column with nothing in it is left out. `--json` is
@@ -151,6 +170,11 @@ mod tests {
                 "🦊 Fox       3",
                 "E [2J   vil  4",
             ]
+        );
+        let card = "FN:\tE\x1b]0;x\x07\r\nNOTE:\rb\u{9b}2J\u{202e}\r\n".as_bytes();
+        assert_eq!(
+            harmless(&[card, b"\xff"].concat()),
+            "FN:\tE ]0;x \nNOTE: b 2J \n\u{fffd}".as_bytes()
         );
         let empty = columns(["NAME", "CARD"], &[]);
         assert_eq!(empty, [format!("{BOLD}NAME  CARD{BOLD:#}")]);

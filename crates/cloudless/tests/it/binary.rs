@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::corpus;
+
 /// What a run printed, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Run {
@@ -35,6 +37,23 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
         command.env_remove(variable);
     }
     command
+}
+
+/// What a terminal shows of a shell's line that succeeds; None where no program gives it one.
+pub(crate) fn on_a_terminal(line: &str) -> Option<String> {
+    let output = Command::new("script")
+        .args(["--quiet", "--return", "--command", line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::null())
+        .output();
+    let Ok(output) = output else {
+        corpus::missing("the program script, which gives commands a terminal");
+        return None;
+    };
+    let screen = String::from_utf8(output.stdout).expect("text on the terminal");
+    assert!(output.status.success(), "{screen:?}");
+    Some(screen)
 }
 
 impl Run {

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use crate::binary::{cloudless, on};
+use crate::binary::{cloudless, on, on_a_terminal};
 use crate::cards;
 use crate::corpus;
 use crate::pair::Pair;
@@ -166,7 +165,15 @@ fn one_bad_card_is_named_and_the_rest_goes_in() {
     fs::write(&nothing, "hello").unwrap();
     let failed = import(&home, &[&nothing]).expect(1);
     assert!(failed.stderr.contains("BEGIN:VCARD"), "{failed:?}");
-    import(&home, &[Path::new("/nowhere.vcf")]).expect(1);
+    // In a folder the others are imported; a name that is wrong imports nothing.
+    let good = directory.path().join("zoe.vcf");
+    fs::write(&good, cards::small("zoe")).unwrap();
+    import(&home, &[&good, Path::new("/nowhere.vcf")]).expect(1);
+    let run = import(&home, &[directory.path()]).expect(1);
+    let summary = run.json();
+    assert_eq!(summary["created"], 1, "{summary}");
+    assert_eq!(summary["refused"].as_array().unwrap().len(), 2, "{summary}");
+    assert!(run.stderr.contains("nothing.vcf:1, card 1: "), "{run:?}");
 }
 
 #[test]
@@ -185,7 +192,7 @@ fn progress_is_plain_lines_when_nobody_watches() {
     assert_eq!(run.stderr, "exporting: 1 cards\n");
 }
 
-/// `script` gives the command a terminal, a narrow one.
+/// A narrow one.
 #[test]
 fn progress_is_one_line_that_fits_a_terminal() {
     const COLUMNS: usize = 60;
@@ -201,18 +208,9 @@ fn progress_is_one_line_that_fits_a_terminal() {
         file.display(),
         home.display()
     );
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .output();
-    let Ok(output) = output else {
-        corpus::missing("the program script, which gives progress a terminal to be shown on");
+    let Some(screen) = on_a_terminal(&line) else {
         return;
     };
-    let screen = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{screen:?}");
     assert!(screen.contains("5000 created"), "{screen:?}");
     assert!(!screen.contains("importing: "), "plain lines: {screen:?}");
     let bars: Vec<_> = screen

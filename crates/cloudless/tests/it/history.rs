@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
 
-use crate::binary::{Run, on};
+use crate::binary::{Run, on, on_a_terminal};
 use crate::cards;
 use crate::client::{BOOK, Connection};
 use crate::pair::Pair;
@@ -181,6 +181,23 @@ fn text_of_contacts_steers_no_terminal() {
     assert!(
         !table.contains('\x1b') && table.contains("a [2Jb"),
         "{table:?}"
+    );
+    // A card comes byte for byte, but not to a terminal.
+    let rows = history(&home, &[]);
+    let name = rows[0]["name"].as_str().unwrap();
+    let piped = on(&home, &["contacts", "show", name]).expect(0).stdout;
+    assert!(piped.contains("UID:a\x1b[2Jb\r\n"), "{piped:?}");
+    let line = format!(
+        "{} contacts show {name} --state '{}'",
+        env!("CARGO_BIN_EXE_cloudless"),
+        home.display()
+    );
+    let Some(screen) = on_a_terminal(&line) else {
+        return;
+    };
+    assert!(
+        !screen.contains('\x1b') && screen.contains("UID:a [2Jb\r\n"),
+        "{screen:?}"
     );
 }
 

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use cloudless_home::admin::{Command, ImportCard, ImportOutcome, Reply};
+use cloudless_vcard::Invalid;
 use data_encoding::BASE64;
 use serde::Serialize;
 
@@ -26,8 +27,8 @@ Examples:
   cloudless contacts import ~/.contacts/ --user me --book club
 
 A card that is there already, by its UID, is updated and its earlier version kept. A file may hold
-many cards. A bad card is named with its line and left out; the others are imported, and the
-exit status is 1.")]
+many cards. A bad card is named with its file and line and left out; the others are imported, and
+the exit status is 1.")]
 pub(super) struct Import {
     #[command(flatten)]
     state: HomeState,
@@ -189,7 +190,7 @@ fn files(named: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads all files before anything is stored, so that a wrong name stores nothing.
+/// Reads all files before anything is stored, so that a wrong name of a file stores nothing.
 fn read(files: &[PathBuf], summary: &mut Summary) -> anyhow::Result<Vec<Source>> {
     let mut sources = Vec::new();
     for (file, path) in files.iter().enumerate() {
@@ -227,11 +228,15 @@ fn read(files: &[PathBuf], summary: &mut Summary) -> anyhow::Result<Vec<Source>>
                 }),
             }
         }
-        ensure!(
-            count > 0,
-            "{} holds no vCard: no line says BEGIN:VCARD",
-            path.display()
-        );
+        if count == 0 {
+            // Among many files one is no reason to leave the others out.
+            summary.refused.push(Refused {
+                file: path.clone(),
+                card: 1,
+                line: 1,
+                reason: Invalid::NotVcard.to_string(),
+            });
+        }
     }
     Ok(sources)
 }

@@ -15,7 +15,8 @@ Examples:
   cloudless contacts show ann.vcf
   cloudless contacts show ann.vcf --version 2 > ann-before.vcf
 
-Of a deleted card it prints what it last was. `contacts history` lists the versions.")]
+Of a deleted card it prints what it last was. `contacts history` lists the versions. A terminal is
+shown no control characters; a file or another program gets every byte.")]
 pub(super) struct Show {
     #[command(flatten)]
     state: HomeState,
