@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::failure::Failure;
 use super::history::cut;
+use super::import::CARD_MAX;
 use super::lookup::{self, CardChoice};
 use super::reply::Reply;
 use super::restore::NamedCard;
@@ -19,6 +20,8 @@ use super::search::full_name;
 
 /// Names that are read at a time.
 const PAGE_CARDS: usize = 256;
+/// Bytes of cards that are joined at a time, as all of them are held in memory.
+const JOINED_MAX: u64 = 64 * 1024 * 1024;
 /// Cards that are listed, so that the answer stays within [`MAX_LINE`](super::MAX_LINE).
 const LISTED_MAX: usize = 5_000;
 
@@ -111,6 +114,13 @@ pub(super) fn merge(
     };
     let mut seen = std::collections::HashSet::new();
     names.retain(|name| seen.insert(name.clone()));
+    let mut size = 0;
+    for name in &names {
+        size += store.card_row(book, name)?.map_or(0, |row| row.size);
+    }
+    if size > JOINED_MAX {
+        return Err(Failure::MergeTooMuch);
+    }
     let mut cards = Vec::new();
     for (name, card) in names.iter().zip(store.cards(book, &names)?) {
         cards.push(card.ok_or_else(|| Failure::CardDeleted(name.clone()))?);
@@ -124,6 +134,9 @@ pub(super) fn merge(
     let bodies: Vec<&[u8]> = others.iter().map(|card| card.bytes.as_slice()).collect();
     let bytes = cloudless_vcard::merge(&keep.bytes, &bodies)
         .map_err(|error| Failure::Merge(error.to_string()))?;
+    if bytes.len() > CARD_MAX {
+        return Err(Failure::MergedTooLarge);
+    }
     let mut merged = Merged {
         at: now.0,
         name: keep.row.name.clone(),

@@ -29,6 +29,13 @@ pub(super) enum Failure {
     #[error("a merge needs two cards or more")]
     FewCards,
     #[error(
+        "the joined card would have more than 10 MiB, and no device could store it again; take a \
+         picture out of one of the cards first"
+    )]
+    MergedTooLarge,
+    #[error("these cards have more than 64 MiB; name fewer of them")]
+    MergeTooMuch,
+    #[error(
         "there is no group {0}, or a card in it has changed; list them again with: cloudless \
          contacts duplicates; or name two cards or more"
     )]

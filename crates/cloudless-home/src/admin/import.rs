@@ -10,7 +10,7 @@ use super::command::ImportCard;
 use super::reply::{CardOutcome, ImportOutcome};
 
 /// The largest card, the same that clients may upload.
-const CARD_MAX: usize = 10 * 1024 * 1024;
+pub(super) const CARD_MAX: usize = 10 * 1024 * 1024;
 /// The longest UID, or wish, that is taken for a name as it is.
 const NAME_MAX: usize = 200;
 

@@ -199,6 +199,16 @@ fn a_merge_that_cannot_be_done_changes_nothing() {
             .error(merge(cards(&["ann", "carl"]), false))
             .contains("carl")
     );
+    // Phones could not store what was joined, and each edit of it would be lost.
+    for uid in ["big", "huge"] {
+        let picture = format!("PHOTO;ENCODING=b:{}", uid.repeat(6 << 20 >> 2));
+        offline.import(&[(None, &with(uid, "Big", &picture))]);
+    }
+    let refused = offline.error(merge(cards(&["big", "huge"]), false));
+    assert!(refused.contains("10 MiB"), "{refused}");
+    for name in ["big.vcf", "huge.vcf"] {
+        offline.delete(name, None, 1_500);
+    }
     offline.delete("bob.vcf", None, 2_000);
     assert!(
         offline
