@@ -1,6 +1,6 @@
 //! The URL space: which resource a path names, and how its href is spelled.
 
-use cloudless_dav_proto::href::{decode_path, encode_segment};
+use cloudless_dav_proto::href::{HrefError, decode_path, encode_segment};
 
 /// Where clients are sent to from `/.well-known/carddav`.
 pub(crate) const CONTEXT_PATH: &str = "/dav/";
@@ -58,13 +58,26 @@ pub(crate) enum Resource {
 impl Resource {
     /// Reads a path, or the path of an absolute URL, in any spelling. None for a path that names
     /// nothing here. A collection is also found without its last slash, all else only without one.
+    ///
+    /// The name of a card that is not encoded as it should be, such as `100%.vcf`, is taken as it
+    /// stands: what a client stores there is a contact that must not be lost.
     pub(crate) fn parse(path: &str) -> Option<Self> {
-        let segments = decode_path(path).ok()?;
+        match decode_path(path) {
+            Ok(segments) => Self::named(&segments, without_query(path).ends_with('/')),
+            Err(HrefError::PercentEncoding | HrefError::NotUtf8) => {
+                let (book, card) = without_query(path).rsplit_once('/')?;
+                let card = Some(card).filter(|card| card.contains('%'))?.to_owned();
+                match Self::named(&decode_path(book).ok()?, true)? {
+                    Self::AddressBook { user, book } => Some(Self::Card { user, book, card }),
+                    _ => None,
+                }
+            }
+            Err(HrefError::DotSegment | HrefError::Relative) => None,
+        }
+    }
+
+    fn named(segments: &[String], is_collection: bool) -> Option<Self> {
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let is_collection = path
-            .split(['?', '#'])
-            .next()
-            .is_some_and(|path| path.ends_with('/'));
         Some(match *segments.as_slice() {
             [".well-known", "carddav"] => Self::WellKnown,
             [] => Self::Root,
@@ -134,6 +147,10 @@ impl Resource {
             Self::Plain { .. } => "plain",
         }
     }
+}
+
+fn without_query(path: &str) -> &str {
+    path.split(['?', '#']).next().unwrap_or_default()
 }
 
 /// The href of a user's principal. Some clients compare hrefs as text, so each resource has one

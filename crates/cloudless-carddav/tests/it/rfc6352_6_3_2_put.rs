@@ -380,3 +380,38 @@ async fn a_name_in_any_spelling_is_the_same_card() {
         [BOOK, &format!("{BOOK}at%40sign%2B%26caf%C3%A9.vcf")]
     );
 }
+
+/// No client should send such a name, and what it holds is a contact all the same.
+#[tokio::test]
+async fn a_name_that_is_not_encoded_as_it_should_be_is_taken_as_it_stands() {
+    let server = Server::start();
+    for (name, href) in [
+        ("100%.vcf", "100%25.vcf"),
+        ("%zz%41.vcf", "%25zz%2541.vcf"),
+        ("J%FCrgen.vcf", "J%25FCrgen.vcf"),
+    ] {
+        let bytes = card(name, "Odd");
+        server.put(name, bytes.clone()).await;
+        for spelled in [name, href] {
+            let get = server
+                .send("GET", &format!("{BOOK}{spelled}"), &[], "")
+                .await;
+            assert_eq!((get.status, get.text()), (200, &*bytes), "{spelled}");
+        }
+        let list = server.propfind(BOOK, "1", &["D:getetag"]).await;
+        assert_eq!(list.multistatus().hrefs(), [BOOK, &format!("{BOOK}{href}")]);
+        let gone = server
+            .send("DELETE", &format!("{BOOK}{name}"), &[], "")
+            .await;
+        assert_eq!(gone.status, 204);
+    }
+    for path in [
+        "/dav/addressbooks/me/con%tacts/a.vcf",
+        "/dav/addressbooks/you/contacts/100%.vcf",
+        "/dav/addressbooks/me/contacts/../contacts/100%.vcf",
+        "/dav/files/me/100%.vcf",
+    ] {
+        let answer = server.send("PUT", path, &[], card("a", "Ann")).await;
+        assert_eq!(answer.status, 404, "{path}");
+    }
+}
