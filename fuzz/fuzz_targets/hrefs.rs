@@ -1,18 +1,5 @@
-//! Paths and URLs of clients: no input panics, and a name has one spelling that leads back to it.
-
 #![no_main]
 
-use cloudless_dav_proto::href::{decode_path, encode_segment};
-use libfuzzer_sys::fuzz_target;
+use cloudless_fuzz::hrefs::check;
 
-fuzz_target!(|href: &str| {
-    let Ok(names) = decode_path(href) else {
-        return;
-    };
-    let spelled: String = names
-        .iter()
-        .map(|name| format!("/{}", encode_segment(name)))
-        .collect();
-    let path = if names.is_empty() { "/" } else { &spelled };
-    assert_eq!(decode_path(path), Ok(names));
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| check(bytes));

@@ -38,14 +38,17 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         )
     });
     // They are no members of the workspace. Only fuzzing itself needs a nightly compiler.
-    steps.run("fuzz targets", || {
+    let fuzz = |command: &[&str]| {
         step::run(
             cargo(workspace)
-                .args(["check", "--quiet", "--locked"])
+                .args(command)
+                .args(["--quiet", "--locked"])
                 .args(["--manifest-path", "fuzz/Cargo.toml"])
                 .args(["--target-dir", "target/fuzz"]),
         )
-    });
+    };
+    steps.run("fuzz targets", || fuzz(&["build"]));
+    steps.run("fuzz seeds", || fuzz(&["test", "--lib"]));
     // Last, so that a reader finds the count of tests at the end.
     steps.run("documentation tests", || {
         step::run(cargo(workspace).args(["test", "--quiet", "--locked", "--workspace", "--doc"]))

@@ -1,0 +1,36 @@
+use std::fs;
+use std::path::Path;
+
+/// Runs a target on each of its seeds. A panic shows the file that it came of.
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("seeds")
+        .join(target);
+    let mut seeds = 0;
+    for file in fs::read_dir(&folder).expect("every target has seeds") {
+        let path = file.expect("the folder can be read").path();
+        eprintln!("{}", path.display());
+        check(&fs::read(&path).expect("a seed can be read"));
+        seeds += 1;
+    }
+    assert!(seeds > 0, "{} is empty", folder.display());
+}
+
+macro_rules! targets {
+    ($($target:ident),*) => {$(
+        #[test]
+        fn $target() {
+            replay(stringify!($target), crate::$target::check);
+        }
+    )*};
+}
+
+targets!(
+    content_lines,
+    convert,
+    filters,
+    headers,
+    hrefs,
+    proxy_protocol,
+    xml_bodies
+);
