@@ -27,6 +27,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["curl", "--version"],
     },
     Need {
+        package: "gdb",
+        probe: &["gdb", "--version"],
+    },
+    Need {
         package: "haproxy",
         probe: &["/usr/sbin/haproxy", "-v"],
     },
@@ -63,8 +67,16 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["strace", "-qq", "-o", "/dev/null", "true"],
     },
     Need {
+        package: "tcpdump",
+        probe: &["tcpdump", "--version"],
+    },
+    Need {
         package: "tinyproxy-bin",
         probe: &["tinyproxy", "-v"],
+    },
+    Need {
+        package: "tshark",
+        probe: &["tshark", "--version"],
     },
     Need {
         package: "systemd",

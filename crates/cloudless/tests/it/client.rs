@@ -14,11 +14,12 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::{ClientConfig, KeyLog, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::pair::HOSTNAME;
 
@@ -33,6 +34,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    hostname: String,
     tls: Option<Arc<ClientConfig>>,
     speaks_http2: bool,
     authorization: String,
@@ -81,10 +83,29 @@ impl Client {
         let credentials = BASE64.encode(format!("me:{password}").as_bytes());
         Self {
             address,
+            hostname: HOSTNAME.to_owned(),
             tls: None,
             speaks_http2: false,
             authorization: format!("Basic {credentials}"),
         }
+    }
+
+    /// The same client of another name.
+    pub(crate) fn named(self, hostname: &str) -> Self {
+        let hostname = hostname.to_owned();
+        Self { hostname, ..self }
+    }
+
+    /// The same client that is led elsewhere.
+    pub(crate) fn at(self, address: SocketAddr) -> Self {
+        Self { address, ..self }
+    }
+
+    /// The same client telling the keys of its sessions.
+    pub(crate) fn with_key_log(mut self, key_log: Arc<dyn KeyLog>) -> Self {
+        let tls = self.tls.as_mut().expect("a client that speaks TLS");
+        Arc::make_mut(tls).key_log = key_log;
+        self
     }
 
     /// The same client speaking HTTP/2; over TLS it offers nothing else.
@@ -99,7 +120,7 @@ impl Client {
     /// The ClientHello of a phone that connects through the relay.
     pub(crate) fn hello(&self) -> Vec<u8> {
         let tls = self.tls.clone().expect("a client that speaks TLS");
-        let name = ServerName::try_from(HOSTNAME).unwrap();
+        let name = ServerName::try_from(self.hostname.clone()).unwrap();
         let mut hello = Vec::new();
         rustls::ClientConnection::new(tls, name)
             .map(|mut it| it.write_tls(&mut hello))
@@ -110,23 +131,65 @@ impl Client {
 
     /// Connects, and ends the TLS handshake.
     pub(crate) async fn connect(&self) -> Result<Connection, Failure> {
-        let socket = TcpStream::connect(self.address).await?;
-        socket.set_nodelay(true)?;
         let (scheme, (requests, driver)) = match &self.tls {
-            None => ("http", self.start(socket).await?),
-            Some(tls) => {
-                let connector = TlsConnector::from(Arc::clone(tls));
-                let name = ServerName::try_from(HOSTNAME)?;
-                let tls = connector.connect(name, socket).await?;
-                ("https", self.start(tls).await?)
-            }
+            None => ("http", self.start(self.tcp().await?).await?),
+            Some(tls) => ("https", self.start(self.tls(tls).await?).await?),
         };
         Ok(Connection {
             requests,
             driver,
-            origin: format!("{scheme}://{HOSTNAME}:{}", self.address.port()),
+            origin: format!("{scheme}://{}:{}", self.hostname, self.address.port()),
             authorization: self.authorization.clone(),
         })
+    }
+
+    async fn tcp(&self) -> Result<TcpStream, Failure> {
+        let socket = TcpStream::connect(self.address).await?;
+        socket.set_nodelay(true)?;
+        Ok(socket)
+    }
+
+    async fn tls(&self, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {
+        let connector = TlsConnector::from(Arc::clone(config));
+        let name = ServerName::try_from(self.hostname.clone())?;
+        Ok(connector.connect(name, self.tcp().await?).await?)
+    }
+
+    /// Sends a card's PUT over HTTP/1.1 up to the first bytes of the card.
+    pub(crate) async fn begin_put(
+        &self,
+        name: &str,
+        card: &[u8],
+        sent: usize,
+    ) -> TlsStream<TcpStream> {
+        let length = card.len();
+        let more = format!("content-type: text/vcard\r\ncontent-length: {length}\r\n");
+        self.begin("PUT", name, &more, &card[..sent]).await
+    }
+
+    /// Sends a card's GET over HTTP/1.1, to be read by the caller.
+    pub(crate) async fn begin_get(&self, name: &str) -> TlsStream<TcpStream> {
+        self.begin("GET", name, "", &[]).await
+    }
+
+    async fn begin(
+        &self,
+        method: &str,
+        name: &str,
+        more: &str,
+        body: &[u8],
+    ) -> TlsStream<TcpStream> {
+        let config = self.tls.as_ref().expect("a client that speaks TLS");
+        let mut tls = self.tls(config).await.unwrap();
+        let (host, authorization) = (&self.hostname, &self.authorization);
+        let head = format!(
+            "{method} {BOOK}{name} HTTP/1.1\r\nhost: {host}\r\n\
+             authorization: {authorization}\r\n{more}\r\n"
+        );
+        tls.write_all(head.as_bytes()).await.unwrap();
+        tls.write_all(body).await.unwrap();
+        tls.flush().await.unwrap();
+        tls
     }
 
     async fn start<IO>(&self, io: IO) -> Result<(Requests, JoinHandle<()>), Failure>

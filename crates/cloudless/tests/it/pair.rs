@@ -24,11 +24,19 @@ pub(crate) struct Pair {
     relay_address: SocketAddr,
     local_address: SocketAddr,
     password: String,
+    hostname: String,
+    /// What the relay logs when it is started again.
+    level: Option<String>,
 }
 
 impl Pair {
     /// Sets both up as the README says and starts them; returns once the tunnel is up.
     pub(crate) fn start() -> Self {
+        Self::start_as(HOSTNAME)
+    }
+
+    /// The same with another hostname, which need not resolve.
+    pub(crate) fn start_as(hostname: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let (relay_state, home_state) = (
             directory.path().join("relay"),
@@ -50,7 +58,7 @@ impl Pair {
         assert_ne!(pinned, text, "relay.toml says where to listen");
         fs::write(&config, pinned).unwrap();
 
-        let code = succeed(&relay_state, &["relay", "invite", HOSTNAME]);
+        let code = succeed(&relay_state, &["relay", "invite", hostname]);
         succeed(
             &home_state,
             &["home", "join", code.trim(), "--local", "127.0.0.1:0"],
@@ -74,9 +82,23 @@ impl Pair {
             relay_address,
             local_address: address(&ready["local"][0]),
             password,
+            hostname: hostname.to_owned(),
+            level: None,
         };
         pair.await_tunnel();
         pair
+    }
+
+    /// Has home find the relay elsewhere from its next start on.
+    pub(crate) fn lead_home_over(&self, address: SocketAddr) {
+        let config = self.directory.path().join("home/home.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let (joined, led) = (
+            format!("addresses = [\"{}\"]", self.relay_address),
+            format!("addresses = [\"{address}\"]"),
+        );
+        assert!(text.contains(&joined), "{text}");
+        fs::write(&config, text.replacen(&joined, &led, 1)).unwrap();
     }
 
     /// Blocks until home says that its tunnel is up; once for each start of home.
@@ -87,6 +109,10 @@ impl Pair {
 
     pub(crate) fn home_pid(&self) -> u32 {
         self.home.pid()
+    }
+
+    pub(crate) fn relay_pid(&self) -> u32 {
+        self.relay.pid()
     }
 
     pub(crate) fn kill_home(&mut self) {
@@ -112,7 +138,12 @@ impl Pair {
 
     /// Starts the relay again, at the address that it had; it listens on return.
     pub(crate) fn start_relay(&mut self) {
-        let (relay, ready) = Role::start(&self.directory.path().join("relay"), "relay");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
+        if let Some(level) = &self.level {
+            command.env("CLOUDLESS_LOG", level);
+        }
+        let state = self.directory.path().join("relay");
+        let (relay, ready) = Role::start_by(command, &state, "relay");
         self.relay = relay;
         assert_eq!(address(&ready["https"][0]), self.relay_address);
     }
@@ -121,6 +152,7 @@ impl Pair {
     pub(crate) fn restart_with_log(&mut self, level: &str) {
         self.kill_home();
         self.kill_relay();
+        self.level = Some(level.to_owned());
         let start = |name: &str| {
             let state = self.directory.path().join(name);
             fs::remove_file(state.join(LOG)).unwrap();
@@ -143,6 +175,7 @@ impl Pair {
     /// A client that goes through the relay, with TLS to home.
     pub(crate) fn phone(&self) -> Client {
         Client::through_relay(self.relay_address, &self.ca_file(), &self.password)
+            .named(&self.hostname)
     }
 
     /// A client on home's own machine.
@@ -153,6 +186,14 @@ impl Pair {
     /// The URL of a path at home's own machine, without TLS.
     pub(crate) fn local_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.local_address)
+    }
+
+    pub(crate) fn relay_address(&self) -> SocketAddr {
+        self.relay_address
+    }
+
+    pub(crate) fn local_address(&self) -> SocketAddr {
+        self.local_address
     }
 
     pub(crate) fn relay_port(&self) -> u16 {
