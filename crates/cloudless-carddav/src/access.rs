@@ -58,8 +58,10 @@ pub(crate) fn need(
         return Ok(());
     }
     let condition = Condition::NeedPrivileges {
-        href: book_href(&request.login.user_name, &book.slug),
-        privilege: privilege.name(),
+        missing: vec![(
+            book_href(&request.login.user_name, &book.slug),
+            privilege.name(),
+        )],
     };
     let reason = "This address book is shared with you to read only.";
     Err(Refusal::condition(StatusCode::FORBIDDEN, condition, reason))

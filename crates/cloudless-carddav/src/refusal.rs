@@ -127,7 +127,12 @@ impl From<StoreError> for Refusal {
                               write 1 to 255 bytes without a slash.";
                 Self::text(StatusCode::BAD_REQUEST, reason)
             }
-            StoreError::ShareWithdrawn => Self::text(StatusCode::FORBIDDEN, chain(&error)),
+            // DAVx5 keeps a change for later on this condition, and on no other 403.
+            StoreError::ShareWithdrawn => {
+                let missing = Vec::new();
+                let condition = Condition::NeedPrivileges { missing };
+                Self::condition(StatusCode::FORBIDDEN, condition, chain(&error))
+            }
             StoreError::NoSuchBook => Self::text(StatusCode::CONFLICT, NO_ADDRESS_BOOK),
             error if error.is_full() => {
                 tracing::warn!(error = chain(&error), "the disk is full");
@@ -266,6 +271,7 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
     use rusqlite::ffi::{self, SQLITE_CORRUPT, SQLITE_FULL};
 
     use super::*;
@@ -287,6 +293,16 @@ mod tests {
         let busy = Response::from(Refusal::from(BodyError::Store(StoreError::Busy)));
         assert_eq!(busy.status(), 503);
         assert_eq!(busy.headers()[RETRY_AFTER], "5");
+    }
+
+    /// RFC 3744 §7.1.1.
+    #[tokio::test]
+    async fn a_share_that_ended_meanwhile_is_a_missing_privilege() {
+        let response = Response::from(Refusal::from(StoreError::ShareWithdrawn));
+        assert_eq!(response.status(), 403);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("<D:need-privileges>"), "{body}");
     }
 
     #[tokio::test]

@@ -18,12 +18,11 @@ pub enum Condition {
     InvalidSubscription,
     /// `CARDDAV:max-resource-size` (RFC 6352 §6.3.2.1).
     MaxResourceSize,
-    /// `DAV:need-privileges` for one resource (RFC 3744 §7.1.1).
+    /// `DAV:need-privileges` (RFC 3744 §7.1.1).
     NeedPrivileges {
-        /// The resource, percent-encoded.
-        href: String,
-        /// The privilege that the user lacks, such as `DAV:write`.
-        privilege: Name,
+        /// The resources, percent-encoded, each with the privilege that the user lacks, such as
+        /// `DAV:write`. None where they ended while the request was under way.
+        missing: Vec<(String, Name)>,
     },
     /// `DAV:no-external-entities`: the body holds a document type (RFC 4918 §16).
     NoExternalEntities,
@@ -123,13 +122,15 @@ impl Condition {
                 markup::dav_text(out, "href", href);
                 markup::close(out, &name);
             }
-            Self::NeedPrivileges { href, privilege } => {
+            Self::NeedPrivileges { missing } => {
                 markup::open(out, &name);
-                push(out, &["<D:resource>"]);
-                markup::dav_text(out, "href", href);
-                push(out, &["<D:privilege>"]);
-                markup::empty(out, privilege);
-                push(out, &["</D:privilege></D:resource>"]);
+                for (href, privilege) in missing {
+                    push(out, &["<D:resource>"]);
+                    markup::dav_text(out, "href", href);
+                    push(out, &["<D:privilege>"]);
+                    markup::empty(out, privilege);
+                    push(out, &["</D:privilege></D:resource>"]);
+                }
                 markup::close(out, &name);
             }
             _ => markup::empty(out, &name),

@@ -26,8 +26,7 @@ fn conditions_with_an_href() {
     let href = "/b/a&b\u{1}.vcf".to_owned();
     let conflict = Condition::NoUidConflict { href: href.clone() };
     let privileges = Condition::NeedPrivileges {
-        href,
-        privilege: Name::dav("write"),
+        missing: vec![(href, Name::dav("write"))],
     };
     let root = xml::parse(&error_body(&[conflict, privileges]));
     assert_eq!(root.locals(), ["no-uid-conflict", "need-privileges"]);
