@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use cloudless_carddav::Settings;
 use cloudless_proto::proxy_protocol::Version;
+use cloudless_proto::redial::Pace;
 use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
@@ -171,16 +172,8 @@ pub struct Timings {
     pub dial: Duration,
     /// Between connection attempts to the addresses of one dial (default 150 ms, RFC 8305 §5).
     pub stagger: Duration,
-    /// Shortest time between the starts of two dials (default 400 ms).
-    pub redial_min: Duration,
-    /// Longest time between the starts of two dials while the outage is young (default 800 ms).
-    pub redial_max: Duration,
-    /// How long an outage counts as young (default 5 min).
-    pub eager: Duration,
-    /// What the time between dials grows to in a long outage (default 30 s).
-    pub backoff_max: Duration,
-    /// A session that lived shorter than this does not end an outage (default 10 s).
-    pub steady: Duration,
+    /// When dials follow each other.
+    pub redial: Pace,
     /// A session that has heard nothing for this long pings (default 20 s).
     pub ping_idle: Duration,
     /// The same within a minute of a visitor, who would notice (default 5 s).
@@ -212,11 +205,7 @@ impl Default for Timings {
         Self {
             dial: Duration::from_secs(10),
             stagger: Duration::from_millis(150),
-            redial_min: Duration::from_millis(400),
-            redial_max: Duration::from_millis(800),
-            eager: Duration::from_secs(5 * 60),
-            backoff_max: Duration::from_secs(30),
-            steady: Duration::from_secs(10),
+            redial: Pace::default(),
             ping_idle: Duration::from_secs(20),
             ping_visited: Duration::from_secs(5),
             ping_doubt: Duration::from_secs(2),
@@ -230,5 +219,35 @@ impl Default for Timings {
             certificate_check: Duration::from_secs(60),
             prune: Duration::from_secs(24 * 60 * 60),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// What docs/decisions/0006-timings.md says is shipped, and that it keeps what is promised.
+    #[test]
+    fn shipped_liveness_keeps_the_promises() {
+        let timings = Timings::default();
+        let pings = [timings.ping_idle, timings.ping_visited, timings.ping_doubt];
+        assert_eq!(pings.map(|it| it.as_secs()), [20, 5, 2]);
+        assert_eq!((timings.ping_changed, timings.dead), (SECOND, 45 * SECOND));
+        let redial = timings.redial;
+        let gaps = [redial.min, redial.max, redial.backoff_max, redial.eager];
+        assert_eq!(gaps.map(|it| it.as_millis()), [250, 500, 30_000, 300_000]);
+
+        // A relay that listens again has its homes within a second, a dial and its jitter included.
+        assert!(redial.max <= SECOND / 2);
+        // A mapping that is lost is noticed and replaced within the ping interval and 3 s.
+        assert!(timings.ping_doubt + redial.max < 3 * SECOND);
+        // A change of the network that the session does not survive costs less than 2 s.
+        assert!(timings.ping_changed + redial.max < 2 * SECOND);
+        // A session in doubt is given up only after several dials beside it had their chance.
+        assert!(timings.dead > timings.ping_idle + timings.ping_doubt + timings.dial);
+        // The relay holds a visitor for 5 s: that is enough for a relay that answers slowly.
+        assert!(redial.patience + redial.max < 5 * SECOND);
     }
 }

@@ -27,7 +27,7 @@ use crate::retention;
 use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
-use crate::tunnel::{self, Context, Identity, IdentityError, Visits};
+use crate::tunnel::{self, Context, Identity, IdentityError, Known, Visits};
 use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
@@ -150,6 +150,7 @@ pub async fn run(
             legs: config.legs && proxy.is_none(),
             proxy,
             relay,
+            known: Known::default(),
             timings: timings.clone(),
             instance,
             visits: Visits::new(stop.clone()),

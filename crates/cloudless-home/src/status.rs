@@ -35,7 +35,7 @@ pub struct RelayStatus {
     /// Since when, in Unix milliseconds.
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub since: i64,
-    /// What is wrong now, and what to do about it. `None` once connected.
+    /// What is wrong now, and what to do about it. `None` once connected, unless that is in doubt.
     pub error: Option<String>,
     /// What last went wrong, kept when it is over.
     #[serde(default)]

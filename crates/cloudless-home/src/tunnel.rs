@@ -9,8 +9,8 @@ mod identity;
 mod inspection;
 pub(crate) mod join;
 mod leg;
+mod lookup;
 mod path;
-mod schedule;
 mod session;
 mod stream;
 mod visits;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::control::Refusal;
+use cloudless_proto::redial::Schedule;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -32,8 +33,8 @@ pub use control::ControlError;
 pub use dial::DialError;
 pub(crate) use identity::Identity;
 pub use identity::IdentityError;
+pub(crate) use lookup::Known;
 use path::Path;
-use schedule::Schedule;
 pub(crate) use session::Context;
 use session::{End, News, Tokens};
 pub(crate) use stream::Stream;
@@ -52,7 +53,7 @@ const NEWS_MAX: usize = 32;
 /// Keeps a tunnel to one relay until `shutdown`, then lets the visitors finish.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let (news_sender, news) = mpsc::channel(NEWS_MAX);
-    let schedule = Schedule::new(&context.timings, Instant::now().into_std());
+    let schedule = Schedule::new(context.timings.redial, Instant::now().into_std());
     let mut happened = context.happened.clone();
     let seen = *happened.borrow_and_update();
     let tunnel = Tunnel {
@@ -62,6 +63,7 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
         tokens: HashMap::new(),
         last_number: 0,
         current: None,
+        answered: None,
         happened,
         seen,
         dialing: CancellationToken::new(),
@@ -79,6 +81,8 @@ struct Tunnel {
     last_number: u64,
     /// The newest welcomed session.
     current: Option<Current>,
+    /// The last dial that the relay has answered.
+    answered: Option<u64>,
     happened: watch::Receiver<Happened>,
     /// What of it is dealt with.
     seen: Happened,
@@ -179,15 +183,28 @@ impl Tunnel {
                 hostnames,
                 path,
             } => self.welcomed(number, epoch, hostnames, path),
+            // A dial that has ended meanwhile holds nothing back.
+            News::Answered if self.tokens.contains_key(&number) => {
+                self.answered = Some(number);
+                self.schedule.answered(now());
+            }
+            News::Answered => {}
             // Only the newest session counts.
             _ if self.current.is_none_or(|current| current.number != number) => {}
             News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
             News::Measured(time) => context.board.measured(context.index, time),
             News::Doubted => {
                 tracing::debug!(number, "A ping is unanswered: dialing in parallel");
+                let error = "a ping is unanswered: dialing beside this session".to_owned();
+                context
+                    .board
+                    .set(context.index, RelayState::Connected, Some(error));
                 self.schedule.doubted(now());
             }
             News::Trusted => {
+                context
+                    .board
+                    .set(context.index, RelayState::Connected, None);
                 self.schedule.trusted();
                 self.stop_dialing();
             }
@@ -236,6 +253,8 @@ impl Tunnel {
             self.schedule.lost(now());
         } else if matches!(end, End::Retired) {
             return;
+        } else if self.answered.take_if(|dial| *dial == number).is_some() {
+            self.schedule.failed(now(), random());
         }
         let (state, error) = match &end {
             End::Retired => (RelayState::Dialing, None),
@@ -250,7 +269,7 @@ impl Tunnel {
                 message,
                 retry_after,
             } => {
-                let wait = retry_after.unwrap_or(self.context.timings.backoff_max);
+                let wait = retry_after.unwrap_or(self.context.timings.redial.backoff_max);
                 self.schedule.retry_after(now(), wait, random());
                 (RelayState::Refused, Some(explain(*reason, message)))
             }

@@ -11,6 +11,7 @@
 //! - [`leg`]: how a visitor's bytes leave the tunnel for a connection of their own.
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
+//! - [`redial`]: when a home dials.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
 //! - [`takeover`]: which of two sessions with the same key stays.
@@ -29,6 +30,7 @@ pub mod leg;
 pub mod lines;
 pub mod proxy_protocol;
 mod public_key;
+pub mod redial;
 pub mod request_head;
 pub mod rfc3339;
 mod round_trip;

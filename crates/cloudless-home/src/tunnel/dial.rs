@@ -11,19 +11,19 @@ use cloudless_splice::ReadAhead;
 use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::inspection::{Found, inspect};
+use super::lookup::{Candidate, Known, Lookup};
 use crate::config::Relay;
 use crate::proxy::{Proxy, ProxyError};
 use crate::status::chain;
 
-/// More addresses than this in one dial are left out.
-const ADDRESSES_MAX: usize = 16;
 /// One address's handshake; the other addresses are tried after it.
 const HANDSHAKE: Duration = Duration::from_secs(4);
 /// Sent bytes that stay unacknowledged for this long close the connection.
@@ -143,32 +143,23 @@ pub(crate) struct Way<'a> {
     pub(crate) proxy: Option<&'a Proxy>,
     /// Between the addresses.
     pub(crate) stagger: Duration,
+    /// Where the relay was before.
+    pub(crate) known: &'a Known,
+    /// Told when something answers, before it is clear whether that is the relay.
+    pub(crate) answered: &'a Notify,
 }
 
 /// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
 /// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
 /// Sets no overall deadline: drop the future to give up.
 pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, DialError> {
-    let Way {
-        relay,
-        proxy,
-        stagger,
-    } = way;
+    let relay = way.relay;
     let connector = TlsConnector::from(tls);
-    let mut lookups = JoinSet::new();
-    for address in relay.addresses.iter().take(ADDRESSES_MAX).cloned() {
-        let proxy = proxy.filter(|proxy| proxy.is_for(&address)).cloned();
-        lookups.spawn(async move {
-            let place = proxy.as_ref().map_or(address.as_str(), Proxy::address);
-            let found = lookup_host(place).await.map(Vec::from_iter);
-            let place = place.to_owned();
-            (place, proxy.map(|proxy| (proxy, address)), found)
-        });
-    }
-    let mut queue: VecDeque<(SocketAddr, Option<(Proxy, String)>)> = VecDeque::new();
+    let mut lookup = Lookup::start(relay, way.proxy, way.known);
+    let mut is_looked_up = false;
+    let mut queue: VecDeque<Candidate> = VecDeque::new();
     let mut connects = JoinSet::new();
     let mut next_start = Instant::now();
-    let mut n_addresses = 0;
     let mut worst = DialError::NoAddress {
         relay: relay.server_name.to_string(),
     };
@@ -180,25 +171,25 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
     };
     loop {
         if (connects.is_empty() || Instant::now() >= next_start)
-            && let Some((address, through)) = queue.pop_front()
+            && let Some(candidate) = queue.pop_front()
         {
             connects.spawn(async move {
-                let is_direct = through.is_none();
-                (address, is_direct, reach(address, through).await)
+                let connected = reach(candidate.address, candidate.through.as_ref()).await;
+                (candidate, connected)
             });
-            next_start = Instant::now() + stagger;
+            next_start = Instant::now() + way.stagger;
         }
         tokio::select! {
-            Some(Ok((place, through, found))) = lookups.join_next() => match found {
-                Ok(found) => {
-                    let room = ADDRESSES_MAX - n_addresses;
-                    let found = alternate(found).into_iter().take(room);
-                    n_addresses += found.len();
-                    queue.extend(found.map(|address| (address, through.clone())));
+            found = lookup.next(), if !is_looked_up => match found {
+                Some(found) => {
+                    queue.extend(found.candidates);
+                    if let Some((address, source)) = found.error {
+                        fail(DialError::Resolve { address, source });
+                    }
                 }
-                Err(source) => fail(DialError::Resolve { address: place, source }),
+                None => is_looked_up = true,
             },
-            Some(Ok((address, is_direct, connected))) = connects.join_next() => {
+            Some(Ok((candidate, connected))) = connects.join_next() => {
                 next_start = Instant::now();
                 let tcp = match connected {
                     Ok(tcp) => tcp,
@@ -207,9 +198,15 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
                         continue;
                     }
                 };
-                match handshake(&connector, relay, address, tcp).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) if is_direct => fail(explained(error, relay).await),
+                way.answered.notify_one();
+                match handshake(&connector, relay, candidate.address, tcp).await {
+                    Ok(stream) => {
+                        lookup.reached(&candidate);
+                        return Ok(stream);
+                    }
+                    Err(error) if candidate.through.is_none() => {
+                        fail(explained(error, relay).await);
+                    }
                     Err(error) => fail(error),
                 }
             }
@@ -222,12 +219,12 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
 /// A connection to the relay at `address`, or one that the proxy there makes to it.
 async fn reach(
     address: SocketAddr,
-    through: Option<(Proxy, String)>,
+    through: Option<&(Proxy, String)>,
 ) -> Result<TcpStream, DialError> {
     let connected = connect(address).await;
     let mut tcp = connected.map_err(|source| DialError::Connect { address, source })?;
     if let Some((proxy, relay)) = through {
-        let asked = proxy.connect(&mut tcp, &relay).await;
+        let asked = proxy.connect(&mut tcp, relay).await;
         asked.map_err(|source| DialError::Proxy { address, source })?;
     }
     Ok(tcp)
@@ -331,42 +328,9 @@ fn is_wrong_key(error: &io::Error) -> bool {
     )
 }
 
-/// The addresses with the two families taking turns, in the resolver's order otherwise
-/// (RFC 8305 §4).
-fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
-    let (first, second): (Vec<_>, Vec<_>) = addresses
-        .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
-    let mut second = second.into_iter();
-    let mut alternated = Vec::new();
-    for address in first {
-        alternated.push(address);
-        alternated.extend(second.next());
-    }
-    alternated.extend(second);
-    alternated
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn families_take_turns_and_none_is_lost() {
-        let parse = |text: &str| -> SocketAddr { text.parse().unwrap() };
-        let v6 = ["[::1]:1", "[::2]:1", "[::3]:1"].map(parse);
-        let v4 = ["10.0.0.1:1", "10.0.0.2:1"].map(parse);
-        assert_eq!(
-            alternate([v6[0], v6[1], v6[2], v4[0], v4[1]].into()),
-            [v6[0], v4[0], v6[1], v4[1], v6[2]]
-        );
-        assert_eq!(
-            alternate([v4[0], v6[0], v6[1]].into()),
-            [v4[0], v6[0], v6[1]]
-        );
-        assert_eq!(alternate(v4.into()), v4);
-    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]

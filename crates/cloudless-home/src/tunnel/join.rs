@@ -5,11 +5,13 @@ use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::join_code::JoinCode;
 use h2::Reason;
 use rustls_pki_types::PrivatePkcs8KeyDer;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use super::connection::{Connection, ConnectionError, Event};
 use super::dial::Way;
 use super::identity::{Identity, IdentityError};
+use super::lookup::Known;
 use crate::config::{Relay, Timings};
 use crate::proxy::Proxy;
 
@@ -66,6 +68,8 @@ pub async fn join(
             relay: &relay,
             proxy,
             stagger: timings.stagger,
+            known: &Known::default(),
+            answered: &Notify::new(),
         };
         let (mut connection, _ping_pong) = Connection::open(way, tls)
             .await

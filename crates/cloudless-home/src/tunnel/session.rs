@@ -23,6 +23,7 @@ use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
 use super::dial::Way;
 use super::leg::Legs;
+use super::lookup::Known;
 use super::path::Path;
 use super::stream::Stream;
 use super::visits::Visits;
@@ -55,6 +56,8 @@ pub(crate) struct Context {
     /// The relay's row on the board.
     pub(crate) index: usize,
     pub(crate) relay: Relay,
+    /// Where it was before.
+    pub(crate) known: Known,
     pub(crate) tls: Arc<ClientConfig>,
     pub(crate) timings: Timings,
     pub(crate) instance: Instance,
@@ -74,6 +77,8 @@ pub(crate) struct Context {
 /// What a session tells its tunnel before it ends.
 #[derive(Debug)]
 pub(crate) enum News {
+    /// The dial has reached something: the relay, as far as can be told yet.
+    Answered,
     /// Visitors come through it.
     Welcomed {
         epoch: u64,
@@ -127,15 +132,28 @@ pub(crate) async fn run(
     tokens: Tokens,
 ) -> End {
     let deadline = Instant::now() + context.timings.dial;
+    let answered = Notify::new();
     let way = Way {
         relay: &context.relay,
         proxy: context.proxy.as_ref(),
         stagger: context.timings.stagger,
+        known: &context.known,
+        answered: &answered,
     };
     let open = Connection::open(way, context.tls.clone());
+    let tell = async {
+        loop {
+            answered.notified().await;
+            if news.send((number, News::Answered)).await.is_err() {
+                return;
+            }
+        }
+    };
     let opened = tokio::select! {
         opened = tokio::time::timeout_at(deadline, open) => opened,
         () = tokens.dialing.cancelled() => return End::Retired,
+        // The tunnel is gone.
+        () = tell => return End::Retired,
     };
     let (mut connection, ping_pong) = match opened {
         Ok(Ok(opened)) => opened,

@@ -9,6 +9,7 @@ use cloudless_home::admin::{Command, DeviceAdded, Facts, Reply, Status, execute}
 use cloudless_home::status::{RelayState, RelayStatus};
 use cloudless_home::{Config, Listeners, Relay, RunError, Timings, certificate, run};
 use cloudless_proto::PublicKey;
+use cloudless_proto::redial::Pace;
 use cloudless_store::{Store, Timestamp};
 use data_encoding::BASE64;
 use rustls::{ClientConfig, RootCertStore};
@@ -31,9 +32,12 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) fn quick() -> Timings {
     Timings {
         dial: Duration::from_secs(5),
-        redial_min: Duration::from_millis(20),
-        redial_max: Duration::from_millis(40),
-        backoff_max: Duration::from_millis(80),
+        redial: Pace {
+            min: Duration::from_millis(20),
+            max: Duration::from_millis(40),
+            backoff_max: Duration::from_millis(80),
+            ..Pace::default()
+        },
         drain: Duration::from_secs(5),
         ..Timings::default()
     }
