@@ -25,8 +25,8 @@ pub const PHONE: [IpAddr; 2] = [
 /// Home's IPv6 address at first. Its IPv4 address hides behind the router's.
 pub const HOME_LAN_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 4, 0, 0, 0, 0, 2));
 
-/// The router: NAT for IPv4, and for both families a firewall that lets in what home asked for and
-/// forgets nothing but what it is made to.
+/// The router: NAT for IPv4, and for both families a firewall that lets in what home asked for, does
+/// not even refuse anything else, and forgets nothing but what it is made to.
 const ROUTER: &str = "
 table inet firewall {
     chain forward {
@@ -34,6 +34,11 @@ table inet firewall {
         ct state invalid drop
         ct state established,related accept
         iifname { wifi, tether } accept
+    }
+    chain input {
+        type filter hook input priority filter
+        iifname internet ct state established,related accept
+        iifname internet drop
     }
 }
 table ip nat {
@@ -44,9 +49,9 @@ table ip nat {
 }
 ";
 
-/// What is sent to the relay's old addresses is not even refused.
-const MOVED: &str = "
-table inet moved {
+/// What is sent to the relay's first addresses is not even refused.
+const LOST: &str = "
+table inet lost {
     chain prerouting {
         type filter hook prerouting priority raw
         ip daddr 203.0.113.1 drop
@@ -177,12 +182,38 @@ impl Bed {
     /// # Panics
     /// When the system refuses, or when it has moved already.
     pub fn move_relay(&self) {
-        load(&self.relay, MOVED);
-        for (old, new) in RELAY.into_iter().zip(RELAY_MOVED) {
-            self.relay.add_address("lo", &host(new));
+        self.lose_relay();
+        self.add_relay_addresses();
+        for old in RELAY {
             self.relay
                 .ip(&["address", "delete", &host(old), "dev", "lo"]);
         }
+    }
+
+    /// The relay's host gets the addresses [`RELAY_MOVED`] beside those it has.
+    ///
+    /// # Panics
+    /// When the system refuses, or when it has them already.
+    pub fn add_relay_addresses(&self) {
+        for new in RELAY_MOVED {
+            self.relay.add_address("lo", &host(new));
+        }
+    }
+
+    /// What is sent to the addresses [`RELAY`] vanishes from now on.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn lose_relay(&self) {
+        load(&self.relay, LOST);
+    }
+
+    /// Undoes [`Bed::lose_relay`].
+    ///
+    /// # Panics
+    /// When the system refuses, as it does when nothing is lost.
+    pub fn find_relay(&self) {
+        self.relay.run("nft", &["delete", "table", "inet", "lost"]);
     }
 
     /// The relay's host neither sends nor hears anything.
@@ -198,8 +229,26 @@ impl Bed {
     /// # Panics
     /// When the system refuses, as it does when nothing is silenced.
     pub fn wake_relay(&self) {
-        self.relay
-            .run("nft", &["delete", "table", "inet", "silence"]);
+        wake(&self.relay);
+    }
+
+    /// Home's machine loses its power: nothing that it still had to say is heard. Kill what runs on
+    /// it before [`Bed::power_home`].
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn cut_home(&self) {
+        load(&self.home, SILENCE);
+    }
+
+    /// Home's machine has power again, and nothing that it said before gets through any more: its
+    /// system would remember connections that a real one has forgotten.
+    ///
+    /// # Panics
+    /// When the system refuses, as it does when it has power.
+    pub fn power_home(&self) {
+        self.forget_mappings();
+        wake(&self.home);
     }
 
     /// The router forgets every connection: NAT mappings and what its firewall let through.
@@ -214,6 +263,11 @@ impl Bed {
 /// An address with the prefix of a single host.
 fn host(address: IpAddr) -> String {
     format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+}
+
+/// Ends the silence of a namespace.
+fn wake(namespace: &Namespace) {
+    namespace.run("nft", &["delete", "table", "inet", "silence"]);
 }
 
 /// Adds rules to a namespace's packet filter.

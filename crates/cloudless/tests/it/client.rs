@@ -17,7 +17,8 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, KeyLog, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -27,6 +28,8 @@ use crate::pair::HOSTNAME;
 pub(crate) const BOOK: &str = "/dav/addressbooks/me/contacts/";
 /// No answer within this time is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// Between the addresses of a name.
+const STAGGER: Duration = Duration::from_millis(250);
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
@@ -34,6 +37,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone)]
 pub(crate) struct Client {
     address: SocketAddr,
+    /// Where else the name leads.
+    others: Vec<SocketAddr>,
     hostname: String,
     tls: Option<Arc<ClientConfig>>,
     speaks_http2: bool,
@@ -83,6 +88,7 @@ impl Client {
         let credentials = BASE64.encode(format!("me:{password}").as_bytes());
         Self {
             address,
+            others: Vec::new(),
             hostname: HOSTNAME.to_owned(),
             tls: None,
             speaks_http2: false,
@@ -105,6 +111,12 @@ impl Client {
     pub(crate) fn with_key_log(mut self, key_log: Arc<dyn KeyLog>) -> Self {
         let tls = self.tls.as_mut().expect("a client that speaks TLS");
         Arc::make_mut(tls).key_log = key_log;
+        self
+    }
+
+    /// The same client with one more address in its DNS.
+    pub(crate) fn or(mut self, address: SocketAddr) -> Self {
+        self.others.push(address);
         self
     }
 
@@ -143,10 +155,28 @@ impl Client {
         })
     }
 
+    /// Whichever address answers first, the next one a while after the one before (RFC 8305).
     async fn tcp(&self) -> Result<TcpStream, Failure> {
-        let socket = TcpStream::connect(self.address).await?;
-        socket.set_nodelay(true)?;
-        Ok(socket)
+        let mut tries = JoinSet::new();
+        let mut start = Instant::now();
+        for address in [&[self.address], &self.others[..]].concat() {
+            tries.spawn(async move {
+                sleep_until(start).await;
+                TcpStream::connect(address).await
+            });
+            start += STAGGER;
+        }
+        let mut failure = None;
+        while let Some(connected) = tries.join_next().await {
+            match connected? {
+                Ok(socket) => {
+                    socket.set_nodelay(true)?;
+                    return Ok(socket);
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        Err(failure.expect("one address at least").into())
     }
 
     async fn tls(&self, config: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Failure> {

@@ -4,10 +4,14 @@
 //! What is measured is the time until a new connection of a phone works again. The tests assert
 //! what is promised and print what they measured.
 
+mod clones;
 mod machines;
 mod name_server;
+mod names;
 mod outages;
 mod prober;
+mod relays;
+mod restarts;
 mod strict;
 mod unprivileged;
 

@@ -2,12 +2,14 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::Value;
 
 /// Long enough for a loaded machine; a test that needs it has failed.
@@ -18,6 +20,8 @@ pub(crate) const LOG: &str = "stderr.log";
 /// A running process of the binary.
 pub(crate) struct Role {
     child: Child,
+    /// Whether it has started others, which end with it.
+    has_group: bool,
     lines: Receiver<String>,
 }
 
@@ -29,14 +33,29 @@ impl Role {
 
     /// The same by another command that ends in the binary.
     pub(crate) fn start_by(mut command: Command, state: &Path, name: &str) -> (Self, Value) {
+        command.args([name, "run", "--die-with", &std::process::id().to_string()]);
+        Self::start_whole(command, state, name, false)
+    }
+
+    /// The same by a command that starts the binary as a child of its own, again and again.
+    pub(crate) fn start_under(mut command: Command, state: &Path, name: &str) -> (Self, Value) {
+        command.args([name, "run"]).process_group(0);
+        Self::start_whole(command, state, name, true)
+    }
+
+    fn start_whole(
+        mut command: Command,
+        state: &Path,
+        name: &str,
+        has_group: bool,
+    ) -> (Self, Value) {
         let log = File::options()
             .create(true)
             .append(true)
             .open(state.join(LOG))
             .unwrap();
         let mut child = command
-            .args([name, "run", "--ready-json"])
-            .args(["--die-with", &std::process::id().to_string(), "--state"])
+            .args(["--ready-json", "--state"])
             .arg(state)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -52,7 +71,11 @@ impl Role {
                 }
             }
         });
-        let mut role = Self { child, lines };
+        let mut role = Self {
+            child,
+            has_group,
+            lines,
+        };
         let ready = role.line();
         assert_eq!(ready["role"], name, "{ready}");
         (role, ready)
@@ -81,6 +104,11 @@ impl Role {
 impl Drop for Role {
     fn drop(&mut self) {
         // It may have been killed by the test.
+        if self.has_group
+            && let Some(group) = i32::try_from(self.pid()).ok().and_then(Pid::from_raw)
+        {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

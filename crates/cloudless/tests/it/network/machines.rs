@@ -27,6 +27,7 @@ pub(crate) struct Machines {
     relay: Role,
     second_relay: Option<Role>,
     home: Role,
+    clone: Option<Role>,
     directory: TempDir,
     family: Family,
     password: String,
@@ -47,16 +48,16 @@ impl Machines {
         prepare: impl FnOnce(&Bed),
     ) -> Option<Self> {
         let at = ["--address", address];
-        Self::start_by(family, &at, prepare, |bed, _| binary(&bed.relay))
+        Self::start_by(family, &at, prepare, start_binary)
     }
 
-    /// The same with a relay that is made with these flags and started by the returned command,
-    /// which ends in the binary; it may change the state directory before.
+    /// The same with a relay that is made with these flags and started by the caller, who may change
+    /// the state directory before.
     pub(crate) fn start_by(
         family: Family,
         init: &[&str],
         prepare: impl FnOnce(&Bed),
-        start_relay: impl FnOnce(&Bed, &Path) -> Command,
+        start_relay: impl FnOnce(&Bed, &Path) -> Role,
     ) -> Option<Self> {
         if let Some(what) = missing() {
             corpus::missing(&what);
@@ -69,8 +70,7 @@ impl Machines {
         let on_relay = |arguments: &[&str]| run(&bed.relay, &state("relay"), arguments);
         let on_home = |arguments: &[&str]| run(&bed.home, &state("home"), arguments);
         on_relay(&[&["relay", "init"], init].concat());
-        let command = start_relay(&bed, &state("relay"));
-        let (relay, _) = Role::start_by(command, &state("relay"), "relay");
+        let relay = start_relay(&bed, &state("relay"));
         let code = on_relay(&["relay", "invite", HOSTNAME]);
         on_home(&["home", "join", code.trim()]);
         #[rustfmt::skip]
@@ -82,6 +82,7 @@ impl Machines {
             relay,
             second_relay: None,
             home,
+            clone: None,
             directory,
             family,
             password,
@@ -96,25 +97,41 @@ impl Machines {
         assert_eq!(self.home.line()["tunnel"], "up");
     }
 
-    /// Makes home join one more relay, on another port.
-    pub(crate) fn add_relay(&mut self) {
-        let state = self.folder().join("second-relay");
-        let listen = self.second_address().to_string();
+    /// The same with a second relay that home has joined too, under the relay's other addresses, and
+    /// home's own look from outside at both of them.
+    pub(crate) fn start_with_two_relays(family: Family) -> Option<Self> {
+        let listen = SocketAddr::from((RELAY[family as usize], HTTPS)).to_string();
+        let init = ["--address", &listen, "--listen", &listen, "--no-http"];
+        let prepare = |bed: &Bed| bed.add_relay_addresses();
+        let mut machines = Self::start_by(family, &init, prepare, start_binary)?;
+        let state = machines.folder().join("second-relay");
+        let second = machines.second_address().to_string();
         #[rustfmt::skip]
-        run(&self.bed.relay, &state, &["relay", "init", "--address", &listen,
-            "--server-name", "second.test", "--listen", &listen, "--no-http"]);
-        let (relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
-        self.second_relay = Some(relay);
-        let code = run(&self.bed.relay, &state, &["relay", "invite", HOSTNAME]);
-        self.home.kill();
-        let state = self.folder().join("home");
-        run(&self.bed.home, &state, &["home", "join", code.trim()]);
-        (self.home, _) = Role::start_by(binary(&self.bed.home), &state, "home");
-        self.await_tunnel();
+        run(&machines.bed.relay, &state, &["relay", "init", "--address", &second,
+            "--server-name", "second.test", "--listen", &second, "--no-http"]);
+        let (relay, _) = Role::start_by(binary(&machines.bed.relay), &state, "relay");
+        machines.second_relay = Some(relay);
+        let code = run(&machines.bed.relay, &state, &["relay", "invite", HOSTNAME]);
+        machines.home.kill();
+        let state = machines.folder().join("home");
+        run(&machines.bed.home, &state, &["home", "join", code.trim()]);
+        let file = state.join("home.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let probe = format!("[probe]\naddresses = [\"{listen}\", \"{second}\"]\n");
+        std::fs::write(&file, format!("{text}\n{probe}")).unwrap();
+        machines.start_home();
+        machines.await_tunnel();
+        Some(machines)
     }
 
     fn second_address(&self) -> SocketAddr {
-        (RELAY[self.family as usize], 8443).into()
+        (RELAY_MOVED[self.family as usize], HTTPS).into()
+    }
+
+    /// Blocks until a relay that something else has started again says that it is ready; once for
+    /// each start but the first.
+    pub(crate) fn await_relay(&mut self) {
+        assert_eq!(self.relay.line()["role"], "relay");
     }
 
     pub(crate) fn kill_relay(&mut self) {
@@ -127,6 +144,41 @@ impl Machines {
         (self.relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
     }
 
+    /// SIGKILL, and nothing else of its machine.
+    pub(crate) fn kill_home(&mut self) {
+        self.home.kill();
+    }
+
+    /// Starts home again. Its tunnel need not be up yet.
+    pub(crate) fn start_home(&mut self) {
+        let state = self.directory.path().join("home");
+        (self.home, _) = Role::start_by(binary(&self.bed.home), &state, "home");
+    }
+
+    /// Copies home's disk while home stands still, as a backup or an image of it would.
+    pub(crate) fn copy_disk(&mut self) {
+        self.kill_home();
+        let mut copy = Command::new("cp");
+        copy.arg("--archive");
+        copy.args(["home", "clone"].map(|name| self.directory.path().join(name)));
+        assert!(copy.status().unwrap().success(), "{copy:?}");
+        self.start_home();
+        self.await_tunnel();
+    }
+
+    /// Starts home from the copy of its disk, on a machine beside the phone.
+    pub(crate) fn start_clone(&mut self) {
+        let state = self.directory.path().join("clone");
+        let (clone, _) = Role::start_by(binary(&self.bed.phone), &state, "home");
+        self.clone = Some(clone);
+    }
+
+    /// Starts home from the copy of its disk, on its own machine, once what ran there is gone.
+    pub(crate) fn start_home_from_copy(&mut self) {
+        let state = self.directory.path().join("clone");
+        (self.home, _) = Role::start_by(binary(&self.bed.home), &state, "home");
+    }
+
     /// Starts home anew with these environment variables. Its tunnel need not be up yet.
     pub(crate) fn restart_home_with(&mut self, environment: &[(&str, &str)]) {
         self.home.kill();
@@ -137,18 +189,41 @@ impl Machines {
         (self.home, _) = Role::start_by(command, &state, "home");
     }
 
-    /// Waits until home's status says this of its first relay.
+    /// Waits until home's status says this.
     pub(crate) fn home_says(&self, words: &str) {
-        let state = self.directory.path().join("home");
+        self.says(&self.bed.home, "home", "home", words);
+    }
+
+    /// Waits until the status of the copy that runs beside the phone says this.
+    pub(crate) fn clone_says(&self, words: &str) {
+        self.says(&self.bed.phone, "clone", "home", words);
+    }
+
+    /// Waits until the relay's status says this.
+    pub(crate) fn relay_says(&self, words: &str) {
+        self.says(&self.bed.relay, "relay", "relay", words);
+    }
+
+    fn says(&self, machine: &Namespace, folder: &str, role: &str, words: &str) {
+        let state = self.directory.path().join(folder);
         let begun = Instant::now();
         loop {
-            let status = run(&self.bed.home, &state, &["home", "status", "--json"]);
+            let status = run(machine, &state, &[role, "status", "--json"]);
             if status.contains(words) {
                 return;
             }
             let waited = begun.elapsed();
             assert!(waited < PATIENCE, "not said: {words}\n{status}");
         }
+    }
+
+    /// What home says when it is asked to look from outside now.
+    pub(crate) fn home_looks(&self) -> Value {
+        let state = self.directory.path().join("home");
+        let mut command = binary(&self.bed.home);
+        command.args(["home", "status", "--check", "--json", "--state"]);
+        let output = command.arg(state).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// All that home has logged.
@@ -165,19 +240,26 @@ impl Machines {
         self.prober_at((RELAY[self.family as usize], HTTPS).into())
     }
 
-    /// The same at the other relay.
-    pub(crate) fn second_prober(&self) -> Prober {
-        self.prober_at(self.second_address())
+    /// The same by a name that leads to both relays, the first one first.
+    pub(crate) fn prober_at_both(&self) -> Prober {
+        let address = (RELAY[self.family as usize], HTTPS).into();
+        Prober::start(
+            &self.bed.phone,
+            self.client(address).or(self.second_address()),
+        )
     }
 
     /// The same at a relay that has moved.
     pub(crate) fn moved_prober(&self) -> Prober {
-        self.prober_at((RELAY_MOVED[self.family as usize], HTTPS).into())
+        self.prober_at(self.second_address())
+    }
+
+    fn client(&self, address: SocketAddr) -> Client {
+        Client::through_relay(address, &self.ca_file(), &self.password)
     }
 
     fn prober_at(&self, address: SocketAddr) -> Prober {
-        let client = Client::through_relay(address, &self.ca_file(), &self.password);
-        Prober::start(&self.bed.phone, client)
+        Prober::start(&self.bed.phone, self.client(address))
     }
 
     pub(crate) fn password(&self) -> &str {
@@ -203,6 +285,10 @@ impl Drop for Machines {
             }
         }
     }
+}
+
+fn start_binary(bed: &Bed, state: &Path) -> Role {
+    Role::start_by(binary(&bed.relay), state, "relay").0
 }
 
 fn binary(namespace: &Namespace) -> Command {

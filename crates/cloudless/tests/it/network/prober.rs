@@ -85,6 +85,28 @@ impl Prober {
         }
     }
 
+    /// Goes on for so long; every try must be answered that began after `event` and has ended since the
+    /// last look. Returns the longest time that one took.
+    #[track_caller]
+    pub(crate) fn all_answered(&self, duration: Duration, event: Instant) -> Duration {
+        let end = Instant::now() + duration;
+        let mut longest = Duration::ZERO;
+        loop {
+            match self.outcomes.recv_timeout(INTERVAL) {
+                Ok(outcome) if outcome.begun < event => {}
+                Ok(outcome) => {
+                    assert_eq!(outcome.error, None);
+                    longest = longest.max(outcome.ended - outcome.begun);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(error) => panic!("{error}"),
+            }
+            if Instant::now() >= end {
+                return longest;
+            }
+        }
+    }
+
     /// Goes on for so long and returns how many tries succeeded that began after `event`.
     pub(crate) fn go_on_for(&self, duration: Duration, event: Instant) -> usize {
         let end = Instant::now() + duration;

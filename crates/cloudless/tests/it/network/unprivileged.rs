@@ -9,6 +9,7 @@ use cloudless_testbed::{Bed, Family, RELAY};
 
 use crate::network::machines::Machines;
 use crate::network::sync_between;
+use crate::role::Role;
 
 /// As administrators redirect the ports of their machine that are below 1024, kept for root.
 const REDIRECT: &str = "
@@ -58,7 +59,8 @@ fn an_unprivileged_relay_serves_on_high_ports_that_the_low_ones_are_redirected_t
             keep_low_ports(bed);
             bed.relay.run("nft", &[REDIRECT]);
         };
-        let start = |bed: &Bed, state: &Path| as_nobody(bed, state, &[]);
+        let start =
+            |bed: &Bed, state: &Path| Role::start_by(as_nobody(bed, state, &[]), state, "relay").0;
         let Some(machines) = Machines::start_by(family, &init, prepare, start) else {
             return;
         };
@@ -78,7 +80,7 @@ fn an_unprivileged_relay_serves_on_low_ports_with_the_capability_alone() {
             let told = String::from_utf8_lossy(&refused.stderr).into_owned();
             assert!(!refused.status.success(), "nobody has low ports: {told}");
             assert!(told.contains("CAP_NET_BIND_SERVICE"), "{told}");
-            as_nobody(bed, state, &LOW_PORTS_ALLOWED)
+            Role::start_by(as_nobody(bed, state, &LOW_PORTS_ALLOWED), state, "relay").0
         };
         let Some(machines) = Machines::start_by(family, &init, keep_low_ports, start) else {
             return;
