@@ -176,3 +176,36 @@ impl Default for Timings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What docs/decisions/0006-timings.md says is shipped.
+    #[test]
+    fn shipped_liveness_is_as_documented() {
+        let timings = Timings::default();
+        let pings = [
+            timings.ping_interval,
+            timings.quiet,
+            timings.probe,
+            timings.dead_after,
+        ];
+        assert_eq!(pings.map(|it| it.as_secs()), [20, 5, 2, 45]);
+        let patience = [timings.client_hello, timings.handshake, timings.connect];
+        assert_eq!(patience.map(|it| it.as_secs()), [10, 10, 5]);
+        assert_eq!(Config::DEFAULT_HOLD.as_secs(), 5);
+        // Whoever asks for the place of a dead home gets it while its visitors are still held.
+        assert!(timings.probe < Config::DEFAULT_HOLD);
+    }
+
+    #[test]
+    fn shipped_limits_leave_room_in_what_a_process_may_open() {
+        let limits = Limits::default();
+        // One source is a small part of anything that all share.
+        assert!(limits.connections_per_source * 4 <= limits.handshakes);
+        assert!(limits.visitors_per_home * 4 <= limits.visitors);
+        assert!(limits.legs_per_home * 4 <= limits.legs);
+        assert!(limits.joins_per_minute_per_source <= 60);
+    }
+}

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::pump::{self, Stream};
 use crate::run::Relay;
 use crate::session::Session;
@@ -42,7 +43,7 @@ pub(crate) async fn visit(
         ..
     } = connection;
     let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
-        relay.counters.count("visitor_limit");
+        relay.counters.count(Outcome::VisitorLimit);
         return socket::alert(visitor).await;
     };
     let counters = relay.counters.of(&hostname);
@@ -50,7 +51,7 @@ pub(crate) async fn visit(
     let visit = counters.visit(&hostname, peer.ip(), visitors_max);
     let shed = visit.shed();
     tokio::select! {
-        () = shed.cancelled() => relay.counters.count("home_limit"),
+        () = shed.cancelled() => relay.counters.count(Outcome::HomeLimit),
         () = bring(relay, visitor, peer, &hostname, opening, &visit) => {}
     }
 }
@@ -64,7 +65,10 @@ pub(crate) async fn validate(
     request: Vec<u8>,
 ) -> Option<Vec<u8>> {
     let config = relay.config();
-    let _permit = relay.visitors.admit(config.limits.visitors)?;
+    let Some(_permit) = relay.visitors.admit(config.limits.visitors) else {
+        relay.counters.count(Outcome::VisitorLimit);
+        return None;
+    };
     let visitors_max = config.limits.visitors_per_home;
     let counters = relay.counters.of(hostname);
     let visit = counters.visit(hostname, connection.peer.ip(), visitors_max);
@@ -101,7 +105,10 @@ pub(crate) async fn validate(
     };
     tokio::select! {
         () = session.closed.cancelled() => None,
-        () = shed.cancelled() => None,
+        () = shed.cancelled() => {
+            relay.counters.count(Outcome::HomeLimit);
+            None
+        }
         answer = timeout(config.timings.handshake, answer) => answer.ok().flatten(),
     }
 }
@@ -117,7 +124,7 @@ async fn bring(
 ) {
     match reach(relay, &visitor, peer, hostname, &opening).await {
         Ok(stream) => {
-            relay.counters.count("visitor");
+            relay.counters.count(Outcome::Visitor);
             visit
                 .counters()
                 .bytes_up
@@ -129,15 +136,15 @@ async fn bring(
             pump::pump(relay, visitor, stream, visit.counters(), unbound).await;
         }
         Err(Unreached::Offline) => {
-            relay.counters.count("home_offline");
+            relay.counters.count(Outcome::HomeOffline);
             socket::alert(visitor).await;
         }
         Err(Unreached::Refused) => {
-            relay.counters.count("home_refused");
+            relay.counters.count(Outcome::HomeRefused);
             socket::alert(visitor).await;
         }
         Err(Unreached::Reset) => {
-            relay.counters.count("home_reset");
+            relay.counters.count(Outcome::HomeReset);
             socket::reset(visitor);
         }
     }

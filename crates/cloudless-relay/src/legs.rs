@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use crate::config::Limits;
 use crate::limits::{Total, TotalPermit};
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::socket;
 use crate::status::{HomeCounters, LegCount};
@@ -181,9 +182,9 @@ pub(crate) async fn serve(relay: &Relay, connection: Connection, opening: Bytes)
         Ok(Ok(preface)) => preface,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A leg ended before its preface was complete");
-            return relay.counters.count("leg_closed_early");
+            return relay.counters.count(Outcome::LegClosedEarly);
         }
-        Err(_) => return relay.counters.count("leg_timeout"),
+        Err(_) => return relay.counters.count(Outcome::LegTimeout),
     };
     let made = match preface.as_ref().and_then(Ticket::from_preface) {
         Some(ticket) => relay.legs.make(&ticket, stream),
@@ -191,9 +192,9 @@ pub(crate) async fn serve(relay: &Relay, connection: Connection, opening: Bytes)
     };
     match made {
         // From here on it counts for its home, not for the address it comes from.
-        Ok(()) => relay.counters.count("leg"),
+        Ok(()) => relay.counters.count(Outcome::Leg),
         Err(stream) => {
-            relay.counters.count("leg_refused");
+            relay.counters.count(Outcome::LegRefused);
             socket::reset(stream);
         }
     }

@@ -30,6 +30,7 @@ mod listener;
 mod liveness;
 mod load_balancer;
 mod network;
+mod outcome;
 mod port80;
 mod pump;
 mod rate;
@@ -45,12 +46,14 @@ mod slots;
 mod socket;
 mod status;
 mod tunnel;
+mod turns;
 mod upstream;
 mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};
 pub use identity::{IdentityError, public_key};
 pub use network::{InvalidNetwork, Network};
+pub use outcome::Outcome;
 pub use registry::{
     HomeRow, InviteError, InviteTerms, RedeemError, Redeemed, Registry, RegistryError, RevokeError,
     WriteError,

@@ -11,6 +11,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::crowd::{Crowd, Place};
 use crate::limits::SourcePermit;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::{load_balancer, port80, socket, visitor};
 
@@ -123,9 +124,9 @@ async fn behind_load_balancer(
         config.timings.client_hello,
         load_balancer::read_header(&mut client.stream),
     );
-    let class = tokio::select! {
+    let outcome = tokio::select! {
         () = relay.stopped.cancelled() => return None,
-        () = shed.cancelled() => "handshake_limit",
+        () = shed.cancelled() => Outcome::HandshakeLimit,
         header = header => match header {
             Ok(Ok(None)) => return Some(client),
             Ok(Ok(Some(addresses))) => {
@@ -135,12 +136,12 @@ async fn behind_load_balancer(
             }
             Ok(Err(error)) => {
                 tracing::debug!(?error, "A load balancer's connection is closed");
-                "proxy_protocol_missing"
+                Outcome::ProxyProtocolMissing
             }
-            Err(_) => "proxy_protocol_timeout",
+            Err(_) => Outcome::ProxyProtocolTimeout,
         },
     };
-    relay.counters.count(class);
+    relay.counters.count(outcome);
     None
 }
 
@@ -159,7 +160,7 @@ fn serve_client(
     let config = relay.config();
     let per_source_max = config.limits.connections_per_source;
     let Some(source) = relay.sources.admit(peer.ip(), per_source_max) else {
-        relay.counters.count("source_limit");
+        relay.counters.count(Outcome::SourceLimit);
         return None;
     };
     if let Err(error) = socket::configure(&stream) {
@@ -188,7 +189,7 @@ fn serve_client(
         };
         tokio::select! {
             () = relay.stopped.cancelled() => {}
-            () = shed.cancelled() => relay.counters.count("handshake_limit"),
+            () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),
             () = serve => {}
         }
     })

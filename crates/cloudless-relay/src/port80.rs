@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::routes::Servers;
 use crate::run::Relay;
 use crate::{home, socket, upstream};
@@ -32,16 +33,16 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
         Ok(Ok(read)) => read,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A connection ended before its request head was complete");
-            return relay.counters.count("http_closed_early");
+            return relay.counters.count(Outcome::HttpClosedEarly);
         }
         Err(_) => {
-            relay.counters.count("http_timeout");
+            relay.counters.count(Outcome::HttpTimeout);
             let last_words = answer("408 Request Timeout", None);
             return socket::close(connection.stream, &last_words).await;
         }
     };
     let route = route(relay, &config, parsed);
-    relay.counters.count(route.class());
+    relay.counters.count(route.outcome());
     if let Route::NoHome(_, servers) = &route
         && let Some(address) = &servers.http
     {
@@ -62,8 +63,8 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
 enum Route<'a> {
     /// Not HTTP, or a request that two servers could read in two ways.
     Malformed,
-    /// For a host that is no home's, which the class tells, and for these servers.
-    NoHome(&'static str, &'a Servers),
+    /// For a host that is no home's, which the outcome tells, and for these servers.
+    NoHome(Outcome, &'a Servers),
     /// For a home's name: to this URL.
     Redirect(String),
     TooLong,
@@ -72,13 +73,13 @@ enum Route<'a> {
 }
 
 impl Route<'_> {
-    fn class(&self) -> &'static str {
+    fn outcome(&self) -> Outcome {
         match self {
-            Self::Malformed => "http_malformed",
-            Self::NoHome(class, _) => class,
-            Self::Redirect(_) => "http_redirect",
-            Self::TooLong => "http_too_long",
-            Self::Validation(..) => "http_validation",
+            Self::Malformed => Outcome::HttpMalformed,
+            Self::NoHome(outcome, _) => *outcome,
+            Self::Redirect(_) => Outcome::HttpRedirect,
+            Self::TooLong => Outcome::HttpTooLong,
+            Self::Validation(..) => Outcome::HttpValidation,
         }
     }
 
@@ -99,13 +100,15 @@ fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
         Parsed::Malformed(_) | Parsed::Incomplete => return Route::Malformed,
     };
     let Some(host) = request.host.clone() else {
-        return Route::NoHome("http_no_host", &config.fallback);
+        return Route::NoHome(Outcome::HttpNoHost, &config.fallback);
     };
     if host == config.server_name || relay.registry.key_of(&host).is_none() {
         return match config.routes.of(&host) {
-            Some(servers) => Route::NoHome("http_route", servers),
-            None if host == config.server_name => Route::NoHome("http_own_name", &config.fallback),
-            None => Route::NoHome("http_unknown_host", &config.fallback),
+            Some(servers) => Route::NoHome(Outcome::HttpRoute, servers),
+            None if host == config.server_name => {
+                Route::NoHome(Outcome::HttpOwnName, &config.fallback)
+            }
+            None => Route::NoHome(Outcome::HttpUnknownHost, &config.fallback),
         };
     }
     if request.is_validation() {

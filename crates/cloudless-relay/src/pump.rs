@@ -20,6 +20,7 @@ use self::up::UpEnd;
 use self::ways::Ways;
 use crate::activity::Activity;
 use crate::budget::Share;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
@@ -104,6 +105,11 @@ pub(crate) async fn pump(
         Ok(UpEnd::Home) => socket::close(visitor, b"").await,
         Err(cut) => {
             tracing::debug!(?cut, "A visitor was cut");
+            match cut {
+                Cut::Evicted => relay.counters.count(Outcome::VisitorStalled),
+                Cut::Silent => relay.counters.count(Outcome::VisitorSilent),
+                _ => {}
+            }
             send.send_reset(Reason::CANCEL);
             socket::reset(visitor);
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cloudless_proto::client_hello::{Malformed, Parsed};
+use cloudless_proto::client_hello::Parsed;
 use cloudless_proto::control::ALPN;
 use cloudless_proto::leg;
 
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::{home, legs, socket, tunnel, upstream};
 
@@ -39,7 +40,7 @@ pub(crate) async fn route(
     };
     connection.permits.decided();
     let config = relay.config();
-    let (class, servers) = match &parsed {
+    let (outcome, servers) = match &parsed {
         // A home that is offline is still a home: what is meant for it goes nowhere else.
         Parsed::Name(hostname, _)
             if *hostname != config.server_name && relay.registry.key_of(hostname).is_some() =>
@@ -47,18 +48,18 @@ pub(crate) async fn route(
             return home::visit(relay, connection, hostname.clone(), opening).await;
         }
         Parsed::Name(hostname, _) => match config.routes.of(hostname) {
-            Some(servers) => ("route", servers),
-            None if *hostname == config.server_name => ("own_name", &config.fallback),
-            None => ("unknown_name", &config.fallback),
+            Some(servers) => (Outcome::Route, servers),
+            None if *hostname == config.server_name => (Outcome::OwnName, &config.fallback),
+            None => (Outcome::UnknownName, &config.fallback),
         },
-        Parsed::NoServerName(_) => ("no_server_name", &config.fallback),
-        Parsed::NotTls => ("not_tls", &config.fallback),
-        Parsed::TooLong => ("too_long", &config.fallback),
-        Parsed::Malformed(malformed) => (malformed_class(*malformed), &config.fallback),
+        Parsed::NoServerName(_) => (Outcome::NoServerName, &config.fallback),
+        Parsed::NotTls => (Outcome::NotTls, &config.fallback),
+        Parsed::TooLong => (Outcome::TooLong, &config.fallback),
+        Parsed::Malformed(malformed) => ((*malformed).into(), &config.fallback),
         // The reader returns only outcomes that are final.
         Parsed::Incomplete => return,
     };
-    relay.counters.count(class);
+    relay.counters.count(outcome);
     match &servers.https {
         Some(address) => {
             let version = servers.proxy_protocol;
@@ -83,29 +84,4 @@ fn is_plain_http(opening: &[u8]) -> bool {
         b"REPORT ",
     ];
     methods.iter().any(|method| opening.starts_with(method))
-}
-
-/// One class for each way in which a ClientHello is wrong.
-fn malformed_class(malformed: Malformed) -> &'static str {
-    match malformed {
-        Malformed::AlpnLength => "malformed_alpn_length",
-        Malformed::CipherSuitesLength => "malformed_cipher_suites_length",
-        Malformed::CompressionMethodsLength => "malformed_compression_methods_length",
-        Malformed::DuplicateAlpn => "malformed_duplicate_alpn",
-        Malformed::DuplicateServerName => "malformed_duplicate_server_name",
-        Malformed::EmptyRecord => "malformed_empty_record",
-        Malformed::ExtensionLength => "malformed_extension_length",
-        Malformed::ExtensionsLength => "malformed_extensions_length",
-        Malformed::HandshakeType(_) => "malformed_handshake_type",
-        Malformed::HelloLength => "malformed_hello_length",
-        Malformed::HelloVersion(_) => "malformed_hello_version",
-        Malformed::Hostname(_) => "malformed_hostname",
-        Malformed::NameType(_) => "malformed_name_type",
-        Malformed::RecordLength(_) => "malformed_record_length",
-        Malformed::RecordType(_) => "malformed_record_type",
-        Malformed::RecordVersion(_) => "malformed_record_version",
-        Malformed::ServerNameLength => "malformed_server_name_length",
-        Malformed::SessionIdLength => "malformed_session_id_length",
-        Malformed::TrailingBytes => "malformed_trailing_bytes",
-    }
 }

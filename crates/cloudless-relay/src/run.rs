@@ -23,6 +23,7 @@ use crate::registry::Registry;
 use crate::sessions::Sessions;
 use crate::status::{Counters, ReloadStatus, Reloads};
 use crate::tunnel::{self, TlsConfigError};
+use crate::turns::Turns;
 
 /// Connections that are spliced at the same moment; each takes two file descriptors and up to
 /// 256 KiB of the system's memory. More are copied.
@@ -127,6 +128,8 @@ pub(crate) struct Relay {
     pub(crate) reloaded: Mutex<(Reloads, Option<ReloadStatus>)>,
     pub(crate) registry: Registry,
     pub(crate) acceptor: TlsAcceptor,
+    /// For the handshakes of tunnels, which anybody can begin.
+    pub(crate) handshakes: Turns,
     pub(crate) counters: Counters,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) legs: Arc<Legs>,
@@ -154,6 +157,7 @@ impl Relay {
     ) -> Result<Self, TlsConfigError> {
         Ok(Self {
             acceptor: tunnel::acceptor(&config.identity)?,
+            handshakes: Turns::new(),
             counters: Counters::new(),
             sessions: Sessions::new(),
             legs: Arc::default(),

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::limits::source_of;
 use crate::listener::Permits;
 use crate::liveness::Liveness;
+use crate::outcome::Outcome;
 use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
@@ -109,7 +110,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
         .enable_push(false);
     let handshake = timeout(config.timings.handshake, builder.handshake(tunnel));
     let Ok(Ok((requests, mut connection))) = handshake.await else {
-        return relay.counters.count("tunnel_handshake_failed");
+        return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
     let Some(ping_pong) = connection.ping_pong() else {
         return;
@@ -133,6 +134,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "A tunnel failed");
+        relay.counters.count(Outcome::TunnelFailed);
     }
 }
 
@@ -168,11 +170,11 @@ impl Dialog<'_> {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "A home opened no control stream");
-                relay.counters.count("tunnel_handshake_failed");
+                relay.counters.count(Outcome::TunnelHandshakeFailed);
                 return Ending::Now;
             }
             Err(_) => {
-                relay.counters.count("tunnel_handshake_timeout");
+                relay.counters.count(Outcome::TunnelHandshakeTimeout);
                 return Ending::Now;
             }
         };
@@ -199,13 +201,13 @@ impl Dialog<'_> {
                 "the first line is no message",
             )),
             Err(_) => {
-                relay.counters.count("tunnel_handshake_failed");
+                relay.counters.count(Outcome::TunnelHandshakeFailed);
                 return Ending::Now;
             }
         };
         let last_word = match last_word {
             Ok(hostname) => {
-                relay.counters.count("joined");
+                relay.counters.count(Outcome::Joined);
                 FromRelay::Joined { hostname }
             }
             Err(refused) => refused.counted(relay),
@@ -270,7 +272,7 @@ impl Dialog<'_> {
                 return Ending::Now;
             }
             Err(NotInstalled::Full) => {
-                relay.counters.count("session_limit");
+                relay.counters.count(Outcome::SessionLimit);
                 return finish(control, &Refused::full().counted(relay)).await;
             }
             Err(NotInstalled::Refused(refusal)) => {
@@ -283,7 +285,7 @@ impl Dialog<'_> {
             }
         };
         permits.decided();
-        relay.counters.count("session");
+        relay.counters.count(Outcome::Session);
         let mut online = Online::new(relay, &session);
         tracing::debug!(session = session.number, key = %home.key, address = %home.address);
         // Names may have come or gone after the first look and before there was a session to tell.
@@ -299,8 +301,8 @@ impl Dialog<'_> {
         let mut drained = false;
         let ended = loop {
             let message = tokio::select! {
-                () = session.closed.cancelled() => break "closed by the relay",
-                () = &mut watch => break "no answer",
+                () = session.closed.cancelled() => break Ended::ByRelay,
+                () = &mut watch => break Ended::NoAnswer,
                 Some(message) = outbox.recv() => message,
                 () = relay.draining.cancelled(), if !drained => {
                     drained = true;
@@ -311,17 +313,42 @@ impl Dialog<'_> {
                     Ok(_) => continue,
                     Err(error) => {
                         tracing::debug!(%error, "A home's control stream ended");
-                        break "closed by the home";
+                        break Ended::ByHome;
                     }
                 },
             };
             match timeout(config.timings.handshake, control.send(&message)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => break "messages not taken",
+                Ok(Err(_)) | Err(_) => break Ended::Deaf,
             }
         };
-        online.reason = ended;
+        online.reason = ended.reason();
+        if matches!(ended, Ended::NoAnswer | Ended::Deaf) {
+            relay.counters.count(Outcome::TunnelSilent);
+        }
         Ending::Now
+    }
+}
+
+/// Why a session that was up is no more.
+#[derive(Clone, Copy)]
+enum Ended {
+    ByHome,
+    ByRelay,
+    /// The home takes no messages.
+    Deaf,
+    /// The home answers no ping.
+    NoAnswer,
+}
+
+impl Ended {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::ByHome => "closed by the home",
+            Self::ByRelay => "closed by the relay",
+            Self::Deaf => "messages not taken",
+            Self::NoAnswer => "no answer",
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{Crowd, Place};
+use crate::outcome::Outcome;
 
 /// A report on the whole relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +38,7 @@ pub struct Status {
     /// The servers beside the relay that connections are passed to; empty when not running.
     #[serde(default)]
     pub servers: Vec<ServerStatus>,
-    /// How connections ended up, counted by class since the process started.
+    /// How connections ended up, counted by class since the process started: see [`Outcome`].
     pub outcomes: BTreeMap<String, u64>,
 }
 
@@ -146,7 +147,7 @@ pub struct Totals {
 #[derive(Debug)]
 pub(crate) struct Counters {
     pub(crate) since: u64,
-    outcomes: Mutex<BTreeMap<&'static str, u64>>,
+    outcomes: Mutex<BTreeMap<Outcome, u64>>,
     homes: Mutex<HashMap<Hostname, Arc<HomeCounters>>>,
 }
 
@@ -160,10 +161,10 @@ impl Counters {
     }
 
     /// Counts one connection under the class of what became of it.
-    pub(crate) fn count(&self, class: &'static str) {
-        tracing::debug!(class, "Connection classified");
+    pub(crate) fn count(&self, outcome: Outcome) {
+        tracing::debug!(class = outcome.name(), "Connection classified");
         let mut outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
-        *outcomes.entry(class).or_default() += 1;
+        *outcomes.entry(outcome).or_default() += 1;
     }
 
     /// The counters of a bound hostname. Never call this with a name that a peer made up.
@@ -184,7 +185,7 @@ impl Counters {
         let outcomes = self.outcomes.lock().unwrap_or_else(PoisonError::into_inner);
         outcomes
             .iter()
-            .map(|(class, count)| ((*class).to_owned(), *count))
+            .map(|(outcome, count)| (outcome.name().to_owned(), *count))
             .collect()
     }
 }

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use crate::identity::{IdentityError, signing_key};
 use crate::listener::Connection;
 use crate::liveness::Heard;
+use crate::outcome::Outcome;
 use crate::replay::Replayed;
 use crate::run::Relay;
 use crate::{session, socket};
@@ -72,16 +73,17 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     let accept = relay
         .acceptor
         .accept(ReadAhead::new(Replayed::new(opening, stream)));
+    let accept = relay.handshakes.take(accept);
     let tunnel = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A tunnel's TLS handshake failed");
-            return relay.counters.count("tunnel_handshake_failed");
+            return relay.counters.count(Outcome::TunnelHandshakeFailed);
         }
-        Err(_) => return relay.counters.count("tunnel_handshake_timeout"),
+        Err(_) => return relay.counters.count(Outcome::TunnelHandshakeTimeout),
     };
     let Some(key) = peer_key(&tunnel) else {
-        return relay.counters.count("tunnel_handshake_failed");
+        return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
     let home = Home { key, address: peer };
     session::serve(relay, Heard::new(tunnel), home, permits).await;

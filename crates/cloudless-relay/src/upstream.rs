@@ -12,8 +12,9 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::activity::Activity;
-use crate::config::{Config, Timings};
+use crate::config::Config;
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::socket;
 
@@ -54,7 +55,7 @@ pub(crate) async fn pass(
     version: Option<Version>,
 ) {
     let Some(_permit) = relay.visitors.admit(config.limits.visitors) else {
-        return relay.counters.count("visitor_limit");
+        return relay.counters.count(Outcome::VisitorLimit);
     };
     let opening = match version {
         Some(version) => {
@@ -69,17 +70,15 @@ pub(crate) async fn pass(
         Ok(server) => server,
         Err(error) => {
             relay.health.failed(address, &error);
-            relay.counters.count("server_unreachable");
+            relay.counters.count(Outcome::ServerUnreachable);
             return socket::close(connection.stream, b"").await;
         }
     };
     relay.health.reached(address);
     drop(opening);
     match server {
-        Server::Tcp(server) => join(connection.stream, server, &relay.pipes, &config.timings).await,
-        Server::Unix(server) => {
-            join(connection.stream, server, &relay.pipes, &config.timings).await;
-        }
+        Server::Tcp(server) => join(relay, config, connection.stream, server).await,
+        Server::Unix(server) => join(relay, config, connection.stream, server).await,
     }
 }
 
@@ -96,8 +95,8 @@ fn addresses(connection: &Connection) -> Option<Addresses> {
 }
 
 /// Moves bytes both ways until both sides have ended, or one cuts the other.
-async fn join<S: Socket + AsFd>(client: TcpStream, server: S, pipes: &Pipes, timings: &Timings) {
-    let activity = Activity::new();
+async fn join<S: Socket + AsFd>(relay: &Relay, config: &Config, client: TcpStream, server: S) {
+    let (activity, pipes) = (Activity::new(), &relay.pipes);
     let both = async {
         tokio::try_join!(
             one_way(&client, &server, pipes, &activity),
@@ -106,10 +105,13 @@ async fn join<S: Socket + AsFd>(client: TcpStream, server: S, pipes: &Pipes, tim
     };
     let cut = tokio::select! {
         outcome = both => outcome.err().map(Cut::Failed),
-        () = activity.silent(timings) => Some(Cut::Silent),
+        () = activity.silent(&config.timings) => Some(Cut::Silent),
     };
     if let Some(cut) = cut {
         tracing::debug!(?cut, "A connection to a server was cut");
+        if matches!(cut, Cut::Silent) {
+            relay.counters.count(Outcome::VisitorSilent);
+        }
         socket::reset(client);
         socket::reset(server);
     }

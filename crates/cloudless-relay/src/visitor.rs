@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::listener::Connection;
+use crate::outcome::Outcome;
 use crate::router;
 use crate::run::Relay;
 
@@ -23,9 +24,9 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
         Ok(Ok((parsed, opening))) => router::route(relay, connection, parsed, opening).await,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A connection ended before its ClientHello was complete");
-            relay.counters.count("closed_early");
+            relay.counters.count(Outcome::ClosedEarly);
         }
-        Err(_) => relay.counters.count("client_hello_timeout"),
+        Err(_) => relay.counters.count(Outcome::ClientHelloTimeout),
     }
 }
 

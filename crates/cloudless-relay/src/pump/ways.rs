@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Notify, SetOnce};
 
 use crate::legs::Leg;
+use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
@@ -69,7 +70,7 @@ impl Ways {
         loop {
             self.due.notified().await;
             let Some(offer) = relay.legs.offer(counters, &relay.config().limits) else {
-                relay.counters.count("leg_limit");
+                relay.counters.count(Outcome::LegLimit);
                 continue;
             };
             let number = offer.ticket.number;

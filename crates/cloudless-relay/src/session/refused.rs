@@ -53,17 +53,7 @@ impl Refused {
 
     /// The message to the home, which is counted with this.
     pub(super) fn counted(self, relay: &Relay) -> FromRelay {
-        relay.counters.count(match self.refusal {
-            Refusal::HostnameTaken => "refused_hostname_taken",
-            Refusal::JoinRejected => "refused_join_rejected",
-            Refusal::Malformed => "refused_malformed",
-            Refusal::OldEpoch => "refused_old_epoch",
-            Refusal::OtherInstance => "refused_other_instance",
-            Refusal::RateLimited => "refused_rate_limited",
-            Refusal::UnknownKey => "refused_unknown_key",
-            Refusal::Version => "refused_version",
-            Refusal::Other => "refused_other",
-        });
+        relay.counters.count(self.refusal.into());
         FromRelay::Refused {
             reason: self.refusal,
             message: self.message,

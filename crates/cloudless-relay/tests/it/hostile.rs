@@ -2,13 +2,20 @@
 
 use std::time::Duration;
 
-use cloudless_proto::control::Refusal;
+use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::leg::{THRESHOLD, Ticket, Token};
+use cloudless_proto::takeover::Instance;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::support::{
-    ALERT, HOME_NAME, HomeKey, SlowPath, TestRelay, Tunnel, Visitor, tunnel_hello,
+    ALERT, HOME_NAME, HomeKey, HomeStream, SlowPath, TestRelay, Tunnel, Visitor, tunnel_hello,
 };
+
+const OTHER_NAME: &str = "other.example.test";
+/// How long a write waits for room before it counts as stuck.
+const SHORT: Duration = Duration::from_millis(300);
 
 /// HTTP/2 libraries close a connection whose peer has sent this often on streams that are gone.
 const LATE_FRAMES: usize = 1024;
@@ -143,4 +150,146 @@ async fn a_full_relay_says_so_but_lets_its_homes_come_back() {
     drop(home);
     relay.until(|status| status.totals.sessions_now == 0).await;
     Tunnel::online(relay.address(), HomeKey(2), 2).await;
+}
+
+/// A second home, which does what it should, and one visitor of it.
+async fn bystander(relay: &TestRelay) -> (Tunnel, Visitor, HomeStream) {
+    let mut home = relay.home(HomeKey(2), OTHER_NAME).await;
+    let (visitor, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
+    let stream = home.accept(&hello).await;
+    (home, visitor, stream)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_never_reads_costs_the_others_nothing() {
+    let relay = TestRelay::start().await;
+    let (mut other, mut visitor, mut stream) = bystander(&relay).await;
+    let mut deaf = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut uploads = Vec::new();
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        let (upload, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+        streams.push(deaf.accept(&hello).await);
+        uploads.push(upload);
+    }
+    deaf.freeze();
+    // Each of them sends for as long as anybody takes it.
+    let mut n_taken = 0;
+    for upload in &mut uploads {
+        while let Ok(write) = timeout(SHORT, upload.stream.write(&[7; 64 * 1024])).await {
+            n_taken += write.unwrap();
+        }
+    }
+    // A window of each stream, and what the sockets hold; not all that somebody cares to send.
+    let window = 2 * 1024 * 1024;
+    assert!(n_taken < uploads.len() * 4 * window, "{n_taken} bytes");
+    visitor.send(b"still here").await;
+    stream.expect(b"still here").await;
+    let (_newcomer, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
+    other.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_resets_every_visitor_and_comes_and_goes_costs_the_others_nothing() {
+    let relay = TestRelay::start_with(|config| config.limits.connections_per_source = 4096).await;
+    let (mut other, mut visitor, mut stream) = bystander(&relay).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let mut n_reset = 0;
+    for epoch in 1..=20 {
+        let mut home = Tunnel::online(relay.address(), HomeKey(1), epoch).await;
+        for _ in 0..20 {
+            let (mut victim, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+            let mut arrival = home.arrival().await;
+            arrival.respond.send_reset(h2::Reason::CANCEL);
+            victim.gone().await;
+            n_reset += 1;
+        }
+    }
+    assert_eq!(relay.outcome("home_reset").await, n_reset);
+    // All that is left of it is the last session, if that.
+    let status = relay.until(|status| status.totals.visitors_now == 1).await;
+    assert!(status.totals.sessions_now <= 2, "{status:?}");
+    visitor.send(b"still here").await;
+    stream.expect(b"still here").await;
+    let (_newcomer, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
+    other.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_makes_legs_without_end_gets_those_that_it_was_offered() {
+    let relay = TestRelay::start_with(|config| {
+        config.limits.connections_per_source = 4096;
+        config.limits.legs_per_home = 2;
+    })
+    .await;
+    let (mut other, mut visitor, mut stream) = bystander(&relay).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let mut home = Tunnel::dial(relay.address(), HomeKey(1)).await;
+    home.say(&FromHome::Hello {
+        version: VERSION,
+        software: "test/1".to_owned(),
+        instance: Instance::new([1; 16]),
+        epoch: 1,
+        legs: true,
+    });
+    home.hear_welcome().await;
+    let bulk = vec![7; usize::try_from(THRESHOLD).unwrap()];
+    let mut visitors = Vec::new();
+    let mut tickets = Vec::new();
+    // The third one has to stay in the tunnel.
+    for n_offered in [1, 2, 2] {
+        let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+        let mut stream = home.accept(&hello).await;
+        stream.send(&bulk).await.unwrap();
+        visitor.expect(&bulk).await;
+        if tickets.len() < n_offered {
+            let Some(FromRelay::Leg { number, token, .. }) = home.hear().await else {
+                panic!("no leg is offered");
+            };
+            tickets.push(Ticket { number, token });
+        }
+        visitors.push((visitor, stream));
+    }
+    relay.until_outcome("leg_limit", 1).await;
+    // Each ticket is good once, however often it is shown, and no other is good at all.
+    let wrong = Ticket {
+        number: tickets[0].number,
+        token: Token::new([9; 16]),
+    };
+    let mut legs = Vec::new();
+    for _ in 0..50 {
+        for ticket in tickets.iter().chain([&wrong]) {
+            let mut leg = TcpStream::connect(relay.address()).await.unwrap();
+            leg.write_all(&ticket.preface()).await.unwrap();
+            legs.push(leg);
+        }
+    }
+    relay.until_outcome("leg_refused", 148).await;
+    let status = relay.status().await;
+    assert_eq!(status.outcomes["leg"], 2);
+    let row = |name: &str| status.homes.iter().find(|it| it.hostname.as_str() == name);
+    assert_eq!(row(HOME_NAME).unwrap().legs_now, 2);
+    visitor.send(b"still here").await;
+    stream.expect(b"still here").await;
+    let (_newcomer, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
+    other.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing() {
+    let relay = TestRelay::start().await;
+    let (_other, mut visitor, mut stream) = bystander(&relay).await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    for key in 10..40 {
+        let mut guess = Tunnel::dial(relay.address(), HomeKey(key)).await;
+        guess.hello(key, 1);
+        assert_eq!(guess.hear_refused().await, Refusal::UnknownKey);
+        guess.closed().await;
+    }
+    assert_eq!(relay.outcome("refused_unknown_key").await, 30);
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;
+    let (_newcomer, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+    visitor.send(b"still here").await;
+    stream.expect(b"still here").await;
 }

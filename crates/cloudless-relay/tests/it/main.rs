@@ -18,6 +18,7 @@ mod limits;
 mod liveness;
 mod load_balancer;
 mod offline;
+mod outcomes;
 mod plain_http;
 mod reload;
 mod routes;

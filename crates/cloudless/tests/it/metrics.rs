@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
+use cloudless_relay::Outcome;
 use http::StatusCode;
 
 use crate::binary::on;
@@ -71,6 +72,17 @@ async fn the_document_has_each_metric_and_no_other() {
         );
         assert!(value("cloudless_tasks ") >= 1.0, "{text}");
     }
+}
+
+#[test]
+fn the_document_has_each_class_of_connections_and_no_other() {
+    let mut sections = DOCUMENT.split("\n## ");
+    let section = sections.find(|it| it.starts_with("Classes")).unwrap();
+    let rows = section.lines().filter(|it| it.starts_with("| `"));
+    let documented: Vec<_> = rows.map(str::to_owned).collect();
+    let row = |it: &Outcome| format!("| `{}` | {} |", it.name(), it.meaning());
+    let expected: Vec<_> = Outcome::ALL.iter().map(row).collect();
+    assert_eq!(documented, expected);
 }
 
 #[test]

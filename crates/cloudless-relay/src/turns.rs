@@ -1,0 +1,101 @@
+//! Work that takes the processor for long, a little of it at a time.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use tokio::sync::Semaphore;
+use tokio::task::yield_now;
+
+/// Lets few of many tasks do such work before all other tasks have had their turn.
+///
+/// The runtime goes through ready tasks one after the other. Thousands of strangers who begin a TLS
+/// handshake at once would be answered in one go, and every visitor would wait for all of that.
+#[derive(Debug)]
+pub(crate) struct Turns(Semaphore);
+
+impl Turns {
+    /// For one such task each time that all others had their turn, on each processor.
+    pub(crate) fn new() -> Self {
+        Self(Semaphore::new(
+            std::thread::available_parallelism().map_or(1, usize::from),
+        ))
+    }
+
+    /// Does `work`, in the order in which tasks asked, each time that it can go on.
+    pub(crate) async fn take<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            // The semaphore is never closed; were it, work would go on without turns.
+            let turn = self.0.acquire().await;
+            // Held while the others have their turn.
+            yield_now().await;
+            let polled = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+            drop(turn);
+            match polled {
+                Poll::Ready(done) => return done,
+                Poll::Pending => woken().await,
+            }
+        }
+    }
+}
+
+/// Waits until something wakes this task, which may have happened since the work was looked at.
+async fn woken() {
+    let mut is_second = false;
+    poll_fn(|_| {
+        if is_second {
+            return Poll::Ready(());
+        }
+        is_second = true;
+        Poll::Pending
+    })
+    .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::sync::oneshot;
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn others_have_their_turn_between_any_two_of_many() {
+        let turns = Arc::new(Turns(Semaphore::new(2)));
+        let n_done = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..100 {
+            let (turns, n_done) = (Arc::clone(&turns), Arc::clone(&n_done));
+            tasks.spawn(async move {
+                let work = async { n_done.fetch_add(1, Ordering::Relaxed) };
+                turns.take(work).await;
+            });
+        }
+        let mut before = 0;
+        while before < 100 {
+            yield_now().await;
+            let now = n_done.load(Ordering::Relaxed);
+            assert!(now - before <= 2, "{} in one turn", now - before);
+            before = now;
+        }
+        tasks.join_all().await;
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_something_holds_nobody_up() {
+        let turns = Arc::new(Turns(Semaphore::new(1)));
+        let (sender, receiver) = oneshot::channel();
+        let waiting = tokio::spawn({
+            let turns = Arc::clone(&turns);
+            async move { turns.take(receiver).await }
+        });
+        yield_now().await;
+        assert_eq!(turns.take(async { 1 }).await, 1);
+        sender.send(2).unwrap();
+        assert_eq!(waiting.await.unwrap(), Ok(2));
+    }
+}
