@@ -1,6 +1,8 @@
 //! `cargo xtask bench relay`: the data plane, from TLS visitors to a TLS server at home, side by
 //! side with the ways that people use otherwise.
 
+mod attack;
+mod attacker;
 mod backend;
 mod crowd;
 mod figures;
@@ -10,6 +12,7 @@ mod home;
 mod load;
 mod measurement;
 mod ours;
+mod outages;
 mod path;
 mod process;
 mod rathole;
@@ -71,6 +74,10 @@ pub(crate) enum Part {
     Lossy,
     /// Memory of the relay for idle homes, and how long all take to come back at once
     Homes,
+    /// What attacks on the relay do to others; only when asked for
+    Attack,
+    /// How long nobody gets through after an outage; only when asked for
+    Outages,
 }
 
 /// Processes of a run.
@@ -85,11 +92,18 @@ pub(crate) enum Role {
     /// Be homes
     #[command(name = "relay-homes", hide = true)]
     Homes { argument: String },
+    /// Be attackers
+    #[command(name = "relay-attackers", hide = true)]
+    Attackers { argument: String },
+    /// Be a listener that does nothing
+    #[command(name = "relay-nothing", hide = true)]
+    Nothing { argument: String },
 }
 
 impl Options {
     fn wants(&self, part: Part) -> bool {
-        self.only.is_empty() || self.only.contains(&part)
+        let is_extra = matches!(part, Part::Attack | Part::Outages);
+        (self.only.is_empty() && !is_extra) || self.only.contains(&part)
     }
 }
 
@@ -114,6 +128,8 @@ pub(crate) fn be(role: &Role) -> Result<()> {
         }
         Role::Load { argument } => runtime.block_on(load::run(&parse(argument)?)),
         Role::Homes { argument } => runtime.block_on(home::serve(parse(argument)?)),
+        Role::Attackers { argument } => runtime.block_on(attacker::run(parse(argument)?)),
+        Role::Nothing { argument } => runtime.block_on(attacker::be_nothing(parse(argument)?)),
     }
 }
 

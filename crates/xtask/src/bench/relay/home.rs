@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use cloudless_proto::control::{self, FromHome, FromRelay, VERSION};
 use cloudless_proto::lines::{self, Decoder};
+use cloudless_proto::redial::{Pace, Schedule};
 use cloudless_proto::takeover::Instance;
 use cloudless_proto::{Hostname, PublicKey};
 use h2::server::{Connection, SendResponse};
@@ -27,17 +28,18 @@ use rustls_pki_types::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::bench::statistics::percentile;
 
-/// How long a dial may take before home dials anew.
+/// How long a dial may take, as at home.
 const DIAL_MAX: Duration = Duration::from_secs(10);
-/// The wait before that.
-const REDIAL: Duration = Duration::from_millis(500);
+/// Dials of one home at a time.
+const DIALS_MAX: usize = 10;
 /// After this long a home is given up.
 const GIVE_UP: Duration = Duration::from_secs(60);
 
@@ -57,14 +59,14 @@ pub(crate) struct Tunnels {
     pub(crate) all: Duration,
     /// Until a new tunnel was welcomed, from the moment on at which all were told to dial.
     pub(crate) p50: Duration,
-    /// Dials that failed and were tried again.
+    /// Dials beyond the first one of each home.
     pub(crate) n_redials: usize,
 }
 
 /// A tunnel that is up.
-type Tunnel = (Connection<TlsStream<TcpStream>, Bytes>, Streams);
+pub(super) type Tunnel = (Connection<TlsStream<TcpStream>, Bytes>, Streams);
 /// The control stream, which ends with the tunnel.
-type Streams = (SendStream<Bytes>, RecvStream);
+pub(super) type Streams = (SendStream<Bytes>, RecvStream);
 
 /// Makes keys, prints the public ones as a line of JSON, then follows orders until there are no
 /// more. So many homes at most.
@@ -113,21 +115,9 @@ async fn dial_all(
         let config = Arc::new(config(key)?);
         let (relay, name) = (order.relay, order.server_name.clone());
         dials.spawn(async move {
-            // Real homes spread their attempts likewise.
-            let wait = REDIAL.mul_f64(0.5 + (number % 100) as f64 / 100.0);
-            let mut n_redials = 0;
-            loop {
-                let error = match timeout(DIAL_MAX, dial(relay, &name, config.clone())).await {
-                    Ok(Ok(tunnel)) => return anyhow::Ok((tunnel, started.elapsed(), n_redials)),
-                    Ok(Err(error)) => error,
-                    Err(elapsed) => elapsed.into(),
-                };
-                if started.elapsed() > GIVE_UP {
-                    return Err(error);
-                }
-                n_redials += 1;
-                sleep(wait).await;
-            }
+            let back = come_back(relay, &name, &config, number);
+            let (tunnel, n_dials) = timeout(GIVE_UP, back).await.context("given up")?;
+            anyhow::Ok((tunnel, started.elapsed(), n_dials - 1))
         });
     }
     let mut times = Vec::new();
@@ -145,14 +135,73 @@ async fn dial_all(
     })
 }
 
+/// Dials when home would until a tunnel is up; also returns how often.
+async fn come_back(
+    relay: SocketAddr,
+    name: &Hostname,
+    config: &Arc<ClientConfig>,
+    number: usize,
+) -> (Tunnel, usize) {
+    let now = || Instant::now().into_std();
+    let mut schedule = Schedule::new(Pace::default(), now());
+    let answered = Arc::new(Notify::new());
+    let mut dials = JoinSet::new();
+    let mut n_dials = 0;
+    loop {
+        let next = schedule
+            .next_dial()
+            .map_or_else(Instant::now, Instant::from_std);
+        // The golden ratio spreads the homes as chance would.
+        let random = ((number * 31 + n_dials) as f64 * 0.618_034).fract();
+        tokio::select! {
+            () = sleep_until(next), if dials.len() < DIALS_MAX => {
+                n_dials += 1;
+                schedule.dialed(now(), random);
+                let (name, config) = (name.clone(), Arc::clone(config));
+                let answered = Arc::clone(&answered);
+                dials.spawn(timeout(DIAL_MAX, async move {
+                    let tcp = TcpStream::connect(relay).await.ok()?;
+                    answered.notify_one();
+                    Some(open(tcp, &name, config).await)
+                }));
+            }
+            () = answered.notified() => schedule.answered(now()),
+            Some(Ok(dialed)) = dials.join_next() => match dialed {
+                Ok(Some(Ok(tunnel))) => return (tunnel, n_dials),
+                // Nobody answered.
+                Ok(None) => {}
+                Ok(Some(Err(_))) | Err(_) => schedule.failed(now(), random),
+            },
+        }
+    }
+}
+
 /// Answers pings until the relay ends it. There are no visitors.
 async fn keep((mut connection, streams): Tunnel) {
     while let Some(Ok(_)) = connection.accept().await {}
     drop(streams);
 }
 
-async fn dial(relay: SocketAddr, name: &Hostname, config: Arc<ClientConfig>) -> Result<Tunnel> {
-    let tcp = TcpStream::connect(relay).await.context("connect")?;
+/// Opens a tunnel over a connection with this key, up to the relay's welcome.
+pub(super) async fn dial_over(
+    tcp: TcpStream,
+    name: &Hostname,
+    key: &Arc<CertifiedKey>,
+) -> Result<Tunnel> {
+    open(tcp, name, Arc::new(config(key)?)).await
+}
+
+/// The ClientHello of a home with this key.
+pub(super) fn hello(name: &Hostname, key: &Arc<CertifiedKey>) -> Result<Vec<u8>> {
+    let name = ServerName::try_from(name.to_string()).context("take the name for TLS")?;
+    let config = Arc::new(config(key)?);
+    let mut connection = rustls::ClientConnection::new(config, name).context("begin TLS")?;
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).context("write a hello")?;
+    Ok(hello)
+}
+
+async fn open(tcp: TcpStream, name: &Hostname, config: Arc<ClientConfig>) -> Result<Tunnel> {
     tcp.set_nodelay(true).context("set TCP_NODELAY")?;
     let name = ServerName::try_from(name.to_string()).context("take the name for TLS")?;
     let tls = TlsConnector::from(config).connect(name, tcp).await;
@@ -213,7 +262,7 @@ fn rand_bytes() -> Result<[u8; 16]> {
     Ok(bytes)
 }
 
-fn key() -> Result<Arc<CertifiedKey>> {
+pub(super) fn key() -> Result<Arc<CertifiedKey>> {
     let key = KeyPair::generate_for(&PKCS_ED25519).context("make a key")?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let signer = aws_lc_rs::default_provider()

@@ -7,12 +7,12 @@ use std::io::{BufRead, stdin};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, LocalSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::visitor::{Door, Visitor};
 use crate::bench::statistics::percentile;
@@ -25,6 +25,9 @@ const BULK_DOWN: u64 = 256 * 1024 * 1024;
 const BULK_UP: u64 = 4 * 1024 * 1024;
 /// Visitors that wait are let in so many at once.
 const ENTER_AT_ONCE: usize = 32;
+/// Between tries of a visitor who tries again and again, and how long each may take.
+const TRY_EVERY: Duration = Duration::from_millis(100);
+const TRY_MAX: Duration = Duration::from_secs(8);
 /// The line that says that all visitors wait.
 pub(crate) const WAITING: &str = "waiting";
 
@@ -59,6 +62,22 @@ pub(crate) enum Load {
     Beside { n_downloads: usize, time: Duration },
     /// So many enter and wait, until standard input ends.
     Wait { n_visitors: usize },
+    /// A new visitor every 100 ms, each of them a line on standard output, until it is killed.
+    Probe,
+}
+
+/// A new visitor's connection, TLS handshake and first byte, with times in Unix seconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Try {
+    pub(crate) begun: f64,
+    pub(crate) ended: f64,
+    pub(crate) is_answered: bool,
+}
+
+/// The time of day, which several processes have in common.
+pub(crate) fn unix_seconds() -> f64 {
+    let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    elapsed.unwrap_or_default().as_secs_f64()
 }
 
 /// The way that bytes go, seen by the visitor.
@@ -94,6 +113,9 @@ pub(crate) async fn run(job: &Job) -> Result<()> {
     let door = Door::new(job.address, &job.certificate)?;
     if let Load::Wait { n_visitors } = job.load {
         return wait(door, n_visitors).await;
+    }
+    if let Load::Probe = job.load {
+        return probe(door).await;
     }
     let tasks = LocalSet::new();
     let outcome = tasks.run_until(measure(door, job.load)).await?;
@@ -142,7 +164,7 @@ async fn measure(door: Door, load: Load) -> Result<Outcome> {
         Load::FirstByte { n_visitors } => {
             tasks.spawn_local(new_visitors(door, n_visitors, count.clone()));
         }
-        Load::Wait { .. } => {}
+        Load::Wait { .. } | Load::Probe => {}
     }
     while let Some(ended) = tasks.join_next().await {
         ended.context("a visitor panicked")??;
@@ -163,7 +185,7 @@ fn n_kept(load: Load) -> usize {
     match load {
         Load::Bulk { n_connections, .. } | Load::Requests { n_connections, .. } => n_connections,
         Load::Beside { n_downloads, .. } => n_downloads + 1,
-        Load::FirstByte { .. } | Load::NewVisitors { .. } | Load::Wait { .. } => 0,
+        Load::FirstByte { .. } | Load::NewVisitors { .. } | Load::Wait { .. } | Load::Probe => 0,
     }
 }
 
@@ -203,6 +225,30 @@ async fn new_visitors(door: Door, n_visitors: usize, count: Shared) -> Result<()
         count.borrow_mut().times.push(started.elapsed());
     }
     Ok(())
+}
+
+/// Begins a try at each tick, however many are under way.
+async fn probe(door: Door) -> Result<()> {
+    let mut tick = interval(TRY_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut tries = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {
+                let door = door.clone();
+                tries.spawn(async move {
+                    let begun = unix_seconds();
+                    let attempt = async { door.enter().await?.first_byte(SMALL).await };
+                    let is_answered = matches!(timeout(TRY_MAX, attempt).await, Ok(Ok(())));
+                    Try { begun, ended: unix_seconds(), is_answered }
+                });
+            }
+            Some(ended) = tries.join_next() => {
+                let ended = ended.context("a try panicked")?;
+                println!("{}", serde_json::to_string(&ended).context("write JSON")?);
+            }
+        }
+    }
 }
 
 /// Every visitor asks once, so that whatever is made late is there, and then for nothing more.

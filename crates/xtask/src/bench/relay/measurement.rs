@@ -11,7 +11,7 @@ use super::load::{Direction, Load};
 use super::path::Path as FarPath;
 use super::site::Site;
 use super::way::{Backend, Ground, Kind, Way};
-use super::{Options, Part, crowd, goals, rathole};
+use super::{Options, Part, attack, crowd, goals, outages, rathole};
 use crate::bench::goals::Verdicts;
 use crate::bench::measurement::load_average;
 use crate::bench::plot::{self, Series};
@@ -63,6 +63,12 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> 
     print!("{}", run.figures.table(&options.ways));
     if run.wants(Part::Homes) {
         run.homes(&mut verdicts).await?;
+    }
+    if run.wants(Part::Outages) {
+        run.outages(&mut verdicts).await?;
+    }
+    if run.wants(Part::Attack) {
+        run.attacks(&mut verdicts).await?;
     }
     print!("{verdicts}");
     if let Some(path) = &options.plot {
@@ -176,11 +182,41 @@ impl Run<'_> {
     /// What idle homes cost.
     async fn homes(&mut self, verdicts: &mut Verdicts) -> Result<()> {
         let program = self.workspace.target("release/cloudless");
-        let place = Site::loopback().relay;
-        let crowd = crowd::measure(&program, &place, self.scratch, self.options.homes).await?;
+        let site = Site::loopback();
+        let crowd = crowd::measure(&program, &site, self.scratch, self.options.homes).await?;
         print!("{}", crowd.table());
         crowd.judge(verdicts);
         self.series.push(crowd.series());
+        Ok(())
+    }
+
+    /// How long nobody gets through.
+    async fn outages(&mut self, verdicts: &mut Verdicts) -> Result<()> {
+        if let Some(what) = FarPath::missing() {
+            return step::missing(&format!("{what}: no outages are measured"));
+        }
+        let (certificate, ways) = (&self.certificate, &self.options.ways);
+        let outages = outages::measure(self.workspace, certificate, self.scratch, ways).await?;
+        print!("{}", outages.table());
+        outages.judge(verdicts);
+        let crowd = outages::crowd(self.workspace, self.scratch).await?;
+        print!("{}", crowd.storms());
+        crowd.judge_storms(verdicts);
+        Ok(())
+    }
+
+    /// What attacks do to others.
+    async fn attacks(&mut self, verdicts: &mut Verdicts) -> Result<()> {
+        let ground = Ground {
+            workspace: self.workspace,
+            certificate: &self.certificate,
+            folder: self.scratch.to_owned(),
+            site: &Site::loopback(),
+            backend: Site::loopback().home.address(0),
+        };
+        let attacks = attack::measure(&ground, self.options.rounds).await?;
+        print!("{}", attacks.table());
+        attacks.judge(verdicts);
         Ok(())
     }
 
@@ -267,7 +303,7 @@ impl Run<'_> {
                 figures.add(Row::LossyDown, kind, speed);
                 figures.add(Row::LossyBeside, kind, ms(outcome.p99));
             }
-            Part::Memory | Part::Homes => {}
+            Part::Memory | Part::Homes | Part::Attack | Part::Outages => {}
         }
         Ok(())
     }

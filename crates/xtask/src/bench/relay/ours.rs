@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use cloudless_proto::Hostname;
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::ChildStdout;
@@ -32,11 +33,26 @@ pub(crate) struct RelayReady {
 
 /// A relay and a home that has joined it.
 pub(crate) async fn open(ground: &Ground<'_>, folder: &Path, legs: bool) -> Result<Parts> {
+    open_with(ground, folder, legs, one_source).await
+}
+
+/// The same with the limits as they come.
+pub(crate) async fn open_with_default_limits(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
+    open_with(ground, folder, true, str::to_owned).await
+}
+
+async fn open_with(
+    ground: &Ground<'_>,
+    folder: &Path,
+    legs: bool,
+    limits: impl Fn(&str) -> String,
+) -> Result<Parts> {
     let program = ground.workspace.target("release/cloudless");
     let (relay_place, home_place) = (&ground.site.relay, &ground.site.home);
     let relay_state = folder.join("relay");
     let home_state = folder.join("home");
-    let (relay, address) = relay(&program, relay_place, &relay_state, folder).await?;
+    init(&program, relay_place, &relay_state, limits).await?;
+    let (relay, address) = start_relay(&program, relay_place, &relay_state, folder).await?;
     let invite = ["relay", "invite", HOSTNAME];
     let code = run(&program, relay_place, &invite, &relay_state).await?;
     let join = ["home", "join", code.trim(), "--local", "127.0.0.1:0"];
@@ -60,12 +76,37 @@ pub(crate) async fn relay(
     state: &Path,
     folder: &Path,
 ) -> Result<(Role, SocketAddr)> {
-    let listen = place.address(0).to_string();
+    init(program, place, state, one_source).await?;
+    start_relay(program, place, state, folder).await
+}
+
+/// Lets a running relay read its files again.
+pub(crate) async fn reload(ground: &Ground<'_>, state: &Path) -> Result<()> {
+    let program = ground.workspace.target("release/cloudless");
+    run(&program, &ground.site.relay, &["relay", "reload"], state).await?;
+    Ok(())
+}
+
+/// What the relay of this state calls itself.
+pub(crate) fn server_name(state: &Path) -> Result<Hostname> {
+    let text = std::fs::read_to_string(state.join("relay.toml")).context("read relay.toml")?;
+    let table: toml::Table = text.parse().context("read relay.toml")?;
+    let name = table.get("server_name").and_then(toml::Value::as_str);
+    let name = name.context("relay.toml names no server")?;
+    name.parse().context("read the relay's name")
+}
+
+async fn init(
+    program: &Path,
+    place: &Place,
+    state: &Path,
+    limits: impl Fn(&str) -> String,
+) -> Result<()> {
+    let listen = place.address(place.port).to_string();
     let init = ["relay", "init", "--listen", &listen, "--no-http"];
     let init = [&init[..], &["--address", &listen]].concat();
     run(program, place, &init, state).await?;
-    edit(&state.join("relay.toml"), one_source)?;
-    start_relay(program, place, state, folder).await
+    edit(&state.join("relay.toml"), limits)
 }
 
 /// Starts a relay that was made before.

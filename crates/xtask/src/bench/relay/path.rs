@@ -48,11 +48,17 @@ impl Path {
             Place {
                 ip,
                 namespace: Some(end.name().to_owned()),
+                core: None,
+                port: 0,
             }
         });
         let [relay, home] = places;
         Self {
-            site: Site { relay, home },
+            site: Site {
+                visitors: relay.clone(),
+                relay,
+                home,
+            },
             _link: link,
             _ends: ends,
         }

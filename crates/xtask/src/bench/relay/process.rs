@@ -1,7 +1,9 @@
 //! Processes that are measured, with all that they start themselves.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -18,6 +20,9 @@ pub(crate) struct Process {
     name: &'static str,
     child: Child,
     log: PathBuf,
+    /// The words of its command.
+    words: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
 }
 
 impl Process {
@@ -31,7 +36,46 @@ impl Process {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}"))?;
-        Ok(Self { name, child, log })
+        let command = command.as_std();
+        let words = iter::once(command.get_program()).chain(command.get_args());
+        let environment = command.get_envs();
+        Ok(Self {
+            name,
+            child,
+            log,
+            words: words.map(OsStr::to_owned).collect(),
+            environment: environment
+                .filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned())))
+                .collect(),
+        })
+    }
+
+    /// Kills it and all that descends from it, as a failure of power would; it may be started again.
+    pub(crate) async fn kill_now(&mut self) -> Result<()> {
+        for pid in self.pids()? {
+            if let Ok(pid) = i32::try_from(pid) {
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+        }
+        let ended = self.child.wait().await;
+        ended.with_context(|| format!("kill {}", self.name))?;
+        Ok(())
+    }
+
+    /// Starts it again by the same command. What it says on standard output is not heard any more.
+    pub(crate) fn start_again(&mut self) -> Result<()> {
+        let log = File::options().append(true).open(&self.log);
+        let (program, arguments) = self.words.split_first().context("no command")?;
+        let child = Command::new(program)
+            .args(arguments)
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log.with_context(|| format!("open {}", self.log.display()))?)
+            .kill_on_drop(true)
+            .spawn();
+        self.child = child.with_context(|| format!("start {} again", self.name))?;
+        Ok(())
     }
 
     /// Its standard output, if that was piped, once.

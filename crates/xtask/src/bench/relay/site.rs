@@ -1,16 +1,16 @@
 //! Where the two ends are: the visitors with the relay, and home.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::load::{Job, Outcome, WAITING};
+use super::load::{Job, Outcome, Try, WAITING};
 
 /// A load may take so long, the slowest way over the worst path included.
 const LOAD_MAX: Duration = Duration::from_secs(120);
@@ -20,11 +20,16 @@ const LOAD_MAX: Duration = Duration::from_secs(120);
 pub(crate) struct Place {
     pub(crate) ip: IpAddr,
     pub(crate) namespace: Option<String>,
+    /// The only one that programs here may use.
+    pub(crate) core: Option<usize>,
+    /// Where the relay listens; 0 is any.
+    pub(crate) port: u16,
 }
 
-/// Both ends.
+/// All of them.
 #[derive(Clone)]
 pub(crate) struct Site {
+    pub(crate) visitors: Place,
     pub(crate) relay: Place,
     pub(crate) home: Place,
 }
@@ -34,14 +39,32 @@ pub(crate) struct Waiting {
     child: Child,
 }
 
+/// A visitor that tries again and again. Dropping it ends it.
+pub(crate) struct Probing {
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Probing {
+    /// The next try that has ended.
+    pub(crate) async fn next(&mut self) -> Result<Try> {
+        let line = self.lines.next_line().await.context("read a try")?;
+        let line = line.context("the visitor ended early")?;
+        serde_json::from_str(&line).context("read a try")
+    }
+}
+
 impl Site {
     /// Both on this machine.
     pub(crate) fn loopback() -> Self {
         let place = Place {
             ip: Ipv4Addr::LOCALHOST.into(),
             namespace: None,
+            core: None,
+            port: 0,
         };
         Self {
+            visitors: place.clone(),
             relay: place.clone(),
             home: place,
         }
@@ -51,14 +74,24 @@ impl Site {
 impl Place {
     /// A program that runs here.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        match &self.namespace {
-            None => Command::new(program),
-            Some(namespace) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", namespace]).arg(program);
-                command
-            }
+        let mut words = Vec::new();
+        if let Some(namespace) = &self.namespace {
+            words.extend(["ip", "netns", "exec", namespace].map(OsString::from));
         }
+        if let Some(core) = self.core {
+            words.extend(["taskset", "--cpu-list"].map(OsString::from));
+            words.push(core.to_string().into());
+        }
+        words.push(program.as_ref().to_owned());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command
+    }
+
+    /// The same place, where programs use one core alone.
+    pub(crate) fn pinned(mut self, core: usize) -> Self {
+        self.core = Some(core);
+        self
     }
 
     /// This program, run here as something that takes one argument in JSON.
@@ -106,6 +139,16 @@ impl Place {
             );
         }
         Ok(Waiting { child })
+    }
+
+    /// Lets a visitor in that tries again and again.
+    pub(crate) fn probe(&self, job: &Job) -> Result<Probing> {
+        let mut child = self.start_load(job)?;
+        let stdout = child.stdout.take().context("take standard output")?;
+        Ok(Probing {
+            lines: BufReader::new(stdout).lines(),
+            _child: child,
+        })
     }
 
     fn start_load(&self, job: &Job) -> Result<Child> {

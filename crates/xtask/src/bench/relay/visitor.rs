@@ -61,6 +61,18 @@ impl Door {
     }
 }
 
+/// The ClientHello of a visitor of this name.
+pub(super) fn hello(name: &str) -> Option<Vec<u8>> {
+    let config = ClientConfig::builder()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let name = ServerName::try_from(name.to_owned()).ok()?;
+    let mut connection = rustls::ClientConnection::new(Arc::new(config), name).ok()?;
+    let mut hello = Vec::new();
+    connection.write_tls(&mut hello).ok()?;
+    Some(hello)
+}
+
 impl Visitor {
     /// Asks for some bytes and reads the first of them.
     pub(crate) async fn first_byte(&mut self, size: u64) -> Result<()> {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::backend::Certificate;
 use super::load::{Job, Load, Outcome};
 use super::process::Process;
-use super::site::{Place, Site};
+use super::site::{Place, Probing, Site};
 use super::{haproxy, ours, rathole, recipe};
 use crate::bench::cpu::Stopwatch;
 use crate::bench::memory::pss;
@@ -149,11 +149,7 @@ impl Way {
         };
         let way = Self {
             kind,
-            address: parts.address,
-            relay: parts.relay,
-            _home: parts.home,
-            certificate: ground.certificate.certificate.clone(),
-            visitors: ground.site.relay.clone(),
+            ..Self::of(parts, ground)
         };
         let deadline = Instant::now() + START_MAX;
         loop {
@@ -166,6 +162,18 @@ impl Way {
                 bail!("{}: {error:#}\n{}", kind.name(), logs.join("\n"));
             }
             sleep(START_INTERVAL).await;
+        }
+    }
+
+    /// The way that these parts make, which are up.
+    pub(crate) fn of(parts: Parts, ground: &Ground<'_>) -> Self {
+        Self {
+            kind: Kind::Legs,
+            address: parts.address,
+            relay: parts.relay,
+            _home: parts.home,
+            certificate: ground.certificate.certificate.clone(),
+            visitors: ground.site.visitors.clone(),
         }
     }
 
@@ -201,6 +209,24 @@ impl Way {
             visitors.end().await?;
         }
         Ok(memory)
+    }
+
+    /// Lets a visitor in that tries every 100 ms.
+    pub(crate) fn probe(&self) -> Result<Probing> {
+        self.visitors.probe(&self.job(Load::Probe))
+    }
+
+    /// Kills all that the relay's machine has of it.
+    pub(crate) async fn kill_relay(&mut self) -> Result<()> {
+        for process in &mut self.relay {
+            process.kill_now().await?;
+        }
+        Ok(())
+    }
+
+    /// Starts it again, as it was.
+    pub(crate) fn start_relay(&mut self) -> Result<()> {
+        self.relay.iter_mut().try_for_each(Process::start_again)
     }
 
     fn job(&self, load: Load) -> Job {
