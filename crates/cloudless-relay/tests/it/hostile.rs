@@ -7,10 +7,11 @@ use cloudless_proto::leg::{THRESHOLD, Ticket, Token};
 use cloudless_proto::takeover::Instance;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::{
-    ALERT, HOME_NAME, HomeKey, HomeStream, SlowPath, TestRelay, Tunnel, Visitor, tunnel_hello,
+    ALERT, HOME_NAME, HomeKey, HomeStream, SlowPath, TestRelay, Tunnel, Visitor, soon, tunnel_hello,
 };
 
 const OTHER_NAME: &str = "other.example.test";
@@ -174,15 +175,22 @@ async fn a_home_that_never_reads_costs_the_others_nothing() {
     }
     deaf.freeze();
     // Each of them sends for as long as anybody takes it.
-    let mut n_taken = 0;
-    for upload in &mut uploads {
-        while let Ok(write) = timeout(SHORT, upload.stream.write(&[7; 64 * 1024])).await {
-            n_taken += write.unwrap();
-        }
+    let n_uploads = uploads.len();
+    let mut sending = JoinSet::new();
+    for mut upload in uploads {
+        sending.spawn(async move {
+            let mut n_taken = 0;
+            while let Ok(Ok(n)) = timeout(SHORT, upload.stream.write(&[7; 64 * 1024])).await {
+                n_taken += n;
+            }
+            (upload, n_taken)
+        });
     }
+    let uploads = soon(sending.join_all()).await;
+    let n_taken: usize = uploads.iter().map(|(_, n_taken)| n_taken).sum();
     // A window of each stream, and what the sockets hold; not all that somebody cares to send.
     let window = 2 * 1024 * 1024;
-    assert!(n_taken < uploads.len() * 4 * window, "{n_taken} bytes");
+    assert!(n_taken < n_uploads * 4 * window, "{n_taken} bytes");
     visitor.send(b"still here").await;
     stream.expect(b"still here").await;
     let (_newcomer, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
@@ -280,11 +288,12 @@ async fn tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing() {
     let relay = TestRelay::start().await;
     let (_other, mut visitor, mut stream) = bystander(&relay).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
+    let mut guesses = Vec::new();
     for key in 10..40 {
         let mut guess = Tunnel::dial(relay.address(), HomeKey(key)).await;
         guess.hello(key, 1);
         assert_eq!(guess.hear_refused().await, Refusal::UnknownKey);
-        guess.closed().await;
+        guesses.push(guess);
     }
     assert_eq!(relay.outcome("refused_unknown_key").await, 30);
     let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;

@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -88,6 +88,12 @@ impl Role {
             .recv_timeout(PATIENCE)
             .expect("the process says that it is ready");
         serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
+    /// Returns after so long, in which the process must have said nothing.
+    pub(crate) fn is_quiet_for(&self, duration: Duration) {
+        let said = self.lines.recv_timeout(duration);
+        assert_eq!(said, Err(RecvTimeoutError::Timeout));
     }
 
     pub(crate) fn pid(&self) -> u32 {

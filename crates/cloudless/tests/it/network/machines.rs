@@ -144,6 +144,11 @@ impl Machines {
         (self.relay, _) = Role::start_by(binary(&self.bed.relay), &state, "relay");
     }
 
+    /// Returns after so long, in which home goes on and has nothing to say.
+    pub(crate) fn home_is_quiet_for(&self, duration: Duration) {
+        self.home.is_quiet_for(duration);
+    }
+
     /// SIGKILL, and nothing else of its machine.
     pub(crate) fn kill_home(&mut self) {
         self.home.kill();

@@ -161,7 +161,7 @@ fn the_router_forgets_a_tunnel_that_nobody_uses(family: Family) {
         return;
     };
     // Home may have visited itself.
-    std::thread::sleep(UNVISITED);
+    machines.home_is_quiet_for(UNVISITED);
     machines.bed.forget_mappings();
     let forgotten = Instant::now();
     // Who comes now does not get as far as home, so that home is still alone.
