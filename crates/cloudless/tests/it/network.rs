@@ -82,8 +82,17 @@ fn sync_between(machines: &Machines, family: Family) {
 }
 
 #[test]
-fn a_slow_lossy_path_serves() {
-    let Some(machines) = Machines::start(Family::V4) else {
+fn a_slow_lossy_path_serves_over_ipv4() {
+    a_slow_lossy_path_serves(Family::V4);
+}
+
+#[test]
+fn a_slow_lossy_path_serves_over_ipv6() {
+    a_slow_lossy_path_serves(Family::V6);
+}
+
+fn a_slow_lossy_path_serves(family: Family) {
+    let Some(machines) = Machines::start(family) else {
         return;
     };
     machines.bed.internet.set(Conditions {
@@ -94,7 +103,7 @@ fn a_slow_lossy_path_serves() {
     });
     let phone = Phone {
         bed: &machines.bed,
-        family: Family::V4,
+        family,
         login: format!("me:{}", machines.password()),
         ca_file: machines.ca_file(),
     };

@@ -75,12 +75,21 @@ fn a_network_that_lets_only_a_proxy_out(family: Family) {
 }
 
 #[test]
-fn a_network_that_intercepts_tls_is_named_with_the_issuer() {
-    let Some(mut machines) = Machines::start(Family::V4) else {
+fn a_network_that_intercepts_tls_is_named_with_the_issuer_over_ipv4() {
+    a_network_that_intercepts_tls_is_named(Family::V4);
+}
+
+#[test]
+fn a_network_that_intercepts_tls_is_named_with_the_issuer_over_ipv6() {
+    a_network_that_intercepts_tls_is_named(Family::V6);
+}
+
+fn a_network_that_intercepts_tls_is_named(family: Family) {
+    let Some(mut machines) = Machines::start(family) else {
         return;
     };
     let config = interceptor("Example Corp Inspection CA");
-    answer_in_the_relays_place(&machines.bed, move |mut tcp| {
+    answer_in_the_relays_place(&machines.bed, family, move |mut tcp| {
         let mut tls = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
         while tls.is_handshaking() && tls.complete_io(&mut tcp).is_ok() {}
     });
@@ -90,11 +99,20 @@ fn a_network_that_intercepts_tls_is_named_with_the_issuer() {
 }
 
 #[test]
-fn a_captive_portal_is_named_with_its_page_and_home_goes_on_when_it_opens() {
-    let Some(mut machines) = Machines::start(Family::V4) else {
+fn a_captive_portal_is_named_with_its_page_and_home_goes_on_when_it_opens_over_ipv4() {
+    a_captive_portal_is_named(Family::V4);
+}
+
+#[test]
+fn a_captive_portal_is_named_with_its_page_and_home_goes_on_when_it_opens_over_ipv6() {
+    a_captive_portal_is_named(Family::V6);
+}
+
+fn a_captive_portal_is_named(family: Family) {
+    let Some(mut machines) = Machines::start(family) else {
         return;
     };
-    answer_in_the_relays_place(&machines.bed, |mut tcp| {
+    answer_in_the_relays_place(&machines.bed, family, |mut tcp| {
         // To a ClientHello it says the same as to a browser.
         let _ = tcp.read(&mut [0; 4096]);
         let _ = tcp.write_all(
@@ -132,8 +150,14 @@ fn interceptor(issuer: &str) -> Arc<ServerConfig> {
 }
 
 /// Shuts the network and lets the router answer what is meant for the relay.
-fn answer_in_the_relays_place(bed: &Bed, answer: impl Fn(TcpStream) + Send + Sync + 'static) {
-    let listener = bed.router.enter(|| TcpListener::bind("192.168.1.1:443"));
+fn answer_in_the_relays_place(
+    bed: &Bed,
+    family: Family,
+    answer: impl Fn(TcpStream) + Send + Sync + 'static,
+) {
+    // Redirected to whichever IPv6 address the router has there.
+    let address = ["192.168.1.1:443", "[::]:443"][family as usize];
+    let listener = bed.router.enter(|| TcpListener::bind(address));
     let listener = listener.unwrap();
     bed.router.run("nft", &[SHUT]);
     let answer = Arc::new(answer);
