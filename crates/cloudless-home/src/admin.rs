@@ -13,6 +13,7 @@ mod failure;
 mod history;
 mod import;
 mod lookup;
+mod renewal;
 mod reply;
 mod restore;
 mod search;
@@ -25,6 +26,8 @@ pub use duplicates::{DuplicateGroup, MergeChoice, Merged, SameBecause};
 pub use execute::{Facts, execute};
 pub use history::{Change, ChangeKind, PastVersion};
 pub use lookup::CardChoice;
+pub(crate) use renewal::Renewal;
+pub use renewal::Renewed;
 pub use reply::{
     CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status, User,
 };

@@ -13,7 +13,7 @@ use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
-use crate::certificate::{Gate, HonestRelay};
+use crate::certificate::{AcmeConfig, CertificateSource, Gate, HonestRelay};
 use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
@@ -55,6 +55,10 @@ pub struct Config {
     pub hostnames: Vec<Hostname>,
     /// Those of `hostnames` whose connections go to other servers.
     pub passthrough: HashMap<Hostname, Passthrough>,
+    /// Where the certificates of `hostnames` come from; home's own authority where nothing is said.
+    pub certificates: HashMap<Hostname, CertificateSource>,
+    /// The public authority; needed when a certificate comes from one.
+    pub acme: Option<AcmeConfig>,
     /// Asked before each order of a public certificate.
     pub gate: Arc<dyn Gate>,
     /// The home's Ed25519 key, which the relays know it by.
@@ -97,6 +101,8 @@ impl Config {
             relays,
             hostnames,
             passthrough: HashMap::new(),
+            certificates: HashMap::new(),
+            acme: None,
             gate: Arc::new(HonestRelay::default()),
             identity,
             state_dir,
@@ -120,6 +126,8 @@ impl fmt::Debug for Config {
             .field("relays", &self.relays)
             .field("hostnames", &self.hostnames)
             .field("passthrough", &self.passthrough)
+            .field("certificates", &self.certificates)
+            .field("acme", &self.acme)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
             .field("proxy", &self.proxy)
@@ -196,6 +204,9 @@ pub struct Timings {
     pub drain: Duration,
     /// Between looks at the certificates' remaining life (default 1 min).
     pub certificate_check: Duration,
+    /// Between looks at the owner's certificate files; new ones are read when two looks in a row
+    /// see the same (default 2 s).
+    pub certificate_files: Duration,
     /// Between two removals of old history (default 24 h).
     pub prune: Duration,
 }
@@ -217,6 +228,7 @@ impl Default for Timings {
             idle: Duration::from_secs(3 * 60),
             drain: Duration::from_secs(10),
             certificate_check: Duration::from_secs(60),
+            certificate_files: Duration::from_secs(2),
             prune: Duration::from_secs(24 * 60 * 60),
         }
     }

@@ -25,6 +25,7 @@ pub mod status;
 mod surroundings;
 mod termination;
 mod tunnel;
+mod validation;
 mod visitor;
 
 pub use cloudless_carddav::Settings as CardDavSettings;

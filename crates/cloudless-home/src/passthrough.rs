@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::proxy_protocol::{self, Addresses, Version};
-use cloudless_proto::request_head::{Parsed, Reader};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use socket2::SockRef;
 use tokio::io::{
@@ -20,13 +19,12 @@ use tokio::time::timeout;
 use crate::config::Passthrough;
 use crate::status::PassthroughStatus;
 use crate::tunnel::Stream;
+use crate::validation::{self, VALIDATION};
 use crate::visitor::HTTPS_PORT;
 
 /// A server on this machine or in its network has accepted long before.
 const CONNECT: Duration = Duration::from_secs(5);
 const BUFFER_LEN: usize = 64 * 1024;
-/// A whole validation: a short question and a line of text.
-const VALIDATION: Duration = Duration::from_secs(10);
 const VALIDATION_LEN_MAX: u64 = 64 * 1024;
 
 /// The hostnames whose connections home does not end itself.
@@ -112,7 +110,8 @@ impl Server {
     /// visitor that wants anything else is reset.
     pub(crate) async fn validate(&self, mut visitor: Stream, hostname: &Hostname) {
         let validation = async {
-            let request = validation_request(&mut visitor, hostname).await?;
+            let head = validation::read(&mut visitor, hostname).await?;
+            let request = head.validation_request()?;
             let answer = match self.connect(&request).await? {
                 Connected::Tcp(server) => read_answer(server).await,
                 Connected::Unix(server) => read_answer(server).await,
@@ -191,23 +190,6 @@ where
         tracing::debug!(%error, "A passed-through connection was cut");
         // The visitor's stream is reset when it is dropped, and so the server is told.
         let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
-    }
-}
-
-/// Reads the request and writes it anew, with nothing of the visitor but what is asked for: the
-/// relay is not trusted to have looked. `None` when it is no validation of this name.
-async fn validation_request(visitor: &mut Stream, hostname: &Hostname) -> Option<Vec<u8>> {
-    let mut reader = Reader::new();
-    let mut buffer = [0; 1024];
-    loop {
-        let n = visitor.read(&mut buffer).await.ok()?;
-        match reader.push(&buffer[..n]) {
-            Parsed::Incomplete if n > 0 => {}
-            Parsed::Request(head) if head.host.as_ref() == Some(hostname) => {
-                return head.validation_request();
-            }
-            _ => return None,
-        }
     }
 }
 

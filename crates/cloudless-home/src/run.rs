@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Facts};
+use crate::certificate::acme::{self, Acme, Validations};
 use crate::certificate::{self, Certificates};
 use crate::config::{Config, Listeners};
 use crate::index;
@@ -90,15 +91,35 @@ pub async fn run(
     let passthroughs = Passthroughs::new(config.passthrough);
     let own = |hostname: &&Hostname| passthroughs.tls(hostname).is_none();
     let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
-    let certificates =
-        Certificates::new(config.state_dir, &own, config.clock.clone()).map_err(RunError::Tls)?;
-    let certificates = Arc::new(certificates);
+    let sources: Vec<_> = own
+        .into_iter()
+        .map(|hostname| {
+            let source = config.certificates.get(&hostname).cloned();
+            (hostname, source.unwrap_or_default())
+        })
+        .collect();
+    let (state_dir, clock) = (config.state_dir, config.clock.clone());
+    let certificates = Certificates::new(state_dir.clone(), &sources, clock);
+    let certificates = Arc::new(certificates.map_err(RunError::Tls)?);
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, config.clock.clone());
     let proxy = config.proxy.as_ref();
     let mut addresses = config.relays.iter().flat_map(|relay| &relay.addresses);
     let is_proxied = proxy.is_some_and(|proxy| addresses.any(|address| proxy.is_for(address)));
+    let validations = Arc::new(Validations::default());
+    let acme = config.acme.map(|acme| {
+        let surroundings = acme::Surroundings {
+            state_dir,
+            gate: config.gate,
+            certificates: certificates.clone(),
+            validations: validations.clone(),
+            board: board.clone(),
+            clock: config.clock.clone(),
+        };
+        Acme::new(acme, config.proxy.clone(), surroundings)
+    });
+    let (acme, orders) = acme.transpose().map_err(RunError::Tls)?.unzip();
     let prober = |probe| {
         let hostnames = config.hostnames.clone();
         Prober::new(
@@ -116,6 +137,7 @@ pub async fn run(
     let visitors = Arc::new(Visitors {
         termination: Termination {
             certificates: certificates.clone(),
+            validations,
             carddav: carddav.clone(),
             timings: timings.clone(),
         },
@@ -126,10 +148,9 @@ pub async fn run(
     // A part that ends or panics stops the others.
     let stop = shutdown.child_token();
     let mut parts = JoinSet::new();
-    let check = timings.certificate_check;
     parts.spawn(certificate::keep_fresh(
         certificates.clone(),
-        check,
+        timings.clone(),
         stop.clone(),
     ));
     let (happened_sender, happened) = watch::channel(Happened::default());
@@ -138,6 +159,9 @@ pub async fn run(
         happened_sender,
         stop.clone(),
     ));
+    if let Some(acme) = acme {
+        parts.spawn(acme.run(happened.clone(), stop.clone()));
+    }
     for (index, relay) in config.relays.into_iter().enumerate() {
         let proxy = config.proxy.clone();
         let proxy = proxy.filter(|proxy| relay.addresses.iter().any(|it| proxy.is_for(it)));
@@ -209,6 +233,10 @@ pub async fn run(
             };
             rows.map(row).collect()
         };
+        let renewal = admin::Renewal {
+            certificates: certificates.clone(),
+            orders: orders.unwrap_or_default(),
+        };
         let facts = move || Facts {
             relays: board.relays(),
             public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
@@ -223,6 +251,7 @@ pub async fn run(
             facts: Box::new(facts),
             restored,
             prober,
+            renewal,
         };
         parts.spawn(admin::serve(listener, admin, stop.clone()));
     }

@@ -11,6 +11,7 @@ use cloudless_proto::{Hostname, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::certificate::{CertificateSource, SpkiHash};
 use crate::config::{Clock, Relay, unix_ms};
 
 /// How a home and one of its relays stand.
@@ -162,16 +163,81 @@ impl Traffic {
     }
 }
 
+/// Where a certificate comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateKind {
+    /// A public authority, by ACME.
+    Acme,
+    /// The owner's files.
+    Files,
+    /// Home's own authority.
+    #[default]
+    Own,
+    /// Home's own authority, for devices that trust this very certificate.
+    Pinned,
+}
+
+impl CertificateKind {
+    pub(crate) fn of(source: &CertificateSource) -> Self {
+        match source {
+            CertificateSource::Acme => Self::Acme,
+            CertificateSource::Files(_) => Self::Files,
+            CertificateSource::Own => Self::Own,
+            CertificateSource::Pinned => Self::Pinned,
+        }
+    }
+}
+
 /// One certificate's row of the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
     /// The name it is for.
     pub hostname: Hostname,
+    /// Where it comes from.
+    #[serde(default)]
+    pub kind: CertificateKind,
+    /// Start of validity in Unix milliseconds; `None` while there is no valid one.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub valid_from: Option<i64>,
     /// End of validity in Unix milliseconds; `None` while there is no valid one.
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub expires_at: Option<i64>,
+    /// Who signed it, as it says itself (RFC 4514).
+    #[serde(default)]
+    pub issuer: Option<String>,
+    /// Its serial number, in hexadecimal.
+    #[serde(default)]
+    pub serial: Option<String>,
+    /// Its SHA-256 fingerprint in hexadecimal, to compare with what a device shows.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// SHA-256 of its public key, as Certificate Transparency monitors show it.
+    #[serde(default)]
+    pub spki_sha256: Option<SpkiHash>,
     /// Why there is none, or why it could not be renewed.
     pub error: Option<String>,
+    /// How the orders stand, of one from a public authority.
+    #[serde(default)]
+    pub acme: Option<AcmeStatus>,
+}
+
+/// How a name's orders at a public authority stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcmeStatus {
+    /// The authority's directory.
+    pub directory: String,
+    /// The account's URL, for a CAA record's `accounturi`; `None` before there is one.
+    pub account: Option<String>,
+    /// How the name is proven: `tls-alpn-01` or `http-01`.
+    pub method: String,
+    /// Whether an order is under way.
+    pub is_ordering: bool,
+    /// When the next order is planned, in Unix milliseconds.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub next_order: Option<i64>,
+    /// Orders that have failed since the last certificate.
+    pub failures: u32,
 }
 
 /// The row of a hostname whose TLS another server ends.

@@ -11,6 +11,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificates;
+use crate::certificate::acme::{ALPN, Validations};
 use crate::config::Timings;
 use crate::http::{self, Hosts};
 use crate::tunnel::Stream;
@@ -18,6 +19,8 @@ use crate::tunnel::Stream;
 /// Serves visitors of every relay.
 pub(crate) struct Termination {
     pub(crate) certificates: Arc<Certificates>,
+    /// The names that an authority is validating.
+    pub(crate) validations: Arc<Validations>,
     pub(crate) carddav: CardDav,
     pub(crate) timings: Timings,
 }
@@ -27,7 +30,10 @@ impl Termination {
     pub(crate) async fn serve(&self, stream: Stream, shutdown: CancellationToken) {
         let handshake = timeout(self.timings.tls_handshake, self.handshake(stream));
         match handshake.await {
-            Ok(Ok((tls, hostname))) => {
+            Ok(Ok(Handshake::Validation)) => {
+                tracing::debug!("A certificate authority was answered")
+            }
+            Ok(Ok(Handshake::Visitor(tls, hostname))) => {
                 let hosts = Hosts::Only(hostname);
                 http::serve(tls, hosts, self.carddav.clone(), &self.timings, shutdown).await;
             }
@@ -36,10 +42,7 @@ impl Termination {
         }
     }
 
-    async fn handshake(
-        &self,
-        stream: Stream,
-    ) -> Result<(TlsStream<Stream>, Hostname), HandshakeError> {
+    async fn handshake(&self, stream: Stream) -> Result<Handshake, HandshakeError> {
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream)
             .await
             .map_err(HandshakeError::Tls)?;
@@ -47,20 +50,43 @@ impl Termination {
             .client_hello()
             .server_name()
             .and_then(|name| Hostname::from_bytes(name.as_bytes()).ok());
-        let config = hostname
-            .as_ref()
-            .and_then(|hostname| self.certificates.server_config(hostname));
+        let is_validation = start
+            .client_hello()
+            .alpn()
+            .is_some_and(|mut protocols| protocols.any(|it| it == ALPN));
+        // What an authority is answered comes through the tunnel, whose other end is proven, and
+        // never on a leg, which somebody between could have answered.
+        let may_validate = is_validation && !start.io.has_leg();
+        let config = hostname.as_ref().and_then(|hostname| match is_validation {
+            true if may_validate => self.validations.tls(hostname),
+            true => None,
+            false => self.certificates.server_config(hostname),
+        });
         let (Some(hostname), Some(config)) = (hostname, config) else {
             // No alert: a name that is not served here learns nothing.
             let _ = start.io.shutdown().await;
             return Err(HandshakeError::NotServed);
         };
-        let tls = start
+        let mut tls = start
             .into_stream(config)
             .await
             .map_err(HandshakeError::Tls)?;
-        Ok((tls, hostname))
+        if is_validation {
+            // The handshake was all (RFC 8737 section 3).
+            let _ = tls.shutdown().await;
+            return Ok(Handshake::Validation);
+        }
+        Ok(Handshake::Visitor(tls, hostname))
     }
+}
+
+/// What a handshake came to.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart at once")]
+enum Handshake {
+    /// An authority has seen what it wanted.
+    Validation,
+    /// Somebody who wants to be served, under this name.
+    Visitor(TlsStream<Stream>, Hostname),
 }
 
 /// Why a visitor did not get as far as HTTP.

@@ -13,6 +13,7 @@ use crate::passthrough::Passthroughs;
 use crate::probe::Arrivals;
 use crate::termination::Termination;
 use crate::tunnel::Stream;
+use crate::validation;
 
 pub(crate) const HTTPS_PORT: u16 = 443;
 const HTTP_PORT: u16 = 80;
@@ -80,9 +81,12 @@ impl Visitors {
                 }
             }
             (HTTP_PORT, Some(hostname)) => {
-                // Without such a server the stream is reset, and the relay answers 404.
-                if let Some(server) = self.passthroughs.http(&hostname) {
-                    server.validate(stream, &hostname).await;
+                // Without either the stream is reset, and the relay answers 404.
+                match self.passthroughs.http(&hostname) {
+                    Some(server) => server.validate(stream, &hostname).await,
+                    None => {
+                        validation::answer(stream, &hostname, &self.termination.validations).await;
+                    }
                 }
             }
             _ => tracing::debug!("A visitor came for a port that home does not serve"),

@@ -1,5 +1,6 @@
 //! Config files: read and checked completely before any port is bound.
 
+pub(crate) mod acme;
 pub(crate) mod address;
 pub(crate) mod carddav;
 pub(crate) mod history;

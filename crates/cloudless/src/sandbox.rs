@@ -54,12 +54,18 @@ impl Needs {
         }
     }
 
-    /// A home's needs: its state directory, and what names are looked up with.
-    pub(crate) fn of_home(state: &Path) -> Self {
-        let readable = OWN_FIGURES.iter().chain(&NAME_LOOKUP);
+    /// A home's needs: its state directory, what names are looked up with, and the directories of
+    /// certificates that somebody else renews, who puts other files in their place.
+    pub(crate) fn of_home(state: &Path, certificate_files: &[PathBuf]) -> Self {
+        let fixed = OWN_FIGURES.iter().chain(&NAME_LOOKUP).map(PathBuf::from);
+        let linked = certificate_files
+            .iter()
+            .filter_map(|file| fs::canonicalize(file).ok());
+        let directories = certificate_files.iter().cloned().chain(linked);
+        let directories = directories.filter_map(|file| Some(file.parent()?.to_owned()));
         Self {
             writable: state_files(state),
-            readable: readable.map(PathBuf::from).collect(),
+            readable: fixed.chain(directories).collect(),
         }
     }
 }

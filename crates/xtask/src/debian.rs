@@ -55,6 +55,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["openssl", "version"],
     },
     Need {
+        package: "pebble",
+        probe: &["sh", "-c", "command -v pebble"],
+    },
+    Need {
         package: "python3",
         probe: &["python3", "--version"],
     },

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
 
 use super::book::BookChange;
@@ -17,6 +18,12 @@ pub enum Command {
     Status,
     /// Tries now whether phones reach home, then answers as to `Status`.
     Check,
+    /// Makes new certificates now, whether they are due or not. Only a running home can.
+    CertificateRenew {
+        /// For this name; for all but those that devices have pinned if absent.
+        #[serde(default)]
+        hostname: Option<Hostname>,
+    },
     /// Creates a user with an empty address book.
     UserAdd {
         /// Lower-case letters, digits, `.`, `_`, `-`.

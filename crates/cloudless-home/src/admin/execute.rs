@@ -90,6 +90,7 @@ fn run(
 ) -> Result<Reply, Failure> {
     match command {
         Command::Status | Command::Check => status(store, facts, now),
+        Command::CertificateRenew { .. } => Err(Failure::NotRunning),
         Command::UserAdd { name } => {
             store.create_user(&name, now)?;
             Ok(Reply::UserAdded { user: name })

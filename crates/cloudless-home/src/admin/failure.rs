@@ -44,6 +44,8 @@ pub(super) enum Failure {
     NoSuchShare { book: String, with: String },
     #[error("no address book {book:?} of {user} was removed")]
     NotRemoved { user: String, book: String },
+    #[error("home is not running; start it with: cloudless home run")]
+    NotRunning,
     #[error("the address book {book} belongs to {owner}, who alone can change that")]
     NotTheOwner { book: String, owner: String },
     #[error("the region {region:?} is not known")]

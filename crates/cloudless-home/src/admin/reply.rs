@@ -11,6 +11,7 @@ use super::alarm::Alarm;
 use super::book::{Book, RemovedBook};
 use super::duplicates::{DuplicateGroup, Merged};
 use super::history::{Change, PastVersion};
+use super::renewal::Renewed;
 use super::restore::{Difference, RestoredCard};
 use super::search::Found;
 use crate::status::{
@@ -23,6 +24,11 @@ use crate::status::{
 pub enum Reply {
     /// To `Status`.
     Status(Status),
+    /// To `CertificateRenew`.
+    CertificatesRenewed {
+        /// One for each name that was meant.
+        certificates: Vec<Renewed>,
+    },
     /// To `UserAdd`.
     UserAdded {
         /// The new user's name.

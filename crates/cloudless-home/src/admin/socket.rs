@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::{Command, Facts, MAX_LINE, Reply, execute};
+use super::{Command, Facts, MAX_LINE, Renewal, Reply, execute};
 use crate::config::{Clock, unix_ms};
 use crate::probe::Prober;
 
@@ -37,6 +37,8 @@ pub(crate) struct Admin {
     pub(crate) restored: Arc<Notify>,
     /// Who tries whether phones reach home, if anybody does.
     pub(crate) prober: Option<Arc<Prober>>,
+    /// Who makes certificates.
+    pub(crate) renewal: Renewal,
 }
 
 /// Answers commands until `shutdown`; a command under way is finished.
@@ -147,6 +149,10 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
         let now = Timestamp(unix_ms((admin.clock)()));
         if let (Command::Check, Some(prober)) = (&command, &admin.prober) {
             runtime.block_on(prober.check());
+        }
+        if let Command::CertificateRenew { hostname } = command {
+            let certificates = runtime.block_on(admin.renewal.renew(hostname));
+            return Reply::CertificatesRenewed { certificates };
         }
         let restores = command.restores();
         let reply = execute(&admin.store, &(admin.facts)(), command, now, random);

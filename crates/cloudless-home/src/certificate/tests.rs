@@ -1,12 +1,14 @@
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 
 use super::*;
+use crate::config::Clock;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -27,12 +29,20 @@ impl Fixture {
     }
 
     fn open(directory: TempDir, hostnames: &[&str], now: SystemTime) -> Self {
-        let hostnames: Vec<_> = hostnames.iter().map(|name| host(name)).collect();
+        let source = |name: &&str| (host(name), CertificateSource::Own);
+        let sources: Vec<_> = hostnames.iter().map(source).collect();
+        Self::with_sources(directory, &sources, now)
+    }
+
+    fn with_sources(
+        directory: TempDir,
+        sources: &[(Hostname, CertificateSource)],
+        now: SystemTime,
+    ) -> Self {
         let now = Arc::new(Mutex::new(now));
         let clock = now.clone();
         let clock: Clock = Arc::new(move || *clock.lock().unwrap());
-        let certificates =
-            Certificates::new(directory.path().to_owned(), &hostnames, clock).unwrap();
+        let certificates = Certificates::new(directory.path().to_owned(), sources, clock).unwrap();
         certificates.refresh();
         Self {
             directory,
@@ -148,9 +158,14 @@ fn the_authority_cannot_speak_for_another_name() {
     let home = host("home.example.org");
     let authority = Authority::open_or_create(&directory, &home, fixture.now()).unwrap();
     for name in ["evil.example.org", "example.org", "evilhome.example.org"] {
-        let text = leaf::issue(&host(name), &authority, fixture.now()).unwrap();
-        std::fs::write(directory.join(format!("{name}.pem")), text).unwrap();
-        let leaf = Leaf::open_or_issue(&directory, &host(name), &authority, fixture.now()).unwrap();
+        let leaf = leaf::replace(
+            &directory,
+            &host(name),
+            &authority,
+            LeafKind::Renewed,
+            fixture.now(),
+        );
+        let leaf = leaf.unwrap();
         let tickets = aws_lc_rs::Ticketer::new().unwrap();
         let config = leaf.server_config(&host(name), tickets).unwrap();
         let error = fixture.trust().handshake(config, name).unwrap_err();
@@ -343,4 +358,85 @@ fn prepare_writes_what_a_running_home_then_uses() {
     let fixture = Fixture::open(directory, &["home.example.org"], now);
     assert_eq!(fixture.text("ca.pem"), bundle);
     fixture.handshake("home.example.org").unwrap();
+}
+
+/// What a public authority has issued: key and certificate in PEM.
+fn public_certificate(name: &str, not_before: SystemTime, life: Duration) -> String {
+    let mut params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    params.not_before = not_before.into();
+    params.not_after = (not_before + life).into();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    format!("{}{}", key.serialize_pem(), certificate.pem())
+}
+
+fn with_public_certificate(pem: &str, now: SystemTime) -> Fixture {
+    let directory = TempDir::new().unwrap();
+    let home = host("home.example.org");
+    acme::stored::write(directory.path(), &home, pem).unwrap();
+    Fixture::with_sources(directory, &[(home, CertificateSource::Acme)], now)
+}
+
+#[test]
+fn a_public_certificate_is_served_from_its_first_moment_to_its_last() {
+    let start = SystemTime::now();
+    let pem = public_certificate("home.example.org", start, 45 * DAY);
+    let home = host("home.example.org");
+    for (at, is_served) in [
+        (start - Duration::from_secs(60), false),
+        (start + DAY, true),
+        (start + 45 * DAY - Duration::from_secs(2), true),
+        (start + 45 * DAY, false),
+        (start + 90 * DAY, false),
+    ] {
+        let fixture = with_public_certificate(&pem, at);
+        let config = fixture.certificates.server_config(&home);
+        assert_eq!(
+            config.is_some(),
+            is_served,
+            "{:?}",
+            at.duration_since(start)
+        );
+        assert_eq!(fixture.expiry().is_some(), is_served);
+    }
+}
+
+#[test]
+fn by_neither_clock_a_public_certificate_may_be_over() {
+    let start = SystemTime::now();
+    let pem = public_certificate("home.example.org", start, 45 * DAY);
+    let fixture = with_public_certificate(&pem, start + 44 * DAY);
+    let home = host("home.example.org");
+    let is_served = || fixture.certificates.server_config(&home).is_some();
+    let day_ms = 24 * 60 * 60 * 1000;
+    for (ahead_ms, expected) in [
+        (0, true),
+        (2 * day_ms, false),
+        (-2 * day_ms, true),
+        (-50 * day_ms, false),
+    ] {
+        fixture.certificates.set_ahead(ahead_ms);
+        assert_eq!(is_served(), expected, "{ahead_ms} ms");
+    }
+}
+
+#[test]
+fn a_public_certificate_of_another_name_or_key_is_never_served() {
+    let now = SystemTime::now();
+    let other = public_certificate("other.example.org", now, 45 * DAY);
+    let good = public_certificate("home.example.org", now, 45 * DAY);
+    let start = good.find("-----BEGIN CERTIFICATE").unwrap();
+    let other_key = &other[..other.find("-----BEGIN CERTIFICATE").unwrap()];
+    let mixed = format!("{other_key}{}", &good[start..]);
+    for pem in [&other, &mixed, &good[..good.len() - 40], ""] {
+        let fixture = with_public_certificate(pem, now + DAY);
+        let home = host("home.example.org");
+        assert!(fixture.certificates.server_config(&home).is_none());
+        assert!(fixture.certificates.status()[0].error.is_some());
+        // What an authority sends is looked at in the same way, and changes nothing.
+        let fixture = with_public_certificate(&good, now + DAY);
+        assert!(fixture.certificates.install(&home, pem).is_err());
+        let config = fixture.certificates.server_config(&home);
+        assert!(config.is_some());
+    }
 }

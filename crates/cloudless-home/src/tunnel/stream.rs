@@ -64,6 +64,11 @@ impl Stream {
         Rest(self.reading.clone())
     }
 
+    /// Whether any byte has come or gone past the tunnel, or may now.
+    pub(crate) fn has_leg(&self) -> bool {
+        self.ways.has_leg()
+    }
+
     /// The first bytes, which stay to be read; none at the end of the stream. Sets no deadline.
     pub(crate) async fn opening(&self) -> Bytes {
         std::future::poll_fn(|cx| {

@@ -1,6 +1,7 @@
 //! `cloudless home`: the owned machine that keeps the contacts.
 
 mod backup;
+mod certificate;
 mod join;
 mod run;
 mod status;
@@ -52,6 +53,7 @@ enum HomeCommand {
     Join(join::Join),
     Run(run::Run),
     Status(status::Status),
+    Certificate(certificate::Certificate),
     Backup(backup::Backup),
 }
 
@@ -65,6 +67,7 @@ impl Home {
             HomeCommand::Join(join) => join.run(),
             HomeCommand::Run(run) => run.run(),
             HomeCommand::Status(status) => status.run(),
+            HomeCommand::Certificate(certificate) => certificate.run(),
             HomeCommand::Backup(backup) => backup.run(),
         }
     }
@@ -132,6 +135,13 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.passthrough = tables
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
         .collect();
+    let tables = file.hostname.iter();
+    config.certificates = tables
+        .map(|(hostname, table)| (hostname.clone(), table.certificate(state)))
+        .collect();
+    if file.has_acme() {
+        config.acme = Some(file.acme.config(state)?);
+    }
     config.gate = Arc::new(file.honest_relay());
     config.public_port = public_port(file);
     config.legs = file.legs;

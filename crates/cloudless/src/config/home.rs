@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::ConfigError;
+use super::acme::{AcmeTable, Challenge};
 use super::address::Address;
 use super::carddav::CardDavTable;
 use super::history::HistoryTable;
@@ -54,6 +55,8 @@ pub(crate) struct HomeFile {
     #[serde(default)]
     pub(crate) hostname: HostnameTables,
     #[serde(default)]
+    pub(crate) acme: AcmeTable,
+    #[serde(default)]
     pub(crate) history: HistoryTable,
     #[serde(default)]
     pub(crate) carddav: CardDavTable,
@@ -92,6 +95,15 @@ impl HomeFile {
             (false, true) => return Some("there are `hostnames` and no [[relay]]".to_owned()),
             (false, false) => {}
         }
+        let is_http_01 = self.acme.challenge == Challenge::Http01;
+        let mut tables = self.hostname.iter();
+        let contradiction = tables.find_map(|(name, table)| {
+            let contradiction = table.contradiction(is_http_01)?;
+            Some(format!("[hostname.\"{name}\"] {contradiction}"))
+        });
+        if contradiction.is_some() {
+            return contradiction;
+        }
         let mut names = self.hostname.keys();
         let stray = names.find(|name| !self.hostnames.contains(name))?;
         Some(format!(
@@ -99,6 +111,20 @@ impl HomeFile {
              (on the relay run `cloudless relay invite {stray}`, here `cloudless home join CODE`), \
              or correct the name"
         ))
+    }
+
+    /// Whether a name has its certificate from a public authority.
+    pub(crate) fn has_acme(&self) -> bool {
+        self.hostname.values().any(HostnameTable::is_acme)
+    }
+
+    /// Whether devices have to be told of home's own authority, for one of the names.
+    pub(crate) fn has_own_authority(&self) -> bool {
+        let is_own = |hostname: &Hostname| {
+            let table = self.hostname.get(hostname);
+            table.is_none_or(HostnameTable::has_own_authority)
+        };
+        self.hostnames.iter().any(is_own)
     }
 
     /// The names of which the owner trusts the relay to get no certificate.
@@ -270,6 +296,7 @@ fn some_relays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelayTa
 mod tests {
     use super::super::parse;
     use super::*;
+    use cloudless_home::certificate::{CertificateFiles, CertificateSource};
     use cloudless_proto::proxy_protocol::Version;
 
     fn relay(address: &str, key: u8) -> RelayTable {
@@ -349,6 +376,71 @@ mod tests {
             let fault = read(table).unwrap_err().to_string();
             assert!(fault.starts_with(place), "{place} {fault}");
             assert!(fault.contains(expected), "{expected}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_name_has_one_certificate() {
+        let read = |table: &str| {
+            let text = format!(
+                "hostnames = [\"a.example\"]\n[[relay]]\naddresses = [\"r.example\"]\n\
+                 server_name = \"r.example\"\nkey = \"{}\"\n[hostname.\"a.example\"]\n{table}\n",
+                PublicKey([1; 32])
+            );
+            parse::<HomeFile>(text.as_bytes()).unwrap()
+        };
+        let state = Path::new("/state");
+        let source = |table: &str| {
+            let file = read(table);
+            assert_eq!(file.contradiction(), None, "{table}");
+            file.hostname["a.example"].certificate(state)
+        };
+        assert_eq!(source(""), CertificateSource::Own);
+        assert_eq!(source("certificate = \"own\""), CertificateSource::Own);
+        assert_eq!(
+            source("certificate = \"pinned\""),
+            CertificateSource::Pinned
+        );
+        assert_eq!(source("certificate = \"acme\""), CertificateSource::Acme);
+        for (table, is_acme, is_own) in [
+            ("", false, true),
+            ("certificate = \"pinned\"", false, true),
+            ("certificate = \"acme\"", true, false),
+            ("certificate_file = \"a\"\nkey_file = \"b\"", false, false),
+            ("passthrough = \"127.0.0.1:443\"", false, false),
+        ] {
+            let file = read(table);
+            assert_eq!(file.has_acme(), is_acme, "{table}");
+            assert_eq!(file.has_own_authority(), is_own, "{table}");
+        }
+        let files = source("certificate_file = \"/etc/a.pem\"\nkey_file = \"a.key\"");
+        assert_eq!(
+            files,
+            CertificateSource::Files(CertificateFiles {
+                certificate: "/etc/a.pem".into(),
+                key: "/state/a.key".into(),
+            })
+        );
+        for (table, expected) in [
+            ("certificate_file = \"a.pem\"", "write both"),
+            ("key_file = \"a.key\"", "write both"),
+            (
+                "certificate = \"acme\"\ncertificate_file = \"a\"\nkey_file = \"b\"",
+                "keep one",
+            ),
+            (
+                "certificate = \"acme\"\npassthrough = \"127.0.0.1:443\"",
+                "has its own",
+            ),
+            (
+                "certificate = \"acme\"\npassthrough_http = \"127.0.0.1:80\"\n[acme]\n\
+                 challenge = \"http-01\"",
+                "the ACME path",
+            ),
+        ] {
+            let message = read(table).contradiction().unwrap_or_default();
+            assert!(message.starts_with("[hostname.\"a.example\"]"), "{table}");
+            assert!(message.contains(expected), "{table}: {message}");
         }
     }
 

@@ -1,8 +1,10 @@
 //! `[hostname."NAME"]` in `home.toml`: what is set for one of home's names.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use cloudless_home::Passthrough;
+use cloudless_home::certificate::{CertificateFiles, CertificateSource};
 use cloudless_proto::proxy_protocol::Version;
 use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::Deserialize;
@@ -20,8 +22,26 @@ pub(crate) struct HostnameTable {
     pub(crate) passthrough_http: Option<UpstreamAddress>,
     /// Tells the first one the visitor's address.
     pub(crate) proxy_protocol: Option<Version>,
+    /// Where the certificate comes from; home's own authority if nothing is said.
+    pub(crate) certificate: Option<CertificateChoice>,
+    /// The owner's own chain, in PEM.
+    pub(crate) certificate_file: Option<PathBuf>,
+    /// Its key, in PEM.
+    pub(crate) key_file: Option<PathBuf>,
     /// What the owner trusts the relay with.
     pub(crate) trust: Option<TrustChoice>,
+}
+
+/// Who signs a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum CertificateChoice {
+    /// A public authority.
+    Acme,
+    /// Home's own authority.
+    Own,
+    /// Home's own authority, for devices that trust this very certificate.
+    Pinned,
 }
 
 /// A level of trust that has to be asked for by name.
@@ -33,6 +53,55 @@ pub(crate) enum TrustChoice {
 }
 
 impl HostnameTable {
+    /// Where the certificate comes from; paths are relative to the state directory.
+    pub(crate) fn certificate(&self, state: &Path) -> CertificateSource {
+        if let (Some(certificate), Some(key)) = (&self.certificate_file, &self.key_file) {
+            return CertificateSource::Files(CertificateFiles {
+                certificate: state.join(certificate),
+                key: state.join(key),
+            });
+        }
+        match self.certificate {
+            Some(CertificateChoice::Acme) => CertificateSource::Acme,
+            Some(CertificateChoice::Own) | None => CertificateSource::Own,
+            Some(CertificateChoice::Pinned) => CertificateSource::Pinned,
+        }
+    }
+
+    /// Whether a public authority signs the certificate.
+    pub(crate) fn is_acme(&self) -> bool {
+        self.certificate == Some(CertificateChoice::Acme)
+    }
+
+    /// Whether home's own authority signs the certificate.
+    pub(crate) fn has_own_authority(&self) -> bool {
+        self.passthrough.is_none() && self.certificate_file.is_none() && !self.is_acme()
+    }
+
+    /// Which of its settings cannot be used together, and what to do.
+    pub(crate) fn contradiction(&self, is_http_01: bool) -> Option<&'static str> {
+        let files = [&self.certificate_file, &self.key_file];
+        let n_files = files.into_iter().flatten().count();
+        let has_certificate = self.certificate.is_some() || n_files > 0;
+        if n_files == 1 {
+            Some("has one of certificate_file and key_file; write both")
+        } else if self.certificate.is_some() && n_files > 0 {
+            Some("has `certificate` and certificate_file; keep one of them")
+        } else if self.passthrough.is_some() && has_certificate {
+            Some(
+                "has `passthrough` and a certificate, but the server behind it has its own; remove \
+                 one of them",
+            )
+        } else if self.is_acme() && is_http_01 && self.passthrough_http.is_some() {
+            Some(
+                "has `passthrough_http` and a certificate by http-01, which both want the ACME path; \
+                 remove one of them",
+            )
+        } else {
+            None
+        }
+    }
+
     pub(crate) fn passthrough(&self) -> Passthrough {
         Passthrough {
             tls: self.passthrough.clone(),

@@ -68,18 +68,8 @@ pub(crate) struct Answer {
 
 impl Client {
     pub(crate) fn through_relay(address: SocketAddr, ca_file: &Path, password: &str) -> Self {
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(CertificateDer::from_pem_file(ca_file).unwrap())
-            .unwrap();
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let config = ClientConfig::builder_with_provider(Arc::new(provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
         Self {
-            tls: Some(Arc::new(config)),
+            tls: Some(Arc::new(tls(ca_file))),
             ..Self::on_loopback(address, password)
         }
     }
@@ -320,6 +310,20 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
     }
+}
+
+/// TLS that trusts the first authority in a file.
+pub(crate) fn tls(ca_file: &Path) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_file(ca_file).unwrap())
+        .unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth()
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer, Failure> {

@@ -21,11 +21,13 @@ mod sessions;
 #[path = "../../../cloudless-carddav/tests/it/writers/mod.rs"]
 mod writers;
 
+mod acme;
 mod activation;
 mod administration;
 mod binary;
 mod canary;
 mod cards;
+mod certificate_files;
 mod client;
 mod clients;
 mod configuration;

@@ -22,6 +22,7 @@ pub(crate) struct Pair {
     relay: Role,
     home: Role,
     relay_address: SocketAddr,
+    relay_http: SocketAddr,
     local_address: SocketAddr,
     password: String,
     hostname: String,
@@ -47,6 +48,7 @@ impl Pair {
             "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]);
         let (relay, ready) = Role::start(&relay_state, "relay");
         let relay_address = address(&ready["https"][0]);
+        let relay_http = address(&ready["http"][0]);
         // A relay that is started again has to be found where it was.
         let config = relay_state.join("relay.toml");
         let text = fs::read_to_string(&config).unwrap();
@@ -55,7 +57,16 @@ impl Pair {
             &format!(r#"https = "{relay_address}""#),
             1,
         );
-        assert_ne!(pinned, text, "relay.toml says where to listen");
+        let pinned_http = pinned.replacen(
+            r#"http = "127.0.0.1:0""#,
+            &format!(r#"http = "{relay_http}""#),
+            1,
+        );
+        assert!(
+            pinned != text && pinned_http != pinned,
+            "relay.toml says where to listen"
+        );
+        let pinned = pinned_http;
         fs::write(&config, pinned).unwrap();
 
         let code = succeed(&relay_state, &["relay", "invite", hostname]);
@@ -80,6 +91,7 @@ impl Pair {
             relay,
             home,
             relay_address,
+            relay_http,
             local_address: address(&ready["local"][0]),
             password,
             hostname: hostname.to_owned(),
@@ -198,6 +210,15 @@ impl Pair {
 
     pub(crate) fn relay_port(&self) -> u16 {
         self.relay_address.port()
+    }
+
+    pub(crate) fn relay_http_port(&self) -> u16 {
+        self.relay_http.port()
+    }
+
+    /// A phone that trusts another authority than home's own.
+    pub(crate) fn phone_that_trusts(&self, ca_file: &Path) -> Client {
+        Client::through_relay(self.relay_address, ca_file, &self.password)
     }
 
     pub(crate) fn ca_file(&self) -> PathBuf {

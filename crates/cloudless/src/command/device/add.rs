@@ -4,6 +4,7 @@ use cloudless_home::admin::{Command, Reply};
 use cloudless_home::certificate;
 
 use crate::command::home;
+use crate::config::home::HomeFile;
 use crate::state::{self, HomeState};
 use crate::terminal::{self, BOLD};
 
@@ -63,7 +64,8 @@ impl Add {
             );
         }
         terminal::note("type them into the device now: the password cannot be shown again");
-        if !added.public_urls.is_empty() {
+        let file = HomeFile::read_if_there(&state)?;
+        if !added.public_urls.is_empty() && file.is_none_or(|file| file.has_own_authority()) {
             terminal::note(format_args!(
                 "the device has to trust home's own certificate authority, which home makes when it \
                  first runs: {}",

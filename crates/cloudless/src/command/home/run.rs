@@ -1,12 +1,13 @@
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use cloudless_home::Listeners;
 use cloudless_home::admin::{Command, Reply};
+use cloudless_home::certificate::CertificateSource;
 use cloudless_home::status::RelayState;
+use cloudless_home::{Config, Listeners};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +57,24 @@ Home gives up what it does not need before it serves anybody: files outside of i
 servers have no use for. Where that is in the way:
   sandbox = false  # before the first [table]
 
+Home signs each name's certificate with an authority of its own, ca.pem, which devices have to be told
+to trust. With a public one they need nothing; the authority's terms of service are agreed to by
+asking it, and another one than Let's Encrypt may be named:
+  [hostname.\"contacts.example.org\"]
+  certificate = \"acme\"          # \"own\": home's; \"pinned\": home's, the same for ten years
+  trust = \"honest-relay\"        # a relay could get a certificate too: this is to trust it not to
+  [acme]
+  directory = \"letsencrypt\"     # \"letsencrypt-staging\", or the URL of a directory
+  contact = \"mailto:me@example.org\"
+  profile = \"shortlived\"        # a kind that the authority offers; \"tlsserver\" where it does
+  challenge = \"http-01\"         # proven on port 80, not by tls-alpn-01 on 443
+  root_ca_file = \"ca.pem\"       # who signed the authority's own certificate
+  external_account = { key_id = \"ID\", hmac_key = \"KEY\" }
+A certificate that another program renews is read again whenever the files change:
+  [hostname.\"mail.example.org\"]
+  certificate_file = \"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"
+  key_file = \"/etc/letsencrypt/live/mail.example.org/privkey.pem\"
+
 A name whose certificate and contents belong to a server that is there already is passed to it, TLS
 and all; home ends the other names itself:
   [hostname.\"nas.example.org\"]
@@ -100,7 +119,7 @@ impl Run {
         config.push = super::push(&state, &file.push)?;
         if file.sandbox {
             // The store starts a thread.
-            sandbox::enter(&Needs::of_home(&state))?;
+            sandbox::enter(&Needs::of_home(&state, &certificate_files(&config)))?;
         }
         let store = super::open(&state).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
@@ -154,6 +173,16 @@ impl Run {
             role.await?.context("home failed")
         })
     }
+}
+
+/// The owner's files that home reads while it runs.
+fn certificate_files(config: &Config) -> Vec<PathBuf> {
+    let sources = config.certificates.values();
+    let files = sources.filter_map(|source| match source {
+        CertificateSource::Files(files) => Some([files.certificate.clone(), files.key.clone()]),
+        _ => None,
+    });
+    files.flatten().collect()
 }
 
 /// Prints a line once the first tunnel is up.

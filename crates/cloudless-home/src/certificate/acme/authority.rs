@@ -1,0 +1,87 @@
+//! The certificate authority, as all names share it.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use instant_acme::Account;
+
+use super::AcmeConfig;
+use super::account::{self, AccountError, account_uri};
+use super::client::Client;
+use super::failure::OrderError;
+use super::validations::Validations;
+use crate::certificate::{Certificates, Gate};
+use crate::config::Clock;
+use crate::status::Board;
+
+/// What every order needs.
+pub(super) struct Authority {
+    pub(super) config: AcmeConfig,
+    pub(super) state_dir: PathBuf,
+    pub(super) client: Client,
+    pub(super) gate: Arc<dyn Gate>,
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) validations: Arc<Validations>,
+    pub(super) board: Board,
+    pub(super) clock: Clock,
+    /// The account's URL, once it is known.
+    uri: Mutex<Option<String>>,
+    /// Held while the account is opened, so that two names do not make two.
+    opening: tokio::sync::Mutex<()>,
+}
+
+/// The parts of home that orders go through.
+pub(crate) struct Surroundings {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) certificates: Arc<Certificates>,
+    pub(crate) validations: Arc<Validations>,
+    pub(crate) board: Board,
+    pub(crate) clock: Clock,
+}
+
+impl Authority {
+    pub(super) fn new(config: AcmeConfig, client: Client, surroundings: Surroundings) -> Self {
+        let uri = account_uri(&surroundings.state_dir, &config.directory);
+        let Surroundings {
+            state_dir,
+            gate,
+            certificates,
+            validations,
+            board,
+            clock,
+        } = surroundings;
+        Self {
+            uri: Mutex::new(uri.ok().flatten()),
+            config,
+            state_dir,
+            client,
+            gate,
+            certificates,
+            validations,
+            board,
+            clock,
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The account, made if there is none, with the directory as it is now.
+    pub(super) async fn account(&self) -> Result<Account, OrderError> {
+        let opening = self.opening.lock().await;
+        let opened = account::open_or_create(&self.state_dir, &self.config, &self.client).await;
+        drop(opening);
+        if let Ok(account) = &opened {
+            let mut uri = self.uri.lock().unwrap_or_else(PoisonError::into_inner);
+            *uri = Some(account.id().to_owned());
+        }
+        opened.map_err(|error| match error {
+            AccountError::File(error) => OrderError::Certificate(error),
+            error => OrderError::Account(error),
+        })
+    }
+
+    pub(super) fn account_uri(&self) -> Option<String> {
+        let uri = self.uri.lock().unwrap_or_else(PoisonError::into_inner);
+        uri.clone()
+    }
+}

@@ -1,0 +1,554 @@
+//! The certificates in use.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, SystemTime};
+
+use cloudless_proto::Hostname;
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs;
+use rustls::server::ProducesTickets;
+use rustls_pki_types::CertificateDer;
+use tokio_util::sync::CancellationToken;
+
+use super::acme::schedule::Life;
+use super::acme::stored;
+use super::files::Stamp;
+use super::leaf::LeafKind;
+use super::ledger::{self, KeyOrigin, KeyRecord};
+use super::pair::{Details, Pair};
+use super::{
+    CertificateError, CertificateFiles, CertificateSource, load_own, renew_own, write_bundle,
+};
+use crate::config::{Clock, Timings, unix_ms};
+use crate::status::{AcmeStatus, CertificateKind, CertificateStatus, chain};
+
+/// The certificates in use, by hostname.
+pub(crate) struct Certificates {
+    state_dir: PathBuf,
+    clock: Clock,
+    slots: RwLock<BTreeMap<Hostname, Slot>>,
+    /// How far the clock of the public authority is ahead of this machine's, in milliseconds, when
+    /// that matters.
+    ahead_ms: AtomicI64,
+}
+
+/// One hostname's certificate.
+struct Slot {
+    source: CertificateSource,
+    held: Option<Held>,
+    error: Option<String>,
+    /// Kept through renewals, and never shared by two hostnames.
+    tickets: Arc<dyn ProducesTickets>,
+    authority_pem: String,
+    look: Look,
+    acme: Option<AcmeStatus>,
+}
+
+/// What was seen of the owner's files.
+#[derive(Clone, Copy, Default)]
+struct Look {
+    seen: Option<Stamp>,
+    tried: Option<Stamp>,
+}
+
+struct Held {
+    config: Arc<ServerConfig>,
+    leaf: CertificateDer<'static>,
+    life: Life,
+    details: Option<Details>,
+}
+
+/// What one look at a name's certificate came to.
+struct Loaded {
+    held: Held,
+    authority_pem: String,
+}
+
+/// A name and what is needed to load its certificate.
+struct Task {
+    hostname: Hostname,
+    source: CertificateSource,
+    tickets: Arc<dyn ProducesTickets>,
+}
+
+impl Held {
+    fn new(
+        pair: &Pair,
+        hostname: &Hostname,
+        tickets: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, CertificateError> {
+        Ok(Self {
+            config: pair.server_config(hostname, tickets)?,
+            leaf: pair.leaf().clone(),
+            life: Life {
+                not_before: pair.not_before,
+                not_after: pair.not_after,
+            },
+            details: pair.details().ok(),
+        })
+    }
+
+    fn is_valid(&self, now: SystemTime) -> bool {
+        self.life.not_before <= now && now < self.life.not_after
+    }
+
+    /// The same, as an error that says why not.
+    fn require_valid(&self, hostname: &Hostname, now: SystemTime) -> Result<(), CertificateError> {
+        if self.is_valid(now) {
+            return Ok(());
+        }
+        Err(CertificateError::NotValid {
+            hostname: hostname.clone(),
+            from: time::OffsetDateTime::from(self.life.not_before).date(),
+            until: time::OffsetDateTime::from(self.life.not_after).date(),
+        })
+    }
+}
+
+impl Certificates {
+    /// Nothing is loaded before the first [`refresh`](Self::refresh).
+    pub(crate) fn new(
+        state_dir: PathBuf,
+        sources: &[(Hostname, CertificateSource)],
+        clock: Clock,
+    ) -> Result<Self, rustls::Error> {
+        let slot = |(hostname, source): &(Hostname, CertificateSource)| {
+            let slot = Slot {
+                source: source.clone(),
+                held: None,
+                error: None,
+                tickets: aws_lc_rs::Ticketer::new()?,
+                authority_pem: String::new(),
+                look: Look::default(),
+                acme: None,
+            };
+            Ok((hostname.clone(), slot))
+        };
+        let slots = sources
+            .iter()
+            .map(slot)
+            .collect::<Result<_, rustls::Error>>()?;
+        Ok(Self {
+            state_dir,
+            clock,
+            slots: RwLock::new(slots),
+            ahead_ms: AtomicI64::new(0),
+        })
+    }
+
+    /// The TLS configuration for a server name; `None` for a name that is not ours, and while its
+    /// certificate is not valid.
+    pub(crate) fn server_config(&self, hostname: &Hostname) -> Option<Arc<ServerConfig>> {
+        let now = (self.clock)();
+        let slots = self.read();
+        let slot = slots.get(hostname)?;
+        let held = slot.held.as_ref()?;
+        // Neither clock may say that it is over.
+        let is_valid = match slot.source {
+            CertificateSource::Acme => held.is_valid(now) && held.is_valid(self.corrected(now)),
+            _ => held.is_valid(now),
+        };
+        is_valid.then(|| held.config.clone())
+    }
+
+    /// Loads, makes and renews what is missing or due. Blocks on the disk.
+    pub(crate) fn refresh(&self) {
+        let now = (self.clock)();
+        let mut is_changed = false;
+        for task in self.tasks(|slot| is_due(slot, now)) {
+            let loaded = match &task.source {
+                CertificateSource::Acme => match self.load_stored(&task) {
+                    Ok(None) => continue,
+                    Ok(Some(loaded)) => Ok(loaded),
+                    Err(error) => Err(error),
+                },
+                CertificateSource::Files(files) => match self.load_files(&task, files, now) {
+                    Ok(None) => continue,
+                    Ok(Some(loaded)) => Ok(loaded),
+                    Err(error) => Err(error),
+                },
+                CertificateSource::Own => self.load_own(&task, LeafKind::Renewed, load_own),
+                CertificateSource::Pinned => self.load_own(&task, LeafKind::Pinned, load_own),
+            };
+            is_changed |= self.put(&task.hostname, loaded);
+        }
+        if is_changed {
+            self.write_bundle();
+        }
+    }
+
+    /// Whether there are names whose certificate is in the owner's files.
+    pub(crate) fn has_files(&self) -> bool {
+        let slots = self.read();
+        let is_file = |slot: &Slot| matches!(slot.source, CertificateSource::Files(_));
+        slots.values().any(is_file)
+    }
+
+    /// Makes a new certificate of home's own now, or reads the owner's files again.
+    ///
+    /// # Errors
+    /// A text for people.
+    pub(crate) fn renew(&self, hostname: &Hostname) -> Result<(), String> {
+        let mut tasks = self.tasks(|_| true).into_iter();
+        let Some(task) = tasks.find(|task| task.hostname == *hostname) else {
+            return Err(format!("home has no certificate of its own for {hostname}"));
+        };
+        let now = (self.clock)();
+        let loaded = match &task.source {
+            CertificateSource::Own => self.load_own(&task, LeafKind::Renewed, renew_own),
+            CertificateSource::Files(files) => {
+                self.forget_look(hostname);
+                match self.load_files(&task, files, now) {
+                    Ok(Some(loaded)) => Ok(loaded),
+                    Ok(None) => return Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            CertificateSource::Pinned => {
+                let path = super::directory(&self.state_dir);
+                let path = path.join(LeafKind::Pinned.file_name(hostname));
+                return Err(format!(
+                    "devices trust this very certificate of {hostname}, and each would ask about \
+                     another one; if that is wanted, move {} away and start home again",
+                    path.display()
+                ));
+            }
+            CertificateSource::Acme => {
+                return Err(format!(
+                    "{hostname} has its certificate from an ACME authority"
+                ));
+            }
+        };
+        let error = loaded.as_ref().err().map(|error| chain(error));
+        if self.put(hostname, loaded) {
+            self.write_bundle();
+        }
+        error.map_or(Ok(()), Err)
+    }
+
+    /// The names with a certificate from a public authority.
+    pub(crate) fn acme_hostnames(&self) -> Vec<Hostname> {
+        let slots = self.read();
+        let acme = slots
+            .iter()
+            .filter(|(_, slot)| slot.source == CertificateSource::Acme);
+        acme.map(|(hostname, _)| hostname.clone()).collect()
+    }
+
+    /// A certificate of the public authority: on the disk, then in use.
+    pub(super) fn install(&self, hostname: &Hostname, pem: &str) -> Result<Life, CertificateError> {
+        let tickets = self.tickets(hostname)?;
+        let held = held_of_pem(hostname, pem, tickets)?;
+        held.require_valid(hostname, (self.clock)())?;
+        stored::write(&self.state_dir, hostname, pem)?;
+        let life = held.life;
+        let authority_pem = String::new();
+        self.put(
+            hostname,
+            Ok(Loaded {
+                held,
+                authority_pem,
+            }),
+        );
+        Ok(life)
+    }
+
+    /// The certificate that is in use or was last, and its time.
+    pub(super) fn held(&self, hostname: &Hostname) -> Option<(CertificateDer<'static>, Life)> {
+        let slots = self.read();
+        let held = slots.get(hostname)?.held.as_ref()?;
+        Some((held.leaf.clone(), held.life))
+    }
+
+    /// What the orders of a name have come to.
+    pub(super) fn set_acme(&self, hostname: &Hostname, status: AcmeStatus, error: Option<String>) {
+        if let Some(slot) = self.write().get_mut(hostname) {
+            slot.acme = Some(status);
+            slot.error = error;
+        }
+    }
+
+    /// The authority's clock is so far ahead of this machine's, which is negative when it is behind.
+    pub(super) fn set_ahead(&self, ahead_ms: i64) {
+        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn status(&self) -> Vec<CertificateStatus> {
+        let now = (self.clock)();
+        let slots = self.read();
+        let row = |(hostname, slot): (&Hostname, &Slot)| {
+            let held = slot.held.as_ref().filter(|held| held.is_valid(now));
+            let details = held.and_then(|held| held.details.clone());
+            let (issuer, serial, sha256, spki_sha256) = match details {
+                Some(details) => (
+                    Some(details.issuer),
+                    Some(details.serial),
+                    Some(details.sha256),
+                    Some(details.spki_sha256),
+                ),
+                None => (None, None, None, None),
+            };
+            CertificateStatus {
+                hostname: hostname.clone(),
+                kind: CertificateKind::of(&slot.source),
+                valid_from: held.map(|held| unix_ms(held.life.not_before)),
+                expires_at: held.map(|held| unix_ms(held.life.not_after)),
+                issuer,
+                serial,
+                sha256,
+                spki_sha256,
+                error: slot.error.clone(),
+                acme: slot.acme.clone(),
+            }
+        };
+        slots.iter().map(row).collect()
+    }
+
+    fn tasks(&self, is_wanted: impl Fn(&Slot) -> bool) -> Vec<Task> {
+        let slots = self.read();
+        let wanted = slots.iter().filter(|(_, slot)| is_wanted(slot));
+        let task = |(hostname, slot): (&Hostname, &Slot)| Task {
+            hostname: hostname.clone(),
+            source: slot.source.clone(),
+            tickets: slot.tickets.clone(),
+        };
+        wanted.map(task).collect()
+    }
+
+    fn load_own(
+        &self,
+        task: &Task,
+        kind: LeafKind,
+        load: impl Fn(
+            &Path,
+            &Hostname,
+            LeafKind,
+            SystemTime,
+        ) -> Result<(super::Authority, Pair), CertificateError>,
+    ) -> Result<Loaded, CertificateError> {
+        let now = (self.clock)();
+        let (authority, leaf) = load(&self.state_dir, &task.hostname, kind, now)?;
+        Ok(Loaded {
+            held: Held::new(&leaf, &task.hostname, task.tickets.clone())?,
+            authority_pem: authority.certificate_pem().to_owned(),
+        })
+    }
+
+    /// The public authority's certificate from before; `None` when there is none.
+    fn load_stored(&self, task: &Task) -> Result<Option<Loaded>, CertificateError> {
+        let Some(pem) = stored::read(&self.state_dir, &task.hostname)? else {
+            return Ok(None);
+        };
+        let held = held_of_pem(&task.hostname, &pem, task.tickets.clone())?;
+        Ok(Some(Loaded {
+            held,
+            authority_pem: String::new(),
+        }))
+    }
+
+    /// The owner's files, when they are others than before and nobody writes to them any more. The
+    /// first look takes them as they are.
+    fn load_files(
+        &self,
+        task: &Task,
+        files: &CertificateFiles,
+        now: SystemTime,
+    ) -> Result<Option<Loaded>, CertificateError> {
+        let stamp = files.stamp()?;
+        let is_settled = self.look(&task.hostname, stamp);
+        if !is_settled {
+            return Ok(None);
+        }
+        let pair = files.load()?;
+        if files.stamp()? != stamp {
+            // Written to meanwhile: this look does not count.
+            self.forget_try(&task.hostname);
+            return Ok(None);
+        }
+        let held = Held::new(&pair, &task.hostname, task.tickets.clone())?;
+        held.require_valid(&task.hostname, now)?;
+        if let Some(details) = &held.details {
+            let key = KeyRecord {
+                at: unix_ms(now),
+                hostname: task.hostname.clone(),
+                spki_sha256: details.spki_sha256.clone(),
+                origin: KeyOrigin::File,
+            };
+            if let Err(error) = ledger::record(&self.state_dir, &key) {
+                tracing::warn!(error = chain(&error), "Cannot record the key of a file");
+            }
+        }
+        Ok(Some(Loaded {
+            held,
+            authority_pem: String::new(),
+        }))
+    }
+
+    /// Notes what the files look like now, and says whether they are to be read.
+    fn look(&self, hostname: &Hostname, stamp: Stamp) -> bool {
+        let now = (self.clock)();
+        let mut slots = self.write();
+        let Some(slot) = slots.get_mut(hostname) else {
+            return false;
+        };
+        let is_first = slot.look.seen.is_none();
+        let is_same = slot.look.seen == Some(stamp);
+        let is_tried = slot.look.tried == Some(stamp);
+        slot.look.seen = Some(stamp);
+        if is_tried {
+            // They are the ones in use, so that what was wrong in between is over; or they are of
+            // no use, until the time comes.
+            let is_valid = slot.held.as_ref().is_some_and(|held| held.is_valid(now));
+            let is_in_use = is_valid && slot.error.is_none();
+            return !is_in_use && is_same;
+        }
+        let is_settled = is_first || is_same;
+        if is_settled {
+            slot.look.tried = Some(stamp);
+        }
+        is_settled
+    }
+
+    fn forget_look(&self, hostname: &Hostname) {
+        if let Some(slot) = self.write().get_mut(hostname) {
+            slot.look = Look::default();
+        }
+    }
+
+    fn forget_try(&self, hostname: &Hostname) {
+        if let Some(slot) = self.write().get_mut(hostname) {
+            slot.look.tried = None;
+        }
+    }
+
+    /// Puts what was loaded to use, or tells why there is nothing new: what is in use stays. Returns
+    /// whether it is another one.
+    fn put(&self, hostname: &Hostname, loaded: Result<Loaded, CertificateError>) -> bool {
+        let mut slots = self.write();
+        let Some(slot) = slots.get_mut(hostname) else {
+            return false;
+        };
+        match loaded {
+            Ok(Loaded {
+                held,
+                authority_pem,
+            }) => {
+                tracing::info!("Certificate ready");
+                tracing::debug!(%hostname, "Certificate ready");
+                slot.held = Some(held);
+                slot.error = None;
+                slot.authority_pem = authority_pem;
+                true
+            }
+            Err(error) => {
+                let error = chain(&error);
+                if slot.error.as_ref() != Some(&error) {
+                    tracing::warn!(error, "No new certificate");
+                }
+                slot.error = Some(error);
+                false
+            }
+        }
+    }
+
+    fn write_bundle(&self) {
+        let slots = self.read();
+        let bundle: String = slots
+            .values()
+            .map(|slot| slot.authority_pem.as_str())
+            .collect();
+        drop(slots);
+        if let Err(error) = write_bundle(&self.state_dir, &bundle) {
+            tracing::warn!(
+                error = chain(&error),
+                "Cannot write the authorities' certificates"
+            );
+        }
+    }
+
+    fn tickets(&self, hostname: &Hostname) -> Result<Arc<dyn ProducesTickets>, CertificateError> {
+        let slots = self.read();
+        let tickets = slots.get(hostname).map(|slot| slot.tickets.clone());
+        tickets.ok_or_else(|| CertificateError::Tls {
+            hostname: hostname.clone(),
+            source: rustls::Error::General("the name is not served".to_owned()),
+        })
+    }
+
+    /// The time as the public authority's clock has it.
+    fn corrected(&self, now: SystemTime) -> SystemTime {
+        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
+        let by = Duration::from_millis(ahead_ms.unsigned_abs());
+        let corrected = if ahead_ms < 0 {
+            now.checked_sub(by)
+        } else {
+            now.checked_add(by)
+        };
+        corrected.unwrap_or(now)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Hostname, Slot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Hostname, Slot>> {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a look at the disk is due.
+fn is_due(slot: &Slot, now: SystemTime) -> bool {
+    match (&slot.source, &slot.held) {
+        (CertificateSource::Files(_), _) | (_, None) => true,
+        (source, Some(held)) => source.leaf_kind().is_some_and(|kind| {
+            let Life {
+                not_before,
+                not_after,
+            } = held.life;
+            !held.is_valid(now) || kind.is_due(not_before, not_after, now)
+        }),
+    }
+}
+
+fn held_of_pem(
+    hostname: &Hostname,
+    pem: &str,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Held, CertificateError> {
+    let pair = Pair::from_pem(pem, pem).map_err(|source| CertificateError::NoCertificate {
+        hostname: hostname.clone(),
+        source,
+    })?;
+    Held::new(&pair, hostname, tickets)
+}
+
+/// Looks at the certificates until `shutdown`, the first time after a while; at the owner's files
+/// more often.
+pub(crate) async fn keep_fresh(
+    certificates: Arc<Certificates>,
+    timings: Timings,
+    shutdown: CancellationToken,
+) {
+    let interval = if certificates.has_files() {
+        timings.certificate_check.min(timings.certificate_files)
+    } else {
+        timings.certificate_check
+    };
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(interval) => refresh(&certificates).await,
+        }
+    }
+}
+
+/// Looks at the certificates once, off the threads that serve.
+pub(crate) async fn refresh(certificates: &Arc<Certificates>) {
+    let certificates = certificates.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || certificates.refresh()).await {
+        tracing::error!(%error, "Looking at the certificates failed");
+    }
+}
