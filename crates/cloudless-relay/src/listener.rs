@@ -51,6 +51,11 @@ impl Permits {
         self.undecided = None;
     }
 
+    /// The connection has said a part of what it wants, and competes with others that have.
+    pub(crate) fn competes_as(&mut self, place: Place) {
+        self.undecided = Some(place);
+    }
+
     /// The connection is a home's tunnel: a drain waits for its visitors, not for it.
     pub(crate) fn tunnel(&mut self) {
         self.visiting = None;

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::admin;
 use crate::coalescing::{self, Coalescing};
 use crate::config::{Config, Listeners};
+use crate::crowd::Crowd;
 use crate::health::{self, Health};
 use crate::identity::IdentityError;
 use crate::legs::Legs;
@@ -128,6 +129,8 @@ pub(crate) struct Relay {
     pub(crate) reloaded: Mutex<(Reloads, Option<ReloadStatus>)>,
     pub(crate) registry: Registry,
     pub(crate) acceptor: TlsAcceptor,
+    /// The tunnels that no home is proven to be behind yet.
+    pub(crate) unwelcomed: Arc<Crowd>,
     /// For the handshakes of tunnels, which anybody can begin.
     pub(crate) handshakes: Turns,
     pub(crate) counters: Counters,
@@ -157,6 +160,7 @@ impl Relay {
     ) -> Result<Self, TlsConfigError> {
         Ok(Self {
             acceptor: tunnel::acceptor(&config.identity)?,
+            unwelcomed: Arc::default(),
             handshakes: Turns::new(),
             counters: Counters::new(),
             sessions: Sessions::new(),

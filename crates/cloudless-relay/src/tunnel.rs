@@ -17,12 +17,13 @@ use rustls::{
     ServerConfig, SignatureScheme, version,
 };
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::identity::{IdentityError, signing_key};
-use crate::listener::Connection;
+use crate::listener::{Connection, Permits};
 use crate::liveness::Heard;
 use crate::outcome::Outcome;
 use crate::replay::Replayed;
@@ -68,6 +69,28 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
         ..
     } = connection;
     permits.tunnel();
+    // From here on it competes with tunnels alone: whoever begins thousands of them pushes out no
+    // visitor that has not said yet what it wants.
+    let place = relay
+        .unwelcomed
+        .admit(peer.ip(), relay.config().limits.handshakes);
+    let shed = place.shed();
+    permits.competes_as(place);
+    let home = greet(relay, stream, opening, peer, permits);
+    tokio::select! {
+        () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),
+        () = home => {}
+    }
+}
+
+/// Ends the TLS of a home, and holds its session.
+async fn greet(
+    relay: &Arc<Relay>,
+    stream: TcpStream,
+    opening: Bytes,
+    peer: SocketAddr,
+    permits: Permits,
+) {
     socket::prefer_bbr(&stream);
     socket::limit_unsent(&stream);
     let accept = relay

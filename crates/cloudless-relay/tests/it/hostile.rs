@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::support::{
-    ALERT, HOME_NAME, HomeKey, HomeStream, SlowPath, TestRelay, Tunnel, Visitor, soon, tunnel_hello,
+    ALERT, HOME_NAME, HomeKey, HomeStream, SlowPath, TestRelay, Tunnel, Visitor, client_hello,
+    soon, tunnel_hello,
 };
 
 const OTHER_NAME: &str = "other.example.test";
@@ -100,6 +101,32 @@ async fn a_crowd_of_unfinished_tunnels_keeps_no_home_out() {
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
     drop(crowd);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_unfinished_tunnels_pushes_out_no_visitor_that_is_slow() {
+    let relay = TestRelay::start_with(|config| {
+        config.limits.handshakes = 8;
+        config.limits.connections_per_source = 4096;
+        config.timings.handshake = Duration::from_secs(3600);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut slow = Visitor::connect(relay.address()).await;
+    let whole = client_hello(HOME_NAME);
+    slow.send(&whole[..100]).await;
+    let hello = tunnel_hello();
+    let mut crowd = Vec::new();
+    for _ in 0..50 {
+        let mut stream = Visitor::connect(relay.address()).await;
+        stream.send(&hello).await;
+        // Answered, it is not among those that have said nothing.
+        stream.expect(&[0x16]).await;
+        crowd.push(stream);
+    }
+    relay.until_outcome("handshake_limit", 42).await;
+    slow.send(&whole[100..]).await;
+    home.accept(&whole).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ impl LimitsTable {
             "handshakes",
             get(self.handshakes),
             default.handshakes,
-            "connections of one port that have not said what they want",
+            "connections of one port that have not said what they want, and tunnels begun",
         );
         line(
             "homes",

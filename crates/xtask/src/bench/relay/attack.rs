@@ -52,7 +52,7 @@ struct Round {
     on_relay: Others,
 }
 
-/// The p99 of those who do no harm, in ms.
+/// The p99 of those who do no harm, in ms; infinite when one of them was cut off.
 #[derive(Clone, Copy)]
 struct Others {
     visitors: f64,
@@ -132,12 +132,19 @@ async fn under(
         n_connections: N_KEPT,
         time: TIME,
     });
-    let (visitors, requests) = tokio::try_join!(visitors, requests)
-        .with_context(|| format!("others during {}", target.attack.name()))?;
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
-    let others = Others {
-        visitors: ms(visitors.p99),
-        requests: ms(requests.p99),
+    let others = match tokio::try_join!(visitors, requests) {
+        Ok((visitors, requests)) => Others {
+            visitors: ms(visitors.p99),
+            requests: ms(requests.p99),
+        },
+        Err(error) => {
+            eprintln!("cut off during {}: {error:#}", target.attack.name());
+            Others {
+                visitors: f64::INFINITY,
+                requests: f64::INFINITY,
+            }
+        }
     };
     Ok((others, attackers.end().await?))
 }
