@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 38] = [
+const COMMANDS: [&str; 41] = [
     "relay",
     "relay init",
     "relay invite",
@@ -15,6 +15,9 @@ const COMMANDS: [&str; 38] = [
     "home join",
     "home run",
     "home status",
+    "home certificate",
+    "home certificate show",
+    "home certificate renew",
     "home backup",
     "user add",
     "user list",
@@ -66,6 +69,7 @@ fn every_listing_has_json() {
         "relay homes",
         "relay status",
         "home status",
+        "home certificate show",
         "user list",
         "device list",
         "contacts export",

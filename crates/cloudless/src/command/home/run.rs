@@ -53,13 +53,14 @@ when something changed, not what. A push service in your own network has to be a
   private_hosts = [\"push.example.org\"]
 
 Home gives up what it does not need before it serves anybody: files outside of its state directory
-(it still reads /etc and /usr, for the DNS), new privileges, other programs, and system calls that
-servers have no use for. Where that is in the way:
+(it still reads /etc and /usr, for the DNS, and the directories of certificate_file and key_file),
+new privileges, other programs, and system calls that servers have no use for. Where that is in the
+way:
   sandbox = false  # before the first [table]
 
-Home signs each name's certificate with an authority of its own, ca.pem, which devices have to be told
-to trust. With a public one they need nothing; the authority's terms of service are agreed to by
-asking it, and another one than Let's Encrypt may be named:
+Home signs each name's certificate with an authority of its own, ca.pem, which devices have to be
+told to trust. With a public one they need nothing; who asks it agrees to its terms of service, and
+another one than Let's Encrypt may be named:
   [hostname.\"contacts.example.org\"]
   certificate = \"acme\"          # \"own\": home's; \"pinned\": home's, the same for ten years
   trust = \"honest-relay\"        # a relay could get a certificate too: this is to trust it not to
@@ -68,7 +69,7 @@ asking it, and another one than Let's Encrypt may be named:
   contact = \"mailto:me@example.org\"
   profile = \"shortlived\"        # a kind that the authority offers; \"tlsserver\" where it does
   challenge = \"http-01\"         # proven on port 80, not by tls-alpn-01 on 443
-  root_ca_file = \"ca.pem\"       # who signed the authority's own certificate
+  root_ca_file = \"root.pem\"     # who signed the authority's own certificate
   external_account = { key_id = \"ID\", hmac_key = \"KEY\" }
 A certificate that another program renews is read again whenever the files change:
   [hostname.\"mail.example.org\"]
