@@ -120,7 +120,7 @@ mod tests {
                 assert_eq!(found(debug), ["it as a list of numbers"]);
             }
         }
-        let hex = data_encoding::HEXLOWER.encode(SECRET.as_bytes());
+        let hex = HEXLOWER.encode(SECRET.as_bytes());
         assert_eq!(found(hex), ["it as hexadecimal digits"]);
         let utf_16: Vec<u8> = SECRET.bytes().flat_map(|it| [it, 0]).collect();
         assert_eq!(found(&utf_16), ["it as UTF-16LE"]);
