@@ -17,7 +17,7 @@
 pub(crate) mod acme;
 mod authority;
 mod error;
-mod file;
+pub(crate) mod file;
 mod files;
 mod gate;
 mod leaf;

@@ -17,6 +17,7 @@ use crate::certificate::{AcmeConfig, CertificateSource, Gate, HonestRelay};
 use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
+use crate::trust::TrustConfig;
 
 /// Tells the time of day; tests hand in one that they move.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -61,6 +62,9 @@ pub struct Config {
     pub acme: Option<AcmeConfig>,
     /// Asked before each order of a public certificate.
     pub gate: Arc<dyn Gate>,
+    /// How the names are protected. Without it no name is watched, all are served, and `gate`
+    /// decides about orders; with it the watch does.
+    pub trust: Option<TrustConfig>,
     /// The home's Ed25519 key, which the relays know it by.
     pub identity: PrivatePkcs8KeyDer<'static>,
     /// Where the certificate authority and the certificates are kept (directory, must exist).
@@ -104,6 +108,7 @@ impl Config {
             certificates: HashMap::new(),
             acme: None,
             gate: Arc::new(HonestRelay::default()),
+            trust: None,
             identity,
             state_dir,
             public_port: 443,
@@ -128,6 +133,7 @@ impl fmt::Debug for Config {
             .field("passthrough", &self.passthrough)
             .field("certificates", &self.certificates)
             .field("acme", &self.acme)
+            .field("trust", &self.trust)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
             .field("proxy", &self.proxy)

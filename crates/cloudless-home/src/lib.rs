@@ -24,6 +24,7 @@ mod run;
 pub mod status;
 mod surroundings;
 mod termination;
+pub mod trust;
 mod tunnel;
 mod validation;
 mod visitor;

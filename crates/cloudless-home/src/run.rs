@@ -28,6 +28,7 @@ use crate::retention;
 use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
+use crate::trust::{Trust, TrustError};
 use crate::tunnel::{self, Context, Identity, IdentityError, Known, Visits};
 use crate::visitor::Visitors;
 
@@ -58,6 +59,9 @@ pub enum RunError {
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
+    /// The names cannot be watched.
+    #[error("cannot watch over the names of this home")]
+    Trust(#[source] TrustError),
 }
 
 /// Runs a home until `shutdown` is cancelled, then lets requests under way finish, for
@@ -67,13 +71,17 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`], before anything is served or when a part of home fails for good.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     store: Store,
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let local_addresses = loopback_addresses(&listeners)?;
     let identity = Identity::new(&config.identity).map_err(RunError::Identity)?;
+    let trust = Trust::of(&config).map_err(RunError::Trust)?.map(Arc::new);
+    if let Some(trust) = &trust {
+        config.gate = trust.clone();
+    }
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(RunError::Random)?;
     let instance = Instance::new(random);
@@ -138,6 +146,7 @@ pub async fn run(
         termination: Termination {
             certificates: certificates.clone(),
             validations,
+            trust: trust.clone(),
             carddav: carddav.clone(),
             timings: timings.clone(),
         },
@@ -161,6 +170,9 @@ pub async fn run(
     ));
     if let Some(acme) = acme {
         parts.spawn(acme.run(happened.clone(), stop.clone()));
+    }
+    if let Some(trust) = &trust {
+        parts.spawn(trust.clone().keep(stop.clone()));
     }
     for (index, relay) in config.relays.into_iter().enumerate() {
         let proxy = config.proxy.clone();
@@ -237,7 +249,9 @@ pub async fn run(
             certificates: certificates.clone(),
             orders: orders.unwrap_or_default(),
         };
+        let watch = trust.clone();
         let facts = move || Facts {
+            trust: watch.as_ref().map(|it| it.reports()).unwrap_or_default(),
             relays: board.relays(),
             public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
             certificates: certificates.status(),
@@ -252,6 +266,7 @@ pub async fn run(
             restored,
             prober,
             renewal,
+            trust,
         };
         parts.spawn(admin::serve(listener, admin, stop.clone()));
     }

@@ -14,6 +14,7 @@ use crate::certificate::Certificates;
 use crate::certificate::acme::{ALPN, Validations};
 use crate::config::Timings;
 use crate::http::{self, Hosts};
+use crate::trust::Trust;
 use crate::tunnel::Stream;
 
 /// Serves visitors of every relay.
@@ -21,6 +22,8 @@ pub(crate) struct Termination {
     pub(crate) certificates: Arc<Certificates>,
     /// The names that an authority is validating.
     pub(crate) validations: Arc<Validations>,
+    /// Who says whether a name is protected well enough to be served.
+    pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) carddav: CardDav,
     pub(crate) timings: Timings,
 }
@@ -57,10 +60,15 @@ impl Termination {
         // What an authority is answered comes through the tunnel, whose other end is proven, and
         // never on a leg, which somebody between could have answered.
         let may_validate = is_validation && !start.io.has_leg();
+        let is_served = |hostname: &Hostname| {
+            let trust = self.trust.as_ref();
+            trust.is_none_or(|trust| trust.is_served(hostname))
+        };
         let config = hostname.as_ref().and_then(|hostname| match is_validation {
             true if may_validate => self.validations.tls(hostname),
             true => None,
-            false => self.certificates.server_config(hostname),
+            false if is_served(hostname) => self.certificates.server_config(hostname),
+            false => None,
         });
         let (Some(hostname), Some(config)) = (hostname, config) else {
             // No alert: a name that is not served here learns nothing.

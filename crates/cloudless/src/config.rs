@@ -3,6 +3,7 @@
 pub(crate) mod acme;
 pub(crate) mod address;
 pub(crate) mod carddav;
+pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod home;
 pub(crate) mod hostname;
@@ -15,6 +16,7 @@ pub(crate) mod push;
 pub(crate) mod relay;
 pub(crate) mod servers;
 pub(crate) mod sockets;
+pub(crate) mod transparency;
 
 use std::fmt;
 use std::fs;

@@ -39,6 +39,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["ip", "-V"],
     },
     Need {
+        package: "knot",
+        probe: &["/usr/sbin/knotd", "--version"],
+    },
+    Need {
         package: "libnginx-mod-stream",
         probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_stream_module.so"],
     },

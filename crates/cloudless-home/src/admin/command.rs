@@ -16,6 +16,15 @@ use super::restore::RestoreTo;
 pub enum Command {
     /// Tunnels, certificates, addresses.
     Status,
+    /// How well each name is protected, as far as it is known.
+    Trust,
+    /// The same after a new look at each name.
+    Doctor,
+    /// Says that a key that home did not make is the owner's.
+    TrustAccept {
+        /// SHA-256 of its SubjectPublicKeyInfo, in hexadecimal.
+        key: String,
+    },
     /// Tries now whether phones reach home, then answers as to `Status`.
     Check,
     /// Makes new certificates now, whether they are due or not. Only a running home can.

@@ -17,6 +17,7 @@ use super::{alarm, book, duplicates, lookup, restore, search};
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, chain,
 };
+use crate::trust::NameReport;
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
@@ -43,6 +44,8 @@ pub struct Facts {
     pub certificates: Vec<CertificateStatus>,
     /// The names of a running home whose TLS another server ends.
     pub passthrough: Vec<PassthroughStatus>,
+    /// How well the names of a running home are protected.
+    pub trust: Vec<NameReport>,
     /// What was asked of the contacts of a running home.
     pub requests: Vec<RequestStatus>,
 }
@@ -91,6 +94,10 @@ fn run(
     match command {
         Command::Status | Command::Check => status(store, facts, now),
         Command::CertificateRenew { .. } => Err(Failure::NotRunning),
+        Command::Trust | Command::Doctor => Ok(Reply::Trust {
+            names: facts.trust.clone(),
+        }),
+        Command::TrustAccept { key } => Ok(Reply::TrustAccepted { key }),
         Command::UserAdd { name } => {
             store.create_user(&name, now)?;
             Ok(Reply::UserAdded { user: name })
@@ -218,6 +225,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         requests: facts.requests.clone(),
         push_registrations: store.push_registrations(now)?,
         migration_copies: store.migration_copies(),
+        trust: facts.trust.clone(),
     }))
 }
 

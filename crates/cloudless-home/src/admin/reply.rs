@@ -17,6 +17,7 @@ use super::search::Found;
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus,
 };
+use crate::trust::NameReport;
 
 /// The answer to one [`Command`](super::Command): a JSON object whose `reply` names the variant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +29,16 @@ pub enum Reply {
     CertificatesRenewed {
         /// One for each name that was meant.
         certificates: Vec<Renewed>,
+    },
+    /// To `Trust` and `Doctor`.
+    Trust {
+        /// One for each name whose certificate is home's.
+        names: Vec<NameReport>,
+    },
+    /// To `TrustAccept`.
+    TrustAccepted {
+        /// The key.
+        key: String,
     },
     /// To `UserAdd`.
     UserAdded {
@@ -181,6 +192,9 @@ pub struct Status {
     /// Copies of the contacts of before an upgrade of the program that changed their database.
     #[serde(default)]
     pub migration_copies: Vec<PathBuf>,
+    /// How well each name is protected; empty when not running.
+    #[serde(default)]
+    pub trust: Vec<NameReport>,
 }
 
 /// A user. Times are Unix milliseconds, and RFC 3339 in JSON.

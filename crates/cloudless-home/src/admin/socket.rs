@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Command, Facts, MAX_LINE, Renewal, Reply, execute};
 use crate::config::{Clock, unix_ms};
 use crate::probe::Prober;
+use crate::trust::Trust;
 
 /// Connections at one time; further ones wait.
 const CONNECTIONS_MAX: usize = 16;
@@ -39,6 +40,8 @@ pub(crate) struct Admin {
     pub(crate) prober: Option<Arc<Prober>>,
     /// Who makes certificates.
     pub(crate) renewal: Renewal,
+    /// Who watches over the names, if anybody does.
+    pub(crate) trust: Option<Arc<Trust>>,
 }
 
 /// Answers commands until `shutdown`; a command under way is finished.
@@ -153,6 +156,16 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
         if let Command::CertificateRenew { hostname } = command {
             let certificates = runtime.block_on(admin.renewal.renew(hostname));
             return Reply::CertificatesRenewed { certificates };
+        }
+        match (&command, &admin.trust) {
+            (Command::Doctor, Some(trust)) => runtime.block_on(trust.look_at_all()),
+            (Command::TrustAccept { key }, Some(trust)) => {
+                if let Err(error) = trust.accept(key) {
+                    let message = crate::status::chain(&error);
+                    return Reply::Error { message };
+                }
+            }
+            _ => {}
         }
         let restores = command.restores();
         let reply = execute(&admin.store, &(admin.facts)(), command, now, random);

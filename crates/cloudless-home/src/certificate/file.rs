@@ -8,7 +8,7 @@ use std::path::Path;
 use super::CertificateError;
 
 /// The mode of a file with a key in it.
-pub(super) const SECRET: u32 = 0o600;
+pub(crate) const SECRET: u32 = 0o600;
 /// The mode of a file for everybody to read.
 pub(super) const PUBLIC: u32 = 0o644;
 
@@ -37,7 +37,7 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, CertificateError> {
 }
 
 /// Replaces the file; when this returns the new one is on the disk.
-pub(super) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
+pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CertificateError> {
     replace(path, bytes, mode).map_err(|source| CertificateError::Write {
         path: path.to_owned(),
         source,

@@ -57,7 +57,7 @@ pub enum Fault {
     AnyMethod(Property),
     /// An answer that DNSSEC proves wrong: CAs refuse to issue.
     #[error(
-        "the DNSSEC signatures of the CAA answer for {0} are not valid; no CA issues like this"
+        "the CAA answer for {0} is not valid under DNSSEC, or its name servers fail; no CA issues like this"
     )]
     Bogus(String),
     /// A record that cannot be read.
@@ -199,32 +199,41 @@ impl Fault {
 /// [`climb`](super::climb). Empty: nobody but who is wanted gets a certificate from a CA that keeps
 /// to the rules, and who is wanted does.
 pub fn faults(answers: &[Answer<Property>], wanted: &Wanted) -> Vec<Fault> {
-    let found = match relevant(answers) {
-        Err(answer) if answer.proof == Proof::Bogus => {
-            return vec![Fault::Bogus(answer.name.clone())];
-        }
-        Err(answer) => return vec![Fault::NoAnswer(answer.name.clone())],
-        Ok(found) => found,
+    let found = relevant(answers);
+    let last = match found {
+        Ok(Some(answer)) | Err(answer) => answers
+            .iter()
+            .position(|it: &Answer<Property>| std::ptr::eq(it, answer)),
+        Ok(None) => None,
     };
-    let counting = found.map_or(answers.len(), |found| {
-        let is_found = |it: &Answer<Property>| std::ptr::eq(it, found);
-        1 + answers.iter().position(is_found).unwrap_or(answers.len())
-    });
-    let mut faults: Vec<_> = answers
-        .iter()
-        .take(counting)
+    let counting = || {
+        answers
+            .iter()
+            .take(last.map_or(answers.len(), |last| last + 1))
+    };
+    let mut faults: Vec<_> = counting()
         .filter_map(|answer| {
             let (name, to) = (answer.name.clone(), answer.alias.clone()?);
             Some(Fault::Alias { name, to })
         })
         .collect();
+    let found = match found {
+        Ok(found) => found,
+        Err(answer) => {
+            let name = answer.name.clone();
+            faults.push(match answer.proof {
+                Proof::Bogus => Fault::Bogus(name),
+                _ => Fault::NoAnswer(name),
+            });
+            return faults;
+        }
+    };
     match found {
         None => faults.push(Fault::NoRecords),
         Some(answer) => faults.extend(of_records(answer, wanted)),
     }
     // That nothing is there may be forged as well.
-    let mut counting = answers.iter().take(counting);
-    if let Some(answer) = counting.find(|it| it.proof == Proof::Insecure) {
+    if let Some(answer) = counting().find(|it| it.proof == Proof::Insecure) {
         faults.push(Fault::Unsigned(answer.name.clone()));
     }
     faults

@@ -1,5 +1,9 @@
 //! What an attacker gets: facts and the rules by which one leads to the next.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::{Attacker, Defense, Defenses};
 
 /// What is to be kept from others.
@@ -17,7 +21,8 @@ impl Asset {
 }
 
 /// How an attack ends, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// The attacker gets nothing.
     Safe,
@@ -30,6 +35,19 @@ pub enum Outcome {
     UntilRevoked,
     /// The attacker gets it and nobody notices.
     Exposed,
+}
+
+/// As a few plain words.
+impl fmt::Display for Outcome {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(match self {
+            Self::Safe => "safe",
+            Self::SafeUnlessForged => "safe, unless it forges DNS",
+            Self::Noticed => "reads, noticed",
+            Self::UntilRevoked => "reads until revoked",
+            Self::Exposed => "reads",
+        })
+    }
 }
 
 /// What an attacker can have.

@@ -44,18 +44,15 @@ fn columns() -> Vec<(String, Defenses)> {
 fn cell(defenses: Defenses, attacker: Attacker) -> String {
     let [book, exchange] = Asset::ALL.map(|asset| outcome(defenses, attacker, asset));
     if book == exchange {
-        word(book).to_owned()
+        word(book)
     } else {
         format!("book: {}; exchange: {}", word(book), word(exchange))
     }
 }
 
-fn word(outcome: Outcome) -> &'static str {
+fn word(outcome: Outcome) -> String {
     match outcome {
-        Outcome::Safe => "safe",
-        Outcome::SafeUnlessForged => "safe, unless it forges DNS",
-        Outcome::Noticed => "reads, noticed",
-        Outcome::UntilRevoked => "reads until revoked",
-        Outcome::Exposed => "**reads**",
+        Outcome::Exposed => format!("**{outcome}**"),
+        outcome => outcome.to_string(),
     }
 }

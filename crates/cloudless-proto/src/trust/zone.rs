@@ -207,6 +207,16 @@ impl Trap {
         matches!(self, Self::Caa { fault, .. } if fault.is_advice())
     }
 
+    /// Whether it leaves the name open to others. One that only leads phones astray does not, nor
+    /// does one server that sees something else than the rest.
+    pub fn is_open(&self) -> bool {
+        let is_guard = match self.check() {
+            Check::Caa | Check::Delegations | Check::Dnssec | Check::NameServers => true,
+            Check::Addresses | Check::Clock | Check::Views => false,
+        };
+        is_guard && !self.is_advice()
+    }
+
     /// Whether it may be only the network of the moment that is in the way.
     pub fn is_passing(&self) -> bool {
         match self {
@@ -232,11 +242,46 @@ impl Trap {
             }
             Self::NoAddress => "publish A and AAAA records with the relay's addresses",
             Self::Silent(_) => {
-                "check the network of this machine; name other resolvers below [trust] in home.toml"
+                "check the network of this machine; name other resolvers below [dns] in home.toml"
             }
             Self::NoNameServer => "register the domain, or correct the name",
         }
     }
+}
+
+/// What a look comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Somebody else could get a certificate, or talk to phones under the name.
+    Open,
+    /// Nobody else can.
+    Protected,
+    /// Too little was seen: what was known before holds.
+    Unseen,
+}
+
+/// Judges a look by what [`examine`] found in it. Silence never protects: a name server of the zone
+/// and a resolver must have said what the CAA records are.
+pub fn judge(observation: &Observation, traps: &[Trap]) -> Verdict {
+    if traps
+        .iter()
+        .any(|trap| trap.is_open() && !trap.is_passing())
+    {
+        Verdict::Open
+    } else if is_seen(observation) && !traps.iter().any(Trap::is_open) {
+        Verdict::Protected
+    } else {
+        Verdict::Unseen
+    }
+}
+
+/// Whether the CAA records were seen at the zone and through a resolver.
+pub fn is_seen(observation: &Observation) -> bool {
+    let has = |is_wanted: fn(&Source) -> bool| {
+        let mut views = observation.views.iter().filter(|it| is_wanted(&it.source));
+        views.any(|view| !view.caa.is_empty() && relevant(&view.caa).is_ok())
+    };
+    has(|it| matches!(it, Source::NameServer { .. })) && has(|it| matches!(it, Source::Resolver(_)))
 }
 
 fn list(sources: &[Source]) -> String {
@@ -262,7 +307,11 @@ pub fn examine(observation: &Observation, wanted: &Wanted, relay: &RelaySite) ->
         traps.push(Trap::Delegated { name, to });
     }
     let mut caa: Vec<(Fault, Vec<Source>)> = Vec::new();
-    for view in observation.views.iter().filter(|it| !is_silent(it)) {
+    for view in observation
+        .views
+        .iter()
+        .filter(|it| !is_silent(it) && !it.caa.is_empty())
+    {
         for fault in faults(&view.caa, wanted) {
             match caa.iter_mut().find(|(known, _)| *known == fault) {
                 Some((_, seen_by)) => seen_by.push(view.source.clone()),

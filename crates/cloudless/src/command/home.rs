@@ -2,12 +2,13 @@
 
 mod backup;
 mod certificate;
+mod doctor;
 mod join;
 mod run;
 mod status;
+mod trust;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -41,7 +42,8 @@ const JOIN_ADVICE: &str = "make one with `cloudless home join CODE` or `cloudles
 Examples:
   cloudless home join CODE
   cloudless home run
-  cloudless home status"
+  cloudless home status
+  cloudless home doctor"
 )]
 pub(super) struct Home {
     #[command(subcommand)]
@@ -54,6 +56,8 @@ enum HomeCommand {
     Run(run::Run),
     Status(status::Status),
     Certificate(certificate::Certificate),
+    Trust(trust::Trust),
+    Doctor(doctor::Doctor),
     Backup(backup::Backup),
 }
 
@@ -68,6 +72,8 @@ impl Home {
             HomeCommand::Run(run) => run.run(),
             HomeCommand::Status(status) => status.run(),
             HomeCommand::Certificate(certificate) => certificate.run(),
+            HomeCommand::Trust(trust) => trust.run(),
+            HomeCommand::Doctor(doctor) => doctor.run(),
             HomeCommand::Backup(backup) => backup.run(),
         }
     }
@@ -142,7 +148,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     if file.has_acme() {
         config.acme = Some(file.acme.config(state)?);
     }
-    config.gate = Arc::new(file.honest_relay());
+    config.trust = Some(file.trust());
     config.public_port = public_port(file);
     config.legs = file.legs;
     config.proxy = proxy::from_environment()?;

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context as _;
-use cloudless_home::certificate::HonestRelay;
+use cloudless_home::trust::TrustConfig;
+use cloudless_proto::trust::Level;
 use cloudless_proto::{Hostname, PublicKey};
 use serde::{Deserialize, Deserializer, de};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
@@ -13,13 +14,15 @@ use super::ConfigError;
 use super::acme::{AcmeTable, Challenge};
 use super::address::Address;
 use super::carddav::CardDavTable;
+use super::dns::DnsTable;
 use super::history::HistoryTable;
-use super::hostname::{HostnameTable, HostnameTables, TrustChoice};
+use super::hostname::{HostnameTable, HostnameTables, level};
 use super::metrics::MetricsAddress;
 use super::probe::ProbeTable;
 use super::push::PushTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
+use super::transparency::TransparencyTable;
 use crate::atomic_file;
 
 /// The file in home's state directory.
@@ -54,6 +57,12 @@ pub(crate) struct HomeFile {
     pub(crate) relay: Vec<RelayTable>,
     #[serde(default)]
     pub(crate) hostname: HostnameTables,
+    #[serde(default, deserialize_with = "level")]
+    pub(crate) trust: Option<Level>,
+    #[serde(default)]
+    pub(crate) dns: DnsTable,
+    #[serde(default)]
+    pub(crate) transparency: TransparencyTable,
     #[serde(default)]
     pub(crate) acme: AcmeTable,
     #[serde(default)]
@@ -104,6 +113,9 @@ impl HomeFile {
         if contradiction.is_some() {
             return contradiction;
         }
+        if let Some(contradiction) = self.level_contradiction() {
+            return Some(contradiction);
+        }
         let mut names = self.hostname.keys();
         let stray = names.find(|name| !self.hostnames.contains(name))?;
         Some(format!(
@@ -127,14 +139,46 @@ impl HomeFile {
         self.hostnames.iter().any(is_own)
     }
 
-    /// The names of which the owner trusts the relay to get no certificate.
-    pub(crate) fn honest_relay(&self) -> HonestRelay {
-        let tables = self.hostname.iter();
-        let is_honest = |table: &HostnameTable| table.trust == Some(TrustChoice::HonestRelay);
-        let honest = tables.filter(|(_, table)| is_honest(table));
-        HonestRelay {
-            hostnames: honest.map(|(hostname, _)| hostname.clone()).collect(),
+    /// How the names are to be protected.
+    pub(crate) fn trust(&self) -> TrustConfig {
+        let level = |hostname: &Hostname| (hostname.clone(), self.level(hostname));
+        TrustConfig {
+            level: None,
+            levels: self.hostnames.iter().map(level).collect(),
+            dns: self.dns.config(),
+            transparency: self.transparency.config(),
         }
+    }
+
+    /// How a name is to be protected. Unless the file says so, what its certificate can give: one of
+    /// home's own authority is worth something where no other can be had.
+    fn level(&self, hostname: &Hostname) -> Level {
+        let table = self.hostname.get(hostname);
+        let asked = table.and_then(|table| table.trust).or(self.trust);
+        asked.unwrap_or_else(|| table.map_or(Level::Pinned, HostnameTable::usual_level))
+    }
+
+    /// Why a name cannot have the level that the file asks for.
+    fn level_contradiction(&self) -> Option<String> {
+        self.hostnames.iter().find_map(|hostname| {
+            let table = self.hostname.get(hostname);
+            let usual = table.map_or(Level::Pinned, HostnameTable::usual_level);
+            let is_passed = table.is_some_and(|table| table.passthrough.is_some());
+            let advice = match (self.level(hostname), usual) {
+                _ if is_passed => return None,
+                (Level::Public, Level::Pinned | Level::HonestRelay) => {
+                    "needs a certificate that home orders: write certificate = \"acme\" there"
+                }
+                (Level::Pinned, Level::Public | Level::HonestRelay) => {
+                    "needs a certificate of home's own authority: write certificate = \"own\" there"
+                }
+                _ => return None,
+            };
+            let level = self.level(hostname);
+            Some(format!(
+                "[hostname.\"{hostname}\"] with trust = \"{level}\" {advice}"
+            ))
+        })
     }
 
     /// Like [`HomeFile::read`], also of a home that has not joined a relay, which may have settings
@@ -445,14 +489,64 @@ mod tests {
     }
 
     #[test]
-    fn the_relay_is_trusted_for_a_name_when_the_file_says_so() {
-        let read = |tables: &str| parse::<HomeFile>(tables.as_bytes());
-        let file =
-            read("[hostname.\"a.example\"]\ntrust = \"honest-relay\"\n[hostname.\"b.example\"]\n");
-        let honest = file.unwrap().honest_relay().hostnames;
-        assert_eq!(honest, ["a.example".parse().unwrap()].into());
-        let fault = read("[hostname.\"a.example\"]\ntrust = \"all\"\n").unwrap_err();
-        assert!(fault.to_string().starts_with("2:9:"), "{fault}");
+    fn a_name_has_the_level_of_its_certificate_unless_the_file_says_otherwise() {
+        let text = |before: &str, table: &str| {
+            let relay = format!(
+                "[[relay]]\naddresses = [\"r.example\"]\nserver_name = \"r.example\"\nkey = \"{}\"\n",
+                PublicKey([1; 32])
+            );
+            format!(
+                "hostnames = [\"a.example\"]\n{before}\n{relay}[hostname.\"a.example\"]\n{table}\n"
+            )
+        };
+        let read = |before: &str, table: &str| parse::<HomeFile>(text(before, table).as_bytes());
+        let acme = "certificate = \"acme\"";
+        for (before, table, expected) in [
+            ("", "", Level::Pinned),
+            ("", "certificate = \"pinned\"", Level::Pinned),
+            ("", acme, Level::Public),
+            (
+                "",
+                "certificate_file = \"a\"\nkey_file = \"b\"",
+                Level::HonestRelay,
+            ),
+            ("trust = \"honest-relay\"", acme, Level::HonestRelay),
+            (
+                "trust = \"honest-relay\"",
+                "trust = \"pinned\"",
+                Level::Pinned,
+            ),
+            ("", "trust = \"honest-relay\"", Level::HonestRelay),
+        ] {
+            let file = read(before, table).unwrap();
+            assert_eq!(file.contradiction(), None, "{before} {table}");
+            let trust = file.trust();
+            assert_eq!(
+                trust.level(&"a.example".parse().unwrap()),
+                expected,
+                "{before} {table}"
+            );
+        }
+        for (table, expected) in [
+            ("trust = \"public\"", "certificate = \"acme\""),
+            (
+                "certificate = \"acme\"\ntrust = \"pinned\"",
+                "certificate = \"own\"",
+            ),
+        ] {
+            let message = read("", table).unwrap().contradiction().unwrap_or_default();
+            assert!(message.contains(expected), "{table}: {message}");
+        }
+        for (table, expected) in [
+            ("trust = \"all\"", "no level"),
+            ("trust = \"client-certificates\"", "not built yet"),
+        ] {
+            let fault = read("", table).unwrap_err().to_string();
+            assert!(
+                fault.starts_with("8:9:") && fault.contains(expected),
+                "{fault}"
+            );
+        }
     }
 
     #[test]

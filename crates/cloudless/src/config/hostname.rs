@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use cloudless_home::Passthrough;
 use cloudless_home::certificate::{CertificateFiles, CertificateSource};
 use cloudless_proto::proxy_protocol::Version;
+use cloudless_proto::trust::Level;
 use cloudless_proto::{Hostname, UpstreamAddress};
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de};
 
 /// The tables by the names that they are for.
 pub(crate) type HostnameTables = BTreeMap<Hostname, HostnameTable>;
 
 /// What is set for one of home's names.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub(crate) struct HostnameTable {
     /// The server that gets the name's TLS connections as they came.
     pub(crate) passthrough: Option<UpstreamAddress>,
@@ -28,8 +29,9 @@ pub(crate) struct HostnameTable {
     pub(crate) certificate_file: Option<PathBuf>,
     /// Its key, in PEM.
     pub(crate) key_file: Option<PathBuf>,
-    /// What the owner trusts the relay with.
-    pub(crate) trust: Option<TrustChoice>,
+    /// How the name is to be protected.
+    #[serde(deserialize_with = "level")]
+    pub(crate) trust: Option<Level>,
 }
 
 /// Who signs a certificate.
@@ -44,12 +46,16 @@ pub(crate) enum CertificateChoice {
     Pinned,
 }
 
-/// A level of trust that has to be asked for by name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum TrustChoice {
-    /// A public certificate and nothing else: the relay could get one too.
-    HonestRelay,
+/// Reads a level of trust.
+pub(crate) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    match text.parse() {
+        Ok(Level::ClientCertificates) => Err(de::Error::custom(
+            "\"client-certificates\" is not built yet; expected \"public\", \"pinned\" or \"honest-relay\"",
+        )),
+        Ok(level) => Ok(Some(level)),
+        Err(error) => Err(de::Error::custom(format!("`{text}` is no level: {error}"))),
+    }
 }
 
 impl HostnameTable {
@@ -76,6 +82,18 @@ impl HostnameTable {
     /// Whether home's own authority signs the certificate.
     pub(crate) fn has_own_authority(&self) -> bool {
         self.passthrough.is_none() && self.certificate_file.is_none() && !self.is_acme()
+    }
+
+    /// The level that its certificate can give. Whose account the owner's own certificate is of, home
+    /// does not know, so that it cannot look whether others are kept out.
+    pub(crate) fn usual_level(&self) -> Level {
+        if self.is_acme() {
+            Level::Public
+        } else if self.certificate_file.is_some() {
+            Level::HonestRelay
+        } else {
+            Level::Pinned
+        }
     }
 
     /// Which of its settings cannot be used together, and what to do.

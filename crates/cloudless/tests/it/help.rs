@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 41] = [
+const COMMANDS: [&str; 43] = [
     "relay",
     "relay init",
     "relay invite",
@@ -18,6 +18,8 @@ const COMMANDS: [&str; 41] = [
     "home certificate",
     "home certificate show",
     "home certificate renew",
+    "home trust",
+    "home doctor",
     "home backup",
     "user add",
     "user list",
@@ -70,6 +72,8 @@ fn every_listing_has_json() {
         "relay status",
         "home status",
         "home certificate show",
+        "home trust",
+        "home doctor",
         "user list",
         "device list",
         "contacts export",

@@ -216,6 +216,51 @@ fn name_servers_at_the_relays_company_are_recognized() {
 }
 
 #[test]
+fn silence_never_protects() {
+    let judged = |change: &dyn Fn(&mut Observation)| {
+        let mut observation = good();
+        change(&mut observation);
+        let traps = examine(&observation, &wanted(), &relay());
+        judge(&observation, &traps)
+    };
+    let silent = |view: &mut View| {
+        view.caa[0] = Answer::new("home.alice.de", Vec::new(), Proof::Missing);
+        view.addresses = None;
+    };
+    assert_eq!(judged(&|_| {}), Verdict::Protected);
+    // Each set of servers that do not answer: the zone and a resolver have to be heard.
+    for mask in 0..16_u8 {
+        let verdict = judged(&|it| {
+            let hit = it.views.iter_mut().enumerate();
+            hit.filter(|(bit, _)| mask & 1 << bit != 0)
+                .for_each(|(_, view)| silent(view));
+        });
+        let is_enough = mask & 1 == 0 && mask & 0b1110 != 0b1110;
+        let expected = if is_enough {
+            Verdict::Protected
+        } else {
+            Verdict::Unseen
+        };
+        assert_eq!(verdict, expected, "{mask:b}");
+    }
+    assert_eq!(judged(&|it| it.views.clear()), Verdict::Unseen);
+    assert_eq!(judged(&|it| it.views.truncate(1)), Verdict::Unseen);
+    assert_eq!(
+        judged(&|it| it.views.iter_mut().for_each(|it| it.caa.clear())),
+        Verdict::Unseen
+    );
+    // One that sees no records is heard above all silence.
+    let verdict = judged(&|it| {
+        it.views[1].caa[0].records.clear();
+        silent(&mut it.views[2]);
+    });
+    assert_eq!(verdict, Verdict::Open);
+    // No CAA answer beside addresses says nothing either way.
+    let verdict = judged(&|it| it.views[1].caa[0].proof = Proof::Missing);
+    assert_eq!(verdict, Verdict::Unseen);
+}
+
+#[test]
 fn a_pinned_name_needs_records_that_let_nobody_issue() {
     let traps = examine(&good(), &Wanted::Nobody, &relay());
     assert!(traps.iter().any(|it| it.check() == Check::Caa), "{traps:?}");

@@ -52,6 +52,17 @@ when something changed, not what. A push service in your own network has to be a
   contact = \"mailto:me@example.org\"
   private_hosts = [\"push.example.org\"]
 
+A name on the internet is served only while its CAA records in the DNS keep everybody else from a
+certificate for it; `cloudless home doctor` shows them. Home asks three resolvers, watches the public
+logs of certificates, and tells a webhook of one that it did not make. All of it can be changed:
+  trust = \"honest-relay\"  # for all names, before the first [table], or for one below
+                          # [hostname.\"NAME\"]: whoever runs the relay can then read everything
+  [dns]
+  resolvers = [\"9.9.9.9\", \"1.1.1.1\", \"8.8.8.8\"]
+  [transparency]
+  enabled = true
+  webhook = \"https://alarm.example.org/cloudless\"
+
 Home gives up what it does not need before it serves anybody: files outside of its state directory
 (it still reads /etc and /usr, for the DNS, and the directories of certificate_file and key_file),
 new privileges, other programs, and system calls that servers have no use for. Where that is in the
@@ -63,7 +74,6 @@ told to trust. With a public one they need nothing; who asks it agrees to its te
 another one than Let's Encrypt may be named:
   [hostname.\"contacts.example.org\"]
   certificate = \"acme\"          # \"own\": home's; \"pinned\": home's, the same for ten years
-  trust = \"honest-relay\"        # a relay could get a certificate too: this is to trust it not to
   [acme]
   directory = \"letsencrypt\"     # \"letsencrypt-staging\", or the URL of a directory
   contact = \"mailto:me@example.org\"

@@ -3,6 +3,9 @@
 use cloudless_home::admin::Alarm;
 use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus};
 
+use cloudless_home::trust::{Issuance, NameReport};
+use cloudless_proto::trust::Level;
+
 use super::{Shown, overall};
 use crate::clock;
 use crate::figures;
@@ -17,6 +20,9 @@ impl Show for Shown {
         let mut lines = vec![self.headline()];
         for alarm in &status.alarms {
             lines.extend(self.alarm(alarm));
+        }
+        for report in &status.trust {
+            lines.extend(protection(report));
         }
         for (index, url) in status.public_urls.iter().enumerate() {
             lines.push(labeled("for phones", url));
@@ -161,6 +167,39 @@ fn public(row: &PublicStatus, now: i64) -> Vec<String> {
         // What could not be tried does not make the name fail, and is not hidden either.
         let rest = row.addresses.iter().filter_map(|it| it.message.as_ref());
         lines.extend(rest.map(|message| labeled("", message)));
+    }
+    lines
+}
+
+/// What its owner has to know of a name's protection: that it does not hold, or that somebody else
+/// has a certificate.
+fn protection(report: &NameReport) -> Vec<String> {
+    let name = &report.hostname;
+    let alarm = |issuance: &Issuance| {
+        let issuance = terminal::clean(&issuance.to_string());
+        format!(
+            "{BAD}alarm{BAD:#}: {BOLD}{name}{BOLD:#}: {issuance}, and home did not make its key"
+        )
+    };
+    let mut lines: Vec<_> = report.unknown_certificates.iter().map(alarm).collect();
+    if report.level == Level::HonestRelay {
+        lines.push(format!(
+            "{BOLD}{name}{BOLD:#}: {BAD}honest-relay: whoever runs the relay can read everything{BAD:#}"
+        ));
+    } else if report.in_force != report.level {
+        lines.push(format!(
+            "{BOLD}{name}{BOLD:#}: {BAD}not protected, and not served{BAD:#}: see `cloudless home doctor`"
+        ));
+    } else if !report.is_special_use {
+        let signed = if report.is_signed {
+            ", in a signed zone"
+        } else {
+            ""
+        };
+        lines.push(format!(
+            "{BOLD}{name}{BOLD:#}: {GOOD}{}{GOOD:#}{signed}",
+            report.level
+        ));
     }
     lines
 }

@@ -1,0 +1,331 @@
+//! What is in force for a name, for people and for `--json`.
+
+use cloudless_proto::Hostname;
+use cloudless_proto::caa::Wanted;
+use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, examine};
+use cloudless_proto::trust::{
+    Asset, Attacker, Defense, Defenses, Level, Outcome, is_special_use, outcome,
+};
+use serde::{Deserialize, Serialize};
+
+use super::transparency::{Issuance, Watched};
+
+/// Logs that have not been asked for longer than this, in milliseconds, are not watched.
+const WATCH_MAX_MS: i64 = 48 * 60 * 60 * 1000;
+
+/// One name: what is wanted, what holds, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NameReport {
+    /// The name.
+    pub hostname: Hostname,
+    /// The level that is wanted.
+    pub level: Level,
+    /// The level that holds now. Lower than the wanted one while something is wrong.
+    pub in_force: Level,
+    /// Whether home serves the name: what the wanted level cannot do without is there.
+    pub is_served: bool,
+    /// Whether the zone is signed.
+    pub is_signed: bool,
+    /// Whether no CA may issue for a name like this, whatever the DNS says.
+    pub is_special_use: bool,
+    /// Lines to publish in the DNS, as in a zone file; none while home has no account.
+    pub records: Vec<String>,
+    /// Certificates whose keys home did not make, of which the logs tell.
+    pub unknown_certificates: Vec<Issuance>,
+    /// What was looked at, in the order in which it is to be put right.
+    pub checks: Vec<CheckResult>,
+    /// Whom it holds against.
+    pub holdings: Vec<Holding>,
+    /// How to get to the next level; `None` at the highest.
+    pub next: Option<String>,
+}
+
+/// One check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// What is true when it is good.
+    pub title: String,
+    /// Whether it is.
+    pub state: CheckState,
+    /// What is wrong, and what to do about it.
+    pub problems: Vec<Problem>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckState {
+    /// Nothing is wrong.
+    Good,
+    /// Could be better; the level holds.
+    Advice,
+    /// Could not be looked at.
+    Unknown,
+    /// The level does not hold.
+    Bad,
+}
+
+/// Something wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// What one attacker gets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holding {
+    /// Who.
+    pub attacker: Attacker,
+    /// Of the contacts that home keeps.
+    pub book: Outcome,
+    /// Of what phones send and are told.
+    pub exchange: Outcome,
+}
+
+/// Home's account at a CA, as CAA records name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// The CA's Issuer Domain Name.
+    pub issuer: String,
+    /// The account's URI.
+    pub uri: String,
+    /// The validation method in use.
+    pub method: String,
+}
+
+/// What was found out about a name.
+pub(crate) struct Findings<'a> {
+    pub(crate) account: Option<&'a Account>,
+    /// What the last look that saw something said.
+    pub(crate) is_protected: bool,
+    /// `None` when nothing was looked up, as for a name of special use.
+    pub(crate) observation: Option<&'a Observation>,
+    pub(crate) relay: &'a RelaySite,
+    /// `None` where the logs are not watched.
+    pub(crate) watched: Option<&'a Watched>,
+    /// Unix milliseconds.
+    pub(crate) now: i64,
+}
+
+/// The records that a name needs; `None` where it needs none, or no account is known yet.
+pub(crate) fn wanted(level: Level, account: Option<&Account>) -> Option<Wanted> {
+    match level {
+        Level::HonestRelay => None,
+        Level::Pinned => Some(Wanted::Nobody),
+        Level::Public | Level::ClientCertificates => account.map(|account| Wanted::Account {
+            issuer: account.issuer.clone(),
+            account_uri: account.uri.clone(),
+            method: account.method.clone(),
+        }),
+    }
+}
+
+/// Judges what was found.
+pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>) -> NameReport {
+    let is_special_use = is_special_use(hostname);
+    let wanted = wanted(level, findings.account).filter(|_| !is_special_use);
+    let traps = match (findings.observation, &wanted) {
+        (Some(observation), Some(wanted)) => Some(examine(observation, wanted, findings.relay)),
+        _ => None,
+    };
+    let mut checks = Vec::new();
+    if !is_special_use && level != Level::HonestRelay {
+        if level.is_public_certificate() {
+            checks.push(account_check(findings.account));
+        }
+        let observation = findings.observation;
+        let is_seen = |check| {
+            observation.is_some_and(|it| match check {
+                Check::Clock => it.clock_skew.is_some(),
+                _ => zone::is_seen(it),
+            })
+        };
+        let zone_check = |check| zone_check(check, traps.as_deref(), is_seen(check));
+        checks.extend(Check::ALL.map(zone_check));
+    }
+    if !is_special_use {
+        checks.push(log_check(findings));
+    }
+    let is_unsigned = |trap: &Trap| trap.check() == Check::Dnssec;
+    let is_closed = findings.is_protected;
+    let is_signed = is_closed && traps.as_ref().is_some_and(|it| !it.iter().any(is_unsigned));
+    let is_watched = is_watched(findings);
+    let in_force = match level {
+        Level::HonestRelay => Level::HonestRelay,
+        Level::Pinned if is_special_use => Level::Pinned,
+        _ if is_closed => level,
+        _ => Level::HonestRelay,
+    };
+    let mut defenses = Defenses::default();
+    for (defense, is_there) in [
+        (Defense::Caa, is_closed && level.is_public_certificate()),
+        (Defense::Dnssec, is_signed),
+        (Defense::Ct, is_watched),
+        (
+            Defense::ClientCertificate,
+            in_force == Level::ClientCertificates,
+        ),
+        (Defense::Pin, in_force == Level::Pinned),
+    ] {
+        if is_there {
+            defenses = defenses.with(defense);
+        }
+    }
+    NameReport {
+        hostname: hostname.clone(),
+        level,
+        in_force,
+        is_served: in_force == level,
+        is_signed,
+        is_special_use,
+        records: records(hostname, wanted.as_ref()),
+        unknown_certificates: findings
+            .watched
+            .map(|it| it.unknown.clone())
+            .unwrap_or_default(),
+        checks,
+        holdings: Attacker::ALL
+            .map(|attacker| Holding {
+                attacker,
+                book: outcome(defenses, attacker, Asset::Book),
+                exchange: outcome(defenses, attacker, Asset::Exchange),
+            })
+            .into(),
+        next: next(level, in_force, is_signed),
+    }
+}
+
+/// As lines of a zone file.
+pub(crate) fn records(hostname: &Hostname, wanted: Option<&Wanted>) -> Vec<String> {
+    let records = wanted.map(Wanted::records).unwrap_or_default();
+    let line = |record| format!("{hostname}. CAA {record}");
+    records.iter().map(line).collect()
+}
+
+fn account_check(account: Option<&Account>) -> CheckResult {
+    let problem = account.is_none().then(|| Problem {
+        message:
+            "home has no account at a certificate authority yet, and the CAA record has to name it"
+                .to_owned(),
+        remedy: "start home, and look again".to_owned(),
+    });
+    CheckResult {
+        title: "home has an account at the certificate authority".to_owned(),
+        state: state(problem.is_some(), CheckState::Bad),
+        problems: problem.into_iter().collect(),
+    }
+}
+
+fn zone_check(check: Check, traps: Option<&[Trap]>, is_seen: bool) -> CheckResult {
+    let Some(traps) = traps else {
+        return CheckResult {
+            title: check.title().to_owned(),
+            state: CheckState::Unknown,
+            problems: Vec::new(),
+        };
+    };
+    let traps = || traps.iter().filter(|trap| trap.check() == check);
+    let state_of = |trap: &Trap| {
+        if trap.is_advice() {
+            CheckState::Advice
+        } else if trap.is_passing() {
+            CheckState::Unknown
+        } else {
+            CheckState::Bad
+        }
+    };
+    CheckResult {
+        title: check.title().to_owned(),
+        state: traps().map(state_of).max().unwrap_or(if is_seen {
+            CheckState::Good
+        } else {
+            CheckState::Unknown
+        }),
+        problems: traps()
+            .map(|trap| Problem {
+                message: trap.to_string(),
+                remedy: trap.remedy().to_owned(),
+            })
+            .collect(),
+    }
+}
+
+fn is_watched(findings: &Findings<'_>) -> bool {
+    let checked = findings.watched.and_then(|it| it.checked_at);
+    checked.is_some_and(|at| findings.now.saturating_sub(at) < WATCH_MAX_MS)
+}
+
+fn log_check(findings: &Findings<'_>) -> CheckResult {
+    let title = "the logs of certificates show only keys of this home".to_owned();
+    let Some(watched) = findings.watched else {
+        return CheckResult {
+            title,
+            state: CheckState::Advice,
+            problems: vec![Problem {
+                message: "the logs are not watched".to_owned(),
+                remedy: "remove `enabled = false` below [transparency] in home.toml".to_owned(),
+            }],
+        };
+    };
+    let mut problems: Vec<_> = watched.unknown.iter().map(unknown).collect();
+    let mut state = state(!problems.is_empty(), CheckState::Bad);
+    if !is_watched(findings) {
+        state = state.max(CheckState::Unknown);
+        let cause = watched.error.clone();
+        problems.push(Problem {
+            message: match cause {
+                Some(cause) => format!("the logs could not be asked: {cause}"),
+                None => "the logs have not been asked yet".to_owned(),
+            },
+            remedy: "see to it that home runs and reaches the internet".to_owned(),
+        });
+    }
+    CheckResult {
+        title,
+        state,
+        problems,
+    }
+}
+
+fn unknown(issuance: &Issuance) -> Problem {
+    Problem {
+        message: format!("{issuance}, and home did not make its key"),
+        remedy: format!(
+            "if you had it made yourself, say `cloudless home trust --accept {}`; otherwise whoever has \
+             that key can imitate the name until the certificate ends: have it revoked by its CA, and \
+             move to a name that was never used",
+            issuance.key
+        ),
+    }
+}
+
+fn state(is_wrong: bool, wrong: CheckState) -> CheckState {
+    if is_wrong { wrong } else { CheckState::Good }
+}
+
+fn next(level: Level, in_force: Level, is_signed: bool) -> Option<String> {
+    let text = match level {
+        _ if in_force != level => {
+            "put right what `cloudless home doctor` shows in red; home does not serve the name until then"
+        }
+        Level::HonestRelay => {
+            "remove trust = \"honest-relay\" from home.toml, and publish the CAA record that home then shows"
+        }
+        Level::Public if !is_signed => {
+            "turn on DNSSEC for the zone; many DNS providers do it at a click"
+        }
+        Level::Public => {
+            "\"client-certificates\" keeps the stored contacts from who controls your DNS, \"pinned\" all of it"
+        }
+        Level::ClientCertificates => {
+            "\"pinned\", on a hostname of its own, keeps out the DNS provider and the CAs too"
+        }
+        Level::Pinned => {
+            "nothing is above this, as long as devices trust home's own authority and no other for the name"
+        }
+    };
+    Some(text.to_owned())
+}

@@ -1,0 +1,543 @@
+//! Keeps watch over the names while home runs, and lets certificates be ordered or not.
+
+mod kept;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cloudless_proto::Hostname;
+use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, Verdict};
+use cloudless_proto::trust::{Level, is_special_use};
+use serde::Serialize;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::kept::{Kept, KeptName, accept, read, write};
+pub use self::kept::{TrustError, accept_key};
+use super::dns::Dns;
+use super::fetch::Fetcher;
+use super::report::{Account, Findings, NameReport, records, report, wanted};
+use super::transparency::{Issuance, Monitor, Schedule, Transparency, take_in};
+use super::{TrustConfig, relay_site};
+use crate::certificate::{Gate, IntendedOrder, KeyRecord, Permission, Refusal, read_ledger};
+use crate::config::{Clock, Config, Relay, unix_ms};
+use crate::proxy::Proxy;
+use crate::status::chain;
+
+/// Between two looks at a name that is well protected, and at one that is not.
+const LOOK: Duration = Duration::from_secs(60 * 60);
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+/// The longest sleep between two looks at what is due.
+const PACE: Duration = Duration::from_secs(60);
+/// What the logs may take before an order is let wait.
+const LOGS_MAX: Duration = Duration::from_secs(45);
+
+/// What is known while home runs.
+#[derive(Default)]
+struct State {
+    kept: Kept,
+    observed: BTreeMap<Hostname, Observation>,
+    relay: RelaySite,
+    skew: Option<i64>,
+}
+
+/// Gives the hashes of the keys that home has made, in lower-case hexadecimal.
+type Ledger = Arc<dyn Fn() -> Result<HashSet<String>, String> + Send + Sync>;
+
+/// The watch over all names.
+pub(crate) struct Trust {
+    config: TrustConfig,
+    hostnames: Vec<Hostname>,
+    relays: Vec<Relay>,
+    dns: Dns,
+    transparency: Option<Transparency>,
+    ledger: Ledger,
+    path: PathBuf,
+    clock: Clock,
+    state: Mutex<State>,
+    /// Two looks at the logs at once would lose what one of them found.
+    looking: tokio::sync::Mutex<()>,
+}
+
+/// Everything a [`Trust`] is made of.
+struct Parts {
+    config: TrustConfig,
+    hostnames: Vec<Hostname>,
+    relays: Vec<Relay>,
+    state_dir: PathBuf,
+    proxy: Option<Proxy>,
+    ledger: Ledger,
+    clock: Clock,
+}
+
+impl Trust {
+    /// The watch that a home's config asks for, if it does. Names whose certificate is on another
+    /// server are that server's matter. Blocks on the disk.
+    pub(crate) fn of(config: &Config) -> Result<Option<Self>, TrustError> {
+        let Some(trust) = config.trust.clone() else {
+            return Ok(None);
+        };
+        let is_own = |hostname: &&Hostname| {
+            let elsewhere = config.passthrough.get(*hostname);
+            elsewhere.is_none_or(|it| it.tls.is_none())
+        };
+        let state_dir = config.state_dir.clone();
+        let ledger = move || {
+            let keys = read_ledger(&state_dir).map_err(|error| chain(&error))?;
+            let hash = |key: KeyRecord| key.spki_sha256.as_str().to_owned();
+            Ok(keys.into_iter().map(hash).collect())
+        };
+        Self::new(Parts {
+            config: trust,
+            hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
+            relays: config.relays.clone(),
+            state_dir: config.state_dir.clone(),
+            proxy: config.proxy.clone(),
+            ledger: Arc::new(ledger),
+            clock: config.clock.clone(),
+        })
+        .map(Some)
+    }
+
+    /// Reads what is kept. Blocks on the disk.
+    fn new(parts: Parts) -> Result<Self, TrustError> {
+        let Parts {
+            config,
+            hostnames,
+            relays,
+            state_dir,
+            proxy,
+            ledger,
+            clock,
+        } = parts;
+        let path = kept::file_in(&state_dir);
+        let kept = read(&path)?;
+        let transparency = match config.transparency.clone() {
+            Some(config) => {
+                let fetcher = Fetcher::new(&config.roots, proxy, clock.clone());
+                let fetcher = fetcher.map_err(TrustError::Tls)?;
+                Some(Transparency { config, fetcher })
+            }
+            None => None,
+        };
+        Ok(Self {
+            dns: Dns::new(&config.dns)?,
+            config,
+            hostnames,
+            relays,
+            transparency,
+            ledger,
+            path,
+            clock,
+            state: Mutex::new(State {
+                kept,
+                ..State::default()
+            }),
+            looking: tokio::sync::Mutex::new(()),
+        })
+    }
+
+    /// Whether visitors are served under a name. A name whose level does not hold is not; a look
+    /// that saw nothing, such as without a network, changes nothing.
+    pub(crate) fn is_served(&self, hostname: &Hostname) -> bool {
+        if self.is_free(hostname) {
+            return true;
+        }
+        let state = self.state();
+        state
+            .kept
+            .names
+            .get(hostname)
+            .is_some_and(|it| it.is_protected)
+    }
+
+    /// What is known of all names, without a look.
+    pub(crate) fn reports(&self) -> Vec<NameReport> {
+        let state = self.state();
+        let report = |hostname| self.report(&state, hostname);
+        self.hostnames.iter().map(report).collect()
+    }
+
+    /// Looks at all names now.
+    pub(crate) async fn look_at_all(&self) {
+        for hostname in &self.hostnames {
+            self.look(hostname).await;
+        }
+    }
+
+    /// Says that a key is the owner's.
+    pub(crate) fn accept(&self, key: &str) -> Result<(), TrustError> {
+        let mut state = self.state();
+        accept(&mut state.kept, key);
+        write(&self.path, &state.kept)
+    }
+
+    /// Whether an order may be made: `Err` says why not and what to do.
+    pub(crate) async fn decide(&self, hostname: &Hostname, account: Account) -> Result<(), String> {
+        match self.config.level(hostname) {
+            Level::HonestRelay => return Ok(()),
+            Level::Pinned => {
+                return Err(format!(
+                    "{hostname} is pinned: its certificate is of home's own authority, and no other is ordered"
+                ));
+            }
+            Level::Public | Level::ClientCertificates => {}
+        }
+        if is_special_use(hostname) {
+            return Err(format!(
+                "nothing is ordered for {hostname}: no public authority may issue for a name like this. \
+                 For one of your own, write trust = \"honest-relay\" below [hostname.\"{hostname}\"] in \
+                 home.toml"
+            ));
+        }
+        self.change(hostname, |name| name.account = Some(account));
+        let traps = self.look(hostname).await.unwrap_or_default();
+        let (leads, guards): (Vec<_>, Vec<_>) = traps
+            .iter()
+            .partition(|trap| trap.check() == Check::Addresses);
+        if let Some(refusal) = self.refusal(hostname, &guards) {
+            return Err(refusal);
+        }
+        self.require_clean(hostname).await?;
+        match self.refusal(hostname, &leads) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
+    /// Keeps watch until `shutdown`.
+    pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = self.keep_watch() => {}
+        }
+    }
+
+    async fn keep_watch(&self) {
+        let start = Instant::now();
+        let mut looks: BTreeMap<&Hostname, Instant> = BTreeMap::new();
+        let mut schedules: BTreeMap<(&Hostname, Monitor), Schedule> = BTreeMap::new();
+        let watched = || self.hostnames.iter().filter(|it| !is_special_use(it));
+        loop {
+            for hostname in watched().filter(|it| !self.is_free(it)) {
+                if looks.get(hostname).is_none_or(|due| *due <= Instant::now()) {
+                    self.look(hostname).await;
+                    let pace = if self.is_served(hostname) {
+                        LOOK
+                    } else {
+                        LOOK_AGAIN
+                    };
+                    looks.insert(hostname, Instant::now() + pace);
+                }
+            }
+            for hostname in watched() {
+                for monitor in Monitor::ALL {
+                    let Some(transparency) = self.transparency.as_ref() else {
+                        continue;
+                    };
+                    let schedule = schedules.entry((hostname, monitor)).or_default();
+                    if !transparency.has(monitor) || !schedule.is_due(start.elapsed()) {
+                        continue;
+                    }
+                    let failed = self.ask_logs(transparency, monitor, hostname).await;
+                    let (now, random) = (start.elapsed(), random());
+                    let interval = transparency.interval(monitor);
+                    match failed {
+                        Ok(()) => schedule.succeeded(now, interval, random),
+                        Err(retry_after) => {
+                            let waits = (transparency.config.backoff, interval);
+                            schedule.failed(now, waits, retry_after, random);
+                        }
+                    }
+                }
+            }
+            let now = Instant::now();
+            let next_look = looks.values().min().copied();
+            let next_asked = schedules.values().map(Schedule::due).min();
+            let next = next_look
+                .into_iter()
+                .chain(next_asked.map(|due| start + due))
+                .map(|due| due.saturating_duration_since(now))
+                .min();
+            sleep(next.unwrap_or(PACE).min(PACE)).await;
+        }
+    }
+
+    /// Asks one monitor about one name. `Err`: it failed, and how long it wants to be left alone.
+    async fn ask_logs(
+        &self,
+        transparency: &Transparency,
+        monitor: Monitor,
+        hostname: &Hostname,
+    ) -> Result<(), Option<Duration>> {
+        let _looking = self.looking.lock().await;
+        let mut watched = self
+            .state()
+            .kept
+            .names
+            .get(hostname)
+            .cloned()
+            .unwrap_or_default()
+            .watched;
+        let known = match (self.ledger)() {
+            Ok(known) => known,
+            Err(error) => {
+                tracing::warn!(
+                    error,
+                    "The ledger of keys cannot be read, so the logs are not asked"
+                );
+                return Err(None);
+            }
+        };
+        let look = transparency.look(monitor, hostname, &mut watched).await;
+        let failed = look.result.as_ref().err().map(|error| {
+            tracing::debug!(error = chain(error), %monitor, "The logs told nothing");
+            error.retry_after()
+        });
+        if look.skew.is_some() {
+            self.state().skew = look.skew;
+        }
+        let accepted = self.state().kept.accepted.clone();
+        let known = known.into_iter().chain(accepted).collect();
+        let fresh = take_in(&mut watched, look, &known, (self.clock)());
+        self.change(hostname, |name| name.watched = watched);
+        for issuance in fresh {
+            self.alarm(transparency, hostname, &issuance).await;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn alarm(&self, transparency: &Transparency, hostname: &Hostname, issuance: &Issuance) {
+        tracing::warn!(
+            key = issuance.key,
+            issuer = issuance.issuer,
+            "A certificate was issued for one of the names whose key home did not make; see \
+             `cloudless home doctor`"
+        );
+        tracing::debug!(%hostname, key = issuance.key, "The name of that certificate");
+        let Some(webhook) = &transparency.config.webhook else {
+            return;
+        };
+        let alarm = Alarm {
+            event: "unknown_certificate",
+            hostname,
+            issuance,
+        };
+        let Ok(json) = serde_json::to_vec(&alarm) else {
+            return;
+        };
+        if let Err(error) = transparency.fetcher.post(webhook, json).await {
+            tracing::warn!(
+                error = chain(&error),
+                "The webhook was not told of a certificate"
+            );
+        }
+    }
+
+    /// Looks at one name now, and returns what is wrong; `None` where there is nothing to look at.
+    async fn look(&self, hostname: &Hostname) -> Option<Vec<Trap>> {
+        let level = self.config.level(hostname);
+        if is_special_use(hostname) || level == Level::HonestRelay {
+            return None;
+        }
+        let account = self
+            .state()
+            .kept
+            .names
+            .get(hostname)
+            .and_then(|it| it.account.clone());
+        let (mut observation, relay) = tokio::join!(
+            self.dns.observe(hostname),
+            relay_site(&self.relays, &self.dns)
+        );
+        let mut state = self.state();
+        observation.clock_skew = state.skew;
+        let traps = wanted(level, account.as_ref())
+            .map(|wanted| zone::examine(&observation, &wanted, &relay));
+        state.observed.insert(hostname.clone(), observation.clone());
+        state.relay = relay;
+        drop(state);
+        if let Some(traps) = &traps {
+            self.judge(hostname, &observation, traps);
+        }
+        traps
+    }
+
+    /// Notes whether a name is protected, unless nothing could be seen.
+    fn judge(&self, hostname: &Hostname, observation: &Observation, traps: &[Trap]) {
+        let is_protected = match zone::judge(observation, traps) {
+            Verdict::Unseen => return,
+            verdict => verdict == Verdict::Protected,
+        };
+        let was = self.is_served(hostname);
+        if was != is_protected {
+            tracing::debug!(%hostname, is_protected, "A name's protection has changed");
+            if is_protected {
+                tracing::info!("A name is protected and served");
+            } else {
+                tracing::warn!(
+                    "A name is not protected and not served; see `cloudless home doctor`"
+                );
+            }
+        }
+        self.change(hostname, |name| name.is_protected = is_protected);
+    }
+
+    /// The text of a refusal, when something stands against it.
+    fn refusal(&self, hostname: &Hostname, traps: &[&Trap]) -> Option<String> {
+        let mut wrong = traps.iter().filter(|trap| !trap.is_advice()).peekable();
+        wrong.peek()?;
+        let told: Vec<_> = wrong
+            .map(|trap| format!("{trap}: {}", trap.remedy()))
+            .collect();
+        let mut text = format!("nothing is ordered for {hostname} yet. {}", told.join(". "));
+        let is_caa = |trap: &&&Trap| trap.check() == Check::Caa;
+        if traps.iter().any(|trap| is_caa(&trap)) {
+            let account = self
+                .state()
+                .kept
+                .names
+                .get(hostname)
+                .and_then(|it| it.account.clone());
+            let wanted = wanted(self.config.level(hostname), account.as_ref());
+            let records = records(hostname, wanted.as_ref()).join(" and ");
+            text.push_str(&format!(". The records to publish: {records}"));
+        }
+        Some(text)
+    }
+
+    /// Before the first order the logs must have told everything, and nothing unknown.
+    async fn require_clean(&self, hostname: &Hostname) -> Result<(), String> {
+        let Some(transparency) = &self.transparency else {
+            return Ok(());
+        };
+        let known = || {
+            self.state()
+                .kept
+                .names
+                .get(hostname)
+                .cloned()
+                .unwrap_or_default()
+        };
+        if known().is_clean {
+            return Ok(());
+        }
+        if transparency.has(Monitor::CertSpotter) {
+            let asked = self.ask_logs(transparency, Monitor::CertSpotter, hostname);
+            let _ = timeout(LOGS_MAX, asked).await;
+        }
+        let watched = known().watched;
+        if let Some(issuance) = watched.unknown.first() {
+            return Err(format!(
+                "nothing is ordered for {hostname}: {issuance}, and home did not make its key: whoever \
+                 has that key can imitate the name until the certificate ends. If you had it made \
+                 yourself, say `cloudless home trust --accept {}`; otherwise use a name that was never \
+                 used",
+                issuance.key
+            ));
+        }
+        if watched.checked_at.is_none() {
+            let cause = watched.error.unwrap_or_else(|| "no answer yet".to_owned());
+            return Err(format!(
+                "nothing is ordered for {hostname} yet: whether somebody else has a certificate for it \
+                 is not known, as the logs could not be asked ({cause})"
+            ));
+        }
+        self.change(hostname, |name| name.is_clean = true);
+        Ok(())
+    }
+
+    fn report(&self, state: &State, hostname: &Hostname) -> NameReport {
+        let none = KeptName::default();
+        let kept = state.kept.names.get(hostname).unwrap_or(&none);
+        let findings = Findings {
+            account: kept.account.as_ref(),
+            is_protected: kept.is_protected,
+            observation: state.observed.get(hostname),
+            relay: &state.relay,
+            watched: self.transparency.as_ref().map(|_| &kept.watched),
+            now: unix_ms((self.clock)()),
+        };
+        let mut report = report(hostname, self.config.level(hostname), &findings);
+        report.is_served = self.is_free(hostname) || kept.is_protected;
+        report
+    }
+
+    /// Nothing is looked at before such a name is served.
+    fn is_free(&self, hostname: &Hostname) -> bool {
+        is_special_use(hostname) || self.config.level(hostname) == Level::HonestRelay
+    }
+
+    fn change(&self, hostname: &Hostname, change: impl FnOnce(&mut KeptName)) {
+        let mut state = self.state();
+        change(state.kept.names.entry(hostname.clone()).or_default());
+        if let Err(error) = write(&self.path, &state.kept) {
+            tracing::warn!(
+                error = chain(&error),
+                "What is known of the names is not kept"
+            );
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Gate for Trust {
+    fn may_order<'a>(&'a self, order: &'a IntendedOrder) -> Permission<'a> {
+        Box::pin(async move {
+            let Some(issuer) = order.caa_identities.first().cloned() else {
+                return Err(Refusal {
+                    message: format!(
+                        "nothing is ordered for {}: the authority's directory does not say by which \
+                         name CAA records know it (caaIdentities), so nobody else can be kept from \
+                         a certificate; use another authority",
+                        order.hostname
+                    ),
+                });
+            };
+            let account = Account {
+                issuer,
+                uri: order.account_uri.clone(),
+                method: order.method.to_string(),
+            };
+            let decided = self.decide(&order.hostname, account).await;
+            decided.map_err(|message| Refusal { message })
+        })
+    }
+}
+
+/// Looks at all names of a home that does not run. Blocks on the disk too.
+///
+/// # Errors
+/// [`TrustError`]; what is wrong with a name is in its report.
+pub async fn examine(config: &Config) -> Result<Vec<NameReport>, TrustError> {
+    let Some(trust) = Trust::of(config)? else {
+        return Ok(Vec::new());
+    };
+    trust.look_at_all().await;
+    Ok(trust.reports())
+}
+
+#[derive(Serialize)]
+struct Alarm<'a> {
+    event: &'static str,
+    hostname: &'a Hostname,
+    #[serde(flatten)]
+    issuance: &'a Issuance,
+}
+
+/// In `[0, 1)`; in the middle when the system gives no random bytes.
+fn random() -> f64 {
+    let mut bytes = [0; 4];
+    if getrandom::fill(&mut bytes).is_err() {
+        return 0.5;
+    }
+    f64::from(u32::from_le_bytes(bytes)) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! What is known of the names over restarts of home.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use cloudless_proto::Hostname;
+use serde::{Deserialize, Serialize};
+
+use crate::certificate::file;
+use crate::status::chain;
+use crate::trust::dns::DnsConfigError;
+use crate::trust::report::Account;
+use crate::trust::transparency::Watched;
+
+/// The file in the state directory.
+const FILE: &str = "trust.json";
+
+/// Why the watch cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The DNS cannot be asked.
+    #[error(transparent)]
+    Dns(#[from] DnsConfigError),
+    /// What was found out before cannot be read or written.
+    #[error("cannot use {}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+}
+
+/// What is known over restarts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Kept {
+    pub(super) names: BTreeMap<Hostname, KeptName>,
+    /// Keys that the owner has said are theirs.
+    pub(super) accepted: BTreeSet<String>,
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct KeptName {
+    /// The account that last asked for a certificate.
+    pub(super) account: Option<Account>,
+    /// Whether the last look that saw anything found the name protected.
+    pub(super) is_protected: bool,
+    /// Whether the logs showed nothing unknown before the first order.
+    pub(super) is_clean: bool,
+    pub(super) watched: Watched,
+}
+
+/// Where it is kept.
+pub(super) fn file_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+/// Says that a key is the owner's, for a home that does not run. Blocks on the disk.
+///
+/// # Errors
+/// What was found out before cannot be read or written.
+pub fn accept_key(state_dir: &Path, key: &str) -> Result<(), TrustError> {
+    let path = file_in(state_dir);
+    let mut kept = read(&path)?;
+    accept(&mut kept, key);
+    write(&path, &kept)
+}
+
+pub(super) fn accept(kept: &mut Kept, key: &str) {
+    let key = key.to_ascii_lowercase();
+    for name in kept.names.values_mut() {
+        name.watched.unknown.retain(|it| it.key != key);
+    }
+    kept.accepted.insert(key);
+}
+
+pub(super) fn read(path: &Path) -> Result<Kept, TrustError> {
+    let fault = |message: String| TrustError::File {
+        path: path.to_owned(),
+        message,
+    };
+    match std::fs::read(path) {
+        Ok(text) => serde_json::from_slice(&text).map_err(|error| fault(error.to_string())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
+        Err(error) => Err(fault(error.to_string())),
+    }
+}
+
+pub(super) fn write(path: &Path, kept: &Kept) -> Result<(), TrustError> {
+    let fault = |message: String| TrustError::File {
+        path: path.to_owned(),
+        message,
+    };
+    let text = serde_json::to_vec_pretty(kept).map_err(|error| fault(error.to_string()))?;
+    file::write(path, &text, file::SECRET).map_err(|error| fault(chain(&error)))
+}

@@ -1,0 +1,248 @@
+use std::path::Path;
+use std::time::SystemTime;
+
+use cloudless_proto::trust::Level;
+
+use super::*;
+use crate::trust::CheckState;
+use crate::trust::dns::DnsConfig;
+use crate::trust::dns::tests::knot::{Keys, Knot, Signed, is_missing};
+use crate::trust::transparency::tests::log_server::{Log, LogServer};
+
+const NAME: &str = "home.alice.de";
+const URI: &str = "https://ca.example/acct/7";
+const ADDRESS: &str = "home.alice.de. 60 A 203.0.113.5\n";
+
+fn caa() -> String {
+    let wanted = wanted(Level::Public, Some(&account()));
+    let lines = records(&NAME.parse().unwrap(), wanted.as_ref());
+    lines
+        .iter()
+        .map(|line| format!("{}\n", line.replacen(" CAA", " 60 CAA", 1)))
+        .collect()
+}
+
+fn account() -> Account {
+    Account {
+        issuer: "ca.example".to_owned(),
+        uri: URI.to_owned(),
+        method: "tls-alpn-01".to_owned(),
+    }
+}
+
+/// Signs and serves `alice.de`.
+fn serve(keys: &Keys, records: &str) -> Knot {
+    let ds = keys.ds("alice.de").replacen(" DS", " 60 DS", 1);
+    let top = format!("alice.de. 60 NS ns.test.\n{ds}\n");
+    Knot::start(
+        keys,
+        &[
+            ("test", "ns.test. 60 A ADDRESS\n".to_owned(), Signed::Nsec),
+            ("de", top, Signed::Nsec),
+            ("alice.de", records.to_owned(), Signed::Nsec),
+        ],
+    )
+}
+
+/// A home that asks this server, in a state directory that outlives it.
+fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -> Trust {
+    let anchors = keys.dnskey("de") + &keys.dnskey("test");
+    Trust::new(Parts {
+        config: TrustConfig {
+            level: Some(level),
+            dns: DnsConfig {
+                resolvers: vec![dns.address],
+                trust_anchor: Some(anchors),
+                name_server_port: dns.address.port(),
+                timeout: Duration::from_secs(5),
+            },
+            transparency: Some(logs.config()),
+            ..TrustConfig::default()
+        },
+        hostnames: vec![NAME.parse().unwrap()],
+        relays: vec![Relay {
+            addresses: vec!["203.0.113.5:443".to_owned()],
+            server_name: "relay.cloudless.internal".parse().unwrap(),
+            key: cloudless_proto::PublicKey([1; 32]),
+        }],
+        state_dir: state.to_owned(),
+        proxy: None,
+        ledger: Arc::new(|| Ok(HashSet::from(["0".repeat(64)]))),
+        clock: Arc::new(SystemTime::now),
+    })
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_order_of_steps_is_kept() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let name: Hostname = NAME.parse().unwrap();
+    let decide = async |records: &str| {
+        let dns = serve(&keys, records);
+        let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+        let decided = trust.decide(&name, account()).await;
+        (decided, trust.is_served(&name), trust)
+    };
+    // Before the CAA records nothing else is looked at; the text says what to publish, to the letter.
+    let (refused, is_served, _) = decide(ADDRESS).await;
+    let refusal = refused.unwrap_err();
+    assert!(!is_served);
+    assert!(refusal.contains("there are no CAA records"), "{refusal}");
+    for line in caa().replace(" 60 CAA", " CAA").lines() {
+        assert!(refusal.contains(line), "{line}: {refusal}");
+    }
+    assert_eq!(logs.requests(), [""; 0]);
+    // Then whether somebody else has a certificate.
+    let theirs = logs.issue(NAME);
+    let (refused, _, trust) = decide(&caa()).await;
+    let refusal = refused.unwrap_err();
+    assert!(
+        refusal.contains(&theirs) && refusal.contains("Example CA"),
+        "{refusal}"
+    );
+    assert_eq!(trust.reports()[0].unknown_certificates[0].key, theirs);
+    let alarms = logs.log.lock().unwrap().alarms.clone();
+    assert_eq!(alarms.len(), 1);
+    assert_eq!(alarms[0]["hostname"], NAME);
+    assert_eq!(alarms[0]["key"], theirs);
+    drop(trust);
+    accept_key(state.path(), &theirs.to_uppercase()).unwrap();
+    // Then the addresses.
+    let (refused, is_served, _) = decide(&caa()).await;
+    let refusal = refused.unwrap_err();
+    assert!(refusal.contains("no A and no AAAA"), "{refusal}");
+    assert!(is_served, "the name is protected from here on");
+    let (allowed, is_served, trust) = decide(&(caa() + ADDRESS)).await;
+    assert_eq!(allowed, Ok(()));
+    assert!(is_served);
+    let report = trust.reports().remove(0);
+    assert_eq!(report.in_force, Level::Public);
+    assert!(report.is_signed, "{report:?}");
+    // The log server's clock is a day behind.
+    let wrong: Vec<_> = report
+        .checks
+        .iter()
+        .filter(|it| it.state != CheckState::Good)
+        .collect();
+    assert!(
+        wrong.iter().all(|it| it.title.contains("clock")),
+        "{wrong:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_name_is_served_while_it_is_protected_and_silence_changes_nothing() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let name: Hostname = NAME.parse().unwrap();
+    let good = serve(&keys, &(caa() + ADDRESS));
+    let trust = home(&keys, &good, &logs, state.path(), Level::Public);
+    // Nothing is known yet.
+    assert!(!trust.is_served(&name));
+    trust.change(&name, |it| it.account = Some(account()));
+    trust.look_at_all().await;
+    assert!(trust.is_served(&name));
+    drop(trust);
+    // The network is gone, also over a restart.
+    drop(good);
+    let gone = serve(&keys, "");
+    let mut trust = home(&keys, &gone, &logs, state.path(), Level::Public);
+    drop(gone);
+    trust.dns = Dns::new(&DnsConfig {
+        resolvers: vec!["127.0.0.1:1".parse().unwrap()],
+        timeout: Duration::from_millis(200),
+        ..DnsConfig::default()
+    })
+    .unwrap();
+    trust.look_at_all().await;
+    assert!(trust.is_served(&name));
+    // Somebody has taken the records away, or added one.
+    for records in [
+        ADDRESS.to_owned(),
+        caa() + ADDRESS + "home.alice.de. 60 CAA 0 issue \"ca.example\"\n",
+    ] {
+        let bad = serve(&keys, &records);
+        let trust = home(&keys, &bad, &logs, state.path(), Level::Public);
+        trust.look_at_all().await;
+        assert!(!trust.is_served(&name), "{records}");
+        assert_eq!(trust.reports()[0].in_force, Level::HonestRelay);
+        let honest = home(&keys, &bad, &logs, state.path(), Level::HonestRelay);
+        assert!(honest.is_served(&name));
+        trust.change(&name, |it| it.is_protected = true);
+    }
+}
+
+#[tokio::test]
+async fn a_pinned_name_is_served_once_no_authority_may_issue() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let name: Hostname = NAME.parse().unwrap();
+    for (records, expected) in [
+        (caa() + ADDRESS, false),
+        (
+            "home.alice.de. 60 CAA 0 issue \";\"\n".to_owned() + ADDRESS,
+            true,
+        ),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let dns = serve(&keys, &records);
+        let trust = home(&keys, &dns, &logs, state.path(), Level::Pinned);
+        trust.look_at_all().await;
+        assert_eq!(trust.is_served(&name), expected);
+        let refused = trust.decide(&name, account()).await.unwrap_err();
+        assert!(refused.contains("pinned"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() {
+    let keys_dir = tempfile::tempdir().unwrap();
+    let logs = LogServer::start().await;
+    let theirs = logs.issue(NAME);
+    let trust = Trust::new(Parts {
+        config: TrustConfig {
+            level: Some(Level::HonestRelay),
+            dns: DnsConfig::default(),
+            transparency: Some(logs.config()),
+            ..TrustConfig::default()
+        },
+        hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],
+        relays: Vec::new(),
+        state_dir: keys_dir.path().to_owned(),
+        proxy: None,
+        ledger: Arc::new(|| Ok(HashSet::new())),
+        clock: Arc::new(SystemTime::now),
+    });
+    let trust = Arc::new(trust.unwrap());
+    let shutdown = CancellationToken::new();
+    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    let told = |logs: &LogServer| logs.log.lock().unwrap().alarms.len();
+    let has = |log: &Log, part: &str| log.requests.iter().any(|it| it.contains(part));
+    logs.until(|log| !log.alarms.is_empty() && has(log, "/v1/") && has(log, "?d="))
+        .await;
+    let requests = logs.requests();
+    assert!(
+        requests.iter().all(|it| !it.contains("internal")),
+        "{requests:?}"
+    );
+    shutdown.cancel();
+    watch.await.unwrap();
+    // It is one alarm, though both monitors tell of it.
+    assert_eq!(told(&logs), 1);
+    let report = trust.reports().remove(0);
+    assert_eq!(report.unknown_certificates[0].key, theirs);
+    trust.accept(&theirs).unwrap();
+    assert!(trust.reports()[0].unknown_certificates.is_empty());
+}

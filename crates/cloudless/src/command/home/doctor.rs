@@ -1,0 +1,77 @@
+use anyhow::bail;
+use clap::Args;
+use cloudless_home::admin::Command;
+use cloudless_home::trust::{CheckResult, CheckState, NameReport};
+use cloudless_proto::Hostname;
+
+use super::trust::{headline, reports};
+use crate::state::HomeState;
+use crate::terminal::{self, BAD, BOLD, GOOD};
+
+/// Look at each name from outside, and say what is wrong with its protection and what to do
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless home doctor
+  cloudless home doctor contacts.example.org
+  cloudless home doctor --json
+
+It asks the name servers of each name and three resolvers, and checks DNSSEC itself. That takes some
+seconds. It fails (exit status 1) when a check is red.")]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    state: HomeState,
+    /// Only this name
+    name: Option<Hostname>,
+    /// Print one JSON array instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let state = self.state.directory()?;
+        let reports = reports(&state, &Command::Doctor, self.name.as_ref())?;
+        if self.json {
+            terminal::json(&reports)?;
+        } else {
+            for report in &reports {
+                lines(report).iter().try_for_each(terminal::data)?;
+            }
+        }
+        let checks = reports.iter().flat_map(|report| &report.checks);
+        match checks.filter(|it| it.state == CheckState::Bad).count() {
+            0 => Ok(()),
+            1 => bail!("one check is red"),
+            count => bail!("{count} checks are red"),
+        }
+    }
+}
+
+fn lines(report: &NameReport) -> Vec<String> {
+    let mut lines = vec![headline(report)];
+    lines.extend(report.checks.iter().flat_map(check));
+    if !report.records.is_empty() {
+        lines.push("  The CAA records of the name have to be these, and no other:".to_owned());
+        lines.extend(report.records.iter().map(|record| format!("    {record}")));
+    }
+    if let Some(next) = &report.next {
+        lines.push(format!("  next: {next}"));
+    }
+    lines
+}
+
+fn check(check: &CheckResult) -> Vec<String> {
+    let (style, word) = match check.state {
+        CheckState::Good => (GOOD, "good"),
+        CheckState::Advice => (BOLD, "advice"),
+        CheckState::Unknown => (BOLD, "unknown"),
+        CheckState::Bad => (BAD, "BAD"),
+    };
+    let mut lines = vec![format!("  {style}{word:<8}{style:#} {}", check.title)];
+    for problem in &check.problems {
+        lines.push(format!("           {}", terminal::clean(&problem.message)));
+        lines.push(format!("           → {}", problem.remedy));
+    }
+    lines
+}

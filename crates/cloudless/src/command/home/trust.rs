@@ -1,0 +1,154 @@
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use cloudless_home::admin::{Command, Reply};
+use cloudless_home::trust::{self, Holding, NameReport};
+use cloudless_proto::Hostname;
+use cloudless_proto::trust::{Level, Outcome};
+
+use crate::admin_socket;
+use crate::config::home::HomeFile;
+use crate::progress;
+use crate::state::HomeState;
+use crate::terminal::{self, BAD, BOLD, GOOD};
+
+/// Show how well each name is protected, and against whom
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  cloudless home trust
+  cloudless home trust --json
+  cloudless home trust --accept 7d0c…
+
+What the levels are, and what each is worth, stands in docs/security.md. `cloudless home doctor` looks
+anew, and says what to do about what is wrong.")]
+pub(super) struct Trust {
+    #[command(flatten)]
+    state: HomeState,
+    /// Only this name
+    name: Option<Hostname>,
+    /// Print one JSON array instead of text
+    #[arg(long)]
+    json: bool,
+    /// Say that a key that home did not make, by its SHA-256 in hexadecimal, is your own
+    #[arg(long, value_name = "KEY", value_parser = sha256, conflicts_with_all = ["json", "name"])]
+    accept: Option<String>,
+}
+
+impl Trust {
+    pub(super) fn run(self) -> anyhow::Result<()> {
+        let state = self.state.directory()?;
+        if let Some(key) = self.accept {
+            let command = Command::TrustAccept { key: key.clone() };
+            let offline = || {
+                trust::accept_key(&state, &key)?;
+                Ok(Some(Reply::TrustAccepted { key: key.clone() }))
+            };
+            match admin_socket::ask_or_do(&state, admin_socket::HOME, &command, offline)? {
+                Reply::TrustAccepted { .. } => {}
+                Reply::Error { message } => bail!(message),
+                _ => bail!("home answered something else"),
+            }
+            terminal::note("home takes certificates with this key for yours");
+            return Ok(());
+        }
+        let reports = reports(&state, &Command::Trust, self.name.as_ref())?;
+        if self.json {
+            return terminal::json(&reports);
+        }
+        for report in &reports {
+            lines(report).iter().try_for_each(terminal::data)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a running home says of its names, or what is found out here when none is running.
+pub(super) fn reports(
+    state: &Path,
+    command: &Command,
+    only: Option<&Hostname>,
+) -> anyhow::Result<Vec<NameReport>> {
+    let file = HomeFile::read(state)?;
+    if let Some(only) = only.filter(|only| !file.hostnames.contains(only)) {
+        bail!("{only} is none of the `hostnames` in home.toml");
+    }
+    let offline = || {
+        let config = super::config(state, &file)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?;
+        let names = runtime.block_on(trust::examine(&config))?;
+        Ok(Some(Reply::Trust { names }))
+    };
+    let asked = || admin_socket::ask_or_do(state, admin_socket::HOME, command, offline);
+    let reply = progress::while_waiting(asked).context("cannot look at the names")?;
+    let mut names = match reply {
+        Reply::Trust { names } => names,
+        Reply::Error { message } => bail!(message),
+        _ => bail!("home answered something else"),
+    };
+    names.retain(|it| only.is_none_or(|only| it.hostname == *only));
+    Ok(names)
+}
+
+/// Ten lines about one name.
+fn lines(report: &NameReport) -> Vec<String> {
+    let mut lines = vec![headline(report)];
+    lines.extend(report.holdings.iter().map(holding));
+    let next = report
+        .next
+        .as_deref()
+        .unwrap_or("there is nothing above this level");
+    lines.push(format!("  next: {next}"));
+    lines
+}
+
+/// The name, its level, and whether that is in force.
+pub(super) fn headline(report: &NameReport) -> String {
+    let (name, level) = (&report.hostname, report.level);
+    let zone = match (report.is_signed, report.is_special_use) {
+        (_, true) => ", a name that no certification authority may issue for",
+        (true, false) => ", in a zone that is signed with DNSSEC",
+        (false, false) => "",
+    };
+    if level == Level::HonestRelay {
+        format!(
+            "{BOLD}{name}{BOLD:#}: {BAD}{level}: whoever runs the relay can read everything{BAD:#}"
+        )
+    } else if report.in_force == level {
+        format!("{BOLD}{name}{BOLD:#}: {GOOD}{level}{GOOD:#}{zone}")
+    } else {
+        let served = if report.is_served {
+            ""
+        } else {
+            ", and the name is not served"
+        };
+        format!("{BOLD}{name}{BOLD:#}: {BAD}{level} is not in force{served}{BAD:#}")
+    }
+}
+
+fn holding(holding: &Holding) -> String {
+    let who = holding.attacker.title();
+    let outcome = |outcome: Outcome| {
+        let style = match outcome {
+            Outcome::Safe => GOOD,
+            Outcome::SafeUnlessForged | Outcome::UntilRevoked => BOLD,
+            Outcome::Noticed | Outcome::Exposed => BAD,
+        };
+        format!("{style}{outcome}{style:#}")
+    };
+    if holding.book == holding.exchange {
+        return format!("  {who:<50} {}", outcome(holding.book));
+    }
+    let (book, exchange) = (outcome(holding.book), outcome(holding.exchange));
+    format!("  {who:<50} stored contacts: {book}; what phones send: {exchange}")
+}
+
+fn sha256(text: &str) -> Result<String, &'static str> {
+    let is_hex = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex
+        .then(|| text.to_ascii_lowercase())
+        .ok_or("expected 64 hexadecimal digits")
+}
