@@ -69,6 +69,11 @@ impl Refusal {
     /// A bug or a failure that is nobody's fault outside. It is logged with its causes.
     pub(crate) fn internal(error: &(dyn Error + 'static)) -> Self {
         tracing::error!(error = chain(error), "cannot answer a request");
+        Self::failed()
+    }
+
+    /// The same for what was told already.
+    pub(crate) fn failed() -> Self {
         Self::text(
             StatusCode::INTERNAL_SERVER_ERROR,
             "The server failed. Its log says why.",

@@ -35,12 +35,16 @@ impl Checkpoints {
         })
     }
 
-    /// Folds the log in if it is long. Call it after a commit, when nobody waits for an answer.
-    pub(crate) fn follow(&mut self, connection: &Connection) {
+    /// Whether the last commit has made the log so long that it is to be folded in.
+    pub(crate) fn are_due(&self) -> bool {
         let pages = self.pages.load(Ordering::Relaxed);
-        if self.next.is_none_or(|next| pages < next) {
-            return;
-        }
+        self.next.is_some_and(|next| pages >= next)
+    }
+
+    /// Folds the log in. Call it when nobody waits for an answer.
+    pub(crate) fn fold_in(&mut self, connection: &Connection) {
+        // The next commit tells how long it is then.
+        let pages = self.pages.swap(0, Ordering::Relaxed);
         let folded = connection
             .prepare_cached("PRAGMA wal_checkpoint(PASSIVE)")
             .and_then(|mut statement| statement.query_row([], |_| Ok(())));

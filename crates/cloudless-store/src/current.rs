@@ -85,10 +85,9 @@ pub(crate) fn replace(
     if let Some(old) = current.and_then(|current| current.index) {
         index::delete(connection, old)?;
     }
-    let index = match index {
-        Some(index) => Some(index::insert(connection, book, name, index)?),
-        None => None,
-    };
+    if let Some(index) = index {
+        index::insert(connection, version, book, name, index)?;
+    }
     let added = i64::from(current.is_none());
     let revision = address_book::advance(connection, book, added)?;
     connection
@@ -110,7 +109,7 @@ pub(crate) fn replace(
             body.etag,
             body.bytes.map_or(0, <[u8]>::len),
             body.uid,
-            index,
+            index.map(|_| version),
         ])?;
     Ok(version)
 }

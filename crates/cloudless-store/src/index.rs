@@ -1,11 +1,12 @@
+pub(crate) mod derived;
 pub(crate) mod scan;
 mod value_list;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use self::value_list::ValueList;
+use self::derived::{Derived, Source};
 use crate::card::from_row;
-use crate::search::{self, fold};
+use crate::search::fold;
 use crate::setting::{set_setting, setting};
 use crate::version::VersionRow;
 use crate::{BookId, CardRow, Store, StoreError};
@@ -110,7 +111,7 @@ impl Store {
     pub fn put_index(&self, indexes: Vec<NewIndex>) -> Result<(), StoreError> {
         let indexes: Vec<_> = indexes
             .into_iter()
-            .map(|new| (new.card, Index::new(new.entries, &new.text)))
+            .map(|new| (new.card, Index::new(&new.entries, &new.text)))
             .collect();
         self.write(move |connection| {
             for (card, index) in &indexes {
@@ -140,7 +141,7 @@ impl Store {
                     "UPDATE cards SET index_id = NULL WHERE index_id IS NOT NULL;
                      DELETE FROM index_entries;
                      DELETE FROM card_index;
-                     DELETE FROM trigrams_stale;
+                     DELETE FROM index_stale;
                      INSERT INTO trigrams (trigrams) VALUES ('delete-all');",
                 )?;
             }
@@ -153,105 +154,77 @@ impl Store {
 #[derive(Debug)]
 pub(crate) struct Index {
     /// The values of each property.
-    properties: Vec<(String, ValueList)>,
+    value_lists: Vec<u8>,
     /// Folded.
     text: String,
 }
 
 impl Index {
-    pub(crate) fn new(entries: Vec<IndexEntry>, text: &str) -> Self {
-        let mut properties: Vec<(String, ValueList)> = Vec::new();
-        for IndexEntry { property, value } in entries {
-            match properties.iter_mut().find(|(name, _)| *name == property) {
-                Some((_, values)) => values.push(&value),
-                None => properties.push((property, ValueList::new(&value))),
-            }
-        }
+    pub(crate) fn new(entries: &[IndexEntry], text: &str) -> Self {
         Self {
-            properties,
+            value_lists: value_list::join(entries),
             text: fold(text),
         }
     }
 
     fn entries(&self) -> rusqlite::Result<Vec<IndexEntry>> {
-        let entries = self.properties.iter().flat_map(|(property, values)| {
-            values.iter().map(|value| {
-                Ok(IndexEntry {
-                    property: property.clone(),
+        let mut entries = Vec::new();
+        for list in value_list::lists(&self.value_lists) {
+            let (property, list) = list?;
+            for value in value_list::values(list) {
+                entries.push(IndexEntry {
+                    property: property.to_owned(),
                     value: value?.to_owned(),
-                })
-            })
-        });
-        entries.collect()
+                });
+            }
+        }
+        Ok(entries)
     }
 }
 
-/// Names a row of `card_index`.
-pub(crate) type IndexRow = i64;
+/// Names a row of `card_index`: the version whose index it is.
+pub(crate) type IndexRow = VersionRow;
 
+/// Adds the index of a version.
 pub(crate) fn insert(
     connection: &Connection,
+    version: VersionRow,
     book: BookId,
     name: &str,
     index: &Index,
-) -> rusqlite::Result<IndexRow> {
-    let properties: Vec<&str> = index
-        .properties
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
+) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO card_index (book_id, name, text, properties) VALUES (?1, ?2, ?3, ?4)",
+            "INSERT INTO card_index (id, book_id, name, value_lists, text)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
         )?
-        .execute(params![book, name, index.text, properties.join(SEPARATOR)])?;
-    let id = connection.last_insert_rowid();
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO index_entries (book_id, property, index_id, value_list)
-         VALUES (?1, ?2, ?3, ?4)",
-    )?;
-    for (property, values) in &index.properties {
-        statement.execute(params![book, property, id, values])?;
-    }
-    Ok(id)
+        .execute(params![version, book, name, index.value_lists, index.text])
+        .map(drop)
+}
+
+/// Prepares everything for queries at once, rather than when nobody waits for the writer.
+pub(crate) fn complete(connection: &Connection) -> rusqlite::Result<()> {
+    Derived::Entries.take_in(connection, usize::MAX).map(drop)
 }
 
 /// The index of one card, to be given to its copy.
 pub(crate) fn find(connection: &Connection, id: IndexRow) -> rusqlite::Result<Index> {
-    let (book, properties) = properties(connection, id)?;
-    let text = connection
-        .prepare_cached("SELECT text FROM card_index WHERE id = ?1")?
-        .query_row([id], |row| row.get(0))?;
-    let mut statement = connection.prepare_cached(VALUES)?;
-    let properties = properties.split_terminator(SEPARATOR).map(|property| {
-        statement.query_row(params![book, property, id], |row| {
-            Ok((property.to_owned(), row.get(0)?))
+    connection
+        .prepare_cached("SELECT value_lists, text FROM card_index WHERE id = ?1")?
+        .query_row([id], |row| {
+            Ok(Index {
+                value_lists: row.get(0)?,
+                text: row.get(1)?,
+            })
         })
-    });
-    Ok(Index {
-        properties: properties.collect::<Result<_, _>>()?,
-        text,
-    })
 }
 
 pub(crate) fn delete(connection: &Connection, id: IndexRow) -> rusqlite::Result<()> {
-    let (book, properties) = properties(connection, id)?;
-    for property in properties.split_terminator(SEPARATOR) {
-        connection
-            .prepare_cached(DELETE_VALUES)?
-            .execute(params![book, property, id])?;
-    }
+    derived::outdate(connection, id)?;
     connection
         .prepare_cached("DELETE FROM card_index WHERE id = ?1")?
-        .execute([id])?;
-    search::delete(connection, id)
-}
-
-/// Which book an index belongs to, and the names of the properties that it has values of.
-fn properties(connection: &Connection, id: IndexRow) -> rusqlite::Result<(BookId, String)> {
-    connection
-        .prepare_cached("SELECT book_id, properties FROM card_index WHERE id = ?1")?
-        .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
+        .execute([id])
+        .map(drop)
 }
 
 fn put(connection: &Connection, card: &UnindexedCard, index: &Index) -> rusqlite::Result<()> {
@@ -264,19 +237,17 @@ fn put(connection: &Connection, card: &UnindexedCard, index: &Index) -> rusqlite
         })
         .optional()?;
     if current == Some(None) {
-        let id = insert(connection, card.book, &card.name, index)?;
+        insert(connection, card.version, card.book, &card.name, index)?;
+        let source = Source {
+            id: card.version,
+            book: card.book,
+            value_lists: &index.value_lists,
+            text: &index.text,
+        };
+        derived::take_in_late(connection, source)?;
         connection
             .prepare_cached("UPDATE cards SET index_id = ?3 WHERE book_id = ?1 AND name = ?2")?
-            .execute(params![card.book, card.name, id])?;
+            .execute(params![card.book, card.name, card.version])?;
     }
     Ok(())
 }
-
-/// Stands between the names of properties. It is in none of them, as each begins a line of a card.
-const SEPARATOR: &str = "\n";
-
-const VALUES: &str = "SELECT value_list FROM index_entries
-     WHERE book_id = ?1 AND property = ?2 AND index_id = ?3";
-
-pub(crate) const DELETE_VALUES: &str = "DELETE FROM index_entries
-     WHERE book_id = ?1 AND property = ?2 AND index_id = ?3";

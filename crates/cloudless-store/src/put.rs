@@ -2,7 +2,7 @@ use rusqlite::Connection;
 
 use crate::card::check_name;
 use crate::current::{self, Replacement};
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::version::{self, Body};
 use crate::{
     Actor, BookId, ETag, IndexEntry, Precondition, Store, StoreError, VersionKind, address_book,
@@ -131,10 +131,12 @@ impl Store {
             .map(Checked::new)
             .collect::<Result<Vec<_>, StoreError>>()?;
         self.alone().write_as(actor, move |connection| {
-            cards
+            let outcomes = cards
                 .iter()
                 .map(|card| put(connection, card, &Precondition::None, actor))
-                .collect()
+                .collect();
+            index::complete(connection)?;
+            outcomes
         })
     }
 }
@@ -152,7 +154,7 @@ impl Checked {
         let etag = ETag::of(&card.bytes);
         let entries = std::mem::take(&mut card.index);
         let indexed = !entries.is_empty() || !card.text.is_empty();
-        let index = indexed.then(|| Index::new(entries, &card.text));
+        let index = indexed.then(|| Index::new(&entries, &card.text));
         Ok(Self { card, etag, index })
     }
 

@@ -1,24 +1,19 @@
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, params};
+use rusqlite::Connection;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-use crate::index::IndexRow;
+use crate::index::derived::Derived;
 use crate::index::scan::by_index;
-use crate::setting::{set_setting, setting};
 use crate::{BookId, CardRow, Store, StoreError, UserId};
 
 /// No card has more text that is worth searching.
 const TEXT_MAX: usize = 64 * 1024;
 /// More words than anybody types.
 const WORDS_MAX: usize = 16;
-/// How many texts one idle moment of the writer takes in: a job that comes meanwhile waits for them.
-const BATCH: usize = 64;
 /// The length of a trigram, and so the shortest word that the trigrams can find.
 const TRIGRAM: usize = 3;
-/// The newest row of `card_index` whose trigrams are known.
-const INDEXED_TO: &str = "trigrams_to";
 
 /// Where to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +56,7 @@ impl Store {
         }
         self.read_long(|snapshot| {
             let books = books(snapshot, scope)?;
-            let indexed_to = setting(snapshot, INDEXED_TO)?.unwrap_or(0);
+            let indexed_to = Derived::Trigrams.last(snapshot)?;
             let trigrams = trigrams(&words);
             let mut hits = Vec::new();
             let mut collect = |statement: &str, bound: &dyn rusqlite::ToSql| {
@@ -105,6 +100,14 @@ pub(crate) const BY_TRIGRAMS: &str = "SELECT card_index.id, card_index.book_id, 
 /// Upper case comes first, because some letters agree only there: `ß` with `ss`, the two small
 /// sigmas, `i` with and without its dot.
 pub(crate) fn fold(text: &str) -> String {
+    if text.is_ascii() {
+        let letters = text.chars().take(TEXT_MAX);
+        let fold = |letter: char| match letter.is_ascii_control() {
+            true => ' ',
+            false => letter.to_ascii_lowercase(),
+        };
+        return letters.map(fold).collect();
+    }
     let mut folded = String::with_capacity(text.len());
     let letters = text
         .nfkd()
@@ -118,62 +121,6 @@ pub(crate) fn fold(text: &str) -> String {
         folded.push(if letter.is_control() { ' ' } else { letter });
     }
     folded
-}
-
-/// Forgets a text that is gone: its trigrams go later, because that costs many times more than
-/// storing a card. One after [`INDEXED_TO`] was never taken in.
-pub(crate) fn delete(connection: &Connection, id: IndexRow) -> rusqlite::Result<()> {
-    if setting(connection, INDEXED_TO)?.is_some_and(|indexed_to| id <= indexed_to) {
-        connection
-            .prepare_cached("INSERT INTO trigrams_stale (id) VALUES (?1)")?
-            .execute([id])?;
-    }
-    Ok(())
-}
-
-/// Brings the trigrams up to date, a few texts at a time.
-///
-/// That costs many times more than storing a card, and much less for many texts at once, so it is
-/// done when nobody waits for the writer. Returns whether there may be more.
-pub(crate) fn catch_up(connection: &Connection) -> rusqlite::Result<bool> {
-    Ok(take_out(connection)? || take_in(connection)?)
-}
-
-/// Takes some texts that are gone out of the trigrams. Returns whether there may be more.
-fn take_out(connection: &Connection) -> rusqlite::Result<bool> {
-    let stale = connection
-        .prepare_cached("SELECT id FROM trigrams_stale LIMIT ?1")?
-        .query_map([BATCH], |row| row.get(0))?
-        .collect::<Result<Vec<IndexRow>, _>>()?;
-    for id in &stale {
-        for statement in [
-            "DELETE FROM trigrams WHERE rowid = ?1",
-            "DELETE FROM trigrams_stale WHERE id = ?1",
-        ] {
-            connection.prepare_cached(statement)?.execute([id])?;
-        }
-    }
-    Ok(stale.len() == BATCH)
-}
-
-/// Takes the next texts into the trigrams. Returns whether there may be more.
-fn take_in(connection: &Connection) -> rusqlite::Result<bool> {
-    let indexed_to = setting(connection, INDEXED_TO)?.unwrap_or(0);
-    let mut select = connection
-        .prepare_cached("SELECT id, text FROM card_index WHERE id > ?1 ORDER BY id LIMIT ?2")?;
-    let mut rows = select.query(params![indexed_to, BATCH])?;
-    let mut insert =
-        connection.prepare_cached("INSERT INTO trigrams (rowid, text) VALUES (?1, ?2)")?;
-    let (mut last, mut taken) = (indexed_to, 0);
-    while let Some(row) = rows.next()? {
-        last = row.get(0)?;
-        taken += 1;
-        insert.execute(params![last, row.get_ref(1)?.as_str()?])?;
-    }
-    if taken > 0 {
-        set_setting(connection, INDEXED_TO, last)?;
-    }
-    Ok(taken == BATCH)
 }
 
 /// An expression for cards that have all trigrams of all words; empty if all words are too short.

@@ -10,7 +10,7 @@ use crate::generation::Generation;
 use crate::login::Logins;
 use crate::readers::Readers;
 use crate::writer::Writer;
-use crate::{Actor, BookId, OpenError, StoreError, Untold, device, push, schema, search, sharing};
+use crate::{Actor, BookId, OpenError, StoreError, Untold, device, index, push, schema, sharing};
 
 /// The schema version of the first program that kept a generation beside the database.
 const GENERATION_SINCE: i64 = 2;
@@ -74,12 +74,11 @@ impl Store {
             told.tell();
         };
         let checkpoints = Checkpoints::take_over(&mut connection).map_err(open_error)?;
-        let writer = Writer::start(connection, checkpoints, search::catch_up, committed).map_err(
-            |source| OpenError::StartWriter {
+        let writer = Writer::start(connection, checkpoints, index::derived::catch_up, committed)
+            .map_err(|source| OpenError::StartWriter {
                 path: path.to_owned(),
                 source,
-            },
-        )?;
+            })?;
         Ok(Self {
             sqlite: Arc::new(Sqlite {
                 readers: Readers::new(path.to_owned()),

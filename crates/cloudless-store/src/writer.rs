@@ -1,70 +1,98 @@
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
-use std::{io, thread};
+//! The one place that writes, and who waits for it.
+//!
+//! There is one connection that writes. Whoever finds it free writes on the spot: to wake up a thread
+//! and to be woken up by it takes about as long as the write itself. Whoever does not queues, and a
+//! thread writes what waits, all of it in one transaction and so with one fsync.
 
-use rusqlite::{Connection, ffi};
+mod database;
+mod job;
 
+use std::collections::VecDeque;
+#[cfg(test)]
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use std::{fmt, io};
+
+use rusqlite::Connection;
+
+use self::database::{Database, LaterWork};
+use self::job::{Job, Operation};
 use crate::StoreError;
 use crate::checkpoint::Checkpoints;
-use crate::error;
 
-/// Callers beyond this many wait until the writer takes the next job.
+/// Callers beyond this many wait until there is room.
 const QUEUE: usize = 256;
-/// The most jobs that share one commit, so that the first of them is answered soon.
-const GROUP: usize = 256;
 
-/// Without a job for this long, the writer is idle.
+/// Without a job for this long, the writer is idle. What a write left for later waits no longer than
+/// that, unless it is such that only idle moments are good enough.
 const IDLE: Duration = Duration::from_millis(500);
-/// Left between two pieces of idle work for whoever comes meanwhile.
+/// Left between two pieces of such work for whoever comes meanwhile.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What the writer does when it is idle: one short transaction at a time. Returns whether there is
-/// more to do.
-type IdleWork = fn(&Connection) -> rusqlite::Result<bool>;
-
-/// The one thread that writes, and its queue.
-///
-/// Jobs that wait at the same moment share one transaction and so one fsync. Each but the first runs
-/// in a savepoint of its own, so that a failing job takes no other with it, and is answered only after
-/// the commit.
+/// Jobs that wait at the same moment share one transaction. Each but the first runs in a savepoint of
+/// its own, so that a failing job takes no other with it, and is answered only after the commit.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    queue: Option<SyncSender<Box<dyn Job>>>,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// There is something to do for the thread.
+    called: Condvar,
+    /// There is room in the queue again, or the writer has stopped.
+    has_room: Condvar,
+}
+
+struct State {
+    jobs: VecDeque<Box<dyn Job>>,
+    /// `None` while somebody writes.
+    free: Option<Database>,
+    /// When to do what had waited; `None` when there is nothing.
+    work_from: Option<Instant>,
+    /// From when on nobody has written for a while.
+    idle_from: Instant,
+    /// The thread ends when nothing waits any more.
+    is_ending: bool,
+    /// A job panicked: nobody knows what its transaction holds.
+    has_stopped: bool,
 }
 
 impl Writer {
     /// `committed` is called after each commit, before anybody is answered.
     pub(crate) fn start(
         connection: Connection,
-        mut checkpoints: Checkpoints,
-        idle_work: IdleWork,
-        mut committed: impl FnMut(&Connection) + Send + 'static,
+        checkpoints: Checkpoints,
+        later_work: LaterWork,
+        committed: impl FnMut(&Connection) + Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, jobs) = sync_channel(QUEUE);
+        let database = Database {
+            connection,
+            checkpoints,
+            later_work,
+            committed: Box::new(committed),
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                jobs: VecDeque::new(),
+                free: Some(database),
+                work_from: Some(Instant::now() + IDLE),
+                idle_from: Instant::now() + IDLE,
+                is_ending: false,
+                has_stopped: false,
+            }),
+            called: Condvar::new(),
+            has_room: Condvar::new(),
+        });
+        let of_thread = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || {
-                let mut idle_after = Some(IDLE);
-                let mut left_over = None;
-                while let Some(first) = match left_over.take() {
-                    Some(job) => Some(Some(job)),
-                    None => next_job(&jobs, idle_after),
-                } {
-                    idle_after = match first {
-                        Some(job) => {
-                            left_over = write_group(&connection, job, &jobs, &mut committed);
-                            Some(IDLE)
-                        }
-                        None => work_idly(&connection, idle_work).then_some(PAUSE),
-                    };
-                    checkpoints.follow(&connection);
-                }
-            })?;
+            .spawn(move || while of_thread.work_when_called() {})?;
         Ok(Self {
-            queue: Some(queue),
+            shared,
             thread: Some(thread),
         })
     }
@@ -76,22 +104,24 @@ impl Writer {
         alone: bool,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.enqueue(alone, operation)?
-            .recv()
-            .unwrap_or(Err(StoreError::WriterStopped))
+        let (job, answer) = Operation::new(alone, operation);
+        let job = Box::new(job);
+        match self.shared.turn_on_the_spot() {
+            Some(turn) => turn.write(job),
+            None => self.shared.enqueue(job)?,
+        }
+        answer.recv().unwrap_or(Err(StoreError::WriterStopped))
     }
 
-    /// Waits for room in the queue and returns where the answer will come.
+    /// Leaves a job to the thread, waits for room in the queue and returns where the answer will come.
+    #[cfg(test)]
     fn enqueue<T: Send + 'static>(
         &self,
         alone: bool,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<Receiver<Result<T, StoreError>>, StoreError> {
         let (job, answer) = Operation::new(alone, operation);
-        let queue = self.queue.as_ref().ok_or(StoreError::WriterStopped)?;
-        queue
-            .send(Box::new(job))
-            .map_err(|_| StoreError::WriterStopped)?;
+        self.shared.enqueue(Box::new(job))?;
         Ok(answer)
     }
 
@@ -100,19 +130,20 @@ impl Writer {
         &self,
         operation: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static,
     ) {
-        if let Some(queue) = &self.queue {
-            let (job, _) = Operation::new(false, operation);
-            if queue.try_send(Box::new(job)).is_err() {
-                tracing::debug!("The writer is busy, a minor write was skipped");
-            }
+        let (job, _) = Operation::new(false, operation);
+        let state = self.shared.lock();
+        if state.jobs.len() < QUEUE {
+            self.shared.push(state, Box::new(job));
+        } else {
+            tracing::debug!("The writer is busy, a minor write was skipped");
         }
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        // The thread ends when its queue is empty and nobody can send to it.
-        self.queue = None;
+        self.shared.lock().is_ending = true;
+        self.shared.called.notify_one();
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {
@@ -121,178 +152,195 @@ impl Drop for Writer {
     }
 }
 
-trait Job: Send {
-    /// Whether it shares its transaction with no other job.
-    fn is_alone(&self) -> bool;
-
-    /// Runs the job. One that fails takes its own writes back and returns `Ok`; an error means that
-    /// the whole transaction is lost.
-    ///
-    /// The first of a transaction needs no savepoint for that. In one, each page that the job
-    /// changes is kept twice in memory, and many statements take longer the more of them there are:
-    /// to delete an address book of 10,000 cards took half a minute.
-    fn run(&mut self, connection: &Connection, is_first: bool) -> rusqlite::Result<()>;
-
-    /// Tells the caller, once it is known whether the transaction was committed.
-    fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>);
-}
-
-struct Operation<F, T> {
-    is_alone: bool,
-    operation: Option<F>,
-    result: Option<rusqlite::Result<T>>,
-    answer: SyncSender<Result<T, StoreError>>,
-}
-
-impl<F, T> Operation<F, T> {
-    fn new(is_alone: bool, operation: F) -> (Self, Receiver<Result<T, StoreError>>) {
-        let (answer, receiver) = sync_channel(1);
-        let job = Self {
-            is_alone,
-            operation: Some(operation),
-            result: None,
-            answer,
-        };
-        (job, receiver)
-    }
-}
-
-impl<F, T> Job for Operation<F, T>
-where
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
-    T: Send,
-{
-    fn is_alone(&self) -> bool {
-        self.is_alone
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nobody panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn run(&mut self, connection: &Connection, is_first: bool) -> rusqlite::Result<()> {
-        let Some(operation) = self.operation.take() else {
-            return Ok(());
-        };
-        if !is_first {
-            execute(connection, "SAVEPOINT job")?;
+    /// The right to write, if nobody writes or waits for that.
+    fn turn_on_the_spot(&self) -> Option<Turn<'_>> {
+        let mut state = self.lock();
+        if !state.jobs.is_empty() {
+            return None;
         }
-        let result = operation(connection).map_err(error::named);
-        let failed = result.is_err();
-        self.result = Some(result);
-        if connection.is_autocommit() {
-            // Some errors, such as a full disk, roll the whole transaction back at once.
-            let code = ffi::Error::new(ffi::SQLITE_ABORT_ROLLBACK);
-            return Err(rusqlite::Error::SqliteFailure(code, None));
+        // The thread would wait for its turn as long as others are faster.
+        let database = state.free.take_if(|it| !it.needs_checkpoint())?;
+        Some(Turn::new(self, database, Use::Write))
+    }
+
+    /// Waits for room in the queue.
+    fn enqueue(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let is_full = |state: &mut State| !state.has_stopped && state.jobs.len() >= QUEUE;
+        let state = self.has_room.wait_while(self.lock(), is_full);
+        let state = state.unwrap_or_else(PoisonError::into_inner);
+        if state.has_stopped {
+            return Err(StoreError::WriterStopped);
         }
-        match (is_first, failed) {
-            (true, false) => Ok(()),
-            (true, true) => {
-                execute(connection, "ROLLBACK")?;
-                execute(connection, "BEGIN IMMEDIATE")
+        self.push(state, job);
+        Ok(())
+    }
+
+    fn push(&self, mut state: MutexGuard<'_, State>, job: Box<dyn Job>) {
+        state.jobs.push_back(job);
+        // Who writes at this moment calls the thread in the end.
+        if state.free.is_some() {
+            self.called.notify_one();
+        }
+    }
+
+    /// The next job, unless it is to run alone.
+    fn next_of_group(&self) -> Option<Box<dyn Job>> {
+        let job = self.lock().jobs.pop_front_if(|job| !job.is_alone())?;
+        self.has_room.notify_one();
+        Some(job)
+    }
+
+    /// What the thread does: waits until there is something to do, and does it. Returns whether there
+    /// may be more.
+    fn work_when_called(&self) -> bool {
+        let mut state = self.lock();
+        loop {
+            if state.has_stopped {
+                return false;
             }
-            (false, false) => execute(connection, "RELEASE job"),
-            (false, true) => {
-                execute(connection, "ROLLBACK TO job")?;
-                execute(connection, "RELEASE job")
+            let now = Instant::now();
+            let Some(database) = state.free.take() else {
+                // Who writes at this moment calls when it is over.
+                state.work_from = None;
+                state = self
+                    .called
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            if database.needs_checkpoint() {
+                drop(state);
+                Turn::new(self, database, Use::Checkpoint).checkpoint();
+                return true;
             }
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                self.has_room.notify_one();
+                Turn::new(self, database, Use::Write).write(job);
+                return true;
+            }
+            let work_in = state
+                .work_from
+                .map(|from| from.saturating_duration_since(now));
+            if work_in == Some(Duration::ZERO) && !state.is_ending {
+                let is_idle = state.idle_from <= now;
+                drop(state);
+                let used_for = Use::Work {
+                    is_idle,
+                    has_more: false,
+                };
+                Turn::new(self, database, used_for).work(is_idle);
+                return true;
+            }
+            state.free = Some(database);
+            if state.is_ending {
+                return false;
+            }
+            state = match work_in {
+                None => self
+                    .called
+                    .wait(state)
+                    .unwrap_or_else(PoisonError::into_inner),
+                Some(work_in) => {
+                    let waited = self.called.wait_timeout(state, work_in);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Shared(..)")
+    }
+}
+
+/// The right to write, given back when dropped.
+struct Turn<'a> {
+    shared: &'a Shared,
+    database: Option<Database>,
+    used_for: Use,
+}
+
+/// What a turn is used for.
+enum Use {
+    Checkpoint,
+    Write,
+    /// What had waited; `has_more` says that some of it waits still.
+    Work {
+        is_idle: bool,
+        has_more: bool,
+    },
+}
+
+impl<'a> Turn<'a> {
+    fn new(shared: &'a Shared, database: Database, used_for: Use) -> Self {
+        Self {
+            shared,
+            database: Some(database),
+            used_for,
         }
     }
 
-    fn answer(self: Box<Self>, commit: Result<(), Arc<rusqlite::Error>>) {
-        let answer = match (self.result, commit) {
-            (Some(Err(source)), _) => Err(StoreError::Write(source)),
-            (Some(Ok(value)), Ok(())) => Ok(value),
-            (_, Err(source)) => Err(StoreError::Commit(source)),
-            (None, Ok(())) => Err(StoreError::WriterStopped),
-        };
-        // Nobody waits for the answer of `write_later`.
-        let _ = self.answer.send(answer);
-    }
-}
-
-/// Waits for a job, at most until idle work may begin: `Some(None)`. `None` when no job will ever
-/// come.
-fn next_job(
-    jobs: &Receiver<Box<dyn Job>>,
-    idle_after: Option<Duration>,
-) -> Option<Option<Box<dyn Job>>> {
-    let Some(idle_after) = idle_after else {
-        return jobs.recv().ok().map(Some);
-    };
-    match jobs.recv_timeout(idle_after) {
-        Ok(job) => Some(Some(job)),
-        Err(RecvTimeoutError::Timeout) => Some(None),
-        Err(RecvTimeoutError::Disconnected) => None,
-    }
-}
-
-fn work_idly(connection: &Connection, idle_work: IdleWork) -> bool {
-    let more = execute(connection, "BEGIN IMMEDIATE").and_then(|()| {
-        let more = idle_work(connection)?;
-        execute(connection, "COMMIT")?;
-        Ok(more)
-    });
-    more.unwrap_or_else(|error| {
-        tracing::warn!(%error, "Work that had waited for an idle moment failed");
-        roll_back(connection);
-        false
-    })
-}
-
-fn roll_back(connection: &Connection) {
-    if !connection.is_autocommit()
-        && let Err(error) = execute(connection, "ROLLBACK")
-    {
-        tracing::error!(%error, "Rolling back failed");
-    }
-}
-
-/// Returns a job that came meanwhile and is to begin the next group.
-fn write_group(
-    connection: &Connection,
-    first: Box<dyn Job>,
-    jobs: &Receiver<Box<dyn Job>>,
-    committed: &mut impl FnMut(&Connection),
-) -> Option<Box<dyn Job>> {
-    let mut group = vec![first];
-    let mut left_over = None;
-    let commit = run_group(connection, &mut group, jobs, &mut left_over).map_err(|source| {
-        tracing::warn!(error = %source, jobs = group.len(), "A commit failed");
-        roll_back(connection);
-        Arc::new(source)
-    });
-    if commit.is_ok() {
-        committed(connection);
-    }
-    for job in group {
-        job.answer(commit.clone());
-    }
-    left_over
-}
-
-fn run_group(
-    connection: &Connection,
-    group: &mut Vec<Box<dyn Job>>,
-    jobs: &Receiver<Box<dyn Job>>,
-    left_over: &mut Option<Box<dyn Job>>,
-) -> rusqlite::Result<()> {
-    execute(connection, "BEGIN IMMEDIATE")?;
-    group[0].run(connection, true)?;
-    while group.len() < GROUP
-        && !group[0].is_alone()
-        && let Ok(mut job) = jobs.try_recv()
-    {
-        if job.is_alone() {
-            *left_over = Some(job);
-            break;
+    fn write(mut self, first: Box<dyn Job>) {
+        if let Some(database) = &mut self.database {
+            database.write(first, || self.shared.next_of_group());
         }
-        let result = job.run(connection, false);
-        group.push(job);
-        result?;
     }
-    execute(connection, "COMMIT")
+
+    fn work(mut self, is_idle: bool) {
+        let database = self.database.as_ref();
+        let has_more = database.is_some_and(|database| database.work(is_idle));
+        self.used_for = Use::Work { is_idle, has_more };
+    }
+
+    fn checkpoint(mut self) {
+        if let Some(database) = &mut self.database {
+            database.checkpoint();
+        }
+    }
 }
 
-fn execute(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare_cached(sql)?;
-    statement.execute([]).map(drop).map_err(error::named)
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if thread::panicking() {
+            state.has_stopped = true;
+            // Who waits for them is told so.
+            state.jobs.clear();
+            self.shared.has_room.notify_all();
+            self.shared.called.notify_one();
+            return;
+        }
+        let has_work = !state.jobs.is_empty()
+            || self
+                .database
+                .as_ref()
+                .is_some_and(Database::needs_checkpoint);
+        state.free = self.database.take();
+        let now = Instant::now();
+        let waits_without_end = state.work_from.is_none();
+        match self.used_for {
+            Use::Checkpoint => {}
+            Use::Write => {
+                state.idle_from = now + IDLE;
+                state.work_from.get_or_insert(now + IDLE);
+            }
+            Use::Work { has_more: true, .. } => state.work_from = Some(now + PAUSE),
+            Use::Work { is_idle, .. } => state.work_from = (!is_idle).then_some(state.idle_from),
+        }
+        let has_moment = waits_without_end && state.work_from.is_some();
+        if has_work || has_moment || state.is_ending {
+            self.shared.called.notify_one();
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use rusqlite::fallible_streaming_iterator::FallibleStreamingIterator;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::IndexRow;
-use super::value_list::values;
+use super::derived::Derived;
+use super::value_list::{lists, values};
 use crate::card::from_row;
 use crate::{BookId, CardRow, Store, StoreError};
 
@@ -112,15 +113,15 @@ fn judge_all(
         .iter()
         .map(|_| connection.prepare_cached(SCAN))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut lists = Vec::with_capacity(properties.len());
+    let mut columns = Vec::with_capacity(properties.len());
     for (property, statement) in properties.iter().zip(&mut statements) {
         let mut rows = statement.query(params![book, property])?;
         if let Some(index) = next_index(&mut rows)? {
-            lists.push((index, *property, rows));
+            columns.push((index, *property, rows));
         }
     }
-    while let Some(index) = lists.iter().map(|(index, ..)| *index).min() {
-        for (next, property, rows) in &mut lists {
+    while let Some(index) = columns.iter().map(|(index, ..)| *index).min() {
+        for (next, property, rows) in &mut columns {
             if *next == index
                 && let Some(row) = rows.get()
             {
@@ -130,8 +131,36 @@ fn judge_all(
                 *next = next_index(rows)?.unwrap_or(IndexRow::MAX);
             }
         }
-        lists.retain(|(next, ..)| *next != IndexRow::MAX);
+        columns.retain(|(next, ..)| *next != IndexRow::MAX);
         decided(index, judge.decide())?;
+    }
+    judge_newest(connection, book, properties, judge, decided)
+}
+
+/// Shows the judge the cards of the book whose entries are not beside each other yet.
+fn judge_newest(
+    connection: &Connection,
+    book: BookId,
+    properties: &[&str],
+    judge: &mut impl Judge,
+    mut decided: impl FnMut(IndexRow, Verdict) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let last = Derived::Entries.last(connection)?;
+    let mut statement = connection.prepare_cached(NEWEST)?;
+    let mut rows = statement.query(params![last, book])?;
+    while let Some(row) = rows.next()? {
+        let all = row.get_ref(1)?.as_blob()?;
+        for wanted in properties {
+            for list in lists(all) {
+                let (property, list) = list?;
+                if property == *wanted {
+                    for value in values(list) {
+                        judge.see(property, value?);
+                    }
+                }
+            }
+        }
+        decided(row.get(0)?, judge.decide())?;
     }
     Ok(())
 }
@@ -170,6 +199,9 @@ fn select(
 /// In the order of the primary key.
 pub(crate) const SCAN: &str = "SELECT index_id, value_list FROM index_entries
      WHERE book_id = ?1 AND property = ?2 ORDER BY index_id";
+
+pub(crate) const NEWEST: &str = "SELECT id, value_lists FROM card_index
+     WHERE id > ?1 AND book_id = ?2";
 
 pub(crate) const BY_INDEX: &str = "SELECT cards.name, uid, etag, size, modified_at
      FROM card_index JOIN cards USING (book_id, name)

@@ -1,52 +1,65 @@
+//! How the database keeps the values of a card: one row holds many, because going from row to row
+//! is most of what a query costs.
+//!
+//! A list is values with [`VALUE_END`] between them, at least one. Lists stand behind the names of
+//! their properties, with [`LIST_END`] between them.
+
 use std::str::Utf8Error;
 
-use rusqlite::ToSql;
-use rusqlite::types::{FromSql, FromSqlResult, ToSqlOutput, Type, ValueRef};
+use rusqlite::types::Type;
 
-/// The values of one property of a card as the database keeps them, at least one: in one row, because
-/// going from row to row is most of what a query costs.
-#[derive(Debug)]
-pub(super) struct ValueList(Vec<u8>);
+use super::IndexEntry;
 
-impl ValueList {
-    pub(super) fn new(value: &str) -> Self {
-        Self(value.as_bytes().to_vec())
+/// In no UTF-8 text.
+const VALUE_END: u8 = 0xFF;
+/// In no UTF-8 text either.
+const LIST_END: u8 = 0xFE;
+
+/// Writes the lists of all properties, in the order in which each comes first.
+pub(super) fn join(entries: &[IndexEntry]) -> Vec<u8> {
+    let mut joined = Vec::new();
+    for (at, IndexEntry { property, .. }) in entries.iter().enumerate() {
+        let is_of_list = |entry: &&IndexEntry| entry.property == *property;
+        if entries[..at].iter().any(|entry| is_of_list(&entry)) {
+            continue;
+        }
+        if !joined.is_empty() {
+            joined.push(LIST_END);
+        }
+        joined.extend_from_slice(property.as_bytes());
+        for entry in entries[at..].iter().filter(is_of_list) {
+            joined.push(VALUE_END);
+            joined.extend_from_slice(entry.value.as_bytes());
+        }
     }
-
-    pub(super) fn push(&mut self, value: &str) {
-        self.0.push(SEPARATOR);
-        self.0.extend_from_slice(value.as_bytes());
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = rusqlite::Result<&str>> {
-        values(&self.0)
-    }
+    joined
 }
 
-impl ToSql for ValueList {
-    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
+/// The properties and their lists.
+pub(super) fn lists(joined: &[u8]) -> impl Iterator<Item = rusqlite::Result<(&str, &[u8])>> {
+    joined
+        .split(|byte| *byte == LIST_END)
+        .filter(|list| !list.is_empty())
+        .map(|list| {
+            let name_end = list.iter().position(|byte| *byte == VALUE_END);
+            let (name, values) = list.split_at(name_end.unwrap_or(list.len()));
+            Ok((text(name)?, values.get(1..).unwrap_or_default()))
+        })
 }
 
-impl FromSql for ValueList {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        Vec::column_result(value).map(Self)
-    }
-}
-
-/// The values in a list that the database holds. A damaged database may hold bytes that are no text.
+/// The values in a list.
 pub(super) fn values(list: &[u8]) -> impl Iterator<Item = rusqlite::Result<&str>> {
-    list.split(|byte| *byte == SEPARATOR)
-        .map(|value| std::str::from_utf8(value).map_err(no_text))
+    list.split(|byte| *byte == VALUE_END).map(text)
+}
+
+/// A damaged database may hold bytes that are no text.
+fn text(bytes: &[u8]) -> rusqlite::Result<&str> {
+    std::str::from_utf8(bytes).map_err(no_text)
 }
 
 fn no_text(error: Utf8Error) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, Type::Blob, Box::new(error))
 }
-
-/// In no UTF-8 text.
-const SEPARATOR: u8 = 0xFF;
 
 #[cfg(test)]
 mod tests {
@@ -54,18 +67,50 @@ mod tests {
 
     #[test]
     fn any_values_come_back() {
-        for given in [&[""] as &[_], &["", ""], &["a\0\n\u{1f}", "", "ÿ\u{fdfa}"]] {
-            let mut list = ValueList::new(given[0]);
-            for value in &given[1..] {
-                list.push(value);
-            }
-            let values: Vec<_> = list.iter().map(Result::unwrap).collect();
-            assert_eq!(values, given);
+        for given in [
+            &[] as &[(&str, &str)],
+            &[("A", "")],
+            &[("*", ""), ("A", ""), ("A", "")],
+            &[
+                ("A", "a\0\n\u{1f}"),
+                ("B", ""),
+                ("B", "ÿ\u{fdfa}"),
+                ("C", "c"),
+            ],
+        ] {
+            let entries: Vec<_> = given.iter().map(entry).collect();
+            assert_eq!(read(&join(&entries)), entries);
         }
+    }
+
+    #[test]
+    fn values_of_a_property_come_together() {
+        let mixed = [("A", "1"), ("B", "2"), ("A", "3")];
+        let ordered = [("A", "1"), ("A", "3"), ("B", "2")];
+        let joined = join(&mixed.each_ref().map(entry));
+        assert_eq!(read(&joined), ordered.each_ref().map(entry));
     }
 
     #[test]
     fn damage_is_an_error() {
         assert!(values(b"a\xFF\xC3").any(|value| value.is_err()));
+        assert!(lists(b"A\xFFa\xFE\xC3\xFFb").any(|list| list.is_err()));
+        assert_eq!(read(b"A"), [entry(&("A", ""))], "no end of a name");
+    }
+
+    fn entry((property, value): &(&str, &str)) -> IndexEntry {
+        IndexEntry {
+            property: (*property).to_owned(),
+            value: (*value).to_owned(),
+        }
+    }
+
+    fn read(joined: &[u8]) -> Vec<IndexEntry> {
+        lists(joined)
+            .map(Result::unwrap)
+            .flat_map(|(property, list)| {
+                values(list).map(move |value| entry(&(property, value.unwrap())))
+            })
+            .collect()
     }
 }

@@ -113,14 +113,28 @@ END;
 -- Bodies that were refused, by who sent them: those of who may only read are counted.
 CREATE INDEX refused_versions ON versions (book_id, device_id) WHERE kind = 'refused';
 
--- Rows of `trigrams` whose text is gone. They are removed when nobody waits for the writer; until
--- then no search finds a card by them, because `card_index` has no such row.
-CREATE TABLE trigrams_stale (
-    id INTEGER PRIMARY KEY
+-- All that is found of a card in one row: the values of each property, with the bytes 0xFE and 0xFF
+-- between them, and the text. The id is that of the card's version. `index_entries` and `trigrams`
+-- are made from these rows when nobody waits for the writer, up to the ids in `settings`; rows after
+-- these are gone through one by one. Cards are indexed again.
+DROP TABLE card_index;
+
+CREATE TABLE card_index (
+    id          INTEGER PRIMARY KEY,
+    book_id     INTEGER NOT NULL REFERENCES address_books (id),
+    name        TEXT    NOT NULL,
+    value_lists BLOB    NOT NULL,
+    text        TEXT    NOT NULL
 ) STRICT;
 
--- All values of one property of a card in one row, and no second index: what is there of a card is
--- found by the names in `card_index.properties`. Cards are indexed again.
+UPDATE cards SET index_id = NULL WHERE index_id IS NOT NULL;
+
+INSERT INTO trigrams (trigrams) VALUES ('delete-all');
+
+DELETE FROM settings WHERE name = 'trigrams_to';
+
+-- The values of one property of one book lie together: a query reads nothing else. All values of a
+-- card are in one row.
 DROP TABLE index_entries;
 
 CREATE TABLE index_entries (
@@ -131,11 +145,10 @@ CREATE TABLE index_entries (
     PRIMARY KEY (book_id, property, index_id)
 ) STRICT, WITHOUT ROWID;
 
-UPDATE cards SET index_id = NULL WHERE index_id IS NOT NULL;
-
-DELETE FROM card_index;
-
-INSERT INTO trigrams (trigrams) VALUES ('delete-all');
-
--- Separated by line breaks.
-ALTER TABLE card_index ADD COLUMN properties TEXT NOT NULL DEFAULT '';
+-- What was made from rows that are gone. It is removed when nobody waits for the writer; until then
+-- nobody finds a card by it, because `card_index` has no such row.
+CREATE TABLE index_stale (
+    id          INTEGER PRIMARY KEY,
+    book_id     INTEGER NOT NULL,
+    value_lists BLOB    NOT NULL
+) STRICT;

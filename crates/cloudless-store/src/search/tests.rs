@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use super::{catch_up, fold};
+use super::{TEXT_MAX, fold};
+use crate::index::derived::catch_up;
 use crate::{Actor, BookId, IndexEntry, NewCard, NewIndex, Precondition, Store, Timestamp, UserId};
 
 const OWNER: Actor = Actor {
@@ -45,7 +46,7 @@ fn search_finds_what_reading_every_text_finds() {
                     store.delete_card(book, &name, Precondition::None, OWNER).unwrap();
                     model.remove(&name);
                 }
-                Step::Idle => { store.write(catch_up).unwrap(); }
+                Step::Idle => { store.write(|connection| catch_up(connection, true)).unwrap(); }
             }
         }
         for query in queries {
@@ -70,7 +71,9 @@ fn case_accents_and_control_characters_do_not_matter() {
     put(&store, book, 1, "Jürgen\u{b}MÜLLER\r\nŁódź 王明");
     for idle in [false, true] {
         if idle {
-            store.write(catch_up).unwrap();
+            store
+                .write(|connection| catch_up(connection, true))
+                .unwrap();
         }
         for query in [
             "muller jurgen",
@@ -105,7 +108,9 @@ fn letters_that_agree_in_upper_case_only_are_found() {
     }
     for idle in [false, true] {
         if idle {
-            store.write(catch_up).unwrap();
+            store
+                .write(|connection| catch_up(connection, true))
+                .unwrap();
         }
         for (number, queries) in (1..).zip(&spellings) {
             for query in queries {
@@ -116,6 +121,18 @@ fn letters_that_agree_in_upper_case_only_are_found() {
                 );
             }
         }
+    }
+}
+
+/// Text of ASCII alone takes a shorter way.
+#[test]
+fn every_character_is_folded_alike_whatever_stands_beside_it() {
+    for code in 0..=0x7f {
+        let letter = char::from(code).to_string();
+        assert_eq!(fold(&letter) + "王", fold(&format!("{letter}王")));
+    }
+    for long in ["a".repeat(TEXT_MAX + 1), "é".repeat(TEXT_MAX + 1)] {
+        assert_eq!(fold(&long).len(), TEXT_MAX);
     }
 }
 
@@ -148,15 +165,19 @@ fn entries_of_a_card_come_property_by_property() {
     };
     let values = |values: &[&str]| Some(values.iter().map(|value| (*value).to_owned()).collect());
     assert_eq!(entries(), [values(&["TEL:1", "TEL:one", "FN:anna"]), None]);
+    let rows = || -> i64 {
+        while store
+            .write(|connection| catch_up(connection, true))
+            .unwrap()
+        {}
+        let count = "SELECT count(*) FROM index_entries";
+        let rows = store.read(|snapshot| snapshot.query_row(count, [], |row| row.get(0)));
+        rows.unwrap()
+    };
+    assert_eq!(rows(), 2, "one row for each property");
     put(&store, book, 1, "bert");
     assert_eq!(entries(), [values(&["TEL:1", "TEL:one", "FN:bert"]), None]);
-    let left = "SELECT count(*) FROM index_entries";
-    let left = store.read(|snapshot| snapshot.query_row(left, [], |row| row.get::<_, i64>(0)));
-    assert_eq!(
-        left.unwrap(),
-        2,
-        "one row for each property, none of the past"
-    );
+    assert_eq!(rows(), 2, "none of the past");
 }
 
 #[test]
@@ -183,7 +204,9 @@ fn card_without_an_index_gets_one_unless_it_changes_first() {
     store.set_index_rules(1).unwrap();
     store.set_index_rules(1).unwrap();
     assert_eq!(store.cards_without_index(10).unwrap(), []);
-    store.write(catch_up).unwrap();
+    store
+        .write(|connection| catch_up(connection, true))
+        .unwrap();
     store.set_index_rules(2).unwrap();
     assert_eq!(store.cards_without_index(10).unwrap().len(), 2);
     assert_eq!(names(&store, user, "older"), [""; 0]);
@@ -200,7 +223,10 @@ fn a_text_that_is_gone_leaves_the_trigrams_in_an_idle_moment() {
     };
     put(&store, book, 1, "older");
     put(&store, book, 2, "gone");
-    while store.write(catch_up).unwrap() {}
+    while store
+        .write(|connection| catch_up(connection, true))
+        .unwrap()
+    {}
     put(&store, book, 1, "newer");
     store
         .delete_card(book, "2.vcf", Precondition::None, OWNER)
@@ -209,7 +235,10 @@ fn a_text_that_is_gone_leaves_the_trigrams_in_an_idle_moment() {
     for query in ["older", "gone"] {
         assert_eq!(names(&store, user, query), [""; 0], "{query}");
     }
-    while store.write(catch_up).unwrap() {}
+    while store
+        .write(|connection| catch_up(connection, true))
+        .unwrap()
+    {}
     assert_eq!(taken_in(), 1);
     assert_eq!(names(&store, user, "newer"), ["1.vcf"]);
 }

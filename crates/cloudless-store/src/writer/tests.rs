@@ -1,10 +1,14 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::{QUEUE, Writer};
+use super::{LaterWork, QUEUE, Writer};
 use crate::StoreError;
 use crate::checkpoint::Checkpoints;
 
@@ -131,6 +135,143 @@ fn transaction_lost_half_way_fails_the_jobs_before_and_runs_those_after_anew() {
 }
 
 #[test]
+fn whoever_finds_the_writer_free_writes_on_the_spot() {
+    let (directory, writer) = start();
+    let caller = thread::current().id();
+    let written_by = writer.write(false, |_| Ok(thread::current().id())).unwrap();
+    assert_eq!(written_by, caller);
+    insert(&writer, 1).recv().unwrap().unwrap();
+    assert_eq!(numbers(&directory.path().join("test.sqlite")), [1]);
+}
+
+/// The one that writes on the spot takes those along that come meanwhile, and leaves none of those
+/// that come later.
+#[test]
+fn jobs_that_come_while_another_is_written_on_the_spot_are_written_too() {
+    let (directory, writer) = start();
+    let (started, start) = channel();
+    let (opener, gate) = channel::<()>();
+    let path = directory.path().join("test.sqlite");
+    thread::scope(|scope| {
+        let writer = &writer;
+        let on_the_spot = scope.spawn(move || {
+            writer.write(false, move |connection| {
+                started.send(()).unwrap();
+                gate.recv().unwrap();
+                connection.execute("INSERT INTO numbers VALUES (1)", [])
+            })
+        });
+        start.recv().unwrap();
+        let seen_outside = {
+            let path = path.clone();
+            writer.enqueue(false, move |_| Ok(numbers(&path))).unwrap()
+        };
+        let puts: Vec<_> = (2..=9).map(|n| insert(writer, n)).collect();
+        opener.send(()).unwrap();
+        on_the_spot.join().unwrap().unwrap();
+        assert_eq!(seen_outside.recv().unwrap().unwrap(), []);
+        for put in puts {
+            put.recv().unwrap().unwrap();
+        }
+    });
+    assert_eq!(numbers(&path).len(), 9);
+}
+
+#[test]
+fn writers_at_once_lose_nothing() {
+    let (directory, writer) = start();
+    thread::scope(|scope| {
+        for share in 0..8 {
+            let writer = &writer;
+            scope.spawn(move || {
+                for n in 0..50 {
+                    let number = share * 50 + n;
+                    let inserted = writer.write(false, move |connection| {
+                        connection.execute("INSERT INTO numbers VALUES (?1)", [number])
+                    });
+                    inserted.unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(numbers(&directory.path().join("test.sqlite")).len(), 400);
+}
+
+#[test]
+fn after_a_panic_nothing_more_is_written() {
+    let (directory, writer) = start();
+    let path = directory.path().join("test.sqlite");
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        writer.write(false, |connection| -> rusqlite::Result<()> {
+            connection.execute("INSERT INTO numbers VALUES (1)", [])?;
+            panic!("a bug")
+        })
+    }));
+    assert!(panicked.is_err());
+    let after = writer.write(false, |_| Ok(()));
+    assert!(matches!(after, Err(StoreError::WriterStopped)), "{after:?}");
+    drop(writer);
+    assert_eq!(numbers(&path), []);
+}
+
+#[test]
+fn idle_moment_comes_after_each_write_of_any_kind() {
+    static MOMENTS: Moments = Moments::new();
+    fn later_work(_: &Connection, is_idle: bool) -> rusqlite::Result<bool> {
+        MOMENTS.tell(is_idle);
+        Ok(false)
+    }
+    let wait = MOMENTS.start();
+    let wait = || while !wait.recv_timeout(Duration::from_secs(30)).unwrap() {};
+    let (_directory, writer) = start_with(later_work);
+    wait();
+    writer.write(false, |_| Ok(())).unwrap();
+    wait();
+    writer.write_later(|_| Ok(()));
+    wait();
+}
+
+/// Else a client that never pauses would keep queries slow.
+#[test]
+fn what_waits_is_done_while_others_write_on_and_on() {
+    static MOMENTS: Moments = Moments::new();
+    fn later_work(_: &Connection, is_idle: bool) -> rusqlite::Result<bool> {
+        MOMENTS.tell(is_idle);
+        Ok(false)
+    }
+    let moments = MOMENTS.start();
+    let (_directory, writer) = start_with(later_work);
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut n_moments = 0;
+    while n_moments < 3 {
+        assert!(Instant::now() < deadline);
+        writer.write(false, |_| Ok(())).unwrap();
+        n_moments += moments.try_iter().count();
+    }
+}
+
+/// Tells a test of the moments for what had waited, and whether they are idle ones.
+struct Moments(Mutex<Option<Sender<bool>>>);
+
+impl Moments {
+    const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    fn start(&self) -> Receiver<bool> {
+        let (sender, receiver) = channel();
+        *self.0.lock().unwrap() = Some(sender);
+        receiver
+    }
+
+    fn tell(&self, is_idle: bool) {
+        let sender = self.0.lock().unwrap();
+        // The test may be over.
+        let _ = sender.as_ref().unwrap().send(is_idle);
+    }
+}
+
+#[test]
 fn dropping_the_writer_finishes_the_queue() {
     let (directory, writer) = start();
     let gate = close_gate(&writer);
@@ -164,6 +305,10 @@ fn minor_write_is_skipped_rather_than_waited_for() {
 }
 
 fn start() -> (TempDir, Writer) {
+    start_with(|_, _| Ok(false))
+}
+
+fn start_with(later_work: LaterWork) -> (TempDir, Writer) {
     let directory = tempfile::tempdir().unwrap();
     let mut connection = Connection::open(directory.path().join("test.sqlite")).unwrap();
     connection
@@ -179,7 +324,7 @@ fn start() -> (TempDir, Writer) {
     let checkpoints = Checkpoints::take_over(&mut connection).unwrap();
     (
         directory,
-        Writer::start(connection, checkpoints, |_| Ok(false), |_| {}).unwrap(),
+        Writer::start(connection, checkpoints, later_work, |_| {}).unwrap(),
     )
 }
 

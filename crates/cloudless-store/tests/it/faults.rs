@@ -98,26 +98,26 @@ fn nothing_is_acknowledged_before_it_is_on_disk() {
     for (index, operation) in OPERATIONS.iter().enumerate() {
         let place = directory();
         prepare(operation, &place);
-        let mut unsynced = BTreeSet::new();
+        let mut unsynced = BTreeMap::new();
         let mut acknowledged = 0;
-        for step in strace::order(&child(index, &place), place.path()) {
+        for (thread, step) in strace::order(&child(index, &place), place.path()) {
             let context = format!("{}: {step}, {unsynced:?} not synced", operation.name);
             match step.split_once(' ').unwrap_or((&step, "")) {
                 // Made anew in doubt; see its own comment.
                 (_, "/store.generation" | "/store.sqlite-shm") => {}
                 ("pwrite64" | "write" | "ftruncate" | "fallocate", file) => {
-                    unsynced.insert(file.to_owned());
+                    unsynced.insert(file.to_owned(), thread);
                 }
                 ("fsync" | "fdatasync", file) => {
                     unsynced.remove(file);
                 }
                 ("rename", file) => {
-                    assert!(!unsynced.contains(file), "{context}");
-                    unsynced.insert(String::new());
+                    assert!(!unsynced.contains_key(file), "{context}");
+                    unsynced.insert(String::new(), thread);
                 }
                 // What is in the log must be in the database before the log goes.
                 ("unlink", "/store.sqlite-wal") => {
-                    assert!(!unsynced.contains("/store.sqlite"), "{context}");
+                    assert!(!unsynced.contains_key("/store.sqlite"), "{context}");
                     unsynced.remove("/store.sqlite-wal");
                 }
                 ("unlink", file) => {
@@ -127,6 +127,8 @@ fn nothing_is_acknowledged_before_it_is_on_disk() {
                     acknowledged += 1;
                     // A checkpoint may be under way.
                     unsynced.remove("/store.sqlite");
+                    // So may be what had waited for an idle moment, on a thread of its own.
+                    unsynced.retain(|file, by| file != "/store.sqlite-wal" || *by == thread);
                     assert!(unsynced.is_empty(), "{context}");
                 }
                 _ => {}
@@ -156,7 +158,7 @@ fn log_is_kept_when_the_disk_may_have_forgotten_pages() {
     let before = fs::read(database(&place)).unwrap();
     let failed_sync = Injection {
         fault: Fault::Broken,
-        call: "fsync".to_owned(),
+        call: "fdatasync".to_owned(),
         number: 1,
     };
     let only = &["/store.sqlite"];

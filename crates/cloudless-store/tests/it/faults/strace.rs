@@ -110,8 +110,8 @@ pub(crate) fn count(child: &Command, directory: &Path) -> (Output, BTreeMap<Stri
 }
 
 /// Runs the child and tells what it wrote before which acknowledgement: each line is a call and the
-/// file, such as `fsync /store.sqlite-wal`, or `acknowledged`.
-pub(crate) fn order(child: &Command, directory: &Path) -> Vec<String> {
+/// file, such as `fsync /store.sqlite-wal`, or `acknowledged`. The thread that called stands before.
+pub(crate) fn order(child: &Command, directory: &Path) -> Vec<(String, String)> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new("strace");
     command
@@ -123,15 +123,16 @@ pub(crate) fn order(child: &Command, directory: &Path) -> Vec<String> {
     let directory = directory.to_str().unwrap();
     let mut order = Vec::new();
     for line in fs::read_to_string(log.path()).unwrap().lines() {
-        let (_, call) = line.split_once(' ').unwrap();
+        let (thread, call) = line.split_once(' ').unwrap();
+        let mut push = |step| order.push((thread.to_owned(), step));
         let Some((name, arguments)) = call.trim_start().split_once('(') else {
             continue;
         };
         if name == "write" && arguments.contains("acknowledged") {
-            order.push("acknowledged".to_owned());
+            push("acknowledged".to_owned());
         } else if let Some((_, rest)) = arguments.split_once(directory) {
             let file = rest.split(['>', '"']).next().unwrap();
-            order.push(format!("{name} {file}"));
+            push(format!("{name} {file}"));
         }
     }
     order
