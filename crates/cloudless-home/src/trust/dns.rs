@@ -363,9 +363,8 @@ async fn records(resolver: &TokioResolver, name: Name, kind: RecordType) -> Foun
     };
     // The resolver's own deadline is for each of the queries that one lookup needs.
     let deadline = 10 * resolver.options().timeout;
-    let found = match timeout(deadline, resolver.lookup(name, kind)).await {
-        Ok(found) => found,
-        Err(_) => return none(Proof::Missing),
+    let Ok(found) = timeout(deadline, resolver.lookup(name, kind)).await else {
+        return none(Proof::Missing);
     };
     match found {
         Ok(lookup) => {
