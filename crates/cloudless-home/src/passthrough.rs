@@ -3,16 +3,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::proxy_protocol::{self, Addresses, Version};
 use cloudless_proto::{Hostname, UpstreamAddress};
+use cloudless_splice::{Pipes, Socket};
 use socket2::SockRef;
-use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional_with_sizes,
-};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
@@ -24,7 +22,9 @@ use crate::visitor::HTTPS_PORT;
 
 /// A server on this machine or in its network has accepted long before.
 const CONNECT: Duration = Duration::from_secs(5);
-const BUFFER_LEN: usize = 64 * 1024;
+/// Directions of visitors on legs that are spliced at the same moment; each takes two file
+/// descriptors and up to 256 KiB of the system's memory. More are copied.
+const PIPES_MAX: usize = 128;
 const VALIDATION_LEN_MAX: u64 = 64 * 1024;
 
 /// The hostnames whose connections home does not end itself.
@@ -37,17 +37,20 @@ pub(crate) struct Passthroughs {
 pub(crate) struct Server {
     address: UpstreamAddress,
     proxy_protocol: Option<Version>,
+    pipes: Arc<Pipes>,
     error: Mutex<Option<String>>,
 }
 
 impl Passthroughs {
     pub(crate) fn new(configured: HashMap<Hostname, Passthrough>) -> Self {
         let (mut tls, mut http) = (HashMap::new(), HashMap::new());
+        let pipes = Arc::new(Pipes::new(PIPES_MAX));
         for (hostname, passthrough) in configured {
             let server = |address, proxy_protocol| {
                 Arc::new(Server {
                     address,
                     proxy_protocol,
+                    pipes: pipes.clone(),
                     error: Mutex::default(),
                 })
             };
@@ -100,9 +103,23 @@ impl Server {
         });
         let header = header.unwrap_or_default();
         match self.connect(&header).await {
-            Some(Connected::Tcp(server)) => join(visitor, server).await,
-            Some(Connected::Unix(server)) => join(visitor, server).await,
+            Some(Connected::Tcp(server)) => self.join(visitor, server).await,
+            Some(Connected::Unix(server)) => self.join(visitor, server).await,
             None => {}
+        }
+    }
+
+    async fn join(&self, visitor: Stream, server: impl Socket) {
+        // Until both have said all, whatever ends this is a reset to the server too: the visitor's
+        // reset, and the end of a tunnel that the visitor still needed.
+        let linger = |linger| SockRef::from(&server).set_linger(linger);
+        let _ = linger(Some(Duration::ZERO));
+        match visitor.join(&server, &self.pipes).await {
+            Ok(()) => drop(linger(None)),
+            Err(cut) => tracing::debug!(
+                error = &cut as &dyn std::error::Error,
+                "A passed-through connection was cut"
+            ),
         }
     }
 
@@ -177,19 +194,6 @@ fn unspecified(address: SocketAddr) -> IpAddr {
     match address.ip().to_canonical() {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    }
-}
-
-async fn join<S>(mut visitor: Stream, mut server: S)
-where
-    S: AsyncRead + AsyncWrite + AsFd + Unpin,
-{
-    let joined =
-        copy_bidirectional_with_sizes(&mut visitor, &mut server, BUFFER_LEN, BUFFER_LEN).await;
-    if let Err(error) = joined {
-        tracing::debug!(%error, "A passed-through connection was cut");
-        // The visitor's stream is reset when it is dropped, and so the server is told.
-        let _ = SockRef::from(&server).set_linger(Some(Duration::ZERO));
     }
 }
 

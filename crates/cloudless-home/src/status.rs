@@ -147,18 +147,18 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// So many bytes came from a visitor.
-    pub(crate) fn came(&self, length: usize, is_on_leg: bool) {
-        self.up.fetch_add(length as u64, Ordering::Relaxed);
+    pub(crate) fn came(&self, length: u64, is_on_leg: bool) {
+        self.up.fetch_add(length, Ordering::Relaxed);
         if is_on_leg {
-            self.leg_up.fetch_add(length as u64, Ordering::Relaxed);
+            self.leg_up.fetch_add(length, Ordering::Relaxed);
         }
     }
 
     /// So many bytes went to a visitor.
-    pub(crate) fn went(&self, length: usize, is_on_leg: bool) {
-        self.down.fetch_add(length as u64, Ordering::Relaxed);
+    pub(crate) fn went(&self, length: u64, is_on_leg: bool) {
+        self.down.fetch_add(length, Ordering::Relaxed);
         if is_on_leg {
-            self.leg_down.fetch_add(length as u64, Ordering::Relaxed);
+            self.leg_down.fetch_add(length, Ordering::Relaxed);
         }
     }
 }

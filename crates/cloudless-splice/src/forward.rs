@@ -2,12 +2,11 @@ use std::io;
 use std::ops::ControlFlow;
 
 use rustix::io::Errno;
-use rustix::net::Shutdown;
 use tokio::io::Interest;
 
 use crate::copy::Buffer;
 use crate::pipes::{Lease, Pipes};
-use crate::socket::Socket;
+use crate::socket::{Socket, finish, uninterrupted};
 
 /// After so many bytes without a wait, others get their turn.
 const TURN_LEN: u64 = 1024 * 1024;
@@ -142,24 +141,5 @@ impl<'a> Carrier<'a> {
         let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
         matches!(self, Self::Splice(_))
             && Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
-    }
-}
-
-/// Repeats a system call that a signal has interrupted.
-fn uninterrupted(mut call: impl FnMut() -> rustix::io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(Errno::INTR) => {}
-            result => return result.map_err(io::Error::from),
-        }
-    }
-}
-
-/// Sends FIN and leaves reading open.
-fn finish(to: &impl Socket) -> io::Result<()> {
-    match rustix::net::shutdown(to, Shutdown::Write) {
-        // The peer is gone, which the other direction will see.
-        Err(Errno::NOTCONN) => Ok(()),
-        result => result.map_err(io::Error::from),
     }
 }

@@ -3,7 +3,8 @@
 //! they are copied.
 //!
 //! [`forward`] is one direction of a connection, [`Pipes`] is what all of them share. Where bytes have
-//! to be read after all, because a tunnel's TLS ends here, [`ReadAhead`] reads many at a time.
+//! to be read after all, [`read`] and [`write`] do it, and [`ReadAhead`] reads many at a time for a
+//! tunnel, whose TLS ends here.
 
 mod copy;
 mod forward;
@@ -14,4 +15,4 @@ mod socket;
 pub use forward::{ForwardError, forward};
 pub use pipes::Pipes;
 pub use read_ahead::ReadAhead;
-pub use socket::Socket;
+pub use socket::{Socket, finish, read, write};

@@ -1,5 +1,6 @@
 //! One visitor's bytes: its CONNECT stream, and the leg it goes on on.
 
+mod join;
 mod reading;
 
 use std::io::{self, IoSlice};
@@ -161,7 +162,7 @@ impl AsyncRead for Stream {
         let mut reading = lock(&self.reading);
         ready!(reading.poll_read(cx, buf))?;
         let length = buf.filled().len() - before;
-        self.traffic.came(length, reading.reads_leg());
+        self.traffic.came(length as u64, reading.reads_leg());
         Poll::Ready(Ok(()))
     }
 }
@@ -193,7 +194,7 @@ impl AsyncWrite for Stream {
                 length
             }
         };
-        self.traffic.went(length, self.leg.is_some());
+        self.traffic.went(length as u64, self.leg.is_some());
         Poll::Ready(Ok(length))
     }
 

@@ -2,6 +2,7 @@
 
 mod gate;
 mod pair;
+mod random;
 
 use std::io::ErrorKind;
 
@@ -207,9 +208,10 @@ async fn a_visitor_on_a_leg_goes_on_when_the_tunnel_is_lost() {
     // Until home's side has said something a visitor would be brought to the session that is next.
     exchange(&mut staying_server, &mut staying, b"answered").await;
     pair.gate.cut_tunnels();
-    let error = read_to_end(&mut staying).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    let _ = read_to_end(&mut staying_server).await;
+    for end in [&mut staying, &mut staying_server] {
+        let error = read_to_end(end).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    }
     exchange(&mut visitor, &mut server, &pattern(1)).await;
     exchange(&mut server, &mut visitor, &pattern(2)).await;
     // And it is told from those of the session that is next.
@@ -298,6 +300,10 @@ impl Random {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         self.0
+    }
+
+    fn below(&mut self, max: u64) -> u64 {
+        (self.next() >> 20) % max
     }
 
     /// A length of some thousands, sometimes few and sometimes many.

@@ -5,6 +5,7 @@
 mod client_hello;
 mod corpus;
 mod differential;
+mod leg;
 mod linear;
 mod pieces;
 mod proxy_protocol;

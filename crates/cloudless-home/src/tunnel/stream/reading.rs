@@ -57,6 +57,21 @@ impl Reading {
         matches!(self.source, Source::Leg(_))
     }
 
+    /// The leg on which the visitor goes on, once the stream has been read to its end.
+    pub(super) fn leg(&self) -> Option<Arc<TcpStream>> {
+        match &self.source {
+            Source::Leg(leg) => Some(leg.clone()),
+            _ => None,
+        }
+    }
+
+    /// The leg has said FIN, to whoever reads it instead.
+    pub(super) fn leg_ended(&mut self) -> io::Result<()> {
+        self.ways.leg_ended().map_err(io::Error::other)?;
+        self.source = Source::Ended;
+        Ok(())
+    }
+
     /// Ends it, whatever still comes; returns the leg if it is on one.
     pub(super) fn abandon(&mut self) -> Option<Arc<TcpStream>> {
         match std::mem::replace(&mut self.source, Source::Ended) {
@@ -96,8 +111,7 @@ impl Reading {
         } else if let Source::Leg(leg) = &self.source {
             let length = ready!(poll_read_leg(leg, cx, buf))?;
             if length == 0 && buf.remaining() > 0 {
-                self.ways.leg_ended().map_err(io::Error::other)?;
-                self.source = Source::Ended;
+                self.leg_ended()?;
             }
         }
         Poll::Ready(Ok(()))
@@ -126,7 +140,8 @@ impl Reading {
         Poll::Ready(Ok(()))
     }
 
-    fn consume(&mut self, length: usize) {
+    /// These first bytes of the chunk were read: the visitor may send as many again.
+    pub(super) fn consume(&mut self, length: usize) {
         self.chunk.advance(length);
         // The only failure is a release of more than was received, which the chunks exclude.
         if let Err(error) = self.recv.flow_control().release_capacity(length) {

@@ -36,6 +36,7 @@ pub(crate) struct Gate {
     seen: Arc<Mutex<Seen>>,
     is_released: watch::Sender<bool>,
     tunnels: watch::Sender<u64>,
+    leg_cuts: watch::Sender<u64>,
     _task: JoinSet<()>,
 }
 
@@ -52,15 +53,17 @@ impl Gate {
         let seen = Arc::<Mutex<Seen>>::default();
         let is_released = watch::Sender::new(false);
         let tunnels = watch::Sender::new(0);
+        let leg_cuts = watch::Sender::new(0);
         let mut task = JoinSet::new();
-        let (counts, released, cuts) = (seen.clone(), is_released.clone(), tunnels.clone());
+        let (counts, released) = (seen.clone(), is_released.clone());
+        let (tunnel_cuts, of_legs) = (tunnels.clone(), leg_cuts.clone());
         task.spawn(async move {
             let mut passing = JoinSet::new();
             loop {
                 let (mut home, _) = listener.accept().await.unwrap();
                 home.set_nodelay(true).unwrap();
                 let (counts, mut released) = (counts.clone(), released.subscribe());
-                let mut cuts = cuts.subscribe();
+                let (tunnel_cuts, of_legs) = (tunnel_cuts.clone(), of_legs.clone());
                 passing.spawn(async move {
                     let mut first = [0; 1];
                     if home.read_exact(&mut first).await.is_err() {
@@ -85,15 +88,18 @@ impl Gate {
                         }
                         _ => {}
                     }
+                    let cuts = if is_leg { of_legs } else { tunnel_cuts };
+                    let mut cuts = cuts.subscribe();
                     let mut relay = TcpStream::connect(relay).await.unwrap();
                     relay.set_nodelay(true).unwrap();
                     relay.write_all(&opening).await.unwrap();
-                    tokio::select! {
-                        copied = copy_bidirectional(&mut home, &mut relay) => if copied.is_err() {
-                            reset(home);
-                            reset(relay);
-                        },
-                        _ = cuts.changed(), if !is_leg => {}
+                    let is_cut = tokio::select! {
+                        copied = copy_bidirectional(&mut home, &mut relay) => copied.is_err(),
+                        _ = cuts.changed() => is_leg,
+                    };
+                    if is_cut {
+                        reset(home);
+                        reset(relay);
                     }
                 });
             }
@@ -103,6 +109,7 @@ impl Gate {
             seen,
             is_released,
             tunnels,
+            leg_cuts,
             _task: task,
         }
     }
@@ -114,6 +121,16 @@ impl Gate {
     /// Cuts every tunnel that is open; legs stay.
     pub(crate) fn cut_tunnels(&self) {
         self.tunnels.send_modify(|n| *n += 1);
+    }
+
+    /// Adding to it cuts every tunnel that is open; legs stay.
+    pub(crate) fn tunnel_cuts(&self) -> watch::Sender<u64> {
+        self.tunnels.clone()
+    }
+
+    /// Adding to it cuts every leg that is open, with a reset to both sides.
+    pub(crate) fn leg_cuts(&self) -> watch::Sender<u64> {
+        self.leg_cuts.clone()
     }
 
     pub(crate) fn legs(&self) -> usize {
