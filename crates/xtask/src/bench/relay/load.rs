@@ -57,9 +57,13 @@ pub(crate) enum Load {
         n_connections: usize,
         time: Duration,
     },
-    /// Small requests on one connection, one after the other, beside downloads of others; the
-    /// bytes are those of the downloads.
-    Beside { n_downloads: usize, time: Duration },
+    /// Small requests on some connections, on each one after the other, beside downloads of others;
+    /// the bytes are those of the downloads.
+    Beside {
+        n_downloads: usize,
+        n_small: usize,
+        time: Duration,
+    },
     /// So many enter and wait, until standard input ends.
     Wait { n_visitors: usize },
     /// A new visitor every 100 ms, each of them a line on standard output, until it is killed.
@@ -146,14 +150,15 @@ async fn measure(door: Door, load: Load) -> Result<Outcome> {
                 tasks.spawn_local(until(started + time, requests));
             }
         }
-        Load::Beside { time, .. } => {
-            let small = visitors.pop().context("there is one connection at least")?;
-            for visitor in visitors {
+        Load::Beside { n_small, time, .. } => {
+            for visitor in visitors.split_off(n_small) {
                 let transfer = bulk(visitor, Direction::Down, count.clone());
                 tasks.spawn_local(until(started + time, transfer));
             }
-            let requests = small_requests(small, count.clone());
-            tasks.spawn_local(until(started + time, requests));
+            for visitor in visitors {
+                let requests = small_requests(visitor, count.clone());
+                tasks.spawn_local(until(started + time, requests));
+            }
         }
         Load::NewVisitors { at_once, time } => {
             for _ in 0..at_once {
@@ -184,7 +189,11 @@ async fn measure(door: Door, load: Load) -> Result<Outcome> {
 fn n_kept(load: Load) -> usize {
     match load {
         Load::Bulk { n_connections, .. } | Load::Requests { n_connections, .. } => n_connections,
-        Load::Beside { n_downloads, .. } => n_downloads + 1,
+        Load::Beside {
+            n_downloads,
+            n_small,
+            ..
+        } => n_downloads + n_small,
         Load::FirstByte { .. } | Load::NewVisitors { .. } | Load::Wait { .. } | Load::Probe => 0,
     }
 }

@@ -20,10 +20,12 @@ use crate::{debian, step};
 
 const BULK_TIME: Duration = Duration::from_secs(3);
 const RATE_TIME: Duration = Duration::from_secs(3);
-const LOSSY_TIME: Duration = Duration::from_secs(10);
+/// Long, because of a hundred requests one counts.
+const LOSSY_TIME: Duration = Duration::from_secs(15);
 const N_BULK: usize = 16;
 const N_AT_ONCE: usize = 16;
 const N_KEPT: usize = 64;
+const N_BESIDE: usize = 4;
 const N_FIRST_BYTES: usize = 100;
 const N_FAR_FIRST_BYTES: usize = 30;
 /// Visitors who wait come in such steps; all of them are as many as a home takes.
@@ -296,6 +298,7 @@ impl Run<'_> {
             Part::Lossy => {
                 let load = Load::Beside {
                     n_downloads: N_BULK,
+                    n_small: N_BESIDE,
                     time: LOSSY_TIME,
                 };
                 let outcome = way.load(load).await?;
