@@ -35,7 +35,8 @@ and on the machine at home that keeps the contacts:
   cloudless device add me phone
   cloudless home run
 
-Environment: CLOUDLESS_LOG (or RUST_LOG) chooses what is logged, NO_COLOR turns colors off.
+Environment: CLOUDLESS_LOG (or RUST_LOG) chooses what is logged, CLOUDLESS_LOG_FORMAT=json has relay
+and home log one JSON object a line, NO_COLOR turns colors off.
 Exit status: 0 done, 1 failed, 64 wrong usage or a bad config file (nothing was started)."
 )]
 pub(crate) struct Cloudless {

@@ -6,19 +6,47 @@ use tracing_subscriber::EnvFilter;
 
 use crate::terminal;
 
+const FORMAT: &str = "CLOUDLESS_LOG_FORMAT";
+
 /// Starts logging to standard error. `CLOUDLESS_LOG`, or else `RUST_LOG`, chooses what is logged;
 /// without either it is everything from INFO up for a role that runs, and warnings for the other
 /// commands, whose output says what they do.
+///
+/// With `CLOUDLESS_LOG_FORMAT=json` a role says everything there as one JSON object a line, also what
+/// it would tell a person at a terminal.
 pub(crate) fn init(is_role: bool) {
     let default = if is_role { "info" } else { "warn" };
     let filter = ["CLOUDLESS_LOG", "RUST_LOG"].into_iter().find_map(filter);
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    tracing_subscriber::fmt()
+    let logs = tracing_subscriber::fmt()
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
         .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal() && !no_color)
-        .with_target(false)
-        .init();
+        .with_target(false);
+    if is_role && is_json() {
+        logs.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init();
+        terminal::speak_in_logs();
+    } else {
+        logs.with_ansi(io::stderr().is_terminal() && !no_color)
+            .init();
+    }
+}
+
+/// Whether logs are for programs to read.
+fn is_json() -> bool {
+    match std::env::var(FORMAT).as_deref() {
+        Ok("json") => true,
+        Ok("" | "text") | Err(_) => false,
+        Ok(other) => {
+            terminal::warning(format_args!(
+                "{FORMAT}={other} is ignored: expected text or json"
+            ));
+            false
+        }
+    }
 }
 
 /// What an environment variable asks for, if it asks for something that makes sense.

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
@@ -56,17 +57,43 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), StdoutError> {
 
 /// Tells the user something on standard error: what happened, or what comes next.
 pub(crate) fn note(line: impl Display) {
+    if is_in_logs() {
+        // It names hosts and addresses.
+        return tracing::debug!("{}", plain(line));
+    }
     write_stderr(format_args!("{line}"));
 }
 
 /// Tells the user on standard error that something deserves a second look.
 pub(crate) fn warning(line: impl Display) {
+    if is_in_logs() {
+        return tracing::warn!("{}", plain(line));
+    }
     write_stderr(format_args!("{WARNING}warning:{WARNING:#} {line}"));
 }
 
 /// Tells the user on standard error why the command failed.
 pub(crate) fn error(line: impl Display) {
+    if is_in_logs() {
+        return tracing::error!("{}", plain(line));
+    }
     write_stderr(format_args!("{ERROR}error:{ERROR:#} {line}"));
+}
+
+/// From here on what is told on standard error is logged: a program reads it, line by line.
+pub(crate) fn speak_in_logs() {
+    IN_LOGS.store(true, Ordering::Relaxed);
+}
+
+static IN_LOGS: AtomicBool = AtomicBool::new(false);
+
+fn is_in_logs() -> bool {
+    IN_LOGS.load(Ordering::Relaxed)
+}
+
+/// Without colors.
+fn plain(line: impl Display) -> String {
+    anstream::adapter::strip_str(&line.to_string()).to_string()
 }
 
 /// Whether standard error is a terminal that somebody looks at.

@@ -2,6 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Long enough for a loaded machine; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 use crate::corpus;
 
@@ -29,11 +35,29 @@ pub(crate) fn on(state: &Path, arguments: &[&str]) -> Run {
     cloudless(&[arguments, &["--state", state]].concat())
 }
 
+/// Asks for the status of a role until it is as wanted.
+#[track_caller]
+pub(crate) fn until(state: &Path, role: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let begun = Instant::now();
+    loop {
+        let status = on(state, &[role, "status", "--json"]).expect(0).json();
+        if wanted(&status) {
+            return status;
+        }
+        assert!(begun.elapsed() < PATIENCE, "never as wanted: {status}");
+    }
+}
+
 /// The command, to be changed before it is run.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
     command.args(arguments).stdin(Stdio::null());
-    for variable in ["CLOUDLESS_LOG", "RUST_LOG", "RUST_BACKTRACE"] {
+    for variable in [
+        "CLOUDLESS_LOG",
+        "CLOUDLESS_LOG_FORMAT",
+        "RUST_LOG",
+        "RUST_BACKTRACE",
+    ] {
         command.env_remove(variable);
     }
     command
@@ -66,7 +90,7 @@ impl Run {
 
     /// The only line of standard output, as JSON.
     #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");
         serde_json::from_str(&self.stdout).expect("JSON on standard output")
     }

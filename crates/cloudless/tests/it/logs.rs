@@ -1,20 +1,22 @@
 //! What the logs of both roles never hold, at the most talkative level, and the files of the relay.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use data_encoding::BASE64;
 use http::StatusCode;
+use serde_json::Value;
 
+use crate::binary;
 use crate::cards;
 use crate::pair::{HOSTNAME, Pair};
 
 const CANARY: &str = "Canaria Serinus";
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn logs_hold_no_contact_and_no_password() {
-    let mut pair = Pair::start();
-    pair.restart_with_log("trace");
+/// What two roles log at the most talkative level while a phone and a program come and go.
+async fn talkative(pair: &mut Pair, format: &str) {
+    pair.restart_with_log("trace", format);
     let card =
         format!("BEGIN:VCARD\r\nVERSION:3.0\r\nUID:canary-uid\r\nFN:{CANARY}\r\nEND:VCARD\r\n");
     for client in [pair.phone(), pair.local_program()] {
@@ -33,22 +35,32 @@ async fn logs_hold_no_contact_and_no_password() {
     }
     pair.kill_relay();
     pair.kill_home();
+}
 
+#[track_caller]
+fn assert_no_secret(pair: &Pair, role: &str, log: &str) {
     let credentials = BASE64.encode(format!("me:{}", pair.password()).as_bytes());
+    for secret in [
+        CANARY,
+        "canary-uid",
+        "canary-name",
+        pair.password(),
+        &credentials,
+    ] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{role} logs {secret:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_hold_no_contact_and_no_password() {
+    let mut pair = Pair::start();
+    talkative(&mut pair, "text").await;
     for role in ["relay", "home"] {
         let log = pair.log(role);
         // The logs are there, and would show it.
         assert!(log.contains(" TRACE "), "{role} logs nothing");
-        for secret in [
-            CANARY,
-            "canary-uid",
-            "canary-name",
-            pair.password(),
-            &credentials,
-        ] {
-            let line = log.lines().find(|line| line.contains(secret));
-            assert_eq!(line, None, "{role} logs {secret:?}");
-        }
+        assert_no_secret(&pair, role, &log);
         let loud = [" INFO ", " WARN ", " ERROR "];
         for line in log
             .lines()
@@ -62,6 +74,59 @@ async fn logs_hold_no_contact_and_no_password() {
             }
         }
     }
+}
+
+/// The same where programs read them: each line is an object, whoever said it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn logs_are_json_where_that_is_asked_for() {
+    let mut pair = Pair::start();
+    talkative(&mut pair, "json").await;
+    for role in ["relay", "home"] {
+        let log = pair.log(role);
+        assert_no_secret(&pair, role, &log);
+        let mut levels = BTreeSet::new();
+        for line in log.lines() {
+            let event: Value = serde_json::from_str(line).expect(line);
+            let text = |name: &str| event[name].as_str().expect(line);
+            let moment = text("timestamp");
+            assert!(moment.len() >= 20 && moment.ends_with('Z'), "{line}");
+            levels.insert(text("level").to_owned());
+            if !["DEBUG", "TRACE"].contains(&text("level")) {
+                assert!(!text("message").is_empty(), "{line}");
+                for private in [HOSTNAME, "127.0.0.1", "relay.test"] {
+                    assert!(!line.contains(private), "{role} says {private}: {line}");
+                }
+            }
+        }
+        for level in ["INFO", "DEBUG", "TRACE"] {
+            assert!(levels.contains(level), "{role}: {levels:?}");
+        }
+        assert!(log.contains(r#""message":"  redirect to https"#) == (role == "relay"));
+        assert!(log.contains(r#""message":"home is ready"#) == (role == "home"));
+    }
+}
+
+/// A role that cannot start says so in the same way.
+#[test]
+fn a_failure_is_json_too() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |format: &str| {
+        let mut command = binary::command(&["relay", "run", "--state"]);
+        let command = command.arg(directory.path());
+        let output = command.env("CLOUDLESS_LOG_FORMAT", format).output();
+        String::from_utf8(output.unwrap().stderr).unwrap()
+    };
+    let said = run("json");
+    let event: Value = serde_json::from_str(said.trim_end()).expect(&said);
+    assert_eq!(event["level"], "ERROR");
+    let message = event["message"].as_str().unwrap();
+    assert!(message.contains("cloudless relay init"), "{message}");
+    let said = run("yaml");
+    assert!(
+        said.contains("CLOUDLESS_LOG_FORMAT=yaml is ignored"),
+        "{said}"
+    );
+    assert!(said.contains("error: "), "{said}");
 }
 
 /// The same for everything that the relay keeps; home's files show that the search finds it.

@@ -160,8 +160,8 @@ impl Pair {
         assert_eq!(address(&ready["https"][0]), self.relay_address);
     }
 
-    /// Ends both and starts them again with another level of logs, which begin anew.
-    pub(crate) fn restart_with_log(&mut self, level: &str) {
+    /// Ends both and starts them again with another level and format of logs, which begin anew.
+    pub(crate) fn restart_with_log(&mut self, level: &str, format: &str) {
         self.kill_home();
         self.kill_relay();
         self.level = Some(level.to_owned());
@@ -170,6 +170,7 @@ impl Pair {
             fs::remove_file(state.join(LOG)).unwrap();
             let mut command = Command::new(env!("CARGO_BIN_EXE_cloudless"));
             command.env("CLOUDLESS_LOG", level);
+            command.env("CLOUDLESS_LOG_FORMAT", format);
             Role::start_by(command, &state, name)
         };
         let ((relay, _), (home, ready)) = (start("relay"), start("home"));
