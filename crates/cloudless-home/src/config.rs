@@ -154,7 +154,8 @@ pub struct Relay {
     pub addresses: Vec<String>,
     /// The name sent in the tunnel's ClientHello.
     pub server_name: Hostname,
-    /// The only key the relay may prove; pinned when the home joined.
+    /// The key in the join code. The relay may prove no other, but for those that it announced in
+    /// its place since ([`RelayKeys`](crate::RelayKeys)).
     pub key: PublicKey,
 }
 

@@ -18,6 +18,7 @@ mod passthrough;
 mod probe;
 mod proxy;
 mod push;
+mod relay_keys;
 mod retention;
 mod retry_after;
 mod run;
@@ -34,6 +35,7 @@ pub use config::{BootClock, Clock, Config, Listeners, Passthrough, Relay, Timing
 pub use probe::{ProbeConfig, Resolver};
 pub use proxy::{Proxy, ProxyError, ProxyParseError};
 pub use push::{PushConfig, PushKeyError, PushTimings};
+pub use relay_keys::{FILE as RELAY_KEYS_FILE, RelayKeys, RelayKeysError};
 pub use run::{RunError, run};
 pub use tunnel::join::{JoinError, join};
 pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};

@@ -24,12 +24,13 @@ use crate::local;
 use crate::passthrough::Passthroughs;
 use crate::probe::Prober;
 use crate::push::{PushKeyError, Pusher};
+use crate::relay_keys::{RelayKeys, RelayKeysError};
 use crate::retention;
 use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Trust, TrustError};
-use crate::tunnel::{self, Context, Identity, IdentityError, Known, Visits};
+use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Visits};
 use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
@@ -53,6 +54,9 @@ pub enum RunError {
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Random(#[source] getrandom::Error),
+    /// It is not known by which keys relays are trusted.
+    #[error(transparent)]
+    RelayKeys(RelayKeysError),
     /// A part of home ended although nobody asked it to.
     #[error("a part of home stopped; restart it and report its log")]
     Stopped,
@@ -82,6 +86,8 @@ pub async fn run(
     if let Some(trust) = &trust {
         config.gate = trust.clone();
     }
+    let relay_keys = RelayKeys::open(&config.state_dir).map_err(RunError::RelayKeys)?;
+    let relay_keys = Arc::new(relay_keys);
     let mut random = [0; 16];
     getrandom::fill(&mut random).map_err(RunError::Random)?;
     let instance = Instance::new(random);
@@ -177,11 +183,12 @@ pub async fn run(
     for (index, relay) in config.relays.into_iter().enumerate() {
         let proxy = config.proxy.clone();
         let proxy = proxy.filter(|proxy| relay.addresses.iter().any(|it| proxy.is_for(it)));
+        let pinning = Pinning::new(identity.clone(), relay.key, relay_keys.clone());
+        let pinning = pinning.map_err(RunError::Identity)?;
+        board.keys(index, &pinning.keys());
         let context = Context {
             index,
-            tls: identity
-                .client_config(relay.key)
-                .map_err(RunError::Identity)?,
+            pinning: Arc::new(pinning),
             // They would have to leave this network another way.
             legs: config.legs && proxy.is_none(),
             proxy,

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloudless_proto::{Hostname, RoundTrip, UpstreamAddress};
+use cloudless_proto::{Hostname, PinnedKeys, PublicKey, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -41,9 +41,16 @@ pub struct RelayStatus {
     /// What last went wrong, kept when it is over.
     #[serde(default)]
     pub last_error: Option<PastError>,
+    /// What needs somebody's attention although it does not concern the connection of now.
+    #[serde(default)]
+    pub warning: Option<PastError>,
     /// Where the relay was reached; `None` while it is not.
     #[serde(default)]
     pub address: Option<SocketAddr>,
+    /// The keys by which home trusts the relay, the newest first; several while the relay rotates
+    /// its key.
+    #[serde(default)]
+    pub keys: Vec<PublicKey>,
     /// When the next dial is due, in Unix milliseconds; `None` while none is wanted.
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub next_dial: Option<i64>,
@@ -270,7 +277,9 @@ impl Board {
             since,
             error: None,
             last_error: None,
+            warning: None,
             address: None,
+            keys: Vec::new(),
             next_dial: None,
             round_trip: None,
             hostnames: Vec::new(),
@@ -311,6 +320,29 @@ impl Board {
             row.error = error;
         });
         is_news
+    }
+
+    /// Home trusts the relay by these keys.
+    pub(crate) fn keys(&self, index: usize, keys: &PinnedKeys) {
+        self.change(index, |row| row.keys = keys.keys().to_owned());
+    }
+
+    /// Something is wrong that leaves the connection as it is. Returns whether it is worth telling:
+    /// something else than before.
+    pub(crate) fn warn(&self, index: usize, message: &str) -> bool {
+        let at = unix_ms((self.clock)());
+        let mut is_news = false;
+        self.change(index, |row| {
+            is_news = row.warning.as_ref().is_none_or(|it| it.message != message);
+            let message = message.to_owned();
+            row.warning = Some(PastError { message, at });
+        });
+        is_news
+    }
+
+    /// Nothing of that kind is wrong any more.
+    pub(crate) fn calm(&self, index: usize) {
+        self.change(index, |row| row.warning = None);
     }
 
     /// The session now goes to `address`.

@@ -11,6 +11,7 @@ pub(crate) mod join;
 mod leg;
 mod lookup;
 mod path;
+mod pinning;
 mod session;
 mod stream;
 mod visits;
@@ -35,6 +36,7 @@ pub(crate) use identity::Identity;
 pub use identity::IdentityError;
 pub(crate) use lookup::Known;
 use path::Path;
+pub(crate) use pinning::Pinning;
 pub(crate) use session::Context;
 use session::{End, News, Tokens};
 pub(crate) use stream::Stream;
@@ -297,6 +299,9 @@ impl Tunnel {
             }
             End::Failed(ConnectionError::Dial(DialError::Portal { .. })) => {
                 tracing::warn!(relay, "A captive portal answers for the relay");
+            }
+            End::Failed(ConnectionError::Control(ControlError::Version { .. })) => {
+                tracing::warn!(relay, error, "Relay and home do not go together");
             }
             End::Failed(_) | End::Retired => {
                 tracing::info!(relay, "No relay, dialing; `cloudless home status` says why")

@@ -9,8 +9,11 @@
 //!   Hello ───────────────────▶       a key that is registered
 //!         ◀──────────── Welcome      or Refused, and the relay closes
 //!         ◀─────────── Hostnames     each time its names change
+//!         ◀──────────────── Keys     each time its own keys change
+//!  Pinned ───────────────────▶       the home trusts the newest of them from now on
 //!         ◀───────────────── Leg     offers a visitor a leg
 //!         ◀──────────── LegReady     the leg was recognized
+//!         ◀─────── OtherInstance     a second process with the home's key was refused
 //!         ◀─────────────── Drain     before the relay goes away
 //!
 //!   Join ────────────────────▶       a key that redeems a join code
@@ -20,12 +23,14 @@
 //! After Welcome every visitor is one `CONNECT` stream with [`VISITOR_HEADER`].
 //!
 //! Both sides skip messages whose type and fields they do not know, so that a newer peer can say
-//! more without being misunderstood.
+//! more without being misunderstood. What would be misunderstood takes another [`VERSION`], which
+//! the first message of each side says; [`decode`] looks at it before anything else, so that two
+//! sides that cannot go on say which of them to upgrade ([`skew`]). [`ALPN`] stays what it is.
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Hostname, join_code::JoinSecret, leg::Token, takeover::Instance};
+use crate::{Hostname, PublicKey, join_code::JoinSecret, leg::Token, takeover::Instance};
 
 /// The application protocol that a home offers, and nothing else, when it dials a relay.
 pub const ALPN: &[u8] = b"cloudless/1";
@@ -55,6 +60,12 @@ pub enum FromHome {
         /// Whether it dials legs that are offered. A home that does not know of legs leaves it out.
         #[serde(default, skip_serializing_if = "is_false")]
         legs: bool,
+    },
+    /// The answer to the relay's keys where they have changed: the newest of them is on the home's
+    /// disk, and the home will trust the relay by it.
+    Pinned {
+        /// That key.
+        key: PublicKey,
     },
     /// The first and only line of a session that redeems a join code for its own key.
     Join {
@@ -88,6 +99,11 @@ pub enum FromRelay {
         /// The name.
         hostname: Hostname,
     },
+    /// The keys that the relay proves have changed: one is on its way in or out.
+    Keys {
+        /// All of them from here on, the newest first.
+        keys: Vec<PublicKey>,
+    },
     /// A visitor may go on on a leg: dial the relay where the tunnel reached it, and show the ticket
     /// ([`crate::leg`]).
     Leg {
@@ -105,6 +121,8 @@ pub enum FromRelay {
         /// The leg's number.
         number: u64,
     },
+    /// Another process connected with the home's key and was refused, because this one is alive.
+    OtherInstance,
     /// The relay does not serve this session and closes it.
     Refused {
         /// Why, for the home to act upon.
@@ -123,6 +141,10 @@ pub enum FromRelay {
         software: String,
         /// All names of the home's key.
         hostnames: Vec<Hostname>,
+        /// All keys that the relay proves, the newest first. A relay that does not rotate its key
+        /// may leave them out.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        keys: Vec<PublicKey>,
     },
 }
 
@@ -162,7 +184,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for FromHome {
-    const TYPES: &'static [&'static str] = &["hello", "join"];
+    const TYPES: &'static [&'static str] = &["hello", "join", "pinned"];
 }
 
 impl Message for FromRelay {
@@ -170,8 +192,10 @@ impl Message for FromRelay {
         "drain",
         "hostnames",
         "joined",
+        "keys",
         "leg",
         "leg_ready",
+        "other_instance",
         "refused",
         "welcome",
     ];
@@ -181,12 +205,19 @@ impl Message for FromRelay {
 ///
 /// # Errors
 ///
-/// [`DecodeError`] when the line is no message at all: answer [`Refusal::Malformed`] and close.
+/// [`DecodeError::Version`] when the peer says another version: a relay answers
+/// [`Refusal::Version`], and both say which side to upgrade. Otherwise the line is no message at
+/// all: answer [`Refusal::Malformed`] and close.
 pub fn decode<T: Message>(line: &[u8]) -> Result<Option<T>, DecodeError> {
     let value: Value = serde_json::from_slice(line).map_err(DecodeError::Json)?;
     let Some(message_type) = value.get("type").and_then(Value::as_str) else {
         return Err(DecodeError::NoType);
     };
+    if let Some(version) = value.get("version").and_then(Value::as_u64)
+        && version != u64::from(VERSION)
+    {
+        return Err(DecodeError::Version { version });
+    }
     let Some(message_type) = T::TYPES
         .iter()
         .copied()
@@ -220,6 +251,21 @@ pub enum DecodeError {
     /// JSON, but no object with a `type`.
     #[error("the peer sent a line on the control stream without a \"type\"")]
     NoType,
+    /// A message of another version, whose fields may mean anything.
+    #[error("the peer speaks version {version} of the tunnel protocol, not {VERSION}")]
+    Version {
+        /// The peer's version.
+        version: u64,
+    },
+}
+
+/// What relay and home say of versions that do not go together, in the same words on both sides.
+pub fn skew(home: u64, relay: u64) -> String {
+    let older = if home < relay { "home" } else { "relay" };
+    format!(
+        "the home speaks version {home} of the tunnel protocol and the relay version {relay}: \
+         upgrade the {older}"
+    )
 }
 
 #[cfg(test)]

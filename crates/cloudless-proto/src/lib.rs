@@ -4,6 +4,7 @@
 //! are arguments. Both roles build on it, so that relay and home can never disagree about a rule.
 //!
 //! - [`Hostname`] and [`PublicKey`]: the two names everything is routed and trusted by.
+//! - [`PinnedKeys`]: by which keys a home trusts a relay that rotates its own.
 //! - [`caa`] and [`dns`]: who may get a certificate for a name, by its CAA records.
 //! - [`client_hello`]: reads the server name out of the first bytes of a TLS connection.
 //! - [`request_head`]: reads the host out of the first bytes of an HTTP/1 connection.
@@ -28,6 +29,7 @@ mod hostname;
 pub mod join_code;
 pub mod leg;
 pub mod lines;
+mod pinned_keys;
 pub mod proxy_protocol;
 mod public_key;
 pub mod redial;
@@ -39,6 +41,7 @@ pub mod trust;
 mod upstream;
 
 pub use hostname::{Hostname, InvalidHostname};
+pub use pinned_keys::{InvalidPinnedKeys, PinnedKeys};
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use round_trip::RoundTrip;
 pub use upstream::{InvalidUpstreamAddress, UpstreamAddress};

@@ -12,6 +12,12 @@ const SPKI_PREFIX: [u8; 12] = [
     0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
 ];
 
+/// The DER of a Name up to the text of its one common name (RFC 5280 section 4.1.2.4), which is a key
+/// as text.
+const NAME_PREFIX: [u8; 13] = [
+    0x30, 0x3e, 0x31, 0x3c, 0x30, 0x3a, 0x06, 0x03, 0x55, 0x04, 0x03, 0x0c, 0x33,
+];
+
 /// An Ed25519 public key, which is the identity of a relay or a home.
 ///
 /// As text it is `ed25519:` and 43 characters of unpadded base64url; in the TLS handshake it is
@@ -28,6 +34,13 @@ impl PublicKey {
         prefix.copy_from_slice(&SPKI_PREFIX);
         key.copy_from_slice(&self.0);
         spki
+    }
+
+    /// The key as the name of an authority, in DER. A home that trusts a relay by this key says so
+    /// in the `certificate_authorities` of its ClientHello (RFC 8446 section 4.2.4), so that a relay
+    /// with several keys knows which one to prove.
+    pub fn to_authority(&self) -> Vec<u8> {
+        [&NAME_PREFIX, self.to_string().as_bytes()].concat()
     }
 
     /// Reads the DER form; `None` when it is anything else than one Ed25519 key.
@@ -94,6 +107,16 @@ mod tests {
             "ed25519:Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE"
         );
         assert_eq!(key.to_spki().as_slice(), spki);
+    }
+
+    #[test]
+    fn an_authority_is_a_whole_name() {
+        let authority = PublicKey([7; 32]).to_authority();
+        // Each length counts what follows it.
+        for at in [1, 3, 5, 12] {
+            assert_eq!(usize::from(authority[at]), authority.len() - at - 1);
+        }
+        assert_ne!(authority, PublicKey([8; 32]).to_authority());
     }
 
     #[test]

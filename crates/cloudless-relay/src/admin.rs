@@ -13,10 +13,11 @@ use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::registry::{HomeRow, InviteTerms, Registry};
+use crate::keys::Keys;
+use crate::registry::{HomeRow, InviteTerms, Registry, RotationError};
 use crate::reload;
 use crate::run::Relay;
-use crate::status::{HomeStatus, ServerStatus, Status, Totals, unix_now};
+use crate::status::{HomeStatus, KeyStatus, ServerStatus, Status, Totals, unix_now};
 
 pub(crate) use socket::serve;
 pub use socket::{BindError, bind};
@@ -40,6 +41,16 @@ pub enum Command {
     },
     /// Read `relay.toml`, `homes.toml` and `invites.toml` again; answered by [`Reply::Reloaded`].
     Reload,
+    /// Begin to replace the relay's key; answered by [`Reply::Key`].
+    RotateKey {
+        /// How long the key of now goes on to be proven, in seconds.
+        overlap_s: u64,
+    },
+    /// Let the relay's older key go at once; answered by [`Reply::Key`].
+    FinishRotation {
+        /// Also when homes do not know the other one yet, which have to join again then.
+        force: bool,
+    },
     /// Take a name from its home and cut its connections; answered by [`Reply::Revoked`].
     Revoke {
         /// The name.
@@ -50,6 +61,10 @@ pub enum Command {
 /// The answer to a [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one is made and taken for each command"
+)]
 pub enum Reply {
     /// To [`Command::Status`].
     Status(Status),
@@ -72,6 +87,8 @@ pub enum Reply {
         #[serde(default)]
         covered_by: Option<UpstreamAddress>,
     },
+    /// To [`Command::RotateKey`] and [`Command::FinishRotation`].
+    Key(KeyStatus),
     /// To [`Command::Revoke`].
     Revoked {
         /// The name.
@@ -95,18 +112,22 @@ pub enum Reply {
 /// Executes a command while no relay runs on this state, which an open [`Registry`] proves.
 /// Blocks on the disk.
 pub fn execute_offline(config: &Config, registry: &Registry, command: Command) -> Reply {
-    execute(config, registry, None, command)
+    match Keys::new(&config.identity, registry) {
+        Ok(keys) => execute(config, registry, &keys, None, command),
+        Err(error) => error_reply(&error),
+    }
 }
 
 /// Executes a command; on the sessions of `relay` too if there is one. Blocks on the disk.
 pub(crate) fn execute(
     config: &Config,
     registry: &Registry,
+    keys: &Keys,
     relay: Option<&Relay>,
     command: Command,
 ) -> Reply {
     match command {
-        Command::Status => Reply::Status(status(config, registry, relay)),
+        Command::Status => Reply::Status(status(config, registry, keys, relay)),
         Command::Homes => Reply::Homes {
             homes: registry.homes(),
         },
@@ -126,7 +147,13 @@ pub(crate) fn execute(
                 ttl: Duration::from_secs(ttl_s),
                 replace,
             };
-            match registry.invite(config, terms, JoinSecret::new(random), unix_now()) {
+            match registry.invite(
+                config,
+                keys.newest(),
+                terms,
+                JoinSecret::new(random),
+                unix_now(),
+            ) {
                 Ok(code) => Reply::Invited {
                     covered_by: covered_by(relay, &code.hostname),
                     hostname: code.hostname.clone(),
@@ -145,6 +172,11 @@ pub(crate) fn execute(
                 Err(message) => Reply::Error { message },
             },
         },
+        Command::RotateKey { overlap_s } => {
+            let begun = keys.begin(Duration::from_secs(overlap_s), unix_now());
+            key_reply(keys, begun)
+        }
+        Command::FinishRotation { force } => key_reply(keys, keys.finish(force)),
         Command::Revoke { hostname } => match registry.revoke(&hostname) {
             Ok(key) => {
                 let close = |relay: &Relay| {
@@ -162,6 +194,13 @@ pub(crate) fn execute(
     }
 }
 
+fn key_reply(keys: &Keys, done: Result<(), RotationError>) -> Reply {
+    match done {
+        Ok(()) => Reply::Key(keys.status()),
+        Err(error) => error_reply(&error),
+    }
+}
+
 fn servers(relay: &Relay, homes: &[HomeStatus]) -> Vec<ServerStatus> {
     let mut servers = relay.health.status();
     for server in &mut servers {
@@ -176,7 +215,8 @@ fn covered_by(relay: Option<&Relay>, hostname: &Hostname) -> Option<UpstreamAddr
     relay?.coalescing.server_for(hostname)
 }
 
-fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status {
+fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Relay>) -> Status {
+    let key = keys.status();
     let home_status = |row: HomeRow| {
         let session = relay.and_then(|relay| relay.sessions.live(&row.key));
         let counters = relay
@@ -186,6 +226,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
             hostname: row.hostname,
             key: row.key,
             online: session.is_some(),
+            knows_next_key: key.rotation.as_ref().map(|_| registry.has_pinned(&row.key)),
             since: session.as_ref().map(|session| session.since),
             round_trip: session.and_then(|session| session.liveness.round_trip()),
             last_error: counters.last_error(),
@@ -218,6 +259,7 @@ fn status(config: &Config, registry: &Registry, relay: Option<&Relay>) -> Status
         since: relay.map(|relay| relay.counters.since),
         reload,
         reloads,
+        key: Some(key),
         homes,
         totals,
         servers: servers.unwrap_or_default(),

@@ -154,6 +154,8 @@ pub struct Timings {
     /// Between two looks at whether the certificate of a server beside the relay covers a home's
     /// name; `None` never looks.
     pub certificates: Option<Duration>,
+    /// How long a relay that has started lets homes learn its next key, though the overlap is over.
+    pub rotation_grace: Duration,
     /// How long visitors may go on after shutdown began.
     pub drain: Duration,
 }
@@ -172,6 +174,7 @@ impl Default for Timings {
             probe: Duration::from_secs(2),
             health_check: Duration::from_secs(10),
             certificates: Some(Duration::from_secs(10 * 60)),
+            rotation_grace: Duration::from_secs(60 * 60),
             drain: Duration::from_secs(10),
         }
     }

@@ -24,6 +24,7 @@ mod crowd;
 mod health;
 mod home;
 mod identity;
+mod keys;
 mod legs;
 mod limits;
 mod listener;
@@ -55,13 +56,16 @@ pub use identity::{IdentityError, public_key};
 pub use network::{InvalidNetwork, Network};
 pub use outcome::Outcome;
 pub use registry::{
-    HomeRow, InviteError, InviteTerms, RedeemError, Redeemed, Registry, RegistryError, RevokeError,
-    WriteError,
+    HomeRow, InviteError, InviteTerms, KEY_FILE, RedeemError, Redeemed, Registry, RegistryError,
+    RevokeError, RotationError, WriteError,
 };
 pub use reload::{Reread, Source};
 pub use routes::{Pattern, Routes, Servers};
 pub use run::{RunError, run};
-pub use status::{HomeStatus, PastError, ReloadStatus, Reloads, ServerStatus, Status, Totals};
+pub use status::{
+    HomeStatus, KeyStatus, PastError, ReloadStatus, Reloads, RotationStatus, ServerStatus, Status,
+    Totals,
+};
 
 /// Name and version as homes and the command line see them.
 pub(crate) const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));

@@ -2,27 +2,32 @@
 
 mod error;
 mod file;
+mod pins;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use cloudless_proto::join_code::{JoinCode, JoinSecret};
 use cloudless_proto::{Hostname, PublicKey};
+use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::config::Config;
-use crate::identity::public_key;
+use pins::Pins;
 
-pub use error::{InviteError, RedeemError, RegistryError, RevokeError, WriteError};
+pub use error::{InviteError, RedeemError, RegistryError, RevokeError, RotationError, WriteError};
+
+/// The relay's key in the registry's directory. A rotation that is through replaces it.
+pub const KEY_FILE: &str = "relay.key";
 
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The relay's state: `homes.toml` and `invites.toml` in one directory, which this process has to
-/// itself while a `Registry` is open.
+/// itself while a `Registry` is open; and `rotation.toml` with the next key while it is rotated.
 ///
 /// Clones share the state. Lookups never wait for the disk; changes are on disk (fsync) before they
 /// are in force, and each is atomic. All methods that change something block on the disk: call them
@@ -54,11 +59,14 @@ impl Registry {
         let tables = Tables {
             homes: file::read_homes(directory)?,
             invites: file::read_invites(directory)?,
+            rotation: file::read_rotation(directory)?.map(Arc::new),
         };
+        let pins = Pins::open(directory, tables.rotation.as_deref());
         Ok(Self(Arc::new(Shared {
             directory: directory.to_owned(),
             _lock: lock,
             changing: Mutex::new(()),
+            pins: Mutex::new(pins),
             tables: RwLock::new(Arc::new(tables)),
         })))
     }
@@ -89,14 +97,16 @@ impl Registry {
     /// Makes a one-time join code that binds `terms.hostname` to the key of whoever redeems it
     /// first. An earlier open code for the same hostname ends with this.
     ///
-    /// `now` is Unix time in seconds; `secret` must be fresh random bytes. Only its hash is kept, so
-    /// the returned code cannot be shown a second time.
+    /// The code's holder will trust the relay by `relay_key`. `now` is Unix time in seconds; `secret`
+    /// must be fresh random bytes. Only its hash is kept, so the returned code cannot be shown a
+    /// second time.
     ///
     /// # Errors
     /// When the terms cannot be met or the invite cannot be written.
     pub fn invite(
         &self,
         config: &Config,
+        relay_key: PublicKey,
         terms: InviteTerms,
         secret: JoinSecret,
         now: u64,
@@ -118,7 +128,6 @@ impl Registry {
         if config.routes.names(&hostname) {
             return Err(InviteError::Routed { hostname });
         }
-        let relay_key = public_key(&config.identity).map_err(InviteError::Identity)?;
         let expires_at = now.saturating_add(ttl.as_secs());
 
         self.0.change(|tables| {
@@ -215,6 +224,49 @@ impl Registry {
         })
     }
 
+    /// The rotation of the relay's key that is under way.
+    pub(crate) fn rotation(&self) -> Option<Arc<Rotation>> {
+        self.0.tables().rotation.clone()
+    }
+
+    /// Begins to rotate the relay's key. The key in force stays in [`KEY_FILE`] until the rotation
+    /// is finished.
+    pub(crate) fn begin_rotation(&self, rotation: Rotation) -> Result<(), RotationError> {
+        self.0.change(|tables| {
+            if tables.rotation.is_some() {
+                return Err(RotationError::UnderWay);
+            }
+            let directory = &self.0.directory;
+            file::write_rotation(directory, &rotation).map_err(RotationError::Write)?;
+            *self.0.pins() = Pins::open(directory, Some(&rotation));
+            tables.rotation = Some(Arc::new(rotation));
+            Ok(())
+        })
+    }
+
+    /// Puts the next key in the place of the one before, which is gone then. A crash in between
+    /// leaves both files with the same key: [`Keys`](crate::keys::Keys) sees it and calls this again.
+    pub(crate) fn finish_rotation(&self) -> Result<(), RotationError> {
+        self.0.change(|tables| {
+            let rotation = tables.rotation.take().ok_or(RotationError::None)?;
+            let directory = &self.0.directory;
+            file::write_key(directory, &rotation.next).map_err(RotationError::Write)?;
+            file::remove_rotation(directory).map_err(RotationError::Write)?;
+            *self.0.pins() = Pins::open(directory, None);
+            Ok(())
+        })
+    }
+
+    /// Whether the home of this key is known to trust the relay by its next key.
+    pub(crate) fn has_pinned(&self, home: &PublicKey) -> bool {
+        self.0.pins().contains(home)
+    }
+
+    /// A home says that it trusts the relay by `relay_key` from now on.
+    pub(crate) fn pinned(&self, home: PublicKey, relay_key: PublicKey) {
+        self.0.pins().insert(home, relay_key);
+    }
+
     /// Every bound hostname, sorted.
     pub fn homes(&self) -> Vec<HomeRow> {
         let row = |(hostname, home): (&Hostname, &Home)| HomeRow {
@@ -274,12 +326,18 @@ struct Shared {
     _lock: File,
     /// Held by whoever changes the tables, disk writes included.
     changing: Mutex<()>,
+    /// Who knows the relay's next key.
+    pins: Mutex<Pins>,
     tables: RwLock<Arc<Tables>>,
 }
 
 impl Shared {
     fn tables(&self) -> Arc<Tables> {
         Arc::clone(&self.tables.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn pins(&self) -> MutexGuard<'_, Pins> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Runs `apply` on a copy of the tables, alone, and puts the copy in force if it succeeds.
@@ -296,6 +354,7 @@ impl Shared {
 struct Tables {
     homes: BTreeMap<Hostname, Home>,
     invites: Vec<Invite>,
+    rotation: Option<Arc<Rotation>>,
 }
 
 impl Tables {
@@ -330,6 +389,16 @@ struct Invite {
     secret_hash: [u8; 32],
     expires_at: u64,
     replace: bool,
+}
+
+/// A change of the relay's key that is under way: both keys are proven to homes meanwhile.
+#[derive(Debug)]
+pub(crate) struct Rotation {
+    pub(crate) next: PrivatePkcs8KeyDer<'static>,
+    /// Unix time in seconds.
+    pub(crate) started: u64,
+    /// When the key before the next one goes, Unix time in seconds.
+    pub(crate) until: u64,
 }
 
 /// Names that appear more than once, for reading `homes.toml`.

@@ -8,6 +8,7 @@ use cloudless_proto::control::FromRelay;
 
 use crate::admin::chain;
 use crate::config::Config;
+use crate::identity::public_key;
 use crate::run::{self, Relay};
 use crate::status::{ReloadStatus, Reloads, unix_now};
 
@@ -94,9 +95,12 @@ fn attempt(relay: &Relay) -> Result<Vec<String>, String> {
         ));
         config.server_name = current.server_name.clone();
     }
-    if config.identity != current.identity {
+    let is_proven = |key| relay.keys.public().contains(&key);
+    if !public_key(&config.identity).is_ok_and(is_proven) {
         waiting.push(
-            "the relay's key stays: homes that joined trust no other; put it back".to_owned(),
+            "the relay's key stays: homes that joined trust no other; put it back, and change it \
+             with `cloudless relay rotate-key`"
+                .to_owned(),
         );
         config.identity = current.identity.clone_key();
     }

@@ -16,6 +16,7 @@ use crate::config::{Config, Listeners};
 use crate::crowd::Crowd;
 use crate::health::{self, Health};
 use crate::identity::IdentityError;
+use crate::keys::{self, Keys};
 use crate::legs::Legs;
 use crate::limits::{Sources, Total};
 use crate::listener::{self, Protocol};
@@ -23,7 +24,7 @@ use crate::rate::Rate;
 use crate::registry::Registry;
 use crate::sessions::Sessions;
 use crate::status::{Counters, ReloadStatus, Reloads};
-use crate::tunnel::{self, TlsConfigError};
+use crate::tunnel;
 use crate::turns::Turns;
 
 /// Connections that are spliced at the same moment; each takes two file descriptors and up to
@@ -59,6 +60,7 @@ pub async fn run(
     }
     parts.spawn(health::watch(Arc::clone(&relay)));
     parts.spawn(coalescing::watch(Arc::clone(&relay)));
+    parts.spawn(keys::watch(Arc::clone(&relay)));
     tracing::info!("The relay is up");
 
     // A part ends before the shutdown only by a panic; the others end with it.
@@ -104,15 +106,6 @@ pub enum RunError {
     Tls(#[source] rustls::Error),
 }
 
-impl From<TlsConfigError> for RunError {
-    fn from(error: TlsConfigError) -> Self {
-        match error {
-            TlsConfigError::Identity(source) => Self::Identity(source),
-            TlsConfigError::Tls(source) => Self::Tls(source),
-        }
-    }
-}
-
 /// A home's name leads to its home and nowhere else.
 pub(crate) fn routes_no_home(config: &Config, registry: &Registry) -> Result<(), RunError> {
     let mut homes = registry.homes().into_iter();
@@ -128,6 +121,7 @@ pub(crate) struct Relay {
     /// What came of the last attempt to read it again.
     pub(crate) reloaded: Mutex<(Reloads, Option<ReloadStatus>)>,
     pub(crate) registry: Registry,
+    pub(crate) keys: Arc<Keys>,
     pub(crate) acceptor: TlsAcceptor,
     /// The tunnels that no home is proven to be behind yet.
     pub(crate) unwelcomed: Arc<Crowd>,
@@ -157,9 +151,12 @@ impl Relay {
         config: Config,
         registry: Registry,
         draining: CancellationToken,
-    ) -> Result<Self, TlsConfigError> {
+    ) -> Result<Self, RunError> {
+        let keys = Keys::new(&config.identity, &registry).map_err(RunError::Identity)?;
+        let keys = Arc::new(keys);
         Ok(Self {
-            acceptor: tunnel::acceptor(&config.identity)?,
+            acceptor: tunnel::acceptor(Arc::clone(&keys)).map_err(RunError::Tls)?,
+            keys,
             unwelcomed: Arc::default(),
             handshakes: Turns::new(),
             counters: Counters::new(),
@@ -191,10 +188,13 @@ impl Relay {
         *self.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
     }
 
-    /// What went wrong with a home's tunnel, for the status of all of its names.
-    pub(crate) fn failed(&self, key: &PublicKey, message: &str) {
+    /// What went wrong with a home's tunnel, for the status of all of its names. Returns whether it is
+    /// something else than the last time; of a key without a name it never is.
+    pub(crate) fn failed(&self, key: &PublicKey, message: &str) -> bool {
+        let mut is_news = false;
         for hostname in self.registry.hostnames_of(key) {
-            self.counters.of(&hostname).failed(message);
+            is_news |= self.counters.of(&hostname).failed(message);
         }
+        is_news
     }
 }

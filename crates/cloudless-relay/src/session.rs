@@ -8,7 +8,9 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::control::{
+    self as messages, DecodeError, FromHome, FromRelay, Refusal, VERSION,
+};
 use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
@@ -179,11 +181,6 @@ impl Dialog<'_> {
             }
         };
         let last_word = match message {
-            Ok(FromHome::Hello { version, .. } | FromHome::Join { version, .. })
-                if version != VERSION =>
-            {
-                Err(Refused::version(version))
-            }
             Ok(FromHome::Hello {
                 instance,
                 epoch,
@@ -196,7 +193,15 @@ impl Dialog<'_> {
             Ok(FromHome::Join {
                 hostname, secret, ..
             }) => join(relay, self.home, hostname, secret).await,
-            Err(ControlError::Malformed(_) | ControlError::TooLong(_)) => Err(Refused::new(
+            Err(ControlError::Malformed(DecodeError::Version { version })) => {
+                let message = messages::skew(version, u64::from(VERSION));
+                if relay.failed(&self.home.key, &message) {
+                    tracing::warn!("A home is refused: {message}");
+                }
+                Err(Refused::new(Refusal::Version, &message))
+            }
+            Ok(FromHome::Pinned { .. })
+            | Err(ControlError::Malformed(_) | ControlError::TooLong(_)) => Err(Refused::new(
                 Refusal::Malformed,
                 "the first line is no message",
             )),
@@ -248,11 +253,13 @@ impl Dialog<'_> {
             legs,
             messages,
         });
+        let keys = relay.keys.public();
         let mut watch = pin!(session.liveness.watch(ping_pong, &config.timings));
         let welcome = FromRelay::Welcome {
             version: VERSION,
             software: SOFTWARE.to_owned(),
             hostnames: hostnames.clone(),
+            keys: keys.clone(),
         };
         // The welcome is queued before the first visitor can be.
         let (sessions_max, probe) = (config.limits.sessions, config.timings.probe);
@@ -279,6 +286,9 @@ impl Dialog<'_> {
                 if refusal == Refusal::OtherInstance {
                     let message = "a second machine with the same key was refused";
                     relay.failed(&home.key, message);
+                    if let Some(session) = relay.sessions.live(&home.key) {
+                        session.mention(FromRelay::OtherInstance);
+                    }
                 }
                 let refused = Refused::new(refusal, "this key has another session");
                 return finish(control, &refused.counted(relay)).await;
@@ -298,6 +308,10 @@ impl Dialog<'_> {
                 hostnames: names_now,
             });
         }
+        let keys_now = relay.keys.public();
+        if keys_now != keys {
+            session.tell(FromRelay::Keys { keys: keys_now });
+        }
         let mut drained = false;
         let ended = loop {
             let message = tokio::select! {
@@ -309,6 +323,10 @@ impl Dialog<'_> {
                     FromRelay::Drain { retry_after_ms: RETRY_AFTER_DRAIN_MS }
                 }
                 message = control.next() => match message {
+                    Ok(FromHome::Pinned { key }) => {
+                        pinned(relay, home.key, key).await;
+                        continue;
+                    }
                     // A session is opened once; saying more is for later versions.
                     Ok(_) => continue,
                     Err(error) => {
@@ -376,9 +394,30 @@ impl<'a> Online<'a> {
 impl Drop for Online<'_> {
     fn drop(&mut self) {
         let Self { number, reason, .. } = self;
+        let live = self.relay.sessions.live(&self.key);
+        if live.is_some_and(|live| live.number != *number) {
+            tracing::debug!(
+                session = *number,
+                reason,
+                "A session has ended, a newer one serves"
+            );
+            return;
+        }
         tracing::info!(session = *number, reason, "A home is offline");
         self.relay
             .failed(&self.key, &format!("the tunnel ended: {reason}"));
+    }
+}
+
+/// Keeps that a home trusts the relay by `relay_key`.
+async fn pinned(relay: &Relay, home: PublicKey, relay_key: PublicKey) {
+    if relay.keys.newest() != relay_key || relay.registry.has_pinned(&home) {
+        return;
+    }
+    let registry = relay.registry.clone();
+    let kept = tokio::task::spawn_blocking(move || registry.pinned(home, relay_key));
+    if let Err(error) = kept.await {
+        tracing::error!(%error, "That a home knows the next key is not kept");
     }
 }
 

@@ -123,6 +123,11 @@ impl Sessions {
         (!session.closed.is_cancelled()).then(|| Arc::clone(session))
     }
 
+    /// Every live session.
+    pub(crate) fn all(&self) -> Vec<Arc<Session>> {
+        self.lock().sessions.values().cloned().collect()
+    }
+
     /// How many homes are online.
     pub(crate) fn count(&self) -> u64 {
         self.lock().places.n_live() as u64

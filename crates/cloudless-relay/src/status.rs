@@ -31,6 +31,9 @@ pub struct Status {
     /// How often the files were read again since the start.
     #[serde(default)]
     pub reloads: Reloads,
+    /// How homes know the relay.
+    #[serde(default)]
+    pub key: Option<KeyStatus>,
     /// Every bound hostname, sorted.
     pub homes: Vec<HomeStatus>,
     /// Sums over all homes.
@@ -40,6 +43,32 @@ pub struct Status {
     pub servers: Vec<ServerStatus>,
     /// How connections ended up, counted by class since the process started: see [`Outcome`].
     pub outcomes: BTreeMap<String, u64>,
+}
+
+/// The keys that the relay proves to homes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyStatus {
+    /// The one in force; while it is rotated the one that goes.
+    pub key: PublicKey,
+    /// The rotation that is under way.
+    pub rotation: Option<RotationStatus>,
+}
+
+/// A change of the relay's key that is under way: both keys are proven to homes meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotationStatus {
+    /// The key that comes.
+    pub next: PublicKey,
+    /// When it was made, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub started: u64,
+    /// When the other key goes, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub until: u64,
+    /// How many homes there are, whatever the number of their names.
+    pub homes: usize,
+    /// How many of them are known to trust the relay by the next key.
+    pub homes_aware: usize,
 }
 
 /// How often the relay's files were read again since the start.
@@ -89,6 +118,10 @@ pub struct HomeStatus {
     pub key: PublicKey,
     /// Whether the home's tunnel is up.
     pub online: bool,
+    /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is
+    /// not rotated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub knows_next_key: Option<bool>,
     /// Since when it is up, Unix time in seconds. `None` when offline.
     #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
@@ -226,16 +259,20 @@ impl HomeCounters {
         }
     }
 
-    /// The home's tunnel ended or was refused, for a reason that is put in plain words.
-    pub(crate) fn failed(&self, message: &str) {
+    /// The home's tunnel ended or was refused, for a reason that is put in plain words. Returns whether
+    /// it is another one than the last time.
+    pub(crate) fn failed(&self, message: &str) -> bool {
         let error = PastError {
             message: message.to_owned(),
             at: unix_now(),
         };
-        *self
+        let mut last = self
             .last_error
             .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(error);
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_news = last.as_ref().is_none_or(|it| it.message != message);
+        *last = Some(error);
+        is_news
     }
 
     pub(crate) fn last_error(&self) -> Option<PastError> {

@@ -9,20 +9,19 @@ use cloudless_proto::control::ALPN;
 use cloudless_splice::ReadAhead;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::server::{AlwaysResolvesServerRawPublicKeys, NoServerSessionStorage};
-use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, PeerIncompatible,
     ServerConfig, SignatureScheme, version,
 };
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer, UnixTime};
+use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::identity::{IdentityError, signing_key};
+use crate::keys::Keys;
 use crate::listener::{Connection, Permits};
 use crate::liveness::Heard;
 use crate::outcome::Outcome;
@@ -33,27 +32,14 @@ use crate::{session, socket};
 /// A tunnel's bytes, decrypted.
 pub(crate) type Tunnel = Heard<TlsStream<ReadAhead<Replayed>>>;
 
-/// Why tunnels cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsConfigError {
-    #[error("the relay's key cannot be used")]
-    Identity(#[source] IdentityError),
-    #[error("TLS cannot be set up")]
-    Tls(#[source] Error),
-}
-
 /// Makes what ends the TLS of tunnels: TLS 1.3 only, no resumption, mutual raw public keys.
-pub(crate) fn acceptor(identity: &PrivatePkcs8KeyDer<'_>) -> Result<TlsAcceptor, TlsConfigError> {
-    let (key, public_key) = signing_key(identity).map_err(TlsConfigError::Identity)?;
+pub(crate) fn acceptor(keys: Arc<Keys>) -> Result<TlsAcceptor, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = RawKeyVerifier::new(&provider);
-    let spki = CertificateDer::from(public_key.to_spki().to_vec());
-    let certified = Arc::new(CertifiedKey::new(vec![spki], key));
     let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&version::TLS13])
-        .map_err(TlsConfigError::Tls)?
+        .with_protocol_versions(&[&version::TLS13])?
         .with_client_cert_verifier(Arc::new(verifier))
-        .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(certified)));
+        .with_cert_resolver(keys);
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use cloudless_proto::PublicKey;
 use cloudless_proto::control;
 use cloudless_proto::control::FromRelay;
 use h2::server::SendResponse;
@@ -63,15 +64,13 @@ pub(crate) struct Connection {
     http2: h2::server::Connection<Watched<Tls>, Bytes>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
+    /// The key that the relay has proven.
+    pub(crate) relay_key: PublicKey,
     /// Whence and where to.
     pub(crate) path: Option<Path>,
 }
 
 /// What the relay did.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it is moved once, and most are the large one"
-)]
 pub(crate) enum Event {
     /// It said something on the control stream.
     Said(FromRelay),
@@ -87,6 +86,9 @@ impl Connection {
         tls: Arc<ClientConfig>,
     ) -> Result<(Self, PingPong), ConnectionError> {
         let tls = dial(way, tls).await.map_err(ConnectionError::Dial)?;
+        let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
+        let relay_key = certificates.first().and_then(|it| PublicKey::from_spki(it));
+        let relay_key = relay_key.ok_or(ConnectionError::Closed)?;
         let activity = Activity::new();
         let path = path(tls.get_ref().0.stream());
         let mut http2 = h2::server::Builder::new()
@@ -119,6 +121,7 @@ impl Connection {
                 http2,
                 control,
                 activity,
+                relay_key,
                 path,
             },
             ping_pong,

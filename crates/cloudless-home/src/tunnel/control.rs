@@ -11,6 +11,12 @@ pub enum ControlError {
     /// The relay sent something that is no message.
     #[error("the relay sent a message that this version cannot read; upgrade home or relay")]
     Decode(#[source] DecodeError),
+    /// The relay speaks another version.
+    #[error("{}", control::skew(u64::from(control::VERSION), *.relay))]
+    Version {
+        /// The relay's version.
+        relay: u64,
+    },
     /// The relay ended the stream.
     #[error("the relay ended the control stream")]
     Ended,
@@ -38,7 +44,7 @@ impl Control {
         }
     }
 
-    /// Queues a message. Home says one thing per session, so the queue stays short.
+    /// Queues a message. Home says few things per session, so the queue stays short.
     pub(crate) fn say(&mut self, message: &FromHome) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
         self.send
@@ -51,8 +57,13 @@ impl Control {
     pub(crate) async fn hear(&mut self) -> Result<FromRelay, ControlError> {
         loop {
             while let Some(line) = self.decoder.next_line().map_err(ControlError::TooLong)? {
-                if let Some(message) = control::decode(&line).map_err(ControlError::Decode)? {
-                    return Ok(message);
+                match control::decode(&line) {
+                    Ok(Some(message)) => return Ok(message),
+                    Ok(None) => {}
+                    Err(DecodeError::Version { version: relay }) => {
+                        return Err(ControlError::Version { relay });
+                    }
+                    Err(error) => return Err(ControlError::Decode(error)),
                 }
             }
             let Some(chunk) = self.recv.data().await else {

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloudless_proto::control;
+use cloudless_proto::{PublicKey, control};
 use cloudless_splice::ReadAhead;
-use rustls::{AlertDescription, ClientConfig, Error, PeerIncompatible};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::identity::OtherKey;
 use super::inspection::{Found, inspect};
 use super::lookup::{Candidate, Known, Lookup};
 use crate::config::Relay;
@@ -83,14 +84,19 @@ pub enum DialError {
     },
     /// Somebody proved another key, or showed a certificate.
     #[error(
-        "this network (or somebody) answers for the relay {relay} at {address} with another key; \
-         nothing was sent: try another network, or join again if the relay was set up anew"
+        "this network (or somebody) answers for the relay {relay} at {address} with another key{}; \
+         nothing was sent: try another network. If `cloudless relay status` on the relay shows that \
+         key, it was rotated or the relay set up anew while this home was away: there run `cloudless \
+         relay invite --replace HOST`, here `cloudless home join CODE`",
+        .presented.map(|key| format!(", {key}")).unwrap_or_default()
     )]
     WrongKey {
         /// The relay's name.
         relay: String,
         /// The address tried.
         address: SocketAddr,
+        /// The other key; `None` where something else was shown.
+        presented: Option<PublicKey>,
     },
     /// Plain HTTP where TLS belongs.
     #[error(
@@ -295,6 +301,7 @@ async fn handshake(
                 DialError::WrongKey {
                     relay: relay.server_name.to_string(),
                     address,
+                    presented: presented(&source),
                 }
             } else {
                 tls_error(source)
@@ -310,7 +317,17 @@ async fn handshake(
     Ok(stream)
 }
 
-/// A key that is not the pinned one, a certificate where a raw key was asked for, or a server that
+/// The key that was proven in place of a pinned one.
+fn presented(error: &io::Error) -> Option<PublicKey> {
+    let cause = error.get_ref()?.downcast_ref::<Error>()?;
+    let Error::InvalidCertificate(CertificateError::Other(other)) = cause else {
+        return None;
+    };
+    let OtherKey(key) = other.0.downcast_ref::<OtherKey>()?;
+    Some(*key)
+}
+
+/// A key that is not a pinned one, a certificate where a raw key was asked for, or a server that
 /// has no raw key to prove.
 fn is_wrong_key(error: &io::Error) -> bool {
     let cause = error

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use cloudless_proto::{PublicKey, control};
+use cloudless_proto::{PinnedKeys, PublicKey, control};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::sign::CertifiedKey;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
+    SignatureScheme,
+};
 use rustls_pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
     UnixTime,
@@ -53,13 +56,15 @@ impl Identity {
         })
     }
 
-    /// TLS 1.3 towards the one relay that proves `relay_key`.
+    /// TLS 1.3 towards the one relay that proves one of `relay_keys`.
     pub(crate) fn client_config(
         &self,
-        relay_key: PublicKey,
+        relay_keys: &PinnedKeys,
     ) -> Result<Arc<ClientConfig>, IdentityError> {
-        let verifier = PinnedKey {
-            spki: relay_key.to_spki(),
+        let authority = |key: &PublicKey| DistinguishedName::from(key.to_authority());
+        let verifier = Pinned {
+            authorities: relay_keys.keys().iter().map(authority).collect(),
+            keys: relay_keys.clone(),
             algorithms: self.provider.signature_verification_algorithms,
         };
         let mut config = ClientConfig::builder_with_provider(self.provider.clone())
@@ -77,19 +82,25 @@ impl Identity {
     }
 }
 
-/// Accepts exactly one raw public key.
-struct PinnedKey {
-    spki: [u8; 44],
+/// A raw key that is none of those by which the relay is trusted.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("{0} is not trusted")]
+pub(super) struct OtherKey(pub(super) PublicKey);
+
+/// Accepts raw public keys that are pinned, and tells the relay which ones these are.
+struct Pinned {
+    keys: PinnedKeys,
+    authorities: Vec<DistinguishedName>,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl fmt::Debug for PinnedKey {
+impl fmt::Debug for Pinned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("PinnedKey(..)")
+        f.debug_tuple("Pinned").field(&self.keys).finish()
     }
 }
 
-impl ServerCertVerifier for PinnedKey {
+impl ServerCertVerifier for Pinned {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -98,12 +109,11 @@ impl ServerCertVerifier for PinnedKey {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if end_entity.as_ref() == self.spki {
-            Ok(ServerCertVerified::assertion())
-        } else {
-            Err(Error::InvalidCertificate(
-                CertificateError::ApplicationVerificationFailure,
-            ))
+        let invalid = |error| Err(Error::InvalidCertificate(error));
+        match PublicKey::from_spki(end_entity) {
+            Some(key) if self.keys.contains(&key) => Ok(ServerCertVerified::assertion()),
+            Some(key) => invalid(CertificateError::Other(OtherError(Arc::new(OtherKey(key))))),
+            None => invalid(CertificateError::ApplicationVerificationFailure),
         }
     }
 
@@ -132,5 +142,9 @@ impl ServerCertVerifier for PinnedKey {
 
     fn requires_raw_public_keys(&self) -> bool {
         true
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        Some(&self.authorities)
     }
 }

@@ -1,8 +1,8 @@
 //! Redeeming a join code.
 
-use cloudless_proto::Hostname;
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::join_code::JoinCode;
+use cloudless_proto::{Hostname, PinnedKeys};
 use h2::Reason;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::sync::Notify;
@@ -60,7 +60,7 @@ pub async fn join(
         key: code.relay_key,
     };
     let tls = Identity::new(identity)
-        .and_then(|identity| identity.client_config(relay.key))
+        .and_then(|identity| identity.client_config(&PinnedKeys::new(relay.key)))
         .map_err(JoinError::Identity)?;
     let timings = Timings::default();
     timeout(timings.dial, async {

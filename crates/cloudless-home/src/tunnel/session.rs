@@ -1,5 +1,8 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
+mod greeting;
+mod relay_keys;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -7,13 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_proto::Hostname;
-use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::control::{FromRelay, Refusal};
 use cloudless_proto::leg::Ticket;
 use cloudless_proto::takeover::Instance;
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{Method, Request};
-use rustls::ClientConfig;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -25,6 +27,7 @@ use super::dial::Way;
 use super::leg::Legs;
 use super::lookup::Known;
 use super::path::Path;
+use super::pinning::Pinning;
 use super::stream::Stream;
 use super::visits::Visits;
 use super::ways::Ways;
@@ -33,9 +36,9 @@ use crate::proxy::Proxy;
 use crate::status::Board;
 use crate::surroundings::Happened;
 use crate::visitor::{Visitor, Visitors};
+use greeting::{Greeting, greet, refused};
+use relay_keys::Announced;
 
-/// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
-const EARLY_MAX: usize = VISITORS_MAX as usize;
 /// Visitors that need one session,
 const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
 /// and all of the tunnel: those of a session that retires and those on legs are among them.
@@ -58,7 +61,7 @@ pub(crate) struct Context {
     pub(crate) relay: Relay,
     /// Where it was before.
     pub(crate) known: Known,
-    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) pinning: Arc<Pinning>,
     pub(crate) timings: Timings,
     pub(crate) instance: Instance,
     /// The relay is dialed through it.
@@ -140,7 +143,7 @@ pub(crate) async fn run(
         known: &context.known,
         answered: &answered,
     };
-    let open = Connection::open(way, context.tls.clone());
+    let open = Connection::open(way, context.pinning.tls());
     let tell = async {
         loop {
             answered.notified().await;
@@ -165,7 +168,11 @@ pub(crate) async fn run(
         greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, epoch)) => greeted,
         () = tokens.retire.cancelled() => return End::Retired,
     };
-    let (hostnames, early) = match greeted {
+    let Greeting {
+        hostnames,
+        keys,
+        early,
+    } = match greeted {
         Ok(Ok(welcome)) => welcome,
         Ok(Err(end)) => return end,
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
@@ -197,6 +204,7 @@ pub(crate) async fn run(
         measured: None,
         in_doubt: false,
         draining: false,
+        announced: Announced::default(),
     };
     session
         .tell(News::Welcomed {
@@ -208,57 +216,8 @@ pub(crate) async fn run(
     for (request, respond) in early {
         session.admit(request, respond);
     }
+    session.relay_keys(keys).await;
     session.serve().await
-}
-
-/// A stream that the relay opened, and the way to answer it.
-type Opened = (Request<RecvStream>, SendResponse<Bytes>);
-
-/// Says Hello and awaits the relay's word: the names, and the visitors that came so close behind
-/// the welcome that they were seen first. HTTP/2 bounds their number to `VISITORS_MAX`.
-async fn greet(
-    connection: &mut Connection,
-    context: &Context,
-    epoch: u64,
-) -> Result<(Vec<Hostname>, Vec<Opened>), End> {
-    let hello = FromHome::Hello {
-        version: VERSION,
-        software: super::SOFTWARE.to_owned(),
-        instance: context.instance,
-        epoch,
-        legs: context.legs,
-    };
-    connection
-        .control
-        .say(&hello)
-        .map_err(|error| End::Failed(ConnectionError::Control(error)))?;
-    let mut early = Vec::new();
-    loop {
-        match connection.next().await.map_err(End::Failed)? {
-            Event::Said(FromRelay::Welcome { hostnames, .. }) => return Ok((hostnames, early)),
-            Event::Said(FromRelay::Refused {
-                reason,
-                message,
-                retry_after_ms,
-            }) => {
-                return Err(refused(reason, message, retry_after_ms));
-            }
-            Event::Said(_) => {}
-            Event::Opened(request, respond) if early.len() < EARLY_MAX => {
-                early.push((request, respond));
-            }
-            // A relay may open streams and reset them at once, which HTTP/2 does not count as open.
-            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
-        }
-    }
-}
-
-fn refused(reason: Refusal, message: String, retry_after_ms: Option<u64>) -> End {
-    End::Refused {
-        reason,
-        message,
-        retry_after: retry_after_ms.map(Duration::from_millis),
-    }
 }
 
 /// A welcomed session.
@@ -292,6 +251,7 @@ struct Session {
     measured: Option<Instant>,
     in_doubt: bool,
     draining: bool,
+    announced: Announced,
 }
 
 impl Session {
@@ -404,6 +364,7 @@ impl Session {
     async fn heed(&mut self, message: FromRelay) -> Option<End> {
         match message {
             FromRelay::Hostnames { hostnames } => self.tell(News::Hostnames(hostnames)).await,
+            FromRelay::Keys { keys } => self.relay_keys(keys).await,
             FromRelay::Drain { retry_after_ms } => {
                 self.draining = true;
                 self.tell(News::Draining(Duration::from_millis(retry_after_ms)))
@@ -429,6 +390,14 @@ impl Session {
             FromRelay::LegReady { stream, number } => {
                 if let Some(ways) = self.ways.get(&stream).and_then(Weak::upgrade) {
                     ways.ready(number);
+                }
+            }
+            FromRelay::OtherInstance => {
+                let relay = self.context.index;
+                let message = "another machine connects with this home's key and is refused while \
+                               this one is alive: stop one of the two";
+                if self.context.board.warn(relay, message) {
+                    tracing::warn!(relay, "Another machine connects with this home's key");
                 }
             }
             FromRelay::Joined { .. } | FromRelay::Welcome { .. } => {}

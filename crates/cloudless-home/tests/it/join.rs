@@ -7,7 +7,7 @@ use cloudless_proto::join_code::{JoinCode, JoinSecret};
 use crate::fixture::HOST;
 use crate::relay::{FakeRelay, SERVER_NAME, new_key, public_key};
 
-fn code(relay: &FakeRelay) -> JoinCode {
+pub(crate) fn code(relay: &FakeRelay) -> JoinCode {
     JoinCode {
         addresses: vec!["name.invalid:1".into(), relay.address().to_string()],
         server_name: SERVER_NAME.parse().unwrap(),

@@ -60,20 +60,30 @@ pub(crate) struct FakeRelay {
 impl FakeRelay {
     pub(crate) async fn bind() -> Self {
         let key = new_key();
+        Self {
+            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            acceptor: Self::acceptor(&key),
+            key: public_key(&key),
+        }
+    }
+
+    /// Proves another key from now on.
+    pub(crate) fn prove(&mut self, key: &PrivatePkcs8KeyDer<'static>) {
+        self.acceptor = Self::acceptor(key);
+        self.key = public_key(key);
+    }
+
+    fn acceptor(key: &PrivatePkcs8KeyDer<'static>) -> TlsAcceptor {
         let mut config =
             ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
                 .with_protocol_versions(&[&rustls::version::TLS13])
                 .unwrap()
                 .with_client_cert_verifier(Arc::new(AnyRawKey))
                 .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(Arc::new(
-                    certified_key(&key),
+                    certified_key(key),
                 ))));
         config.alpn_protocols = vec![control::ALPN.to_vec()];
-        Self {
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            acceptor: TlsAcceptor::from(Arc::new(config)),
-            key: public_key(&key),
-        }
+        TlsAcceptor::from(Arc::new(config))
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -187,10 +197,16 @@ impl FakeSession {
     }
 
     pub(crate) fn welcome(&mut self, hostname: &str) {
+        self.welcome_with(hostname, &[]);
+    }
+
+    /// Welcomes and says which keys the relay has.
+    pub(crate) fn welcome_with(&mut self, hostname: &str, keys: &[PublicKey]) {
         self.say(&FromRelay::Welcome {
             version: control::VERSION,
             software: "a test".into(),
             hostnames: vec![hostname.parse::<Hostname>().unwrap()],
+            keys: keys.to_owned(),
         });
     }
 
@@ -212,7 +228,7 @@ impl FakeSession {
     pub(crate) fn epoch(&self) -> u64 {
         match &self.first {
             FromHome::Hello { epoch, .. } => *epoch,
-            FromHome::Join { .. } => panic!("home said Join"),
+            first => panic!("home said {first:?}"),
         }
     }
 

@@ -231,6 +231,10 @@ async fn another_key_is_refused_with_a_clear_word_and_nothing_is_said() {
         error.contains("this network (or somebody) answers for the relay"),
         "{error}"
     );
+    // Whoever looks at the relay can tell whether that is its key, and what to do then.
+    for word in [&relay.key.to_string(), "invite --replace", "home join"] {
+        assert!(error.contains(word), "{error}");
+    }
 }
 
 #[tokio::test]

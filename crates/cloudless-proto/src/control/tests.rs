@@ -36,6 +36,12 @@ fn wire_form_of_what_a_home_says() {
         r#"{"type":"hello","version":1,"software":"x","instance":"abababababababababababababababab","epoch":1,"legs":true}"#,
     );
     check(
+        FromHome::Pinned {
+            key: PublicKey([1; 32]),
+        },
+        r#"{"type":"pinned","key":"ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}"#,
+    );
+    check(
         FromHome::Join {
             version: VERSION,
             software: "cloudless 0.1.0".into(),
@@ -67,6 +73,12 @@ fn wire_form_of_what_a_relay_says() {
         r#"{"type":"joined","hostname":"home.example.test"}"#,
     );
     check(
+        FromRelay::Keys {
+            keys: vec![PublicKey([2; 32]), PublicKey([1; 32])],
+        },
+        r#"{"type":"keys","keys":["ed25519:AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI","ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]}"#,
+    );
+    check(
         FromRelay::Leg {
             stream: 3,
             number: u64::MAX,
@@ -81,6 +93,7 @@ fn wire_form_of_what_a_relay_says() {
         },
         r#"{"type":"leg_ready","stream":3,"number":7}"#,
     );
+    check(FromRelay::OtherInstance, r#"{"type":"other_instance"}"#);
     check(
         FromRelay::Refused {
             reason: Refusal::OtherInstance,
@@ -102,8 +115,18 @@ fn wire_form_of_what_a_relay_says() {
             version: 1,
             software: "x".into(),
             hostnames: vec![],
+            keys: vec![],
         },
         r#"{"type":"welcome","version":1,"software":"x","hostnames":[]}"#,
+    );
+    check(
+        FromRelay::Welcome {
+            version: 1,
+            software: "x".into(),
+            hostnames: vec![],
+            keys: vec![PublicKey([1; 32])],
+        },
+        r#"{"type":"welcome","version":1,"software":"x","hostnames":[],"keys":["ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"]}"#,
     );
 }
 
@@ -123,6 +146,23 @@ fn a_newer_peer_is_understood_as_far_as_possible() {
         panic!("{refused:?}")
     };
     assert_eq!(reason, Refusal::Other);
+}
+
+#[test]
+fn another_version_is_seen_whatever_else_has_changed() {
+    for line in [
+        &br#"{"type":"hello","version":2}"#[..],
+        br#"{"type":"greeting","version":2,"instance":7}"#,
+        br#"{"type":"join","version":2,"secret":null}"#,
+    ] {
+        let version = decode::<FromHome>(line).unwrap_err();
+        assert!(matches!(version, DecodeError::Version { version: 2 }));
+    }
+    let welcome = br#"{"type":"welcome","version":0,"names":{}}"#;
+    let version = decode::<FromRelay>(welcome).unwrap_err();
+    assert!(matches!(version, DecodeError::Version { version: 0 }));
+    assert!(skew(1, 2).ends_with("upgrade the home"));
+    assert!(skew(2, 1).ends_with("upgrade the relay"));
 }
 
 #[test]

@@ -91,7 +91,13 @@ async fn answer(relay: &Arc<Relay>, mut stream: UnixStream) -> io::Result<()> {
                     Ok(command) => {
                         let relay = Arc::clone(relay);
                         let execution = tokio::task::spawn_blocking(move || {
-                            execute(&relay.config(), &relay.registry, Some(&relay), command)
+                            execute(
+                                &relay.config(),
+                                &relay.registry,
+                                &relay.keys,
+                                Some(&relay),
+                                command,
+                            )
                         });
                         execution.await.map_err(io::Error::other)?
                     }

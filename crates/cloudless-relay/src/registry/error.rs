@@ -72,9 +72,6 @@ pub enum InviteError {
         /// The name.
         hostname: Hostname,
     },
-    /// The relay's own key is unusable.
-    #[error("cannot put the relay's key into a join code")]
-    Identity(#[source] IdentityError),
     /// The relay's own name cannot be a home's.
     #[error("{hostname} is this relay's own name: choose another name for the home")]
     OwnName {
@@ -109,6 +106,51 @@ pub enum RedeemError {
     /// The binding could not be kept.
     #[error("the binding was not kept")]
     Write(#[source] WriteError),
+}
+
+/// Why the relay's key was not rotated.
+#[derive(Debug, thiserror::Error)]
+pub enum RotationError {
+    /// The new key is unusable, which only a broken cryptography library could cause.
+    #[error("the new key cannot be used")]
+    Identity(#[source] IdentityError),
+    /// There is nothing to finish.
+    #[error("the relay's key is not being rotated: begin with `cloudless relay rotate-key`")]
+    None,
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
+    /// One rotation at a time.
+    #[error(
+        "the relay's key is being rotated already: `cloudless relay status` says until when, \
+         `cloudless relay rotate-key --finish` ends it now"
+    )]
+    UnderWay,
+    /// Homes would be locked out.
+    #[error(
+        "{} of {total} homes do not know the next key yet ({}): wait until they were online, or lock \
+         them out until they join again, with `--finish --force`",
+        names.len(), list(.names)
+    )]
+    Unaware {
+        /// A name of each such home.
+        names: Vec<Hostname>,
+        /// How many homes there are.
+        total: usize,
+    },
+    /// The change could not be kept.
+    #[error("the relay's key was not changed")]
+    Write(#[source] WriteError),
+}
+
+/// As many names as fit into a message.
+fn list(names: &[Hostname]) -> String {
+    const SHOWN: usize = 5;
+    let mut list: Vec<_> = names.iter().take(SHOWN).map(Hostname::as_str).collect();
+    if names.len() > SHOWN {
+        list.push("…");
+    }
+    list.join(", ")
 }
 
 /// Why a name was not revoked.

@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
 use cloudless_proto::{Hostname, PublicKey};
 use data_encoding::HEXLOWER;
+use rustls_pki_types::PrivatePkcs8KeyDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use toml::value::Datetime;
 
-use super::{Home, Invite, RegistryError, WriteError, duplicate};
+use super::{Home, Invite, KEY_FILE, RegistryError, Rotation, WriteError, duplicate};
+use crate::identity::{pem, public_key};
 
 const HOMES: &str = "homes.toml";
 const INVITES: &str = "invites.toml";
+const ROTATION: &str = "rotation.toml";
 
 pub(super) fn read_homes(directory: &Path) -> Result<BTreeMap<Hostname, Home>, RegistryError> {
     let file: HomesFile = read(directory, HOMES)?;
@@ -85,6 +89,70 @@ pub(super) fn write_invites(directory: &Path, invites: &[Invite]) -> Result<(), 
     )
 }
 
+/// `None` while the key is not being rotated.
+pub(super) fn read_rotation(directory: &Path) -> Result<Option<Rotation>, RegistryError> {
+    let file: RotationFile = read(directory, ROTATION)?;
+    let rotation = |line: RotationLine| Rotation {
+        next: line.key,
+        started: line.started,
+        until: line.until,
+    };
+    Ok(file.rotation.map(rotation))
+}
+
+pub(super) fn write_rotation(directory: &Path, rotation: &Rotation) -> Result<(), WriteError> {
+    let line = RotationLine {
+        started: rotation.started,
+        until: rotation.until,
+        key: rotation.next.clone_key(),
+    };
+    let file = RotationFile {
+        rotation: Some(line),
+    };
+    write(directory, ROTATION, &file)
+}
+
+pub(super) fn remove_rotation(directory: &Path) -> Result<(), WriteError> {
+    let path = directory.join(ROTATION);
+    let remove = || {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        File::open(directory)?.sync_all()
+    };
+    remove().map_err(|source| WriteError {
+        path: path.clone(),
+        source,
+    })
+}
+
+/// Replaces the relay's key.
+pub(super) fn write_key(
+    directory: &Path,
+    identity: &PrivatePkcs8KeyDer<'_>,
+) -> Result<(), WriteError> {
+    let path = directory.join(KEY_FILE);
+    replace(directory, KEY_FILE, &pem(identity)).map_err(|source| WriteError { path, source })
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotationFile {
+    rotation: Option<RotationLine>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RotationLine {
+    #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
+    started: u64,
+    #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
+    until: u64,
+    #[serde(serialize_with = "to_pem", deserialize_with = "from_pem")]
+    key: PrivatePkcs8KeyDer<'static>,
+}
+
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HomesFile {
@@ -136,11 +204,12 @@ fn read<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T
 /// Replaces a file so that after a crash either the old or the new one is there, whole.
 fn write<T: Serialize>(directory: &Path, name: &str, content: &T) -> Result<(), WriteError> {
     let path = directory.join(name);
-    replace(directory, name, content).map_err(|source| WriteError { path, source })
+    let text = toml::to_string(content).map_err(io::Error::other);
+    text.and_then(|text| replace(directory, name, &text))
+        .map_err(|source| WriteError { path, source })
 }
 
-fn replace<T: Serialize>(directory: &Path, name: &str, content: &T) -> io::Result<()> {
-    let text = toml::to_string(content).map_err(io::Error::other)?;
+fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
     let new = directory.join(format!("{name}.new"));
     let mut file = File::options()
         .write(true)
@@ -148,6 +217,12 @@ fn replace<T: Serialize>(directory: &Path, name: &str, content: &T) -> io::Resul
         .truncate(true)
         .mode(0o600)
         .open(&new)?;
+    // A command of root must not take the files from the user whom the relay runs as.
+    let (of_directory, of_file) = (fs::metadata(directory)?, file.metadata()?);
+    if of_directory.uid() != of_file.uid() {
+        // Only root may; for others the file is of use as it is.
+        let _ = fchown(&file, Some(of_directory.uid()), Some(of_directory.gid()));
+    }
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&new, directory.join(name))?;
@@ -172,6 +247,23 @@ fn from_datetime<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::E
         ))
     })?;
     u64::try_from(time.unix_timestamp()).map_err(D::Error::custom)
+}
+
+fn to_pem<S: Serializer>(
+    key: &PrivatePkcs8KeyDer<'static>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&pem(key))
+}
+
+fn from_pem<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<PrivatePkcs8KeyDer<'static>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    PrivatePkcs8KeyDer::from_pem_slice(text.as_bytes())
+        .ok()
+        .filter(|key| public_key(key).is_ok())
+        .ok_or_else(|| D::Error::custom("expected an Ed25519 private key as PEM"))
 }
 
 fn to_hex<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {

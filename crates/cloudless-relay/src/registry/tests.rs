@@ -257,7 +257,7 @@ impl State {
             replace,
         };
         self.registry
-            .invite(&self.config, terms, JoinSecret::new([7; 16]), NOW)
+            .invite(&self.config, key(9), terms, JoinSecret::new([7; 16]), NOW)
     }
 
     fn invite_with(
@@ -271,8 +271,13 @@ impl State {
             ttl,
             replace: false,
         };
-        self.registry
-            .invite(&self.config, terms, JoinSecret::new([secret; 16]), NOW)
+        self.registry.invite(
+            &self.config,
+            key(9),
+            terms,
+            JoinSecret::new([secret; 16]),
+            NOW,
+        )
     }
 
     fn redeem(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloudless_proto::control::{FromRelay, Refusal, VERSION};
+use cloudless_proto::control::{FromRelay, Refusal};
 
 use crate::run::Relay;
 
@@ -27,16 +27,6 @@ impl Refused {
     pub(super) fn for_now(mut self, wait: Duration) -> Self {
         self.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         self
-    }
-
-    /// Home and relay do not speak the same version.
-    pub(super) fn version(version: u32) -> Self {
-        let older = if version < VERSION { "home" } else { "relay" };
-        let message = format!(
-            "the home speaks version {version} of the tunnel protocol and the relay version \
-             {VERSION}: upgrade the {older}",
-        );
-        Self::new(Refusal::Version, &message)
     }
 
     /// Some home has to leave first.

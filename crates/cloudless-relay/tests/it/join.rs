@@ -1,5 +1,6 @@
 //! How keys become homes, and how strangers do not.
 
+use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,6 +11,8 @@ use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::CertificateDer;
 use tokio::io::AsyncReadExt;
+use tokio::sync::Barrier;
+use tokio::task::JoinSet;
 
 use crate::support::{
     HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor, connect_tls, soon, tls_builder, tls_config,
@@ -65,40 +68,44 @@ async fn a_used_foreign_or_expired_code_makes_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_that_redeem_one_code_at_once_have_one_winner() {
-    let relay = TestRelay::start().await;
-    for round in 0..5 {
+async fn many_that_redeem_one_code_at_once_have_one_winner() {
+    const MANY: u8 = 16;
+    let relay =
+        TestRelay::start_with(|config| config.limits.joins_per_minute_per_source = 1000).await;
+    for round in 0..3 {
         let hostname = format!("home-{round}.example.test");
         let code = relay.invite(&hostname).await;
-        let mut first = Tunnel::dial(relay.address(), HomeKey(1)).await;
-        let mut second = Tunnel::dial(relay.address(), HomeKey(2)).await;
-        let (heard_first, heard_second) = tokio::join!(
-            async {
-                first.join(&code);
-                first.hear().await
-            },
-            async {
-                second.join(&code);
-                second.hear().await
-            },
-        );
-        let joined = |heard: &Option<FromRelay>| matches!(heard, Some(FromRelay::Joined { .. }));
-        assert!(
-            joined(&heard_first) != joined(&heard_second),
-            "{heard_first:?} {heard_second:?}"
-        );
-        let winner = if joined(&heard_first) {
-            HomeKey(1)
-        } else {
-            HomeKey(2)
-        };
+        let ready = Arc::new(Barrier::new(usize::from(MANY)));
+        let mut redeemers = JoinSet::new();
+        for number in 1..=MANY {
+            let (code, ready) = (code.clone(), Arc::clone(&ready));
+            let address = relay.https[usize::from(number % 2)];
+            redeemers.spawn(async move {
+                let mut tunnel = Tunnel::dial(address, HomeKey(number)).await;
+                ready.wait().await;
+                tunnel.join(&code);
+                (HomeKey(number), tunnel.hear().await)
+            });
+        }
+        let mut winners = Vec::new();
+        for (key, heard) in redeemers.join_all().await {
+            match heard {
+                Some(FromRelay::Joined { .. }) => winners.push(key.public()),
+                Some(FromRelay::Refused { reason, .. }) => {
+                    assert_eq!(reason, Refusal::JoinRejected);
+                }
+                heard => panic!("{heard:?}"),
+            }
+        }
         let status = relay.status().await;
-        let home = status
-            .homes
-            .iter()
-            .find(|home| home.hostname.as_str() == hostname)
-            .unwrap();
-        assert_eq!(home.key, winner.public());
+        let homes = status.homes.iter();
+        let mut owners = homes.filter(|home| home.hostname.as_str() == hostname);
+        assert_eq!(winners, [owners.next().unwrap().key]);
+        // On the disk too, and the code is gone from it.
+        let homes = fs::read_to_string(relay.file("homes.toml")).unwrap();
+        assert_eq!(homes.matches(&hostname).count(), 1);
+        let invites = fs::read_to_string(relay.file("invites.toml")).unwrap();
+        assert!(!invites.contains(&hostname), "{invites}");
     }
 }
 
@@ -220,6 +227,8 @@ async fn another_version_is_told_whom_to_upgrade() {
             message.ends_with(&format!("upgrade the {older}")),
             "{message}"
         );
+        let home = relay.status().await.homes.remove(0);
+        assert_eq!(home.last_error.unwrap().message, message);
     }
 }
 

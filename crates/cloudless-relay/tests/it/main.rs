@@ -21,6 +21,7 @@ mod offline;
 mod outcomes;
 mod plain_http;
 mod reload;
+mod rotation;
 mod routes;
 mod shutdown;
 mod support;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cloudless_proto::control::Refusal;
+use cloudless_proto::control::{FromRelay, Refusal};
 
 use crate::support::{HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor};
 
@@ -31,7 +31,9 @@ async fn the_old_connection_is_closed() {
     let mut new = Tunnel::online(relay.address(), HomeKey(1), 2).await;
     old.closed().await;
     assert!(!new.is_closed());
-    assert!(relay.status().await.homes[0].online);
+    let home = relay.status().await.homes.remove(0);
+    assert!(home.online);
+    assert_eq!(home.last_error, None, "a takeover is no failure");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,6 +58,12 @@ async fn another_live_instance_is_refused() {
     clone.hello(77, 100);
     assert_eq!(clone.hear_refused().await, Refusal::OtherInstance);
     clone.closed().await;
+    // Both are told, and whoever looks at the relay.
+    assert_eq!(current.hear().await, Some(FromRelay::OtherInstance));
+    let home = relay.status().await.homes.remove(0);
+    assert!(home.online);
+    let error = home.last_error.unwrap().message;
+    assert!(error.contains("second machine"), "{error}");
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     current.accept(&hello).await;
     assert_eq!(relay.outcome("refused_other_instance").await, 1);

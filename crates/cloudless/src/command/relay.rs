@@ -5,6 +5,7 @@ mod init;
 mod invite;
 mod reload;
 mod revoke;
+mod rotate_key;
 mod run;
 mod status;
 
@@ -15,7 +16,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_relay::admin::{self, Command, Reply};
-use cloudless_relay::{Config, Registry, RegistryError};
+use cloudless_relay::{Config, KEY_FILE, Registry, RegistryError};
 
 use crate::admin_socket;
 use crate::config::address::{Address, HTTPS_PORT};
@@ -24,8 +25,6 @@ use crate::exit::Usage;
 use crate::identity;
 use crate::state;
 
-/// The relay's key in its state directory.
-const KEY_FILE: &str = "relay.key";
 const INIT_ADVICE: &str = "make one with `cloudless relay init`";
 
 /// Run the relay: the server with a public address, which forwards and cannot read
@@ -53,6 +52,7 @@ enum RelayCommand {
     Status(status::Status),
     Reload(reload::Reload),
     Revoke(revoke::Revoke),
+    RotateKey(rotate_key::RotateKey),
 }
 
 impl Relay {
@@ -69,6 +69,7 @@ impl Relay {
             RelayCommand::Status(status) => status.run(),
             RelayCommand::Reload(reload) => reload.run(),
             RelayCommand::Revoke(revoke) => revoke.run(),
+            RelayCommand::RotateKey(rotate_key) => rotate_key.run(),
         }
     }
 }

@@ -229,8 +229,15 @@ impl HomeDocument {
         Ok(Some(Self(document)))
     }
 
-    /// Adds a name and the relay that it was joined at, or updates the relay's addresses.
-    pub(crate) fn add(&mut self, hostname: &Hostname, relay: &RelayTable) -> anyhow::Result<()> {
+    /// Adds a name and the relay that it was joined at. A relay that is known is updated: its
+    /// addresses, and its key where it was set up anew or rotated its key while home was away.
+    /// `is_successor` tells whether it has announced its key in place of a known one already.
+    pub(crate) fn add(
+        &mut self,
+        hostname: &Hostname,
+        relay: &RelayTable,
+        is_successor: impl Fn(PublicKey) -> bool,
+    ) -> anyhow::Result<()> {
         let none = || value(Array::new());
         let hostnames = self.0.entry("hostnames").or_insert_with(none);
         let hostnames = hostnames
@@ -253,11 +260,32 @@ impl HomeDocument {
             .map(ToString::to_string)
             .collect::<Array>();
         let key = relay.key.to_string();
-        let known = relays
-            .iter_mut()
-            .find(|table| table.get("key").and_then(Item::as_str) == Some(key.as_str()));
+        let text = |table: &Table, name| Some(table.get(name)?.as_str()?.to_owned());
+        let has_key = |table: &Table| {
+            let known = text(table, "key").and_then(|key| key.parse().ok());
+            known.is_some_and(|known| known == relay.key || is_successor(known))
+        };
+        let has_place = |table: &Table| {
+            let known = table.get("addresses").and_then(Item::as_array);
+            let mut known = known.into_iter().flatten().filter_map(|it| it.as_str());
+            let is_same = text(table, "server_name").as_deref() == Some(relay.server_name.as_str());
+            is_same && known.any(|it| addresses.iter().any(|other| other.as_str() == Some(it)))
+        };
+        let has_known_key = relays.iter().any(has_key);
+        let known = relays.iter_mut().find(|table| {
+            if has_known_key {
+                has_key(table)
+            } else {
+                has_place(table)
+            }
+        });
         match known {
-            Some(table) => table["addresses"] = value(addresses),
+            Some(table) => {
+                table["addresses"] = value(addresses);
+                if !has_known_key {
+                    table["key"] = value(key);
+                }
+            }
             None => {
                 let mut table = Table::new();
                 table["addresses"] = value(addresses);
@@ -355,15 +383,27 @@ mod tests {
     fn joining_twice_keeps_comments_and_both_names() {
         let mut document = HomeDocument::new();
         document
-            .add(&"a.example".parse().unwrap(), &relay("203.0.113.5:443", 1))
+            .add(
+                &"a.example".parse().unwrap(),
+                &relay("203.0.113.5:443", 1),
+                |_| false,
+            )
             .unwrap();
         let text = format!("# mine\n{}", document.0);
         let mut document = HomeDocument(text.parse().unwrap());
         document
-            .add(&"b.example".parse().unwrap(), &relay("203.0.113.6:443", 1))
+            .add(
+                &"b.example".parse().unwrap(),
+                &relay("203.0.113.6:443", 1),
+                |_| false,
+            )
             .unwrap();
         document
-            .add(&"c.example".parse().unwrap(), &relay("203.0.113.7:443", 2))
+            .add(
+                &"c.example".parse().unwrap(),
+                &relay("203.0.113.7:443", 2),
+                |_| false,
+            )
             .unwrap();
         let text = document.0.to_string();
         assert!(text.starts_with("# mine\n"), "{text}");
@@ -375,6 +415,33 @@ mod tests {
             [relay("203.0.113.6:443", 1), relay("203.0.113.7:443", 2)]
         );
         assert_eq!(file.local.0, [DEFAULT_LOCAL]);
+    }
+
+    #[test]
+    fn a_relay_with_another_key_at_the_same_place_is_the_same_relay() {
+        let add = |relays: &[RelayTable], is_successor: fn(PublicKey) -> bool| {
+            let mut document = HomeDocument::new();
+            for relay in relays {
+                let hostname = "a.example".parse().unwrap();
+                document.add(&hostname, relay, is_successor).unwrap();
+            }
+            parse::<HomeFile>(document.0.to_string().as_bytes()).unwrap()
+        };
+        // It was set up anew, or rotated its key while home was away.
+        let (old, new) = (relay("203.0.113.5:443", 1), relay("203.0.113.5:443", 2));
+        let file = add(&[old.clone(), new.clone()], |_| false);
+        assert_eq!(file.relay, [new]);
+        assert_eq!(file.hostnames.len(), 1);
+        // It has announced that key, and what home joined with stays the mark of it.
+        let moved = relay("203.0.113.6:443", 2);
+        let file = add(&[old.clone(), moved.clone()], |known| {
+            known == PublicKey([1; 32])
+        });
+        assert_eq!(file.relay, [relay("203.0.113.6:443", 1)]);
+        assert_eq!(
+            add(&[old.clone(), moved.clone()], |_| false).relay,
+            [old, moved]
+        );
     }
 
     #[test]
@@ -554,7 +621,9 @@ mod tests {
         let file = |line: &str| -> HomeFile {
             let mut document = HomeDocument::new();
             let relay = relay("203.0.113.5:443", 1);
-            document.add(&"a.example".parse().unwrap(), &relay).unwrap();
+            document
+                .add(&"a.example".parse().unwrap(), &relay, |_| false)
+                .unwrap();
             parse(format!("{line}{}", document.0).as_bytes()).unwrap()
         };
         assert!(file("").legs);
@@ -567,7 +636,9 @@ mod tests {
         let text = "# mine\n[history]\nkeep = \"2y\" # or more\n\n[push]\nenabled = false\n";
         let mut document = HomeDocument(text.parse().unwrap());
         let relay = relay("203.0.113.5:443", 1);
-        document.add(&"a.example".parse().unwrap(), &relay).unwrap();
+        document
+            .add(&"a.example".parse().unwrap(), &relay, |_| false)
+            .unwrap();
         let text = document.0.to_string();
         assert!(text.contains("# mine\n[history]\nkeep = \"2y\" # or more\n"));
         let file: HomeFile = parse(text.as_bytes()).unwrap();

@@ -313,7 +313,7 @@ fn save_home(state: &Path, relay: SocketAddr, local: Option<SocketAddr>) -> anyh
             addresses: vec![reached_at(relay)],
             ..table
         };
-        document.add(hostname, &table)?;
+        document.add(hostname, &table, |_| false)?;
     }
     // The relay listens there and nowhere else, whatever the name leads to.
     document.set_probe(relay);

@@ -105,6 +105,17 @@ pub(crate) fn relay(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
             .filter(|it| it.error.is_some())
             .count(),
     );
+    let rotation = status.key.as_ref().and_then(|key| key.rotation.as_ref());
+    text.gauge(
+        "cloudless_relay_key_overlap_end_timestamp_seconds",
+        "When the relay's older key goes, Unix time; 0 while its key is not rotated.",
+        rotation.map_or(0, |it| it.until),
+    );
+    text.gauge(
+        "cloudless_relay_homes_without_next_key",
+        "Homes that do not know the relay's next key yet; 0 while its key is not rotated.",
+        rotation.map_or(0, |it| it.homes.saturating_sub(it.homes_aware)),
+    );
     let mut reloads = text.counters(
         "cloudless_relay_reloads_total",
         "How often the files were read again, by whether they could be used.",

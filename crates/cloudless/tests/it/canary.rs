@@ -50,7 +50,7 @@ async fn the_relay_never_holds_what_is_inside_tls() {
     let mut pair = Pair::start_as(&format!("{}.test", canaries.host));
     let line = Line::to(End::Tcp(pair.relay_address())).await;
     pair.lead_home_over(line.address());
-    pair.restart_with_log("trace");
+    pair.restart_with_log("trace", "text");
     let recorder = Recorder::start(&pair.folder("packets"), &[pair.relay_port()]);
     let phone = pair.phone().with_key_log(keys.clone());
     sync(&phone, &canaries).await;

@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 43] = [
+const COMMANDS: [&str; 44] = [
     "relay",
     "relay init",
     "relay invite",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 43] = [
     "relay status",
     "relay reload",
     "relay revoke",
+    "relay rotate-key",
     "home",
     "home join",
     "home run",

@@ -222,7 +222,10 @@ fn enroll(registry: &Registry, config: &cloudless_relay::Config, key: cloudless_
         replace: false,
     };
     let secret = JoinSecret::new([7; 16]);
-    let code = registry.invite(config, terms, secret, now).unwrap();
+    let relay_key = cloudless_relay::public_key(&config.identity).unwrap();
+    let code = registry
+        .invite(config, relay_key, terms, secret, now)
+        .unwrap();
     registry
         .redeem(key, &code.hostname, &code.secret, now)
         .unwrap();

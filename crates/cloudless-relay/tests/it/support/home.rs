@@ -19,7 +19,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::aws_lc_rs;
 use rustls::crypto::aws_lc_rs::sign::any_eddsa_type;
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
 use rustls_pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
@@ -105,18 +105,40 @@ impl Tunnel {
         Self::open(stream, key, adjust).await
     }
 
+    /// Dials as a home that trusts the relay by these keys, the newest first, and says so; without
+    /// any as one that does not say. Returns the key that the relay proves too.
+    pub(crate) async fn dial_trusting(
+        address: SocketAddr,
+        key: HomeKey,
+        relay_keys: &[PublicKey],
+    ) -> (Self, PublicKey) {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let authority = |key: &PublicKey| DistinguishedName::from(key.to_authority());
+        let verifier = Arc::new(Trusting {
+            authorities: relay_keys.iter().map(authority).collect(),
+        });
+        let tls = soon(start_tls(stream, tls_config_with(key, verifier))).await;
+        let tls = tls.unwrap();
+        let proven = PublicKey::from_spki(&tls.get_ref().1.peer_certificates().unwrap()[0]);
+        (Self::over(tls, |_| {}).await, proven.unwrap())
+    }
+
     async fn open(
         stream: TcpStream,
         key: HomeKey,
         adjust: impl FnOnce(&mut server::Builder),
     ) -> Self {
+        let tls = soon(start_tls(stream, tls_config(key))).await.unwrap();
+        Self::over(tls, adjust).await
+    }
+
+    async fn over(tls: TlsStream<TcpStream>, adjust: impl FnOnce(&mut server::Builder)) -> Self {
         let mut http2 = server::Builder::new();
         http2
             .initial_window_size(2 * 1024 * 1024)
             .initial_connection_window_size((1 << 31) - 1)
             .max_concurrent_streams(1024);
         adjust(&mut http2);
-        let tls = soon(start_tls(stream, tls_config(key))).await.unwrap();
         let mut connection = soon(http2.handshake::<_, Bytes>(tls)).await.unwrap();
         let (request, mut respond) = soon(connection.accept()).await.unwrap().unwrap();
         assert_eq!(request.method(), Method::POST);
@@ -206,6 +228,14 @@ impl Tunnel {
             Some(FromRelay::Welcome { hostnames, .. }) => {
                 hostnames.iter().map(ToString::to_string).collect()
             }
+            message => panic!("{message:?}"),
+        }
+    }
+
+    /// The keys in the welcome, or in what the relay says when they have changed.
+    pub(crate) async fn hear_keys(&mut self) -> Vec<PublicKey> {
+        match self.hear().await {
+            Some(FromRelay::Welcome { keys, .. } | FromRelay::Keys { keys }) => keys,
             message => panic!("{message:?}"),
         }
     }
@@ -371,22 +401,80 @@ pub(crate) fn tunnel_hello() -> Vec<u8> {
 }
 
 pub(crate) fn tls_config(key: HomeKey) -> ClientConfig {
+    tls_config_with(key, Arc::new(PinnedKey(HomeKey(200).public())))
+}
+
+fn tls_config_with(key: HomeKey, verifier: Arc<dyn ServerCertVerifier>) -> ClientConfig {
     let signing_key = any_eddsa_type(&key.identity()).unwrap();
     let spki = CertificateDer::from(key.public().to_spki().to_vec());
     let certified = Arc::new(CertifiedKey::new(vec![spki], signing_key));
-    let mut config = tls_builder()
+    let mut config = tls_builder_with(verifier)
         .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(certified)));
     config.alpn_protocols = vec![ALPN.to_vec()];
     config
 }
 
-pub(crate) fn tls_builder() -> rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>
-{
+pub(crate) fn tls_builder() -> TlsBuilder {
+    tls_builder_with(Arc::new(PinnedKey(HomeKey(200).public())))
+}
+
+type TlsBuilder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
+
+fn tls_builder_with(verifier: Arc<dyn ServerCertVerifier>) -> TlsBuilder {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(PinnedKey(HomeKey(200).public())))
+        .with_custom_certificate_verifier(verifier)
+}
+
+/// Takes what the relay proves, and names the keys that it would like to see.
+#[derive(Debug)]
+struct Trusting {
+    authorities: Vec<DistinguishedName>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _key: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        panic!("the relay speaks TLS 1.2");
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        key: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        PinnedKey(HomeKey(0).public()).verify_tls13_signature(message, key, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+
+    fn requires_raw_public_keys(&self) -> bool {
+        true
+    }
+
+    fn root_hint_subjects(&self) -> Option<&[DistinguishedName]> {
+        (!self.authorities.is_empty()).then_some(&self.authorities)
+    }
 }
 
 /// Accepts the relay's key and no other.

@@ -33,7 +33,11 @@ impl TestRelay {
     }
 
     pub(crate) async fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::start_on(TempDir::new().unwrap(), adjust).await
+    }
+
+    /// Starts on the files that another relay has left.
+    pub(crate) async fn start_on(directory: TempDir, adjust: impl FnOnce(&mut Config)) -> Self {
         let registry = Registry::open(directory.path()).unwrap();
         let socket = directory.path().join("relay.sock");
         let (https, https_addresses) = listen().await;
@@ -57,6 +61,13 @@ impl TestRelay {
             running,
             directory,
         }
+    }
+
+    /// Stops the relay and leaves its files.
+    pub(crate) async fn stop(self) -> TempDir {
+        self.shutdown.cancel();
+        soon(self.running).await.unwrap().unwrap();
+        self.directory
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

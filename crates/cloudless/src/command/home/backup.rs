@@ -19,8 +19,9 @@ Examples:
   cloudless home backup contacts-backup.sqlite
   cloudless home backup \"/backup/contacts-$(date +%F).sqlite\"
 
-Home may run meanwhile. Keep home.toml, home.key, push.key and the directory certificates from the
-state directory too: without them phones have to trust a new certificate authority.
+Home may run meanwhile. Keep home.toml, home.key, push.key, relay-keys.json (if there is one) and the
+directory certificates from the state directory too: without them phones have to trust a new
+certificate authority.
 
 To restore it, stop home, remove store.sqlite, store.sqlite-wal and store.sqlite-shm from the state
 directory, copy the file there as store.sqlite and start home. Home notices it, so that each device
@@ -71,8 +72,8 @@ impl Backup {
         }
         terminal::data(format_args!("{} has {bytes} bytes", file.display()))?;
         terminal::note(format_args!(
-            "keep home.toml, home.key, push.key and the directory certificates from {} too; how to \
-             restore it says:\n  cloudless home backup --help",
+            "keep home.toml, home.key, push.key, relay-keys.json (if there is one) and the directory \
+             certificates from {} too; how to restore it says:\n  cloudless home backup --help",
             state.display()
         ));
         Ok(())

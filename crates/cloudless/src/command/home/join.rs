@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::Args;
+use cloudless_home::RelayKeys;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_proto::join_code::JoinCode;
 
@@ -55,6 +56,7 @@ impl Join {
         let state = self.state.directory()?;
         // A config that cannot be extended must not cost the code.
         let document = HomeDocument::read(&state)?;
+        let relay_keys = RelayKeys::open(&state)?;
         state::create(&state)?;
         let key_path = state.join(KEY_FILE);
         identity::create(&key_path)?;
@@ -70,7 +72,8 @@ impl Join {
         if !self.local.is_empty() {
             document.set_local(&self.local);
         }
-        document.add(&hostname, &table(&code)?)?;
+        let is_successor = |known| relay_keys.of(known).contains(&code.relay_key);
+        document.add(&hostname, &table(&code)?, is_successor)?;
         document.write(&state)?;
         let running = admin_socket::ask::<_, Reply>(&state, admin_socket::HOME, &Command::Status);
         let file = HomeFile::read_if_there(&state)?;

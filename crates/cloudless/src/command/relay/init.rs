@@ -5,7 +5,9 @@ use anyhow::Context as _;
 use clap::Args;
 use cloudless_proto::{Hostname, UpstreamAddress};
 
-use super::{INIT_ADVICE, KEY_FILE};
+use cloudless_relay::KEY_FILE;
+
+use super::INIT_ADVICE;
 use crate::config::address::{Address, HTTPS_PORT, Host};
 use crate::config::limits::LimitsTable;
 use crate::config::relay::{self, DEFAULT_SERVER_NAME, FILE, Listen, RelayFile};

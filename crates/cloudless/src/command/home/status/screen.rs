@@ -216,6 +216,10 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
     if let Some(address) = row.address {
         lines.push(labeled("address", &address.to_string()));
     }
+    if row.keys.len() > 1 {
+        let text = "is being replaced; home trusts the next one too";
+        lines.push(labeled("its key", text));
+    }
     if let Some(time) = row.round_trip {
         let last = figures::microseconds(time.last_us);
         let text = format!("{} (last {last})", figures::round_trip(time));
@@ -227,6 +231,14 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
         "visitors",
         &format!("{now_here} now, {total} in all, {up} up, {down} down"),
     ));
+    if let Some(warning) = &row.warning {
+        let when = figures::between(warning.at, now);
+        let message = terminal::clean(&warning.message);
+        lines.push(labeled(
+            "warning",
+            &format!("{BAD}{message}{BAD:#} ({when} ago)"),
+        ));
+    }
     if let Some(error) = &row.last_error {
         let is_over = row.error.is_none();
         let when = format!("{} ago", figures::between(error.at, now));

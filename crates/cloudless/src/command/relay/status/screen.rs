@@ -1,6 +1,6 @@
 //! How a relay's status looks to people.
 
-use cloudless_relay::{HomeStatus, Status};
+use cloudless_relay::{HomeStatus, KeyStatus, Status};
 
 use super::super::coalescing_advice;
 use super::Shown;
@@ -11,6 +11,8 @@ use crate::watch::Show;
 
 /// A longer name is cut in its middle where the table has to fit.
 const NAME_MAX: usize = 28;
+/// Of many names so many are shown in one line.
+const NAMES_MAX: usize = 10;
 
 impl Show for Shown {
     fn screen(&self, is_narrow: bool) -> Vec<String> {
@@ -46,12 +48,17 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
         let waiting = reload.waiting.iter();
         lines.extend(waiting.map(|sentence| format!("  except: {sentence}")));
     }
+    if let Some(key) = &status.key {
+        lines.extend(keys(key, status, is_narrow));
+    }
     if !status.homes.is_empty() {
         lines.push(totals(status));
         lines.extend(homes(status, is_narrow));
     }
+    // What went wrong before the tunnel of now is over.
     let failed = status.homes.iter().filter_map(|home| {
-        let error = home.last_error.as_ref().filter(|_| !home.online)?;
+        let is_past = |at| home.since.is_some_and(|since| at < since);
+        let error = home.last_error.as_ref().filter(|it| !is_past(it.at))?;
         let name = shown_name(home, is_narrow);
         Some(format!("{name}: {} on {}", error.message, utc(error.at)))
     });
@@ -70,8 +77,41 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
     if !status.outcomes.is_empty() {
         lines.push("how connections ended up:".to_owned());
     }
+    let width = status.outcomes.keys().map(String::len).max().unwrap_or(0);
     for (class, count) in &status.outcomes {
-        lines.push(format!("  {:<22} {count}", class.replace('_', " ")));
+        lines.push(format!("  {:<width$} {count}", class.replace('_', " ")));
+    }
+    lines
+}
+
+/// The relay's key, and how far the next one is known.
+fn keys(key: &KeyStatus, status: &Status, is_narrow: bool) -> Vec<String> {
+    let Some(rotation) = &key.rotation else {
+        return vec![format!("key       {}", key.key)];
+    };
+    let mut lines = vec![
+        format!("key       {}", key.key),
+        format!("          until {}", utc(rotation.until)),
+        format!("next key  {BOLD}{}{BOLD:#}", rotation.next),
+        format!(
+            "          known to {} of {} homes",
+            rotation.homes_aware, rotation.homes
+        ),
+    ];
+    let unaware = status
+        .homes
+        .iter()
+        .filter(|it| it.knows_next_key == Some(false));
+    let mut names: Vec<_> = unaware.map(|it| shown_name(it, is_narrow)).collect();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    names.truncate(NAMES_MAX);
+    let more = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
+    if !names.is_empty() {
+        lines.push(format!("          not yet to {}{more}", names.join(", ")));
     }
     lines
 }
