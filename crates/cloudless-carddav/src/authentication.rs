@@ -1,9 +1,10 @@
 //! Basic authentication (RFC 7617): who is asking.
 
-use cloudless_store::{Login, Store, StoreError, Timestamp};
+use cloudless_store::{KnownLogin, Login, Store, StoreError, Timestamp};
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use zeroize::Zeroizing;
 
 use crate::Body;
 use crate::password::hash_password;
@@ -31,7 +32,7 @@ impl Credentials {
         if !scheme.eq_ignore_ascii_case("Basic") {
             return None;
         }
-        let decoded = BASE64.decode(encoded.trim().as_bytes()).ok()?;
+        let decoded = Zeroizing::new(BASE64.decode(encoded.trim().as_bytes()).ok()?);
         let (user, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
         Some(Self {
             // Account names are lower case only; a phone's keyboard likes to begin with a capital.
@@ -40,9 +41,13 @@ impl Credentials {
         })
     }
 
-    /// Looks the login up among those that are in memory, without blocking. None says nothing: ask
-    /// [`Credentials::check`] then.
-    pub(crate) fn check_known(&self, store: &Store, now: Timestamp) -> Option<Login> {
+    /// The name that the login is for, whether or not there is such a user.
+    pub(crate) fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// Looks the login up among those that are in memory, without blocking.
+    pub(crate) fn check_known(&self, store: &Store, now: Timestamp) -> KnownLogin {
         store.authenticate_known(&self.user, &self.secret_hash, now)
     }
 

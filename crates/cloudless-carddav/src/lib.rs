@@ -30,6 +30,7 @@ mod clock;
 mod conditions;
 mod depth;
 mod destination;
+mod guesses;
 mod index;
 mod methods;
 mod multistatus;
@@ -53,7 +54,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use cloudless_store::{Login, Store, Timestamp};
+use cloudless_store::{KnownLogin, Login, Store, Timestamp};
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::Authority;
@@ -68,6 +69,7 @@ pub use request_counts::RequestCounts;
 pub use settings::Settings;
 
 use authentication::Credentials;
+use guesses::Guesses;
 use places::Places;
 use refusal::Refusal;
 use request::Request;
@@ -81,7 +83,10 @@ pub struct CardDav {
     settings: Settings,
     push: Option<Arc<Push>>,
     places: Places,
+    guesses: Guesses,
     counts: RequestCounts,
+    /// The SHA-256 of the client certificate that the connection has proven.
+    certificate_hash: Option<[u8; 32]>,
     scheme: &'static str,
 }
 
@@ -95,7 +100,9 @@ impl CardDav {
             settings: Settings::default(),
             push: None,
             places: Places::default(),
+            guesses: Guesses::default(),
             counts: RequestCounts::default(),
+            certificate_hash: None,
             scheme: "https",
         }
     }
@@ -114,6 +121,15 @@ impl CardDav {
     pub fn with_push(self, push: Push) -> Self {
         Self {
             push: Some(Arc::new(push)),
+            ..self
+        }
+    }
+
+    /// The same service for one connection, which has proven the client certificate of this SHA-256:
+    /// the device that it belongs to may log in there, and nowhere else.
+    pub fn with_client_certificate(self, hash: [u8; 32]) -> Self {
+        Self {
+            certificate_hash: Some(hash),
             ..self
         }
     }
@@ -177,14 +193,7 @@ impl CardDav {
             return Ok(authentication::challenge());
         };
         let now = Timestamp::from((self.clock)());
-        let login = match credentials.check_known(&self.store, now) {
-            Some(login) => Some(login),
-            None => {
-                let store = self.store.clone();
-                blocking::run(move || Ok(credentials.check(&store, now)?)).await?
-            }
-        };
-        let Some(login) = login else {
+        let Some(login) = self.login(credentials, now).await? else {
             return Ok(authentication::challenge());
         };
         let Some(resource) = resource else {
@@ -208,6 +217,29 @@ impl CardDav {
         };
         let response = methods::respond(&head.method, request, body).await?;
         Ok(response.map(|body| body.holding(place)))
+    }
+
+    /// Who is asking. A right login is never kept waiting; a wrong one is, before it is told.
+    async fn login(
+        &self,
+        credentials: Credentials,
+        now: Timestamp,
+    ) -> Result<Option<Login>, Refusal> {
+        let user = credentials.user().to_owned();
+        let login = match credentials.check_known(&self.store, now) {
+            KnownLogin::Right(login) => Some(login),
+            KnownLogin::Wrong => None,
+            KnownLogin::Unread => {
+                let store = self.store.clone();
+                blocking::run(move || Ok(credentials.check(&store, now)?)).await?
+            }
+        };
+        // A password alone is nothing where a certificate is asked for, and the reverse.
+        let login = login.filter(|it| it.certificate_hash == self.certificate_hash);
+        if login.is_none() {
+            self.guesses.delay(&user).await?;
+        }
+        Ok(login)
     }
 
     /// Keeps a resource from all but its user. The owner of a shared address book is no secret to

@@ -29,7 +29,8 @@ pub use lookup::CardChoice;
 pub(crate) use renewal::Renewal;
 pub use renewal::Renewed;
 pub use reply::{
-    CardOutcome, Device, DeviceAdded, ExportCard, ImportOutcome, Password, Reply, Status, User,
+    CardOutcome, ClientCertificate, Device, DeviceAdded, ExportCard, ImportOutcome, Password,
+    Reply, Status, User,
 };
 pub use restore::{CardRestore, Cards, Difference, NamedCard, RestoreTo, RestoredCard};
 pub use search::Found;

@@ -1,6 +1,6 @@
 //! What a home is told at its start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +65,11 @@ pub struct Config {
     /// How the names are protected. Without it no name is watched, all are served, and `gate`
     /// decides about orders; with it the watch does.
     pub trust: Option<TrustConfig>,
+    /// Those of `hostnames` where TLS demands a client certificate of a device.
+    pub client_certificates: BTreeSet<Hostname>,
+    /// After how long a device with a client certificate that does not come any more is named by the
+    /// status; `None` for never (default 3 days).
+    pub silent_after: Option<Duration>,
     /// The home's Ed25519 key, which the relays know it by.
     pub identity: PrivatePkcs8KeyDer<'static>,
     /// Where the certificate authority and the certificates are kept (directory, must exist).
@@ -109,6 +114,8 @@ impl Config {
             acme: None,
             gate: Arc::new(HonestRelay::default()),
             trust: None,
+            client_certificates: BTreeSet::new(),
+            silent_after: Some(Duration::from_secs(3 * 24 * 60 * 60)),
             identity,
             state_dir,
             public_port: 443,
@@ -134,6 +141,8 @@ impl fmt::Debug for Config {
             .field("certificates", &self.certificates)
             .field("acme", &self.acme)
             .field("trust", &self.trust)
+            .field("client_certificates", &self.client_certificates)
+            .field("silent_after", &self.silent_after)
             .field("state_dir", &self.state_dir)
             .field("public_port", &self.public_port)
             .field("proxy", &self.proxy)
@@ -214,6 +223,8 @@ pub struct Timings {
     /// Between looks at the owner's certificate files; new ones are read when two looks in a row
     /// see the same (default 2 s).
     pub certificate_files: Duration,
+    /// Between two looks at which devices came (default 1 min).
+    pub silence_check: Duration,
     /// Between two removals of old history (default 24 h).
     pub prune: Duration,
 }
@@ -236,6 +247,7 @@ impl Default for Timings {
             drain: Duration::from_secs(10),
             certificate_check: Duration::from_secs(60),
             certificate_files: Duration::from_secs(2),
+            silence_check: Duration::from_secs(60),
             prune: Duration::from_secs(24 * 60 * 60),
         }
     }

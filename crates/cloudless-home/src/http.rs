@@ -1,6 +1,7 @@
 //! HTTP/1.1 and HTTP/2 in front of the CardDAV service, with bounds on everything a client sends.
 
 mod requests;
+mod security_headers;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cloudless_carddav::{Body, CardDav};
 use cloudless_proto::Hostname;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST};
+use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -132,7 +133,13 @@ pub(crate) async fn serve<C>(
         let (hosts, carddav) = (hosts.clone(), carddav.clone());
         let under_way = counter.begin();
         async move {
-            let response = respond(request, &hosts, &carddav, deadline).await;
+            let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+            let version = request.version();
+            let mut response = respond(request, &hosts, &carddav, deadline).await;
+            security_headers::add(response.headers_mut(), &hosts);
+            if is_chunked && version < Version::HTTP_2 {
+                close_after(&mut response);
+            }
             Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))
         }
     });
@@ -229,9 +236,17 @@ fn refusal(status: StatusCode, text: &'static str, version: Version) -> Response
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     if version < Version::HTTP_2 {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        close_after(&mut response);
     }
     response
+}
+
+/// Ends an HTTP/1 connection with this answer. So does a request with chunks: there may have been a
+/// length beside them, which is not to be seen any more (RFC 9112 section 6.3), and what somebody
+/// before us took for a part of its body must not be a request.
+fn close_after(response: &mut Response<Body>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
 }
 
 #[cfg(test)]

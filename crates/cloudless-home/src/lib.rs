@@ -10,6 +10,7 @@
 
 pub mod admin;
 pub mod certificate;
+mod client_certificate;
 mod config;
 mod http;
 mod index;
@@ -22,6 +23,7 @@ mod relay_keys;
 mod retention;
 mod retry_after;
 mod run;
+mod silence;
 pub mod status;
 mod surroundings;
 mod termination;
@@ -30,6 +32,7 @@ mod tunnel;
 mod validation;
 mod visitor;
 
+pub use client_certificate::ClientCertificateError;
 pub use cloudless_carddav::Settings as CardDavSettings;
 pub use config::{BootClock, Clock, Config, Listeners, Passthrough, Relay, Timings};
 pub use probe::{ProbeConfig, Resolver};
@@ -37,5 +40,6 @@ pub use proxy::{Proxy, ProxyError, ProxyParseError};
 pub use push::{PushConfig, PushKeyError, PushTimings};
 pub use relay_keys::{FILE as RELAY_KEYS_FILE, RelayKeys, RelayKeysError};
 pub use run::{RunError, run};
+pub use silence::SilentDevice;
 pub use tunnel::join::{JoinError, join};
 pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::admin::{self, Facts};
 use crate::certificate::acme::{self, Acme, Validations};
 use crate::certificate::{self, Certificates};
+use crate::client_certificate::{ClientCertificateError, Demand};
 use crate::config::{Config, Listeners};
 use crate::index;
 use crate::local;
@@ -26,6 +27,7 @@ use crate::probe::Prober;
 use crate::push::{PushKeyError, Pusher};
 use crate::relay_keys::{RelayKeys, RelayKeysError};
 use crate::retention;
+use crate::silence::{self, Silence};
 use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
@@ -39,6 +41,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Why a home could not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Client certificates are demanded, and cannot be.
+    #[error(transparent)]
+    ClientCertificate(ClientCertificateError),
     /// The home's key is of no use.
     #[error(transparent)]
     Identity(IdentityError),
@@ -105,6 +110,9 @@ pub async fn run(
     let passthroughs = Passthroughs::new(config.passthrough);
     let own = |hostname: &&Hostname| passthroughs.tls(hostname).is_none();
     let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
+    let demanding = config.client_certificates.clone();
+    let demand = Demand::new(&config.state_dir, demanding, store.clone());
+    let demand = demand.map_err(RunError::ClientCertificate)?;
     let sources: Vec<_> = own
         .into_iter()
         .map(|hostname| {
@@ -124,7 +132,7 @@ pub async fn run(
     let validations = Arc::new(Validations::default());
     let acme = config.acme.map(|acme| {
         let surroundings = acme::Surroundings {
-            state_dir,
+            state_dir: state_dir.clone(),
             gate: config.gate,
             certificates: certificates.clone(),
             validations: validations.clone(),
@@ -154,6 +162,7 @@ pub async fn run(
             validations,
             trust: trust.clone(),
             carddav: carddav.clone(),
+            demand,
             timings: timings.clone(),
         },
         passthroughs,
@@ -210,6 +219,16 @@ pub async fn run(
         restored.clone(),
         stop.clone(),
     ));
+    let silence = config.silent_after.map(Silence::new);
+    if let Some(silence) = &silence {
+        parts.spawn(silence::watch(
+            silence.clone(),
+            store.clone(),
+            board.clone(),
+            timings.silence_check,
+            stop.clone(),
+        ));
+    }
     if let Some(keep) = config.keep_history {
         parts.spawn(retention::prune_daily(
             store.clone(),
@@ -239,6 +258,8 @@ pub async fn run(
             hostnames: config.hostnames,
             public_port: config.public_port,
             local: local_addresses,
+            client_certificates: config.client_certificates,
+            state_dir,
             ..Facts::default()
         };
         let public = prober.clone();
@@ -264,6 +285,7 @@ pub async fn run(
             certificates: certificates.status(),
             passthrough: visitors.passthroughs.status(),
             requests: requests(),
+            silent: silence.as_ref().map(Silence::devices).unwrap_or_default(),
             ..facts.clone()
         };
         let admin = admin::Admin {

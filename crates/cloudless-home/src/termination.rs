@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::certificate::Certificates;
 use crate::certificate::acme::{ALPN, Validations};
+use crate::client_certificate::Demand;
 use crate::config::Timings;
 use crate::http::{self, Hosts};
 use crate::trust::Trust;
@@ -25,6 +26,7 @@ pub(crate) struct Termination {
     /// Who says whether a name is protected well enough to be served.
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) carddav: CardDav,
+    pub(crate) demand: Demand,
     pub(crate) timings: Timings,
 }
 
@@ -37,8 +39,19 @@ impl Termination {
                 tracing::debug!("A certificate authority was answered")
             }
             Ok(Ok(Handshake::Visitor(tls, hostname))) => {
+                let carddav = self.carddav.clone();
+                let Some(certificate) = self.demand.proven(&hostname, &tls) else {
+                    let hosts = Hosts::Only(hostname);
+                    return http::serve(tls, hosts, carddav, &self.timings, shutdown).await;
+                };
+                let carddav = carddav.with_client_certificate(certificate);
                 let hosts = Hosts::Only(hostname);
-                http::serve(tls, hosts, self.carddav.clone(), &self.timings, shutdown).await;
+                tokio::select! {
+                    () = http::serve(tls, hosts, carddav, &self.timings, shutdown) => {}
+                    () = self.demand.until_revoked(certificate) => {
+                        tracing::debug!("Connection ended: its client certificate was revoked");
+                    }
+                }
             }
             Ok(Err(error)) => tracing::debug!(%error, "Visitor's handshake failed"),
             Err(_) => tracing::debug!("Visitor's handshake took too long"),
@@ -75,10 +88,20 @@ impl Termination {
             let _ = start.io.shutdown().await;
             return Err(HandshakeError::NotServed);
         };
-        let mut tls = start
-            .into_stream(config)
-            .await
-            .map_err(HandshakeError::Tls)?;
+        let config = if is_validation {
+            config
+        } else {
+            let demanding = self.demand.applied_to(config, &hostname);
+            demanding.map_err(HandshakeError::Demand)?
+        };
+        let mut tls = match start.into_stream(config).into_fallible().await {
+            Ok(tls) => tls,
+            Err((error, mut stream)) => {
+                // Behind the alert, which a stream that is merely dropped would not send.
+                let _ = stream.shutdown().await;
+                return Err(HandshakeError::Tls(error));
+            }
+        };
         if is_validation {
             // The handshake was all (RFC 8737 section 3).
             let _ = tls.shutdown().await;
@@ -100,6 +123,8 @@ enum Handshake {
 /// Why a visitor did not get as far as HTTP.
 #[derive(Debug, thiserror::Error)]
 enum HandshakeError {
+    #[error("a client certificate cannot be demanded: {0}")]
+    Demand(rustls::Error),
     #[error("no certificate is served for this server name")]
     NotServed,
     #[error("TLS failed: {0}")]

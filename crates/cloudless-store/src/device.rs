@@ -23,6 +23,8 @@ pub struct Device {
     pub last_seen_at: Option<Timestamp>,
     /// When it was revoked; `None` while it may log in.
     pub revoked_at: Option<Timestamp>,
+    /// Whether it is refused without its client certificate.
+    pub has_certificate: bool,
 }
 
 impl Store {
@@ -43,6 +45,23 @@ impl Store {
         secret_hash: [u8; 32],
         now: Timestamp,
     ) -> Result<DeviceId, AccountError> {
+        self.add_device_with_certificate(user, name, secret_hash, None, now)
+    }
+
+    /// [`Store::add_device`] for a device that has to prove a client certificate too, which has this
+    /// SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::add_device`].
+    pub fn add_device_with_certificate(
+        &self,
+        user: &str,
+        name: &str,
+        secret_hash: [u8; 32],
+        certificate_hash: Option<[u8; 32]>,
+        now: Timestamp,
+    ) -> Result<DeviceId, AccountError> {
         check_name(name)?;
         let (user, name) = (user.to_owned(), name.to_owned());
         let written = self.write(move |connection| {
@@ -54,10 +73,10 @@ impl Store {
             }
             connection
                 .prepare_cached(
-                    "INSERT INTO devices (user_id, name, secret_hash, created_at)
-                     VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT INTO devices (user_id, name, secret_hash, created_at, certificate_hash)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
                 )?
-                .execute(params![user_id, name, secret_hash, now])?;
+                .execute(params![user_id, name, secret_hash, now, certificate_hash])?;
             Ok(Ok(DeviceId(connection.last_insert_rowid())))
         });
         self.logins().forget();
@@ -74,7 +93,7 @@ impl Store {
             snapshot
                 .prepare_cached(
                     "SELECT devices.id, users.name, devices.name, devices.created_at,
-                            last_seen_at, revoked_at
+                            last_seen_at, revoked_at, certificate_hash IS NOT NULL
                      FROM devices JOIN users ON users.id = user_id
                      WHERE ?1 IS NULL OR users.name = ?1
                      ORDER BY users.name, devices.name, devices.id",
@@ -87,6 +106,7 @@ impl Store {
                         created_at: row.get(3)?,
                         last_seen_at: row.get(4)?,
                         revoked_at: row.get(5)?,
+                        has_certificate: row.get(6)?,
                     })
                 })?
                 .collect()

@@ -60,7 +60,7 @@ pub use etag::ETag;
 pub use history::{Actor, HistoryQuery, HistoryRow, HistoryScope};
 pub use index::scan::{Candidate, Judge, Verdict};
 pub use index::{IndexEntry, IndexedCard, NewIndex, UnindexedCard};
-pub use login::Login;
+pub use login::{KnownLogin, Login};
 pub use precondition::{Condition, Precondition, State};
 pub use properties::{
     DeadProperty, PROPERTIES_MAX, PROPERTY_BYTES_MAX, PropertiesOutcome, PropertyChanges,

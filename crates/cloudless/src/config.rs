@@ -3,6 +3,7 @@
 pub(crate) mod acme;
 pub(crate) mod address;
 pub(crate) mod carddav;
+pub(crate) mod devices;
 pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod home;

@@ -47,6 +47,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["test", "-e", "/usr/lib/nginx/modules/ngx_stream_module.so"],
     },
     Need {
+        package: "libnss3-tools",
+        probe: &["test", "-x", "/usr/bin/pk12util"],
+    },
+    Need {
         package: "litmus",
         probe: &["litmus", "--version"],
     },

@@ -3,10 +3,13 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_store::{Store, Timestamp};
 use http_body::Frame;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::harness::{Answer, BOOK, PASSWORD, PRINCIPAL, Server, basic, card};
 
@@ -185,4 +188,51 @@ async fn an_upload_under_way_when_its_device_is_revoked_changes_nothing() {
         assert_eq!(book.revision, 0);
         assert_eq!(server.store.versions(book.id, "a.vcf").unwrap(), []);
     }
+}
+
+/// Guesses, for a user that there is and one that there is not, and a device in the middle of them.
+#[tokio::test(start_paused = true)]
+async fn wrong_logins_wait_and_a_right_one_never_does() {
+    let server = Server::start();
+    let send = |user: &str, password: &str| {
+        let request = http::Request::builder()
+            .method("PROPFIND")
+            .uri("/dav/")
+            .header("depth", "0")
+            .header("authorization", basic(user, password))
+            .body(http_body_util::Full::<Bytes>::default())
+            .unwrap();
+        let carddav = server.carddav.clone();
+        async move { carddav.respond(request).await.status().as_u16() }
+    };
+    let mut waited = Vec::new();
+    for user in ["me", "nobody"] {
+        let start = Instant::now();
+        for _ in 0..8 {
+            assert_eq!(send(user, "wrong").await, 401);
+        }
+        waited.push(start.elapsed().as_millis());
+    }
+    assert!(
+        waited[0] > 1_000 && waited[0].abs_diff(waited[1]) < 100,
+        "{waited:?}"
+    );
+
+    let mut guessing = JoinSet::new();
+    for number in 0..1_000 {
+        guessing.spawn(send("me", &format!("wrong {number}")));
+    }
+    tokio::task::yield_now().await;
+    let start = Instant::now();
+    assert_eq!(send("me", PASSWORD).await, 207);
+    assert!(
+        start.elapsed() < Duration::from_millis(100),
+        "{:?}",
+        start.elapsed()
+    );
+    assert!(!guessing.is_empty());
+    let told = guessing.join_all().await;
+    assert_eq!(told.iter().filter(|status| **status == 401).count(), 256);
+    assert!(told.iter().all(|status| [401, 429].contains(status)));
+    assert_eq!(send("me", PASSWORD).await, 207);
 }

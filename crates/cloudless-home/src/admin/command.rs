@@ -49,6 +49,9 @@ pub enum Command {
         /// Creates the user first if there is none of that name.
         #[serde(default)]
         create_user: bool,
+        /// Makes a client certificate, without which the device is then refused.
+        #[serde(default)]
+        client_certificate: bool,
     },
     /// Lists devices, of one user or of all.
     DeviceList {

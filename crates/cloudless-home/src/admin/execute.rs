@@ -1,7 +1,9 @@
 //! Doing a command: pure over the store, with time and randomness as arguments.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use cloudless_carddav::{generate_password, hash_password};
 use cloudless_proto::Hostname;
@@ -12,8 +14,12 @@ use super::command::Command;
 use super::failure::Failure;
 use super::history::{self, Listing};
 use super::import::import;
-use super::reply::{Device, DeviceAdded, ExportCard, Password, Reply, Status, User};
+use super::reply::{
+    ClientCertificate, Device, DeviceAdded, ExportCard, Password, Reply, Status, User,
+};
 use super::{alarm, book, duplicates, lookup, restore, search};
+use crate::client_certificate::{Authority, pkcs12};
+use crate::silence::SilentDevice;
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, chain,
 };
@@ -24,6 +30,17 @@ const PAGE_CARDS_MAX: usize = 1000;
 /// A page ends once it holds this many bytes of cards: its line is in memory, and stays within
 /// [`MAX_LINE`](super::MAX_LINE) with the largest card.
 const PAGE_BYTES: u64 = 1024 * 1024;
+
+/// Short enough to be typed on a phone; 50 bits, for a file that is there for a moment.
+const PKCS12_PASSWORD_LENGTH: usize = 10;
+
+/// A device that is to be added.
+struct NewDevice {
+    user: String,
+    name: String,
+    create_user: bool,
+    client_certificate: bool,
+}
 
 /// What the store does not know and a reply needs.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +53,12 @@ pub struct Facts {
     pub public_port: u16,
     /// The loopback addresses that are bound, or will be.
     pub local: Vec<SocketAddr>,
+    /// Those of `hostnames` that demand a client certificate.
+    pub client_certificates: BTreeSet<Hostname>,
+    /// Where the authority that signs these is, or will be.
+    pub state_dir: PathBuf,
+    /// Devices that a running home has not heard of for long.
+    pub silent: Vec<SilentDevice>,
     /// The tunnels of a running home.
     pub relays: Vec<RelayStatus>,
     /// Whether phones reach a running home.
@@ -51,13 +74,23 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Where a device connects that has a client certificate, or that has none.
+    fn urls_for(&self, has_certificate: bool) -> Vec<String> {
+        let demands = |hostname: &&Hostname| self.client_certificates.contains(*hostname);
+        let hostnames = self.hostnames.iter();
+        self.urls(hostnames.filter(|it| demands(it) == has_certificate))
+    }
+
     fn public_urls(&self) -> Vec<String> {
+        self.urls(self.hostnames.iter())
+    }
+
+    fn urls<'a>(&self, hostnames: impl Iterator<Item = &'a Hostname>) -> Vec<String> {
         let port = match self.public_port {
             0 | 443 => String::new(),
             port => format!(":{port}"),
         };
-        self.hostnames
-            .iter()
+        hostnames
             .map(|hostname| format!("https://{hostname}{port}/"))
             .collect()
     }
@@ -107,7 +140,16 @@ fn run(
             user,
             name,
             create_user,
-        } => device_add(store, facts, user, name, create_user, now, random),
+            client_certificate,
+        } => {
+            let new = NewDevice {
+                user,
+                name,
+                create_user,
+                client_certificate,
+            };
+            device_add(store, facts, new, now, random)
+        }
         Command::DeviceList { user } => device_list(store, user.as_deref()),
         Command::DeviceRevoke { user, name } => {
             store.revoke_device(&user, &name, now)?;
@@ -222,6 +264,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),
         alarms: alarm::recent(store, now)?,
+        silent_devices: facts.silent.clone(),
         requests: facts.requests.clone(),
         push_registrations: store.push_registrations(now)?,
         migration_copies: store.migration_copies(),
@@ -243,12 +286,19 @@ fn users(store: &Store) -> Result<Reply, Failure> {
 fn device_add(
     store: &Store,
     facts: &Facts,
-    user: String,
-    name: String,
-    create_user: bool,
+    new: NewDevice,
     now: Timestamp,
     random: [u8; 16],
 ) -> Result<Reply, Failure> {
+    let NewDevice {
+        user,
+        name,
+        create_user,
+        client_certificate,
+    } = new;
+    if client_certificate && facts.client_certificates.is_empty() {
+        return Err(Failure::NoDemand);
+    }
     if create_user {
         match store.create_user(&user, now) {
             Ok(_) | Err(AccountError::UserExists { .. }) => {}
@@ -256,14 +306,46 @@ fn device_add(
         }
     }
     let password = generate_password(random);
-    store.add_device(&user, &name, hash_password(&password), now)?;
+    let secret_hash = hash_password(&password);
+    let (certificate_hash, certificate) = match client_certificate {
+        false => (None, None),
+        true => {
+            let (hash, certificate) = certificate(facts, &format!("{user} {name}"))?;
+            (Some(hash), Some(certificate))
+        }
+    };
+    store.add_device_with_certificate(&user, &name, secret_hash, certificate_hash, now)?;
+    // Programs on this machine prove no certificate.
+    let local_urls = match client_certificate {
+        false => facts.local_urls(),
+        true => Vec::new(),
+    };
     Ok(Reply::DeviceAdded(DeviceAdded {
         user,
         device: name,
         password: Password(password),
-        public_urls: facts.public_urls(),
-        local_urls: facts.local_urls(),
+        public_urls: facts.urls_for(client_certificate),
+        local_urls,
+        client_certificate: certificate,
     }))
+}
+
+/// A new certificate with its hash.
+fn certificate(facts: &Facts, name: &str) -> Result<([u8; 32], ClientCertificate), Failure> {
+    let authority =
+        Authority::open_or_create(&facts.state_dir).map_err(Failure::ClientCertificate)?;
+    let issued = authority.issue(name).map_err(Failure::ClientCertificate)?;
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(Failure::Random)?;
+    let mut password = generate_password(random);
+    password.truncate(PKCS12_PASSWORD_LENGTH);
+    let packed =
+        pkcs12(&issued, &authority, name, &password).map_err(Failure::ClientCertificate)?;
+    let certificate = ClientCertificate {
+        pkcs12_base64: BASE64.encode(&packed),
+        password: Password(password),
+    };
+    Ok((issued.hash(), certificate))
 }
 
 fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
@@ -277,6 +359,7 @@ fn device_list(store: &Store, user: Option<&str>) -> Result<Reply, Failure> {
         created_at: device.created_at.0,
         last_seen_at: device.last_seen_at.map(|at| at.0),
         revoked_at: device.revoked_at.map(|at| at.0),
+        client_certificate: device.has_certificate,
     };
     Ok(Reply::Devices {
         devices: devices.into_iter().map(device).collect(),

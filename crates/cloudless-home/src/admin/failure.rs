@@ -5,6 +5,8 @@ use cloudless_vcard::UnknownRegion;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
+use crate::client_certificate::ClientCertificateError;
+
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error(transparent)]
@@ -26,6 +28,16 @@ pub(super) enum Failure {
     NoSuchCard(String),
     #[error("the card {0} is not there; bring it back with: cloudless contacts restore {0}")]
     CardDeleted(String),
+    #[error(transparent)]
+    ClientCertificate(ClientCertificateError),
+    #[error(
+        "no name demands client certificates yet: join with a name for such devices alone (on the \
+         relay run `cloudless relay invite NAME`, here `cloudless home join CODE`), add to home.toml \
+         the lines [hostname.\"NAME\"] and client_certificates = true, and start home again"
+    )]
+    NoDemand,
+    #[error("the system gives no random bytes")]
+    Random(#[source] getrandom::Error),
     #[error("a merge needs two cards or more")]
     FewCards,
     #[error(

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use cloudless_proto::Hostname;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 use super::alarm::Alarm;
 use super::book::{Book, RemovedBook};
@@ -14,6 +15,7 @@ use super::history::{Change, PastVersion};
 use super::renewal::Renewed;
 use super::restore::{Difference, RestoredCard};
 use super::search::Found;
+use crate::silence::SilentDevice;
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus,
 };
@@ -183,6 +185,10 @@ pub struct Status {
     /// undone; the newest first.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// Devices with a client certificate that do not come any more: something may be in their way
+    /// that imitates this home.
+    #[serde(default)]
+    pub silent_devices: Vec<SilentDevice>,
     /// What was asked of the contacts; empty when not running.
     #[serde(default)]
     pub requests: Vec<RequestStatus>,
@@ -220,12 +226,36 @@ pub struct DeviceAdded {
     pub public_urls: Vec<String>,
     /// What to give a program on this machine.
     pub local_urls: Vec<String>,
+    /// What the device has to prove as well, if that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<ClientCertificate>,
 }
 
-/// A password on its way to the person; masked in debug output.
+/// A certificate and its key, known to nobody after this reply.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientCertificate {
+    /// PKCS#12 (RFC 7292), in standard base64 with padding.
+    pub pkcs12_base64: String,
+    /// What the file is encrypted with.
+    pub password: Password,
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ClientCertificate(..)")
+    }
+}
+
+/// A password on its way to the person; masked in debug output, and wiped from memory afterwards.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Password(pub String);
+
+impl Drop for Password {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,6 +279,9 @@ pub struct Device {
     /// When it was revoked.
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub revoked_at: Option<i64>,
+    /// Whether it is refused without its client certificate.
+    #[serde(default)]
+    pub client_certificate: bool,
 }
 
 /// What became of one imported card.

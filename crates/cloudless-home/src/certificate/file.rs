@@ -10,10 +10,10 @@ use super::CertificateError;
 /// The mode of a file with a key in it.
 pub(crate) const SECRET: u32 = 0o600;
 /// The mode of a file for everybody to read.
-pub(super) const PUBLIC: u32 = 0o644;
+pub(crate) const PUBLIC: u32 = 0o644;
 
 /// Makes a directory that only its owner can enter, unless it is there.
-pub(super) fn create_directory(path: &Path) -> Result<(), CertificateError> {
+pub(crate) fn create_directory(path: &Path) -> Result<(), CertificateError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -25,7 +25,7 @@ pub(super) fn create_directory(path: &Path) -> Result<(), CertificateError> {
 }
 
 /// The file's text; `None` if there is no such file.
-pub(super) fn read(path: &Path) -> Result<Option<String>, CertificateError> {
+pub(crate) fn read(path: &Path) -> Result<Option<String>, CertificateError> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -19,6 +19,7 @@ fn a_device_gets_a_password_and_addresses() {
             user,
             name,
             create_user,
+            client_certificate: false,
         })
     };
     let Reply::DeviceAdded(DeviceAdded {
@@ -45,6 +46,7 @@ fn lists_are_complete_and_unknown_users_told() {
         user: "me".into(),
         name: "a".into(),
         create_user: false,
+        client_certificate: false,
     };
     offline.run(device);
     offline.run(Command::DeviceRevoke {
@@ -256,6 +258,7 @@ async fn passwords_made_over_the_socket_differ_and_bad_lines_are_told() {
             user: "me".into(),
             name: name.into(),
             create_user: false,
+            client_certificate: false,
         };
         let Reply::DeviceAdded(added) = home.ask(&command).await else {
             panic!()

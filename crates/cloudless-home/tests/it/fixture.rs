@@ -193,6 +193,7 @@ pub(crate) fn add_device(store: &Store, user: &str, name: &str, random: u8) -> D
         user,
         name,
         create_user: true,
+        client_certificate: false,
     };
     match execute(store, &Facts::default(), command, now(), [random; 16]) {
         Reply::DeviceAdded(added) => added,

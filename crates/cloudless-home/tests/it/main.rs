@@ -5,8 +5,10 @@
 mod admin;
 mod alarm;
 mod book;
+mod client_certificates;
 mod duplicates;
 mod fixture;
+mod hostile;
 mod join;
 mod legs;
 mod local;
@@ -17,6 +19,7 @@ mod proxy;
 mod relay;
 mod restore;
 mod rotation;
+mod secrets;
 mod slow_path;
 mod tunnel;
 mod version;

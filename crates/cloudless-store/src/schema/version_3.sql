@@ -110,6 +110,9 @@ BEGIN
     WHERE book_id = new.book_id AND user_id = new.user_id;
 END;
 
+-- The SHA-256 of the client certificate without which the device is refused; NULL where it needs none.
+ALTER TABLE devices ADD COLUMN certificate_hash BLOB;
+
 -- Bodies that were refused, by who sent them: those of who may only read are counted.
 CREATE INDEX refused_versions ON versions (book_id, device_id) WHERE kind = 'refused';
 

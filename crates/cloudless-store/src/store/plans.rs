@@ -1,16 +1,15 @@
 //! What must not slow down as a book grows, told by the plan that SQLite chose and not by time.
 
 use super::tests::open;
-use crate::{Store, address_book, card, changes, index, login, refused, restore, search, sharing};
+use crate::{Store, address_book, card, changes, index, refused, restore, search, sharing};
 
 #[test]
-fn polls_logins_and_queries_read_only_what_they_return() {
+fn polls_and_queries_read_only_what_they_return() {
     let (_directory, store, _) = open();
     for statement in [
         card::AFTER,
         card::BY_UID,
         changes::BETWEEN,
-        login::IN_USE_BY_USER,
         address_book::OF_USER,
         address_book::BY_SLUG,
         index::derived::DELETE_ENTRIES,

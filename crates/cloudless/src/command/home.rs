@@ -89,7 +89,7 @@ pub(crate) fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> 
 pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Reply> {
     state::require(state, JOIN_ADVICE)?;
     let reply = admin_socket::ask_or_do(state, admin_socket::HOME, command, || {
-        let facts = facts(HomeFile::read_if_there(state)?.as_ref());
+        let facts = facts(state, HomeFile::read_if_there(state)?.as_ref());
         let store = match open(state) {
             Err(OpenError::InUse { .. }) => return Ok(None),
             opened => opened.context("cannot open the contacts")?,
@@ -149,6 +149,8 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
         config.acme = Some(file.acme.config(state)?);
     }
     config.trust = Some(file.trust());
+    config.client_certificates = file.client_certificates();
+    config.silent_after = file.devices.silent_after;
     config.public_port = public_port(file);
     config.legs = file.legs;
     config.proxy = proxy::from_environment()?;
@@ -187,13 +189,15 @@ fn public_port(file: &HomeFile) -> u16 {
 }
 
 /// What is known of a home that does not run.
-fn facts(file: Option<&HomeFile>) -> Facts {
+fn facts(state: &Path, file: Option<&HomeFile>) -> Facts {
     let Some(file) = file else {
         return Facts::default();
     };
     Facts {
         hostnames: file.hostnames.clone(),
         public_port: public_port(file),
+        client_certificates: file.client_certificates(),
+        state_dir: state.to_owned(),
         // Port 0 is chosen anew at each start.
         local: file
             .local

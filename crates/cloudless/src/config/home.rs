@@ -1,5 +1,6 @@
 //! `home.toml`.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use super::ConfigError;
 use super::acme::{AcmeTable, Challenge};
 use super::address::Address;
 use super::carddav::CardDavTable;
+use super::devices::DevicesTable;
 use super::dns::DnsTable;
 use super::history::HistoryTable;
 use super::hostname::{HostnameTable, HostnameTables, level};
@@ -67,6 +69,8 @@ pub(crate) struct HomeFile {
     pub(crate) acme: AcmeTable,
     #[serde(default)]
     pub(crate) history: HistoryTable,
+    #[serde(default)]
+    pub(crate) devices: DevicesTable,
     #[serde(default)]
     pub(crate) carddav: CardDavTable,
     #[serde(default)]
@@ -179,6 +183,15 @@ impl HomeFile {
                 "[hostname.\"{hostname}\"] with trust = \"{level}\" {advice}"
             ))
         })
+    }
+
+    /// The names that demand a client certificate.
+    pub(crate) fn client_certificates(&self) -> BTreeSet<Hostname> {
+        let demanding = self.hostname.iter();
+        demanding
+            .filter(|(_, table)| table.client_certificates)
+            .map(|(hostname, _)| hostname.clone())
+            .collect()
     }
 
     /// Like [`HomeFile::read`], also of a home that has not joined a relay, which may have settings

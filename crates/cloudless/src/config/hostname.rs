@@ -32,6 +32,9 @@ pub(crate) struct HostnameTable {
     /// How the name is to be protected.
     #[serde(deserialize_with = "level")]
     pub(crate) trust: Option<Level>,
+    /// Demands a client certificate of each device.
+    #[serde(default)]
+    pub(crate) client_certificates: bool,
 }
 
 /// Who signs a certificate.
@@ -109,6 +112,11 @@ impl HostnameTable {
             Some(
                 "has `passthrough` and a certificate, but the server behind it has its own; remove \
                  one of them",
+            )
+        } else if self.passthrough.is_some() && self.client_certificates {
+            Some(
+                "has `passthrough` and client_certificates, but home cannot demand these of what the \
+                 server behind it ends; remove one of them",
             )
         } else if self.is_acme() && is_http_01 && self.passthrough_http.is_some() {
             Some(

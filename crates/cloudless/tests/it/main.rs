@@ -29,6 +29,7 @@ mod canary;
 mod cards;
 mod certificate_files;
 mod client;
+mod client_certificates;
 mod clients;
 mod clones;
 mod configuration;

@@ -44,18 +44,30 @@ impl List {
                 let last_seen = device
                     .last_seen_at
                     .map_or_else(|| "never".to_owned(), clock::utc_ms);
+                let certificate = match device.client_certificate {
+                    true => "required",
+                    false => "",
+                };
                 let revoked = device.revoked_at.map(clock::utc_ms).unwrap_or_default();
                 [
                     device.user.clone(),
                     device.name.clone(),
                     clock::utc_ms(device.created_at),
                     last_seen,
+                    certificate.to_owned(),
                     revoked,
                 ]
             })
             .collect();
         Ok(terminal::table(
-            ["USER", "DEVICE", "ADDED", "LAST SEEN", "REVOKED"],
+            [
+                "USER",
+                "DEVICE",
+                "ADDED",
+                "LAST SEEN",
+                "CERTIFICATE",
+                "REVOKED",
+            ],
             &rows,
         )?)
     }

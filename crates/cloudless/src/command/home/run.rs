@@ -91,7 +91,17 @@ and all; home ends the other names itself:
   [hostname.\"nas.example.org\"]
   passthrough = \"127.0.0.1:443\"      # or \"unix:/run/web.sock\"
   passthrough_http = \"127.0.0.1:80\"  # for its ACME client: gets the ACME path and nothing else
-  proxy_protocol = \"v2\"              # tells it the visitor's address, as the relay says")]
+  proxy_protocol = \"v2\"              # tells it the visitor's address, as the relay says
+
+A name where home demands a client certificate of every device, beside its password. Devices get one
+with `cloudless device add USER NAME --client-certificate`, and are refused on all other names:
+  [hostname.\"m.contacts.example.org\"]
+  client_certificates = true
+
+A device with such a certificate that does not come any more, although phones could, is named by
+`cloudless home status`, after three days unless home.toml says how long, or \"never\":
+  [devices]
+  silent_after = \"12h\"")]
 pub(super) struct Run {
     #[command(flatten)]
     state: HomeState,

@@ -1,5 +1,6 @@
 //! How a home's status looks to people.
 
+use cloudless_home::SilentDevice;
 use cloudless_home::admin::Alarm;
 use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus};
 
@@ -23,6 +24,9 @@ impl Show for Shown {
         }
         for report in &status.trust {
             lines.extend(protection(report));
+        }
+        for device in &status.silent_devices {
+            lines.extend(silent(device));
         }
         for (index, url) in status.public_urls.iter().enumerate() {
             lines.push(labeled("for phones", url));
@@ -94,6 +98,20 @@ impl Show for Shown {
         }
         line
     }
+}
+
+fn silent(device: &SilentDevice) -> [String; 2] {
+    let (user, name) = (&device.user, terminal::clean(&device.name));
+    [
+        format!(
+            "{BOLD}silent{BOLD:#}: {name} of {user} was last here at {}, though phones can come",
+            Moment(device.last_seen_at).local(),
+        ),
+        labeled(
+            "if it is not just off",
+            "something may imitate this home towards it: compare the certificate that it sees",
+        ),
+    ]
 }
 
 impl Shown {

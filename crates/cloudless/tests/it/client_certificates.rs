@@ -1,0 +1,193 @@
+//! A device with a client certificate, from the command line to programs that other people wrote.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::binary::on;
+use crate::corpus;
+use crate::pair::{HOSTNAME, Pair};
+
+/// It leads to loopback wherever that is asked, RFC 6761 section 6.3.
+const DEMANDING: &str = "m.localhost";
+
+/// What `device add` printed.
+struct Enrolled {
+    password: String,
+    file: PathBuf,
+    file_password: String,
+}
+
+fn enroll(pair: &Pair, name: &str) -> Enrolled {
+    let file = pair.folder("devices").join(format!("{name}.p12"));
+    let path = file.to_str().unwrap();
+    let add = [
+        "device",
+        "add",
+        "me",
+        name,
+        "--client-certificate",
+        "--output",
+        path,
+    ];
+    let said = on(&pair.folder("home"), &add).expect(0);
+    let value = |key: &str| {
+        let line = said.stdout.lines().find_map(|it| it.strip_prefix(key));
+        line.unwrap_or_else(|| panic!("no {key}: {said:?}"))
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(
+        value("URL"),
+        format!("https://{DEMANDING}:{}/", pair.relay_port())
+    );
+    assert!(
+        !said.stdout.contains("http:"),
+        "not on this machine: {said:?}"
+    );
+    assert_eq!(value("file "), path);
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    Enrolled {
+        password: value("password"),
+        file_password: value("its password"),
+        file,
+    }
+}
+
+/// A home with a name of its own for such devices.
+fn start() -> Pair {
+    let mut pair = Pair::start();
+    let home = pair.folder("home");
+    let add = ["device", "add", "me", "tablet", "--client-certificate"];
+    let refused = on(&home, &add).expect(1);
+    assert!(
+        refused.stderr.contains("client_certificates = true"),
+        "{refused:?}"
+    );
+    let invite = ["relay", "invite", DEMANDING];
+    let code = on(&pair.folder("relay"), &invite).expect(0).stdout;
+    on(&home, &["home", "join", code.trim()]).expect(0);
+    let config = home.join("home.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let table = format!("[hostname.\"{DEMANDING}\"]\nclient_certificates = true\n");
+    fs::write(&config, format!("{text}\n{table}")).unwrap();
+    pair.kill_home();
+    pair.start_home();
+    pair.await_tunnel();
+    pair
+}
+
+/// Asks for what is at the top, and returns curl's exit status with the status of HTTP, 0 if there
+/// was none.
+fn curl(pair: &Pair, hostname: &str, password: &str, certificate: Option<&Enrolled>) -> (i32, u16) {
+    let url = format!("https://{hostname}:{}/dav/", pair.relay_port());
+    let mut command = Command::new("curl");
+    command.args(["--silent", "--max-time", "60", "--request", "PROPFIND"]);
+    command.args(["--header", "depth: 0", "--output", "/dev/null"]);
+    command.args([
+        "--write-out",
+        "%{http_code}",
+        "--user",
+        &format!("me:{password}"),
+    ]);
+    command.arg("--cacert").arg(pair.ca_file());
+    command.args([
+        "--resolve",
+        &format!("{hostname}:{}:127.0.0.1", pair.relay_port()),
+    ]);
+    if let Some(enrolled) = certificate {
+        let file = format!("{}:{}", enrolled.file.display(), enrolled.file_password);
+        command.args(["--cert-type", "P12", "--cert", &file]);
+    }
+    let output = command.arg(url).output().unwrap();
+    let code = String::from_utf8(output.stdout).unwrap();
+    (output.status.code().unwrap(), code.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn curl_gets_in_with_certificate_and_password_and_not_after_the_revocation() {
+    let pair = start();
+    let home = pair.folder("home");
+    let tablet = enroll(&pair, "tablet");
+    let add = [
+        "device",
+        "add",
+        "me",
+        "second",
+        "--client-certificate",
+        "--output",
+    ];
+    let again = on(
+        &home,
+        &[&add[..], &[tablet.file.to_str().unwrap()]].concat(),
+    )
+    .expect(1);
+    assert!(again.stderr.contains("is there already"), "{again:?}");
+    let devices = on(&home, &["device", "list", "--json"]).expect(0).json();
+    let certificates = devices.as_array().unwrap().iter();
+    let certificates = certificates.map(|it| (&it["name"], &it["client_certificate"]));
+    let (phone, name) = ("phone".into(), "tablet".into());
+    let wanted = [(&phone, &false.into()), (&name, &true.into())];
+    assert_eq!(certificates.collect::<Vec<_>>(), wanted);
+
+    assert_eq!(
+        curl(&pair, DEMANDING, &tablet.password, Some(&tablet)),
+        (0, 207)
+    );
+    assert_eq!(
+        curl(&pair, DEMANDING, pair.password(), Some(&tablet)),
+        (0, 401)
+    );
+    assert_eq!(
+        curl(&pair, HOSTNAME, &tablet.password, Some(&tablet)),
+        (0, 401)
+    );
+    assert_eq!(curl(&pair, HOSTNAME, pair.password(), None), (0, 207));
+    let (exit, status) = curl(&pair, DEMANDING, &tablet.password, None);
+    assert!(exit != 0 && status == 0, "{exit} {status}");
+    // Home itself gets no further on that name, and sees that it leads here.
+    on(&home, &["home", "status", "--check"]).expect(0);
+
+    on(&home, &["device", "revoke", "me", "tablet"]).expect(0);
+    let (exit, status) = curl(&pair, DEMANDING, &tablet.password, Some(&tablet));
+    assert!(exit != 0 && status == 0, "{exit} {status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn openssl_and_nss_import_the_file_with_its_password_alone() {
+    let pair = start();
+    let tablet = enroll(&pair, "tablet");
+    let (file, password) = (tablet.file.to_str().unwrap(), &tablet.file_password);
+    let read = |password: &str| -> Output {
+        let mut command = Command::new("openssl");
+        command.args(["pkcs12", "-in", file, "-nodes", "-passin"]);
+        command.arg(format!("pass:{password}")).output().unwrap()
+    };
+    let output = read(password);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("friendlyName: me tablet"), "{text}");
+    assert_eq!(text.matches("BEGIN CERTIFICATE").count(), 2, "{text}");
+    assert_eq!(text.matches("PRIVATE KEY").count(), 2, "{text}");
+    assert!(!read("wrong").status.success());
+
+    let database = format!("sql:{}", pair.folder("nss").display());
+    let nss = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["-d", &database]).args(arguments).output()
+    };
+    let Ok(made) = nss("certutil", &["-N", "--empty-password"]) else {
+        return corpus::missing("certutil and pk12util of libnss3-tools");
+    };
+    assert!(made.status.success(), "{made:?}");
+    let refused = nss("pk12util", &["-i", file, "-W", "wrong"]).unwrap();
+    assert!(!refused.status.success(), "{refused:?}");
+    let imported = nss("pk12util", &["-i", file, "-W", password]).unwrap();
+    assert!(imported.status.success(), "{imported:?}");
+    let keys = nss("certutil", &["-K"]).unwrap();
+    let keys = String::from_utf8(keys.stdout).unwrap();
+    assert!(keys.contains("me tablet"), "{keys}");
+    assert!(Path::new(file).exists());
+}
