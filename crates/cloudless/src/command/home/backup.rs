@@ -19,9 +19,9 @@ Examples:
   cloudless home backup contacts-backup.sqlite
   cloudless home backup \"/backup/contacts-$(date +%F).sqlite\"
 
-Home may run meanwhile. Keep home.toml, home.key, push.key, relay-keys.json (if there is one) and the
-directory certificates from the state directory too: without them phones have to trust a new
-certificate authority.
+Home may run meanwhile. Keep home.toml, home.key, push.key, relay-keys.json and the directory
+certificates from the state directory too, as far as they are there: without them phones have to trust
+a new certificate authority.
 
 To restore it, stop home, remove store.sqlite, store.sqlite-wal and store.sqlite-shm from the state
 directory, copy the file there as store.sqlite and start home. Home notices it, so that each device
@@ -36,6 +36,15 @@ pub(super) struct Backup {
     #[arg(long)]
     json: bool,
 }
+
+/// What a home needs of its state directory beside the store, as far as it is there.
+const BESIDE: [&str; 5] = [
+    "home.toml",
+    "home.key",
+    "push.key",
+    "relay-keys.json",
+    "certificates",
+];
 
 #[derive(Serialize)]
 struct BackedUp {
@@ -71,9 +80,13 @@ impl Backup {
             return terminal::json(&BackedUp { file, bytes });
         }
         terminal::data(format_args!("{} has {bytes} bytes", file.display()))?;
+        let kept: Vec<_> = BESIDE
+            .into_iter()
+            .filter(|name| state.join(name).exists())
+            .collect();
         terminal::note(format_args!(
-            "keep home.toml, home.key, push.key, relay-keys.json (if there is one) and the directory \
-             certificates from {} too; how to restore it says:\n  cloudless home backup --help",
+            "keep {} from {} too; how to restore it says:\n  cloudless home backup --help",
+            kept.join(", "),
             state.display()
         ));
         Ok(())
