@@ -25,6 +25,8 @@ const GROWTH_MAX: u64 = 8 * 1024;
 /// The store opens more connections the more is read at once, to this bound: its writer and eight
 /// readers, with at most three files each.
 const STORE_FILES_MAX: usize = 27;
+/// Pipes to splice through are kept, as many as were in use at once, up to sixteen.
+const PIPE_FILES_MAX: usize = 32;
 /// Nothing that a peer left may stay for longer.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks: the kernel tells nobody that a process has closed a file.
@@ -86,9 +88,10 @@ struct Soaked {
 /// What a process takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Footprint {
-    /// Apart from those of the store, which has a pool.
+    /// Apart from those of the two pools.
     files: usize,
     store_files: usize,
+    pipe_files: usize,
     tasks: u64,
     resident_kib: u64,
 }
@@ -119,9 +122,15 @@ impl Soaked {
         let links = links(&process);
         let store_files = links.iter().filter(|it| it.contains("/store.sqlite"));
         let store_files = store_files.count();
+        // Both ends of a pipe are open in the process only if it made the pipe for itself.
+        let is_own_pipe = |link: &&String| {
+            link.starts_with("pipe:") && links.iter().filter(|it| it == link).count() == 2
+        };
+        let pipe_files = links.iter().filter(is_own_pipe).count();
         Footprint {
-            files: links.len() - store_files,
+            files: links.len() - store_files - pipe_files,
             store_files,
+            pipe_files,
             tasks,
             resident_kib: resident.parse().unwrap(),
         }
@@ -150,6 +159,7 @@ impl Soaked {
         let mut now = self.footprint();
         while now.files > self.before.files
             || now.store_files > STORE_FILES_MAX
+            || now.pipe_files > PIPE_FILES_MAX
             || now.tasks > self.before.tasks
             || now.resident_kib > self.before.resident_kib + GROWTH_MAX
         {
