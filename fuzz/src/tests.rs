@@ -26,11 +26,17 @@ macro_rules! targets {
 }
 
 targets!(
+    client_hello,
     content_lines,
+    control,
     convert,
     filters,
     headers,
+    hostname,
     hrefs,
+    join_code,
+    leg,
     proxy_protocol,
+    request_head,
     xml_bodies
 );
