@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudless_proto::leg::THRESHOLD;
+use cloudless_relay::Status;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -66,6 +67,8 @@ async fn round(pair: &Pair, bytes: Arc<Vec<u8>>, mut random: Random) {
         _ => None,
     };
     let is_broken = breaks.is_some();
+    let cuts = pair.gate.tunnel_cuts();
+    let (cuts_before, sessions_before) = (*cuts.borrow(), n_sessions(&pair.status().await));
     let round = Arc::new(Round {
         bytes: bytes.clone(),
         received: AtomicU64::new(0),
@@ -93,10 +96,20 @@ async fn round(pair: &Pair, bytes: Arc<Vec<u8>>, mut random: Random) {
             assert!(up.has_ended && down.has_ended, "no cause: {plans:?}");
         }
     }
-    let is_over = |status: &cloudless_relay::Status| {
-        status.totals.visitors_now == 0 && status.totals.sessions_now == 1
+    // A tunnel that was told to be cut may be there for a moment longer, and then the cut would
+    // befall the next round.
+    let sessions = sessions_before + *cuts.borrow() - cuts_before;
+    let is_over = |status: &Status| {
+        status.totals.visitors_now == 0
+            && status.totals.sessions_now == 1
+            && n_sessions(status) >= sessions
     };
     pair.until(is_over).await;
+}
+
+/// How many sessions there were so far.
+fn n_sessions(status: &Status) -> u64 {
+    status.outcomes["session"]
 }
 
 impl Heard {
