@@ -74,11 +74,16 @@ async fn round(pair: &Pair, bytes: Arc<Vec<u8>>, mut random: Random) {
         received: AtomicU64::new(0),
         breaks,
     });
-    let mut visits = JoinSet::new();
+    // All are through before the first of them has the tunnel cut: until home has said a byte a visitor
+    // would be brought to the session that is next.
+    let mut through = Vec::new();
     for _ in 0..VISITORS {
         let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
-        // Before that a visitor would be brought to the session that is next.
         exchange(&mut server, &mut visitor, b"!").await;
+        through.push((visitor, server));
+    }
+    let mut visits = JoinSet::new();
+    for (visitor, server) in through {
         let plans = [Plan::new(&mut random), Plan::new(&mut random)];
         let round = round.clone();
         visits.spawn(async move {
