@@ -42,3 +42,11 @@ pub(super) fn quoted(word: &str) -> String {
 pub(super) fn by_name(name: &str) -> CardChoice {
     CardChoice::Name(name.to_owned())
 }
+
+/// How many to show: none would look as if there were none.
+pub(super) fn some(text: &str) -> Result<usize, &'static str> {
+    let count = text.parse().ok();
+    count
+        .filter(|it| *it > 0)
+        .ok_or("expected a number, 1 or more")
+}

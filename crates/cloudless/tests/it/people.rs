@@ -25,6 +25,11 @@ fn a_person_who_is_there_twice_is_joined_and_parted() {
         table.contains("ann-2.vcf") && table.contains("Ann@example.org"),
         "{table}"
     );
+    for command in [["search", "sings"], ["history", "ann"]] {
+        let none = [&["contacts"][..], &command, &["--limit", "0"]].concat();
+        let refused = on(&home, &none).expect(64);
+        assert!(refused.stderr.contains("1 or more"), "{refused:?}");
+    }
     let nothing = on(&home, &["contacts", "search", "swims"]).expect(0);
     assert_eq!(nothing.stdout, "");
 
@@ -97,7 +102,13 @@ async fn a_new_book_is_there_for_the_phone_at_once() {
     let removed = book(&["remove", "club"]).expect(0);
     assert!(removed.stderr.contains("book restore club"), "{removed:?}");
     assert_eq!(ask().await.status, StatusCode::NOT_FOUND);
-    assert!(book(&["list"]).expect(0).stderr.contains("removed on"));
+    let list = book(&["list"]).expect(0);
+    assert!(!list.stdout.contains("club"), "{list:?}");
+    let list = book(&["list", "--removed"]).expect(0);
+    assert!(
+        list.stdout.contains("cloudless book restore club"),
+        "{list:?}"
+    );
     book(&["restore", "club"]).expect(0);
     assert_eq!(ask().await.status.as_u16(), 207);
     assert_eq!(

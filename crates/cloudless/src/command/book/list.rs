@@ -14,13 +14,19 @@ use crate::terminal;
 #[command(after_help = "\
 Examples:
   cloudless book list
-  cloudless book list --user me --json")]
+  cloudless book list --user me --json
+  cloudless book list --removed
+
+Removed address books are in the JSON, too.")]
 pub(super) struct List {
     #[command(flatten)]
     state: HomeState,
     /// List the address books of USER; may be left out when home has one user only
     #[arg(long, value_name = "USER")]
     user: Option<String>,
+    /// List those that were removed, with how to bring each back
+    #[arg(long)]
+    removed: bool,
     /// Print one line of JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -46,18 +52,29 @@ impl List {
                 removed: &removed,
             });
         }
-        let rows: Vec<_> = books.iter().map(row).collect();
-        terminal::table(["BOOK", "NAME", "CARDS", "ACCESS", "SHARED"], &rows)?;
-        for book in &removed {
-            terminal::note(format_args!(
-                "removed on {}: {}; bring it back with:\n  cloudless book restore {}{flags}",
-                Moment(book.removed_at).local(),
-                terminal::clean(&book.slug),
-                terminal::clean(&quoted(&book.slug)),
-            ));
+        if !self.removed {
+            let rows: Vec<_> = books.iter().map(row).collect();
+            terminal::table(["BOOK", "NAME", "CARDS", "ACCESS", "SHARED"], &rows)?;
+            return Ok(());
         }
-        Ok(())
+        if removed.is_empty() {
+            terminal::note("no address book was removed");
+            return Ok(());
+        }
+        let rows: Vec<_> = removed.iter().map(|it| removed_row(it, &flags)).collect();
+        Ok(terminal::table(
+            ["REMOVED", "BOOK", "BRING IT BACK WITH"],
+            &rows,
+        )?)
     }
+}
+
+fn removed_row(book: &RemovedBook, flags: &str) -> [String; 3] {
+    [
+        Moment(book.removed_at).local(),
+        book.slug.clone(),
+        format!("cloudless book restore {}{flags}", quoted(&book.slug)),
+    ]
 }
 
 fn row(book: &Book) -> [String; 5] {

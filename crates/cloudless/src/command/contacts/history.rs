@@ -2,7 +2,7 @@ use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::{CardChoice, Change, ChangeKind, Command, Reply};
 
-use crate::command::choice::by_name;
+use crate::command::choice::{by_name, some};
 use crate::command::home;
 use crate::moment::Moment;
 use crate::state::HomeState;
@@ -40,7 +40,7 @@ pub(super) struct History {
     #[arg(long, value_name = "TIME")]
     since: Option<Moment>,
     /// List at most N rows
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = some)]
     limit: usize,
     /// Print one line of JSON for each row instead of a table
     #[arg(long)]

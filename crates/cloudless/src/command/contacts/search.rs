@@ -2,6 +2,7 @@ use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 
+use crate::command::choice::some;
 use crate::command::home;
 use crate::state::HomeState;
 use crate::terminal;
@@ -28,7 +29,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "BOOK")]
     book: Option<String>,
     /// Find at most N cards
-    #[arg(long, value_name = "N", default_value_t = 100)]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = some)]
     limit: usize,
     /// Print one JSON array instead of a table
     #[arg(long)]
