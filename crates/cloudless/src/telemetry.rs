@@ -7,19 +7,31 @@ use tracing_subscriber::EnvFilter;
 use crate::terminal;
 
 const FORMAT: &str = "CLOUDLESS_LOG_FORMAT";
+/// The library that asks the DNS warns of what home judges itself, with the names in it.
+const SILENT: [&str; 3] = [
+    "hickory_net=off",
+    "hickory_proto=off",
+    "hickory_resolver=off",
+];
 
 /// Starts logging to standard error. `CLOUDLESS_LOG`, or else `RUST_LOG`, chooses what is logged;
 /// without either it is everything from INFO up for a role that runs, and warnings for the other
-/// commands, whose output says what they do.
+/// commands, whose output says what they do. What [`SILENT`] names is logged only when it is asked for.
 ///
 /// With `CLOUDLESS_LOG_FORMAT=json` a role says everything there as one JSON object a line, also what
 /// it would tell a person at a terminal.
 pub(crate) fn init(is_role: bool) {
     let default = if is_role { "info" } else { "warn" };
-    let filter = ["CLOUDLESS_LOG", "RUST_LOG"].into_iter().find_map(filter);
+    let asked = ["CLOUDLESS_LOG", "RUST_LOG"].into_iter().find_map(filter);
+    let filter = asked.unwrap_or_else(|| EnvFilter::new(default));
+    let is_asked_for = filter.to_string().contains("hickory");
+    let silent = SILENT.iter().filter(|_| !is_asked_for);
+    let filter = silent
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)))
+        .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_target(false);
     if is_role && is_json() {

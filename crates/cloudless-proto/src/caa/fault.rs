@@ -171,7 +171,8 @@ impl Fault {
             }
             Self::AnyMethod(_) => "add `validationmethods` as in the record to publish",
             Self::Bogus(_) => {
-                "have the zone signed anew where its DNS is hosted, or take the DS record out at the registrar"
+                "look from another network, as this one may answer in the name servers' place; otherwise \
+                 have the zone signed anew where its DNS is hosted, or take out the DS record at the registrar"
             }
             Self::Critical(_) => "remove this record",
             Self::NoAnswer(_) => {

@@ -226,6 +226,13 @@ impl Trap {
         }
     }
 
+    /// Whether it only says that nothing could be learned. While an answer is wrong under DNSSEC no CA
+    /// issues; and a network that answers in the name servers' place looks just like that.
+    fn is_blind(&self) -> bool {
+        let is_bogus = matches!(self, Self::Caa { fault, .. } if matches!(fault, Fault::Bogus(_)));
+        is_bogus || self.is_passing()
+    }
+
     /// What to do, as an instruction.
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -260,13 +267,10 @@ pub enum Verdict {
     Unseen,
 }
 
-/// Judges a look by what [`examine`] found in it. Silence never protects: a name server of the zone
-/// and a resolver must have said what the CAA records are.
+/// Judges a look by what [`examine`] found in it. Neither silence nor an answer that DNSSEC proves
+/// wrong protects: a name server of the zone and a resolver must have said what the CAA records are.
 pub fn judge(observation: &Observation, traps: &[Trap]) -> Verdict {
-    if traps
-        .iter()
-        .any(|trap| trap.is_open() && !trap.is_passing())
-    {
+    if traps.iter().any(|trap| trap.is_open() && !trap.is_blind()) {
         Verdict::Open
     } else if is_seen(observation) && !traps.iter().any(Trap::is_open) {
         Verdict::Protected

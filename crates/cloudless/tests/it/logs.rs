@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::UdpSocket;
 use std::path::Path;
+use std::thread;
 
 use data_encoding::BASE64;
 use http::StatusCode;
@@ -13,6 +15,8 @@ use crate::cards;
 use crate::pair::{HOSTNAME, Pair};
 
 const CANARY: &str = "Canaria Serinus";
+/// Of a DNS message.
+const HEADER: usize = 12;
 
 /// What two roles log at the most talkative level while a phone and a program come and go.
 async fn talkative(pair: &mut Pair, format: &str) {
@@ -159,4 +163,56 @@ fn is_below(directory: &Path, text: &str) -> bool {
             path.is_file() && holds(fs::read(&path).unwrap())
         }
     })
+}
+
+/// What asks the DNS for home warns of each answer that DNSSEC does not prove, with the name in it.
+#[test]
+fn a_network_that_answers_for_the_dns_puts_no_name_into_a_log() {
+    const NAME: &str = "home.somebody.de";
+    let mut pair = Pair::start();
+    pair.kill_home();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    // It ends with the test's process.
+    thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let question_end = HEADER
+                + buffer[HEADER..length]
+                    .iter()
+                    .position(|it| *it == 0)
+                    .unwrap()
+                + 5;
+            // A response that says NXDOMAIN and nothing else (RFC 1035 section 4.1.1).
+            buffer[2..HEADER].copy_from_slice(&[0x81, 0x83, 0, 1, 0, 0, 0, 0, 0, 0]);
+            let _ = socket.send_to(&buffer[..question_end], from);
+        }
+    });
+    let file = pair.folder("home").join("home.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replacen(
+        &format!("hostnames = [\"{HOSTNAME}\"]"),
+        &format!("hostnames = [\"{HOSTNAME}\", \"{NAME}\"]"),
+        1,
+    );
+    let dns = format!(
+        "[dns]\nresolvers = [\"{address}\"]\nname_server_port = {}\n",
+        address.port()
+    );
+    fs::write(
+        &file,
+        format!("{text}\n{dns}\n[transparency]\nenabled = false\n"),
+    )
+    .unwrap();
+    let doctor = binary::on(&pair.folder("home"), &["home", "doctor", NAME]).expect(1);
+    assert!(
+        doctor.stdout.contains("not valid under DNSSEC"),
+        "{doctor:?}"
+    );
+    assert!(
+        doctor.stdout.contains("look from another network"),
+        "{doctor:?}"
+    );
+    assert!(!doctor.stderr.contains("WARN"), "{doctor:?}");
+    assert!(!doctor.stderr.contains("somebody"), "{doctor:?}");
 }

@@ -255,6 +255,13 @@ fn silence_never_protects() {
         silent(&mut it.views[2]);
     });
     assert_eq!(verdict, Verdict::Open);
+    // A network that answers in the place of all is no owner who took the records away.
+    let verdict = judged(&|it| {
+        it.views.iter_mut().skip(1).for_each(|view| {
+            view.caa[0] = Answer::new("home.alice.de", Vec::new(), Proof::Bogus);
+        });
+    });
+    assert_eq!(verdict, Verdict::Unseen);
     // No CAA answer beside addresses says nothing either way.
     let verdict = judged(&|it| it.views[1].caa[0].proof = Proof::Missing);
     assert_eq!(verdict, Verdict::Unseen);
