@@ -13,6 +13,7 @@ mod first_sync;
 mod goals;
 mod growth;
 mod loaded;
+mod logins;
 mod measurement;
 mod memory;
 mod peer;
@@ -66,6 +67,8 @@ pub(crate) struct Options {
 pub(crate) enum Plane {
     /// Measure the relay and the tunnel, beside other ways from a visitor to a server at home
     Relay(relay::Options),
+    /// Measure what a right login waits while many guess at passwords
+    Logins(logins::Options),
     #[command(flatten)]
     Role(relay::Role),
 }
@@ -74,6 +77,7 @@ pub(crate) enum Plane {
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     match &options.plane {
         Some(Plane::Relay(options)) => return relay::run(workspace, options),
+        Some(Plane::Logins(options)) => return logins::run(workspace, options),
         Some(Plane::Role(role)) => return relay::be(role),
         None => {}
     }

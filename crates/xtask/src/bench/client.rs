@@ -26,6 +26,8 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 pub(crate) struct Target {
     host: String,
     port: u16,
+    /// Who logs in.
+    pub(crate) user: String,
     /// The headers of every request, as they are sent.
     headers: Arc<str>,
     /// The path of the address book, with a trailing slash.
@@ -60,6 +62,7 @@ impl Target {
         Ok(Self {
             host: host.to_owned(),
             port,
+            user: user.to_owned(),
             headers: headers.into(),
             book,
             tls,
@@ -87,8 +90,22 @@ impl Target {
         })
     }
 
+    /// Host and port.
+    pub(crate) fn authority(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
+    /// A connection for HTTP/2.
+    pub(crate) async fn http2(&self) -> Result<Box<dyn Stream>> {
+        let mut target = self.clone();
+        if let Some(tls) = target.tls.as_mut() {
+            Arc::make_mut(tls).alpn_protocols = vec![b"h2".to_vec()];
+        }
+        target.stream().await
+    }
+
     async fn stream(&self) -> Result<Box<dyn Stream>> {
-        let address = format!("{}:{}", self.host, self.port);
+        let address = self.authority();
         let tcp = TcpStream::connect(&address)
             .await
             .with_context(|| format!("connect {address}"))?;
@@ -106,7 +123,8 @@ impl Target {
     }
 }
 
-trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+/// TCP, perhaps with TLS.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
