@@ -20,6 +20,7 @@ mod error;
 pub(crate) mod file;
 mod files;
 mod gate;
+mod kept;
 mod leaf;
 mod ledger;
 mod pair;
@@ -34,10 +35,14 @@ use self::authority::Authority;
 use self::leaf::LeafKind;
 use self::pair::Pair;
 
-pub use self::acme::{AcmeConfig, ExternalAccount, account_file, account_uri};
+pub use self::acme::{
+    AccountImportError, AcmeConfig, ExternalAccount, KnownAccount, account_file, account_uri,
+    export_accounts, import_accounts, known_accounts,
+};
 pub use self::error::CertificateError;
 pub use self::files::CertificateFiles;
 pub use self::gate::{Gate, HonestRelay, IntendedOrder, Permission, Refusal, ValidationMethod};
+pub use self::kept::kept;
 pub use self::ledger::{
     KeyOrigin, KeyRecord, SpkiHash, ledger_file, read as read_ledger, record as record_key,
 };

@@ -13,6 +13,7 @@ pub mod certificate;
 mod client_certificate;
 mod config;
 mod http;
+mod https_client;
 mod index;
 mod local;
 mod passthrough;

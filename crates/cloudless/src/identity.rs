@@ -9,6 +9,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use crate::atomic_file;
 use crate::config::ConfigError;
@@ -17,13 +18,16 @@ use crate::config::ConfigError;
 pub(crate) fn create(path: &Path) -> anyhow::Result<bool> {
     let key = Ed25519KeyPair::generate().context("cannot generate a key")?;
     let pkcs8 = key.to_pkcs8v1().context("cannot encode the key")?;
-    atomic_file::create(path, pem(pkcs8.as_ref()).as_bytes())
+    let pem = Zeroizing::new(pem(pkcs8.as_ref()));
+    atomic_file::create(path, pem.as_bytes())
 }
 
 /// A private key as PEM (RFC 7468 §10).
 pub(crate) fn pem(pkcs8: &[u8]) -> String {
-    let base64 = BASE64.encode(pkcs8);
-    let mut pem = String::from("-----BEGIN PRIVATE KEY-----\n");
+    let base64 = Zeroizing::new(BASE64.encode(pkcs8));
+    // Room for all of it: what grows leaves copies behind.
+    let mut pem = String::with_capacity(128 + base64.len() / 64 + base64.len());
+    pem.push_str("-----BEGIN PRIVATE KEY-----\n");
     for line in base64.as_bytes().chunks(64) {
         pem.push_str(&String::from_utf8_lossy(line));
         pem.push('\n');
@@ -35,7 +39,7 @@ pub(crate) fn pem(pkcs8: &[u8]) -> String {
 /// Reads a key file. `advice` says what to do when there is none.
 pub(crate) fn read(path: &Path, advice: &str) -> Result<PrivatePkcs8KeyDer<'static>, ConfigError> {
     let pem = match fs::read(path) {
-        Ok(pem) => pem,
+        Ok(pem) => Zeroizing::new(pem),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(ConfigError::Missing {
                 path: path.to_owned(),

@@ -5,6 +5,7 @@
 //! what [`Validations`] holds for as long as the order lasts.
 
 mod account;
+mod accounts;
 mod authority;
 mod client;
 mod failure;
@@ -32,7 +33,10 @@ use super::ValidationMethod;
 use crate::proxy::Proxy;
 use crate::surroundings::Happened;
 
-pub use self::account::{account_file, account_uri};
+pub use self::accounts::{
+    AccountImportError, KnownAccount, account_file, account_uri, export_accounts, import_accounts,
+    known_accounts,
+};
 pub(crate) use self::authority::Surroundings;
 pub(crate) use self::validations::{ALPN, Validations};
 

@@ -11,6 +11,7 @@ use rcgen::{
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use super::{CertificateError, file};
 
@@ -92,7 +93,7 @@ impl Authority {
 }
 
 /// A new authority: its key, then its certificate, in PEM.
-fn create(hostname: &Hostname, now: SystemTime) -> Result<String, rcgen::Error> {
+fn create(hostname: &Hostname, now: SystemTime) -> Result<Zeroizing<String>, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.not_before = whole_seconds(now - BACKDATED);
@@ -118,7 +119,8 @@ fn create(hostname: &Hostname, now: SystemTime) -> Result<String, rcgen::Error> 
         ],
     });
     let certificate = params.self_signed(&key)?;
-    Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
+    let key = Zeroizing::new(key.serialize_pem());
+    Ok(Zeroizing::new([key.as_str(), &certificate.pem()].concat()))
 }
 
 /// From when to when a certificate is valid.

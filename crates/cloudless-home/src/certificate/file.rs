@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 use super::CertificateError;
 
 /// The mode of a file with a key in it.
@@ -24,10 +26,10 @@ pub(crate) fn create_directory(path: &Path) -> Result<(), CertificateError> {
         })
 }
 
-/// The file's text; `None` if there is no such file.
-pub(crate) fn read(path: &Path) -> Result<Option<String>, CertificateError> {
+/// The file's text, which may be a key's; `None` if there is no such file.
+pub(crate) fn read(path: &Path) -> Result<Option<Zeroizing<String>>, CertificateError> {
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text)),
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(CertificateError::Read {
             path: path.to_owned(),

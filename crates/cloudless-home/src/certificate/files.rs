@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 use super::CertificateError;
 use super::pair::Pair;
 
@@ -65,11 +67,13 @@ fn metadata(path: &Path) -> Result<Metadata, CertificateError> {
     std::fs::metadata(path).map_err(|source| read_error(path, source))
 }
 
-fn read(path: &Path) -> Result<String, CertificateError> {
+fn read(path: &Path) -> Result<Zeroizing<String>, CertificateError> {
     if metadata(path)?.len() > FILE_MAX {
         return Err(read_error(path, io::ErrorKind::FileTooLarge.into()));
     }
-    std::fs::read_to_string(path).map_err(|source| read_error(path, source))
+    let text = std::fs::read_to_string(path);
+    text.map(Zeroizing::new)
+        .map_err(|source| read_error(path, source))
 }
 
 fn read_error(path: &Path, source: io::Error) -> CertificateError {

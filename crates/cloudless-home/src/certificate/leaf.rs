@@ -10,6 +10,7 @@ use rcgen::{
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use super::authority::{Authority, BACKDATED, whole_seconds};
 use super::pair::Pair;
@@ -117,7 +118,7 @@ pub(super) fn issue(
     authority: &Authority,
     kind: LeafKind,
     now: SystemTime,
-) -> Result<String, rcgen::Error> {
+) -> Result<Zeroizing<String>, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     params.not_before = whole_seconds(now - BACKDATED);
@@ -134,10 +135,13 @@ pub(super) fn issue(
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.use_authority_key_identifier_extension = true;
     let certificate = params.signed_by(&key, &authority.issuer)?;
-    Ok(format!(
-        "{}{}{}",
-        key.serialize_pem(),
-        certificate.pem(),
-        authority.certificate_pem()
+    let key = Zeroizing::new(key.serialize_pem());
+    Ok(Zeroizing::new(
+        [
+            key.as_str(),
+            &certificate.pem(),
+            authority.certificate_pem(),
+        ]
+        .concat(),
     ))
 }

@@ -9,11 +9,14 @@ use rustls::ServerConfig;
 use rustls::client::verify_server_name;
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{ParsedCertificate, ProducesTickets};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::CertificateError;
+use super::acme::schedule::Life;
 use super::authority::validity;
 use super::ledger::SpkiHash;
 
@@ -26,7 +29,7 @@ const CHAIN_MAX: usize = 10;
 #[derive(Debug)]
 pub(super) struct Pair {
     certificates: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: Zeroizing<PrivateKeyDer<'static>>,
     pub(super) not_before: SystemTime,
     pub(super) not_after: SystemTime,
 }
@@ -59,7 +62,7 @@ impl Pair {
         let (not_before, not_after) = validity(leaf)?;
         Ok(Self {
             certificates,
-            key,
+            key: Zeroizing::new(key),
             not_before,
             not_after,
         })
@@ -81,17 +84,26 @@ impl Pair {
         };
         self.verify_name(hostname).map_err(tls)?;
         let provider = Arc::new(aws_lc_rs::default_provider());
+        // No copy of the key is left behind.
+        let signer = aws_lc_rs::sign::any_supported_type(&self.key).map_err(tls)?;
+        let certified = CertifiedKey::new(self.certificates.clone(), signer);
+        certified.keys_match().map_err(tls)?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .and_then(|builder| {
-                builder
-                    .with_no_client_auth()
-                    .with_single_cert(self.certificates.clone(), self.key.clone_key())
-            })
-            .map_err(tls)?;
+            .map_err(tls)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.ticketer = tickets;
         Ok(Arc::new(config))
+    }
+
+    /// The time for which it is good.
+    pub(super) fn life(&self) -> Life {
+        Life {
+            not_before: self.not_before,
+            not_after: self.not_after,
+        }
     }
 
     /// The certificate that the others vouch for.

@@ -1,7 +1,10 @@
 //! The certificates in use.
 
+mod loaded;
+mod slot;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
@@ -13,17 +16,15 @@ use rustls::server::ProducesTickets;
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
+use self::loaded::{Loaded, Task};
+use self::slot::{Held, Look, Slot};
 use super::acme::schedule::Life;
 use super::acme::stored;
-use super::files::Stamp;
+use super::kept::status_of;
 use super::leaf::LeafKind;
-use super::ledger::{self, KeyOrigin, KeyRecord};
-use super::pair::{Details, Pair};
-use super::{
-    CertificateError, CertificateFiles, CertificateSource, load_own, renew_own, write_bundle,
-};
-use crate::config::{Clock, Timings, unix_ms};
-use crate::status::{AcmeStatus, CertificateKind, CertificateStatus, chain};
+use super::{CertificateError, CertificateSource, load_own, renew_own, write_bundle};
+use crate::config::{Clock, Timings};
+use crate::status::{AcmeStatus, CertificateStatus, chain};
 
 /// The certificates in use, by hostname.
 pub(crate) struct Certificates {
@@ -33,79 +34,6 @@ pub(crate) struct Certificates {
     /// How far the clock of the public authority is ahead of this machine's, in milliseconds, when
     /// that matters.
     ahead_ms: AtomicI64,
-}
-
-/// One hostname's certificate.
-struct Slot {
-    source: CertificateSource,
-    held: Option<Held>,
-    error: Option<String>,
-    /// Kept through renewals, and never shared by two hostnames.
-    tickets: Arc<dyn ProducesTickets>,
-    authority_pem: String,
-    look: Look,
-    acme: Option<AcmeStatus>,
-}
-
-/// What was seen of the owner's files.
-#[derive(Clone, Copy, Default)]
-struct Look {
-    seen: Option<Stamp>,
-    tried: Option<Stamp>,
-}
-
-struct Held {
-    config: Arc<ServerConfig>,
-    leaf: CertificateDer<'static>,
-    life: Life,
-    details: Option<Details>,
-}
-
-/// What one look at a name's certificate came to.
-struct Loaded {
-    held: Held,
-    authority_pem: String,
-}
-
-/// A name and what is needed to load its certificate.
-struct Task {
-    hostname: Hostname,
-    source: CertificateSource,
-    tickets: Arc<dyn ProducesTickets>,
-}
-
-impl Held {
-    fn new(
-        pair: &Pair,
-        hostname: &Hostname,
-        tickets: Arc<dyn ProducesTickets>,
-    ) -> Result<Self, CertificateError> {
-        Ok(Self {
-            config: pair.server_config(hostname, tickets)?,
-            leaf: pair.leaf().clone(),
-            life: Life {
-                not_before: pair.not_before,
-                not_after: pair.not_after,
-            },
-            details: pair.details().ok(),
-        })
-    }
-
-    fn is_valid(&self, now: SystemTime) -> bool {
-        self.life.not_before <= now && now < self.life.not_after
-    }
-
-    /// The same, as an error that says why not.
-    fn require_valid(&self, hostname: &Hostname, now: SystemTime) -> Result<(), CertificateError> {
-        if self.is_valid(now) {
-            return Ok(());
-        }
-        Err(CertificateError::NotValid {
-            hostname: hostname.clone(),
-            from: time::OffsetDateTime::from(self.life.not_before).date(),
-            until: time::OffsetDateTime::from(self.life.not_after).date(),
-        })
-    }
 }
 
 impl Certificates {
@@ -158,7 +86,7 @@ impl Certificates {
     pub(crate) fn refresh(&self) {
         let now = (self.clock)();
         let mut is_changed = false;
-        for task in self.tasks(|slot| is_due(slot, now)) {
+        for task in self.tasks(|slot| slot.is_due(now)) {
             let loaded = match &task.source {
                 CertificateSource::Acme => match self.load_stored(&task) {
                     Ok(None) => continue,
@@ -241,7 +169,7 @@ impl Certificates {
     /// A certificate of the public authority: on the disk, then in use.
     pub(super) fn install(&self, hostname: &Hostname, pem: &str) -> Result<Life, CertificateError> {
         let tickets = self.tickets(hostname)?;
-        let held = held_of_pem(hostname, pem, tickets)?;
+        let held = Held::of_pem(hostname, pem, tickets)?;
         held.require_valid(hostname, (self.clock)())?;
         stored::write(&self.state_dir, hostname, pem)?;
         let life = held.life;
@@ -281,27 +209,11 @@ impl Certificates {
         let slots = self.read();
         let row = |(hostname, slot): (&Hostname, &Slot)| {
             let held = slot.held.as_ref().filter(|held| held.is_valid(now));
-            let details = held.and_then(|held| held.details.clone());
-            let (issuer, serial, sha256, spki_sha256) = match details {
-                Some(details) => (
-                    Some(details.issuer),
-                    Some(details.serial),
-                    Some(details.sha256),
-                    Some(details.spki_sha256),
-                ),
-                None => (None, None, None, None),
-            };
+            let shown = held.map(|held| (held.life, held.details.clone()));
             CertificateStatus {
-                hostname: hostname.clone(),
-                kind: CertificateKind::of(&slot.source),
-                valid_from: held.map(|held| unix_ms(held.life.not_before)),
-                expires_at: held.map(|held| unix_ms(held.life.not_after)),
-                issuer,
-                serial,
-                sha256,
-                spki_sha256,
                 error: slot.error.clone(),
                 acme: slot.acme.clone(),
+                ..status_of(hostname, &slot.source, shown)
             }
         };
         slots.iter().map(row).collect()
@@ -316,112 +228,6 @@ impl Certificates {
             tickets: slot.tickets.clone(),
         };
         wanted.map(task).collect()
-    }
-
-    fn load_own(
-        &self,
-        task: &Task,
-        kind: LeafKind,
-        load: impl Fn(
-            &Path,
-            &Hostname,
-            LeafKind,
-            SystemTime,
-        ) -> Result<(super::Authority, Pair), CertificateError>,
-    ) -> Result<Loaded, CertificateError> {
-        let now = (self.clock)();
-        let (authority, leaf) = load(&self.state_dir, &task.hostname, kind, now)?;
-        Ok(Loaded {
-            held: Held::new(&leaf, &task.hostname, task.tickets.clone())?,
-            authority_pem: authority.certificate_pem().to_owned(),
-        })
-    }
-
-    /// The public authority's certificate from before; `None` when there is none.
-    fn load_stored(&self, task: &Task) -> Result<Option<Loaded>, CertificateError> {
-        let Some(pem) = stored::read(&self.state_dir, &task.hostname)? else {
-            return Ok(None);
-        };
-        let held = held_of_pem(&task.hostname, &pem, task.tickets.clone())?;
-        Ok(Some(Loaded {
-            held,
-            authority_pem: String::new(),
-        }))
-    }
-
-    /// The owner's files, when they are others than before and nobody writes to them any more. The
-    /// first look takes them as they are.
-    fn load_files(
-        &self,
-        task: &Task,
-        files: &CertificateFiles,
-        now: SystemTime,
-    ) -> Result<Option<Loaded>, CertificateError> {
-        let stamp = files.stamp()?;
-        let is_settled = self.look(&task.hostname, stamp);
-        if !is_settled {
-            return Ok(None);
-        }
-        let pair = files.load()?;
-        if files.stamp()? != stamp {
-            // Written to meanwhile: this look does not count.
-            self.forget_try(&task.hostname);
-            return Ok(None);
-        }
-        let held = Held::new(&pair, &task.hostname, task.tickets.clone())?;
-        held.require_valid(&task.hostname, now)?;
-        if let Some(details) = &held.details {
-            let key = KeyRecord {
-                at: unix_ms(now),
-                hostname: task.hostname.clone(),
-                spki_sha256: details.spki_sha256.clone(),
-                origin: KeyOrigin::File,
-            };
-            if let Err(error) = ledger::record(&self.state_dir, &key) {
-                tracing::warn!(error = chain(&error), "Cannot record the key of a file");
-            }
-        }
-        Ok(Some(Loaded {
-            held,
-            authority_pem: String::new(),
-        }))
-    }
-
-    /// Notes what the files look like now, and says whether they are to be read.
-    fn look(&self, hostname: &Hostname, stamp: Stamp) -> bool {
-        let now = (self.clock)();
-        let mut slots = self.write();
-        let Some(slot) = slots.get_mut(hostname) else {
-            return false;
-        };
-        let is_first = slot.look.seen.is_none();
-        let is_same = slot.look.seen == Some(stamp);
-        let is_tried = slot.look.tried == Some(stamp);
-        slot.look.seen = Some(stamp);
-        if is_tried {
-            // They are the ones in use, so that what was wrong in between is over; or they are of
-            // no use, until the time comes.
-            let is_valid = slot.held.as_ref().is_some_and(|held| held.is_valid(now));
-            let is_in_use = is_valid && slot.error.is_none();
-            return !is_in_use && is_same;
-        }
-        let is_settled = is_first || is_same;
-        if is_settled {
-            slot.look.tried = Some(stamp);
-        }
-        is_settled
-    }
-
-    fn forget_look(&self, hostname: &Hostname) {
-        if let Some(slot) = self.write().get_mut(hostname) {
-            slot.look = Look::default();
-        }
-    }
-
-    fn forget_try(&self, hostname: &Hostname) {
-        if let Some(slot) = self.write().get_mut(hostname) {
-            slot.look.tried = None;
-        }
     }
 
     /// Puts what was loaded to use, or tells why there is nothing new: what is in use stays. Returns
@@ -497,32 +303,6 @@ impl Certificates {
     fn write(&self) -> RwLockWriteGuard<'_, BTreeMap<Hostname, Slot>> {
         self.slots.write().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a look at the disk is due.
-fn is_due(slot: &Slot, now: SystemTime) -> bool {
-    match (&slot.source, &slot.held) {
-        (CertificateSource::Files(_), _) | (_, None) => true,
-        (source, Some(held)) => source.leaf_kind().is_some_and(|kind| {
-            let Life {
-                not_before,
-                not_after,
-            } = held.life;
-            !held.is_valid(now) || kind.is_due(not_before, not_after, now)
-        }),
-    }
-}
-
-fn held_of_pem(
-    hostname: &Hostname,
-    pem: &str,
-    tickets: Arc<dyn ProducesTickets>,
-) -> Result<Held, CertificateError> {
-    let pair = Pair::from_pem(pem, pem).map_err(|source| CertificateError::NoCertificate {
-        hostname: hostname.clone(),
-        source,
-    })?;
-    Held::new(&pair, hostname, tickets)
 }
 
 /// Looks at the certificates until `shutdown`, the first time after a while; at the owner's files

@@ -47,9 +47,9 @@ impl Authority {
         let path = state_dir.join(FILE);
         let present = file::read(&path).map_err(ClientCertificateError::File)?;
         let text = match present {
-            Some(text) => Zeroizing::new(text),
+            Some(text) => text,
             None => {
-                let text = Zeroizing::new(create().map_err(ClientCertificateError::Issue)?);
+                let text = create().map_err(ClientCertificateError::Issue)?;
                 if let Some(directory) = path.parent() {
                     file::create_directory(directory).map_err(ClientCertificateError::File)?;
                 }
@@ -90,14 +90,15 @@ impl Authority {
 }
 
 /// A new authority: its key, then its certificate, in PEM.
-fn create() -> Result<String, rcgen::Error> {
+fn create() -> Result<Zeroizing<String>, rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut params = params("cloudless devices");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let certificate = params.self_signed(&key)?;
-    Ok(format!("{}{}", key.serialize_pem(), certificate.pem()))
+    let key = Zeroizing::new(key.serialize_pem());
+    Ok(Zeroizing::new([key.as_str(), &certificate.pem()].concat()))
 }
 
 fn params(name: &str) -> CertificateParams {

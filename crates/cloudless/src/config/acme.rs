@@ -73,6 +73,14 @@ impl Default for AcmeTable {
 }
 
 impl AcmeTable {
+    /// How names are proven.
+    pub(crate) fn method(&self) -> ValidationMethod {
+        match self.challenge {
+            Challenge::Http01 => ValidationMethod::Http01,
+            Challenge::TlsAlpn01 => ValidationMethod::TlsAlpn01,
+        }
+    }
+
     /// What home is told of it. Reads the certificates of those who say who the authority is.
     pub(crate) fn config(&self, state: &Path) -> anyhow::Result<AcmeConfig> {
         let roots = match &self.root_ca_file {
@@ -91,10 +99,7 @@ impl AcmeTable {
             roots,
             contact: self.contact.clone(),
             profile: self.profile.clone(),
-            method: match self.challenge {
-                Challenge::Http01 => ValidationMethod::Http01,
-                Challenge::TlsAlpn01 => ValidationMethod::TlsAlpn01,
-            },
+            method: self.method(),
             external_account: external.map(|external| ExternalAccount {
                 key_id: external.key_id.clone(),
                 hmac_key: external.hmac_key.clone(),

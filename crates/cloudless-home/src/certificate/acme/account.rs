@@ -1,36 +1,13 @@
-//! Home's account at the authority, in one file with its key.
-//!
-//! A CAA record that names the account (RFC 8657) lets nobody else have a certificate, and so the
-//! file is worth a backup: without it no certificate is renewed until the record is changed.
+//! The account that a name is ordered with.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use instant_acme::{Account, AccountCredentials, ExternalAccountKey, NewAccount};
-use serde_json::Value;
+use instant_acme::{Account, ExternalAccountKey, NewAccount};
 
+use super::accounts::{Accounts, account_file, damaged};
 use super::client::Client;
 use super::{AcmeConfig, ExternalAccount};
-use crate::certificate::file::{self, SECRET, create_directory};
-use crate::certificate::{CertificateError, directory};
-
-/// Where the accounts are: a JSON object of one account for each directory.
-pub fn account_file(state_dir: &Path) -> PathBuf {
-    directory(state_dir).join("acme-accounts.json")
-}
-
-/// The URL of the account at a directory, which CAA records name as `accounturi`; `None` before
-/// there is one. Blocks on the disk.
-///
-/// # Errors
-/// The file is there and cannot be read.
-pub fn account_uri(state_dir: &Path, directory: &str) -> Result<Option<String>, CertificateError> {
-    let accounts = read(&account_file(state_dir))?;
-    let id = accounts
-        .get(directory)
-        .and_then(|account| account.get("id"));
-    Ok(id.and_then(Value::as_str).map(str::to_owned))
-}
+use crate::certificate::CertificateError;
 
 /// Why there is no account.
 #[derive(Debug, thiserror::Error)]
@@ -53,11 +30,9 @@ pub(super) async fn open_or_create(
     client: &Client,
 ) -> Result<Account, AccountError> {
     let path = account_file(state_dir);
-    let mut accounts = read(&path).map_err(AccountError::File)?;
+    let accounts = Accounts::read(&path).map_err(AccountError::File)?;
     let builder = || Account::builder_with_http(Box::new(client.clone()));
     if let Some(known) = accounts.get(&config.directory) {
-        // The key is read as a borrowed text, which only the text itself has.
-        let known: Result<AccountCredentials, _> = serde_json::from_str(&known.to_string());
         let known = known.map_err(|source| AccountError::File(damaged(&path, source)))?;
         let account = builder().from_credentials(known);
         return account.await.map_err(AccountError::Acme);
@@ -79,8 +54,10 @@ pub(super) async fn open_or_create(
     };
     let credentials = serde_json::to_value(&credentials)
         .map_err(|error| AccountError::Acme(instant_acme::Error::Json(error)))?;
-    accounts.insert(config.directory.clone(), credentials);
-    write(&path, &accounts).map_err(AccountError::File)?;
+    // Others may have been imported meanwhile.
+    let mut accounts = Accounts::read(&path).map_err(AccountError::File)?;
+    accounts.insert(&config.directory, credentials);
+    accounts.write(&path).map_err(AccountError::File)?;
     tracing::info!("An account at the certificate authority was made");
     Ok(account)
 }
@@ -88,27 +65,5 @@ pub(super) async fn open_or_create(
 impl ExternalAccount {
     fn key(&self) -> ExternalAccountKey {
         ExternalAccountKey::new(self.key_id.clone(), &self.hmac_key)
-    }
-}
-
-fn read(path: &Path) -> Result<BTreeMap<String, Value>, CertificateError> {
-    match file::read(path)? {
-        Some(text) => serde_json::from_str(&text).map_err(|source| damaged(path, source)),
-        None => Ok(BTreeMap::new()),
-    }
-}
-
-fn write(path: &Path, accounts: &BTreeMap<String, Value>) -> Result<(), CertificateError> {
-    if let Some(directory) = path.parent() {
-        create_directory(directory)?;
-    }
-    let text = serde_json::to_vec_pretty(accounts).map_err(|source| damaged(path, source))?;
-    file::write(path, &text, SECRET)
-}
-
-fn damaged(path: &Path, source: serde_json::Error) -> CertificateError {
-    CertificateError::Account {
-        path: path.to_owned(),
-        source,
     }
 }

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use instant_acme::Account;
 
 use super::AcmeConfig;
-use super::account::{self, AccountError, account_uri};
+use super::account::{self, AccountError};
+use super::accounts::account_uri;
 use super::client::Client;
 use super::failure::OrderError;
 use super::validations::Validations;

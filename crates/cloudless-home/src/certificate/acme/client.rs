@@ -1,95 +1,25 @@
-//! HTTP to the authority: one connection for each request, because there are a dozen in a month.
+//! Requests to the authority, and what its answers say beside what the ACME library reads in them.
 
-use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http::header::{DATE, HOST, USER_AGENT};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use http::header::{DATE, USER_AGENT};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::BodyExt;
 use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
-use rustls::crypto::aws_lc_rs;
-use rustls::{CertificateError, ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, InvalidDnsNameError, ServerName};
+use rustls_pki_types::CertificateDer;
 use serde::Deserialize;
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use crate::config::Clock;
-use crate::proxy::{Proxy, ProxyError};
+use crate::https_client::{HttpsClient, RequestError};
+use crate::proxy::Proxy;
 use crate::retry_after;
 
-/// One request, from the name look-up to the last byte of the answer.
-const REQUEST: Duration = Duration::from_secs(30);
-/// One of several addresses; the others get their share.
-const CONNECT: Duration = Duration::from_secs(7);
 /// The longest body of an answer: a certificate with its chain is some kilobytes.
 const BODY_MAX: usize = 1024 * 1024;
-const HEADERS_MAX: usize = 64;
-const HEAD_MAX: usize = 64 * 1024;
-/// More addresses of the authority are left out.
-const ADDRESSES_MAX: usize = 4;
 const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"), " (instant-acme)");
-
-/// Why a request to the authority got no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum RequestError {
-    #[error("the answer is too long, or broke off")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
-    #[error("the connection to {0} was closed")]
-    Closed(String),
-    #[error("cannot connect to {host}; is this machine online?")]
-    Connect {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("HTTP with {host} failed")]
-    Http {
-        host: String,
-        #[source]
-        source: hyper::Error,
-    },
-    #[error("cannot find the address of {host}; is this machine online?")]
-    LookUp {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error("`{0}` has no name that a certificate could be for")]
-    Name(String, #[source] InvalidDnsNameError),
-    #[error("`{0}` is no https URL")]
-    NotHttps(Uri),
-    #[error("cannot reach {host} through the proxy")]
-    Proxy {
-        host: String,
-        #[source]
-        source: ProxyError,
-    },
-    #[error("{0} took too long to answer")]
-    TimedOut(String),
-    #[error("TLS with {host} failed")]
-    Tls {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
-    #[error(
-        "the certificate of {host} is not valid at the time that this machine's clock says: is the \
-         clock right?"
-    )]
-    WrongTime {
-        host: String,
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// What the authority's answers say beside what is in them.
 #[derive(Clone, Debug, Default)]
@@ -124,8 +54,7 @@ pub(super) struct Client(Arc<Inner>);
 
 struct Inner {
     directory: String,
-    tls: TlsConnector,
-    proxy: Option<Proxy>,
+    https: HttpsClient,
     clock: Clock,
     heard: Mutex<Heard>,
 }
@@ -138,18 +67,9 @@ impl Client {
         proxy: Option<Proxy>,
         clock: Clock,
     ) -> Result<Self, rustls::Error> {
-        let mut store = RootCertStore::empty();
-        store.add_parsable_certificates(roots.iter().cloned());
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_root_certificates(store)
-            .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self(Arc::new(Inner {
             directory,
-            tls: TlsConnector::from(Arc::new(config)),
-            proxy,
+            https: HttpsClient::new(roots, proxy)?,
             clock,
             heard: Mutex::default(),
         })))
@@ -188,9 +108,17 @@ impl Inner {
         request: Request<BodyWrapper<Bytes>>,
     ) -> Result<Response<Bytes>, RequestError> {
         let uri = request.uri().clone();
-        let host = uri.host().unwrap_or_default().to_owned();
-        let exchange = timeout(REQUEST, self.exchange(request)).await;
-        let answer = exchange.map_err(|_| RequestError::TimedOut(host))??;
+        if uri.scheme_str() != Some("https") {
+            return Err(RequestError::NotHttps(uri));
+        }
+        let (mut parts, body) = request.into_parts();
+        parts
+            .headers
+            .insert(USER_AGENT, HeaderValue::from_static(SOFTWARE));
+        // Infallible.
+        let body = body.collect().await.unwrap_or_default().to_bytes();
+        let request = Request::from_parts(parts, body);
+        let answer = self.https.send(request, BODY_MAX).await?;
         let now = (self.clock)();
         let mut heard = self.heard();
         heard.date = date(answer.headers()).map(|theirs| (theirs, now));
@@ -206,141 +134,9 @@ impl Inner {
         Ok(answer)
     }
 
-    async fn exchange(
-        &self,
-        request: Request<BodyWrapper<Bytes>>,
-    ) -> Result<Response<Bytes>, RequestError> {
-        let (mut parts, body) = request.into_parts();
-        let uri = parts.uri.clone();
-        let (Some("https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
-            return Err(RequestError::NotHttps(uri));
-        };
-        let host = authority.host().to_owned();
-        let http = |source| RequestError::Http {
-            host: host.clone(),
-            source,
-        };
-        let stream = self
-            .connect(&host, authority.port_u16().unwrap_or(443))
-            .await?;
-        // Infallible.
-        let body = body.collect().await.unwrap_or_default().to_bytes();
-        let target = uri.path_and_query().map_or("/", |target| target.as_str());
-        if let Ok(target) = target.parse() {
-            parts.uri = target;
-        }
-        if let Ok(value) = HeaderValue::from_str(authority.as_str()) {
-            parts.headers.insert(HOST, value);
-        }
-        parts
-            .headers
-            .insert(USER_AGENT, HeaderValue::from_static(SOFTWARE));
-        let request = Request::from_parts(parts, Full::new(body));
-        let (mut sender, connection) = http1::Builder::new()
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(HEAD_MAX)
-            .handshake(TokioIo::new(stream))
-            .await
-            .map_err(http)?;
-        let mut connection = pin!(connection);
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(http)?;
-            let (parts, body) = answer.into_parts();
-            let body = Limited::new(body, BODY_MAX).collect().await;
-            let body = body.map_err(RequestError::Body)?.to_bytes();
-            Ok(Response::from_parts(parts, body))
-        };
-        let mut answer = pin!(answer);
-        tokio::select! {
-            biased;
-            answer = answer.as_mut() => answer,
-            ended = connection.as_mut() => {
-                ended.map_err(http)?;
-                // The answer may have come with the end.
-                tokio::select! {
-                    biased;
-                    answer = answer.as_mut() => answer,
-                    () = std::future::ready(()) => Err(RequestError::Closed(host.clone())),
-                }
-            }
-        }
-    }
-
-    async fn connect(&self, host: &str, port: u16) -> Result<TlsStream<TcpStream>, RequestError> {
-        let bare = host.trim_start_matches('[').trim_end_matches(']');
-        let name = ServerName::try_from(bare.to_owned())
-            .map_err(|error| RequestError::Name(host.to_owned(), error))?;
-        let target = format!("{host}:{port}");
-        let proxy = self.proxy.as_ref().filter(|proxy| proxy.is_for(&target));
-        let mut tcp = match proxy {
-            Some(proxy) => self.reach(proxy.address()).await?,
-            None => self.reach(&target).await?,
-        };
-        if let Some(proxy) = proxy {
-            let connected = proxy.connect(&mut tcp, &target).await;
-            connected.map_err(|source| RequestError::Proxy {
-                host: host.to_owned(),
-                source,
-            })?;
-        }
-        let connected = self.tls.connect(name, tcp).await;
-        connected.map_err(|source| {
-            let host = host.to_owned();
-            if is_wrong_time(&source) {
-                RequestError::WrongTime { host, source }
-            } else {
-                RequestError::Tls { host, source }
-            }
-        })
-    }
-
-    /// Connects to one of the addresses of a `host:port`.
-    async fn reach(&self, target: &str) -> Result<TcpStream, RequestError> {
-        let host = || target.to_owned();
-        let found = lookup_host(target).await;
-        let found = found.map_err(|source| RequestError::LookUp {
-            host: host(),
-            source,
-        })?;
-        let mut failure = io::Error::from(io::ErrorKind::NotFound);
-        for address in found.take(ADDRESSES_MAX) {
-            let connected = timeout(CONNECT, TcpStream::connect(address)).await;
-            match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-                Ok(stream) => {
-                    let ready = stream.set_nodelay(true).map(|()| stream);
-                    return ready.map_err(|source| RequestError::Connect {
-                        host: host(),
-                        source,
-                    });
-                }
-                Err(error) => failure = error,
-            }
-        }
-        Err(RequestError::Connect {
-            host: host(),
-            source: failure,
-        })
-    }
-
     fn heard(&self) -> MutexGuard<'_, Heard> {
         self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Whether a certificate was refused for the time.
-fn is_wrong_time(error: &io::Error) -> bool {
-    let cause = error.get_ref();
-    let cause = cause.and_then(|cause| cause.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(cause)) = cause else {
-        return false;
-    };
-    matches!(
-        cause,
-        CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. }
-    )
 }
 
 fn date(headers: &HeaderMap) -> Option<SystemTime> {

@@ -7,10 +7,10 @@ use instant_acme::Problem;
 use tokio::task::JoinError;
 
 use super::account::AccountError;
-use super::client::RequestError;
 use super::schedule::Failure;
 use super::validations::AnswerError;
 use crate::certificate::{CertificateError, Refusal, ValidationMethod};
+use crate::https_client::RequestError;
 use crate::status::chain;
 
 /// The start of every problem type that ACME names (RFC 8555 section 6.7).

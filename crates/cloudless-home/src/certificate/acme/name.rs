@@ -9,6 +9,7 @@ use rcgen::{KeyPair, PublicKeyData};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use super::authority::Authority;
 use super::failure::{OrderError, compare_clocks};
@@ -211,7 +212,8 @@ impl Name {
         let ordered = ordering.run(&account).await;
         let is_lost = !authority.board.is_connected() || sessions.has_changed().unwrap_or(false);
         let chain = ordered.map_err(|error| error.with_relay_lost(is_lost))?;
-        let pem = format!("{}{chain}", key.serialize_pem());
+        let key = Zeroizing::new(key.serialize_pem());
+        let pem = Zeroizing::new([key.as_str(), &chain].concat());
         let (certificates, hostname) = (authority.certificates.clone(), self.hostname.clone());
         on_disk(move || certificates.install(&hostname, &pem)).await
     }

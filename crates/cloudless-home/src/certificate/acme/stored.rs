@@ -1,18 +1,23 @@
 //! What is kept of a name's orders: the certificate with its key, and what went wrong.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use cloudless_proto::Hostname;
+use zeroize::Zeroizing;
 
-use super::schedule::Trouble;
+use super::accounts::account_uri;
+use super::schedule::{Life, Schedule, Trouble};
 use crate::certificate::file::{self, SECRET, create_directory};
-use crate::certificate::{CertificateError, directory};
+use crate::certificate::{CertificateError, ValidationMethod, directory};
+use crate::config::unix_ms;
+use crate::status::{AcmeStatus, chain};
 
 /// The certificate from before, key and chain in PEM.
 pub(in crate::certificate) fn read(
     state_dir: &Path,
     hostname: &Hostname,
-) -> Result<Option<String>, CertificateError> {
+) -> Result<Option<Zeroizing<String>>, CertificateError> {
     file::read(&certificate_file(state_dir, hostname))
 }
 
@@ -28,6 +33,32 @@ pub(in crate::certificate) fn write(
         pem.as_bytes(),
         SECRET,
     )
+}
+
+/// What is known of a name's orders while home does not run, and what went wrong with the last.
+pub(in crate::certificate) fn orders(
+    state_dir: &Path,
+    hostname: &Hostname,
+    (directory, method): (&str, ValidationMethod),
+    life: Option<Life>,
+    now: SystemTime,
+) -> (AcmeStatus, Option<String>) {
+    let mut schedule = Schedule::new(read_trouble(state_dir, hostname));
+    if let Some(life) = life {
+        // In the middle of what chance may make of it.
+        schedule.found(life, 0.5);
+    }
+    let account = account_uri(state_dir, directory);
+    let status = AcmeStatus {
+        directory: directory.to_owned(),
+        account: account.as_ref().ok().cloned().flatten(),
+        method: method.to_string(),
+        is_ordering: false,
+        next_order: Some(unix_ms(schedule.planned(now))),
+        failures: schedule.failures(),
+    };
+    let error = schedule.message().map(str::to_owned);
+    (status, account.err().map(|error| chain(&error)).or(error))
 }
 
 /// What went wrong before. A file that cannot be read is none: it only spares the authority.

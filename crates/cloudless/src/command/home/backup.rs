@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
+use cloudless_home::certificate::known_accounts;
 use serde::Serialize;
 use tempfile::{NamedTempFile, TempPath};
 
@@ -19,9 +20,11 @@ Examples:
   cloudless home backup contacts-backup.sqlite
   cloudless home backup \"/backup/contacts-$(date +%F).sqlite\"
 
-Home may run meanwhile. Keep home.toml, home.key, push.key, relay-keys.json and the directory
+Home may run meanwhile. Keep home.toml, home.key, push.key, relay-keys.json, trust.json and the directory
 certificates from the state directory too, as far as they are there: without them phones have to trust
-a new certificate authority.
+a new certificate authority, and devices with a client certificate are locked out. In certificates is
+also the account that CAA records name, without which no public certificate is renewed before the
+record in the DNS is changed; it fits in a file of its own: cloudless home certificate account export
 
 To restore it, stop home, remove store.sqlite, store.sqlite-wal and store.sqlite-shm from the state
 directory, copy the file there as store.sqlite and start home. Home notices it, so that each device
@@ -38,11 +41,12 @@ pub(super) struct Backup {
 }
 
 /// What a home needs of its state directory beside the store, as far as it is there.
-const BESIDE: [&str; 5] = [
+const BESIDE: [&str; 6] = [
     "home.toml",
     "home.key",
     "push.key",
     "relay-keys.json",
+    "trust.json",
     "certificates",
 ];
 
@@ -89,6 +93,12 @@ impl Backup {
             kept.join(", "),
             state.display()
         ));
+        if known_accounts(&state).is_ok_and(|accounts| !accounts.is_empty()) {
+            terminal::note(
+                "in certificates is the account that the CAA record in your DNS names: a home without \
+                 it gets no public certificate",
+            );
+        }
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! `cloudless home certificate`: the certificates that visitors see.
 
+mod account;
 mod renew;
 mod show;
 
@@ -14,6 +15,7 @@ use clap::{Args, Subcommand};
 Examples:
   cloudless home certificate show
   cloudless home certificate renew contacts.example.org
+  cloudless home certificate account export acme-account.json
 
 Where a name's certificate comes from is written in home.toml; `cloudless home run --help` tells how."
 )]
@@ -26,6 +28,7 @@ pub(super) struct Certificate {
 enum CertificateCommand {
     Show(show::Show),
     Renew(renew::Renew),
+    Account(account::Account),
 }
 
 impl Certificate {
@@ -33,6 +36,11 @@ impl Certificate {
         match self.command {
             CertificateCommand::Show(show) => show.run(),
             CertificateCommand::Renew(renew) => renew.run(),
+            CertificateCommand::Account(account) => account.run(),
         }
     }
+}
+
+fn labeled(label: &str, text: &str) -> String {
+    format!("  {label:<22} {text}")
 }

@@ -89,6 +89,57 @@ async fn a_restart_orders_nothing_and_keeps_account_and_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_lost_everything_gets_its_account_back_from_the_copy() {
+    if !pebble::is_installed() {
+        return;
+    }
+    let mut bed = Bed::start(Wish::default());
+    let before = bed.await_certificate();
+    bed.pair.kill_home();
+    let state = bed.pair.folder("home");
+    let account = |arguments: &[&str]| {
+        let command = ["home", "certificate", "account"];
+        binary::on(&state, &[&command[..], arguments].concat())
+    };
+    // All of it is told of a home that does not run, too.
+    let kept = bed.row();
+    for field in ["hostname", "kind", "expires_at", "sha256", "spki_sha256"] {
+        assert_eq!(kept[field], before[field], "{kept:#}");
+    }
+    assert_eq!(kept["acme"]["account"], before["acme"]["account"]);
+    let shown = account(&["show"]).expect(0);
+    let uri = before["acme"]["account"].as_str().unwrap();
+    assert!(shown.stdout.contains(uri), "{shown:?}");
+
+    let copy = bed.pair.folder("pebble").join("account.json");
+    let copy = copy.to_str().unwrap();
+    account(&["export", copy]).expect(0);
+    let mode = fs::metadata(copy).unwrap().permissions().mode();
+    assert_eq!(mode & 0o7777, 0o600);
+    let again = account(&["export", copy]).expect(1);
+    assert!(
+        again.stderr.contains("exists: name a new file"),
+        "{again:?}"
+    );
+    // What the backup says to keep names it.
+    let backup = bed.pair.folder("pebble").join("backup.sqlite");
+    let backup = binary::on(&state, &["home", "backup", backup.to_str().unwrap()]).expect(0);
+    let told = "the account that the CAA record in your DNS names";
+    assert!(backup.stderr.contains(told), "{backup:?}");
+
+    fs::remove_dir_all(state.join("certificates")).unwrap();
+    let nothing = account(&["show"]).expect(1);
+    assert!(nothing.stderr.contains("no account"), "{nothing:?}");
+    account(&["import", copy]).expect(0);
+    bed.pair.start_home();
+    bed.pair.await_tunnel();
+    let after = bed.await_certificate();
+    assert_ne!(after["sha256"], before["sha256"]);
+    assert_eq!(after["acme"]["account"], before["acme"]["account"]);
+    bed.phone().names().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn http_01_proves_a_name_where_it_is_switched_on() {
     if !pebble::is_installed() {
         return;

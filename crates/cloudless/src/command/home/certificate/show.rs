@@ -1,11 +1,17 @@
+use std::path::Path;
+use std::time::SystemTime;
+
 use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
+use cloudless_home::certificate;
 use cloudless_home::status::{AcmeStatus, CertificateKind, CertificateStatus};
 use cloudless_proto::Hostname;
 
+use super::labeled;
+use crate::admin_socket;
 use crate::clock;
-use crate::command::home;
+use crate::config::home::HomeFile;
 use crate::figures;
 use crate::state::HomeState;
 use crate::terminal::{self, BAD, BOLD};
@@ -18,7 +24,7 @@ Examples:
   cloudless home certificate show contacts.example.org --json
 
 The fingerprint is what a device shows that asks whether to trust a certificate: compare all of it.
-The account is what a CAA record names as accounturi. Home has to be running.")]
+The account is what a CAA record names as accounturi. When home is not running, its files are shown.")]
 pub(super) struct Show {
     /// Only this name's
     hostname: Option<Hostname>,
@@ -32,13 +38,15 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        let Reply::Status(status) = home::execute(&state, &Command::Status)? else {
-            bail!("home answered something else than its status");
+        let mut rows = match admin_socket::ask(&state, admin_socket::HOME, &Command::Status)? {
+            Some(Reply::Status(status)) => status.certificates,
+            Some(Reply::Error { message }) => bail!(message),
+            Some(_) => bail!("home answered something else than its status"),
+            None => {
+                terminal::note("home is not running; this is what its files say");
+                kept(&state)?
+            }
         };
-        if !status.running {
-            bail!("home is not running; start it with `cloudless home run`");
-        }
-        let mut rows = status.certificates;
         if let Some(hostname) = &self.hostname {
             rows.retain(|row| row.hostname == *hostname);
             if rows.is_empty() {
@@ -56,6 +64,25 @@ impl Show {
         }
         Ok(())
     }
+}
+
+/// The rows of a home that does not run.
+fn kept(state: &Path) -> anyhow::Result<Vec<CertificateStatus>> {
+    let file = HomeFile::read(state)?;
+    let hostnames = file.hostnames.iter();
+    let own = hostnames.filter_map(|hostname| {
+        let table = file.hostname.get(hostname);
+        let is_passed = table.is_some_and(|table| table.passthrough.is_some());
+        let source = table.map(|table| table.certificate(state));
+        (!is_passed).then(|| (hostname.clone(), source.unwrap_or_default()))
+    });
+    let acme = (file.acme.directory.as_str(), file.acme.method());
+    Ok(certificate::kept(
+        state,
+        &own.collect::<Vec<_>>(),
+        acme,
+        SystemTime::now(),
+    ))
 }
 
 fn lines(row: &CertificateStatus, now: i64) -> Vec<String> {
@@ -100,7 +127,7 @@ fn orders(acme: &AcmeStatus, now: i64) -> Vec<String> {
     let next = match acme.next_order {
         _ if acme.is_ordering => "under way".to_owned(),
         Some(at) if at > now => format!("in {}", figures::between(now, at)),
-        Some(_) => "waits for a relay".to_owned(),
+        Some(_) => "once home runs and a relay is connected".to_owned(),
         None => "none".to_owned(),
     };
     lines.push(labeled("next order", &next));
@@ -127,10 +154,6 @@ fn pairs(digits: &str) -> String {
     let pairs = digits.as_bytes().chunks(2);
     let pairs: Vec<_> = pairs.map(String::from_utf8_lossy).collect();
     pairs.join(":")
-}
-
-fn labeled(label: &str, text: &str) -> String {
-    format!("  {label:<22} {text}")
 }
 
 #[cfg(test)]
