@@ -23,7 +23,7 @@ use crate::silence::SilentDevice;
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, chain,
 };
-use crate::trust::NameReport;
+use crate::trust::{self, NameReport};
 
 /// Cards of one page, whatever the command asks for.
 const PAGE_CARDS_MAX: usize = 1000;
@@ -127,9 +127,11 @@ fn run(
     match command {
         Command::Status | Command::Check => status(store, facts, now),
         Command::CertificateRenew { .. } => Err(Failure::NotRunning),
-        Command::Trust | Command::Doctor => Ok(Reply::Trust {
-            names: facts.trust.clone(),
-        }),
+        Command::Trust | Command::Doctor => {
+            let mut names = facts.trust.clone();
+            trust::assign(&mut names, &store.devices(None)?);
+            Ok(Reply::Trust { names })
+        }
         Command::TrustAccept { key } => Ok(Reply::TrustAccepted { key }),
         Command::UserAdd { name } => {
             store.create_user(&name, now)?;

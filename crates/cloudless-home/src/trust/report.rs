@@ -1,11 +1,14 @@
 //! What is in force for a name, for people and for `--json`.
 
+use std::net::IpAddr;
+
 use cloudless_proto::Hostname;
 use cloudless_proto::caa::Wanted;
 use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, examine};
 use cloudless_proto::trust::{
     Asset, Attacker, Defense, Defenses, Level, Outcome, is_special_use, outcome,
 };
+use cloudless_store::Device;
 use serde::{Deserialize, Serialize};
 
 use super::transparency::{Issuance, Watched};
@@ -28,8 +31,17 @@ pub struct NameReport {
     pub is_signed: bool,
     /// Whether no CA may issue for a name like this, whatever the DNS says.
     pub is_special_use: bool,
+    /// Whether a device has to prove a certificate of its own under this name.
+    #[serde(default)]
+    pub client_certificates: bool,
+    /// The devices that get in under this name, and not under those that demand otherwise.
+    #[serde(default)]
+    pub devices: Vec<NamedDevice>,
     /// Lines to publish in the DNS, as in a zone file; none while home has no account.
     pub records: Vec<String>,
+    /// The addresses that the name has to lead to, as in a zone file: the relay's.
+    #[serde(default)]
+    pub addresses: Vec<String>,
     /// Certificates whose keys home did not make, of which the logs tell.
     pub unknown_certificates: Vec<Issuance>,
     /// What was looked at, in the order in which it is to be put right.
@@ -38,6 +50,18 @@ pub struct NameReport {
     pub holdings: Vec<Holding>,
     /// How to get to the next level; `None` at the highest.
     pub next: Option<String>,
+    /// The same, one step after another, where there are several.
+    #[serde(default)]
+    pub steps: Vec<String>,
+}
+
+/// A device by its user and name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedDevice {
+    /// Whose.
+    pub user: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// One check.
@@ -104,6 +128,8 @@ pub(crate) struct Findings<'a> {
     /// `None` when nothing was looked up, as for a name of special use.
     pub(crate) observation: Option<&'a Observation>,
     pub(crate) relay: &'a RelaySite,
+    /// Whether devices have to prove a certificate.
+    pub(crate) demands: bool,
     /// `None` where the logs are not watched.
     pub(crate) watched: Option<&'a Watched>,
     /// Unix milliseconds.
@@ -150,24 +176,27 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         checks.push(log_check(findings));
     }
     let is_unsigned = |trap: &Trap| trap.check() == Check::Dnssec;
-    let is_closed = findings.is_protected;
+    let unknown = findings.watched.map(|it| it.unknown.clone());
+    let unknown = unknown.unwrap_or_default();
+    // Whoever has such a key needs no other certificate.
+    let is_imitable = level.is_public_certificate() && !unknown.is_empty();
+    let is_closed = findings.is_protected && !is_imitable;
     let is_signed = is_closed && traps.as_ref().is_some_and(|it| !it.iter().any(is_unsigned));
     let is_watched = is_watched(findings);
     let in_force = match level {
         Level::HonestRelay => Level::HonestRelay,
         Level::Pinned if is_special_use => Level::Pinned,
+        Level::ClientCertificates if is_closed && !findings.demands => Level::Public,
         _ if is_closed => level,
         _ => Level::HonestRelay,
     };
+    let is_served = is_special_use || level == Level::HonestRelay || findings.is_protected;
     let mut defenses = Defenses::default();
     for (defense, is_there) in [
         (Defense::Caa, is_closed && level.is_public_certificate()),
         (Defense::Dnssec, is_signed),
         (Defense::Ct, is_watched),
-        (
-            Defense::ClientCertificate,
-            in_force == Level::ClientCertificates,
-        ),
+        (Defense::ClientCertificate, findings.demands),
         (Defense::Pin, in_force == Level::Pinned),
     ] {
         if is_there {
@@ -178,14 +207,14 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         hostname: hostname.clone(),
         level,
         in_force,
-        is_served: in_force == level,
+        is_served,
         is_signed,
         is_special_use,
+        client_certificates: findings.demands,
+        devices: Vec::new(),
         records: records(hostname, wanted.as_ref()),
-        unknown_certificates: findings
-            .watched
-            .map(|it| it.unknown.clone())
-            .unwrap_or_default(),
+        addresses: addresses(hostname, findings.relay),
+        unknown_certificates: unknown,
         checks,
         holdings: Attacker::ALL
             .map(|attacker| Holding {
@@ -194,7 +223,37 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
                 exchange: outcome(defenses, attacker, Asset::Exchange),
             })
             .into(),
-        next: next(level, in_force, is_signed),
+        next: Some(next(level, in_force, is_served, is_signed).to_owned()),
+        steps: steps(hostname, level, in_force),
+    }
+}
+
+/// Notes which of the devices get in under which name.
+pub(crate) fn assign(reports: &mut [NameReport], devices: &[Device]) {
+    for report in reports {
+        let gets_in = |it: &&Device| {
+            it.revoked_at.is_none() && it.has_certificate == report.client_certificates
+        };
+        let named = |it: &Device| NamedDevice {
+            user: it.user.clone(),
+            name: it.name.clone(),
+        };
+        report.devices = devices.iter().filter(gets_in).map(named).collect();
+        if report.client_certificates {
+            report.checks.push(device_check(&report.devices));
+        }
+    }
+}
+
+fn device_check(devices: &[NamedDevice]) -> CheckResult {
+    let problem = devices.is_empty().then(|| Problem {
+        message: "no device has a client certificate, so that none gets in".to_owned(),
+        remedy: "add one with `cloudless device add USER NAME --client-certificate`".to_owned(),
+    });
+    CheckResult {
+        title: "devices prove a certificate that home gave them".to_owned(),
+        state: state(problem.is_some(), CheckState::Advice),
+        problems: problem.into_iter().collect(),
     }
 }
 
@@ -203,6 +262,15 @@ pub(crate) fn records(hostname: &Hostname, wanted: Option<&Wanted>) -> Vec<Strin
     let records = wanted.map(Wanted::records).unwrap_or_default();
     let line = |record| format!("{hostname}. CAA {record}");
     records.iter().map(line).collect()
+}
+
+fn addresses(hostname: &Hostname, relay: &RelaySite) -> Vec<String> {
+    let addresses = relay.addresses.iter();
+    let line = |address: &IpAddr| {
+        let kind = if address.is_ipv4() { "A" } else { "AAAA" };
+        format!("{hostname}. {kind} {address}")
+    };
+    addresses.map(line).collect()
 }
 
 fn account_check(account: Option<&Account>) -> CheckResult {
@@ -306,26 +374,84 @@ fn state(is_wrong: bool, wrong: CheckState) -> CheckState {
     if is_wrong { wrong } else { CheckState::Good }
 }
 
-fn next(level: Level, in_force: Level, is_signed: bool) -> Option<String> {
-    let text = match level {
+fn next(level: Level, in_force: Level, is_served: bool, is_signed: bool) -> &'static str {
+    match level {
+        _ if in_force != level && is_served => {
+            "do what `cloudless home doctor` says about the certificate that home did not ask for"
+        }
         _ if in_force != level => {
             "put right what `cloudless home doctor` shows in red; home does not serve the name until then"
         }
-        Level::HonestRelay => {
-            "remove trust = \"honest-relay\" from home.toml, and publish the CAA record that home then shows"
-        }
+        Level::HonestRelay => "\"public\" keeps the relay out",
         Level::Public if !is_signed => {
             "turn on DNSSEC for the zone; many DNS providers do it at a click"
         }
         Level::Public => {
-            "\"client-certificates\" keeps the stored contacts from who controls your DNS, \"pinned\" all of it"
+            "\"client-certificates\" keeps the stored contacts from who controls your DNS"
         }
-        Level::ClientCertificates => {
-            "\"pinned\", on a hostname of its own, keeps out the DNS provider and the CAs too"
-        }
+        Level::ClientCertificates => "\"pinned\" keeps out the DNS provider and the CAs too",
         Level::Pinned => {
             "nothing is above this, as long as devices trust home's own authority and no other for the name"
         }
-    };
-    Some(text.to_owned())
+    }
 }
+
+/// How to get from a level that is in force to the one above.
+fn steps(hostname: &Hostname, level: Level, in_force: Level) -> Vec<String> {
+    let another = |prefix: &str| {
+        let name = format!("{prefix}.{hostname}");
+        let join = format!(
+            "a name of its own: on the relay `cloudless relay invite {name}`, here `cloudless home join CODE`"
+        );
+        (name, join)
+    };
+    let publish = |name: &str| {
+        format!(
+            "start home, publish the CAA records that `cloudless home doctor {name}` shows, then A and \
+             AAAA records of {name} with the relay's addresses"
+        )
+    };
+    match level {
+        _ if in_force != level => Vec::new(),
+        Level::HonestRelay => vec![
+            format!(
+                "in home.toml: certificate = \"acme\" below [hostname.\"{hostname}\"], and no trust = \
+                 \"honest-relay\""
+            ),
+            format!(
+                "start home, and publish the CAA records that `cloudless home doctor {hostname}` then shows"
+            ),
+        ],
+        Level::Public => {
+            let (name, join) = another("m");
+            vec![
+                join,
+                format!(
+                    "in home.toml below [hostname.\"{name}\"]: certificate = \"acme\" and \
+                     client_certificates = true"
+                ),
+                publish(&name),
+                "for each device whose app can do it, as DAVx5: `cloudless device add USER NAME \
+                 --client-certificate`, then `cloudless device revoke USER OLD-NAME`"
+                    .to_owned(),
+            ]
+        }
+        Level::ClientCertificates => {
+            let (name, join) = another("p");
+            vec![
+                join,
+                format!("in home.toml below [hostname.\"{name}\"]: certificate = \"pinned\""),
+                publish(&name),
+                format!(
+                    "in DAVx5: \"Distrust system certificates\", then an account at https://{name}/; it asks \
+                     about a certificate, whose fingerprint has to be the one of `cloudless home \
+                     certificate show {name}`"
+                ),
+            ]
+        }
+        Level::Pinned => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

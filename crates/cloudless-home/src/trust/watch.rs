@@ -2,7 +2,7 @@
 
 mod kept;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, Verdict};
 use cloudless_proto::trust::{Level, is_special_use};
+use cloudless_store::Device;
 use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use self::kept::{Kept, KeptName, accept, read, write};
 pub use self::kept::{TrustError, accept_key};
 use super::dns::Dns;
 use super::fetch::Fetcher;
-use super::report::{Account, Findings, NameReport, records, report, wanted};
+use super::report::{Account, Findings, NameReport, assign, records, report, wanted};
 use super::transparency::{Issuance, Monitor, Schedule, Transparency, take_in};
 use super::{TrustConfig, relay_site};
 use crate::certificate::{Gate, IntendedOrder, KeyRecord, Permission, Refusal, read_ledger};
@@ -50,6 +51,8 @@ type Ledger = Arc<dyn Fn() -> Result<HashSet<String>, String> + Send + Sync>;
 pub(crate) struct Trust {
     config: TrustConfig,
     hostnames: Vec<Hostname>,
+    /// Those of them that demand a client certificate.
+    demanding: BTreeSet<Hostname>,
     relays: Vec<Relay>,
     dns: Dns,
     transparency: Option<Transparency>,
@@ -65,6 +68,7 @@ pub(crate) struct Trust {
 struct Parts {
     config: TrustConfig,
     hostnames: Vec<Hostname>,
+    demanding: BTreeSet<Hostname>,
     relays: Vec<Relay>,
     state_dir: PathBuf,
     proxy: Option<Proxy>,
@@ -92,6 +96,7 @@ impl Trust {
         Self::new(Parts {
             config: trust,
             hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
+            demanding: config.client_certificates.clone(),
             relays: config.relays.clone(),
             state_dir: config.state_dir.clone(),
             proxy: config.proxy.clone(),
@@ -106,6 +111,7 @@ impl Trust {
         let Parts {
             config,
             hostnames,
+            demanding,
             relays,
             state_dir,
             proxy,
@@ -126,6 +132,7 @@ impl Trust {
             dns: Dns::new(&config.dns)?,
             config,
             hostnames,
+            demanding,
             relays,
             transparency,
             ledger,
@@ -457,12 +464,11 @@ impl Trust {
             is_protected: kept.is_protected,
             observation: state.observed.get(hostname),
             relay: &state.relay,
+            demands: self.demanding.contains(hostname),
             watched: self.transparency.as_ref().map(|_| &kept.watched),
             now: unix_ms((self.clock)()),
         };
-        let mut report = report(hostname, self.config.level(hostname), &findings);
-        report.is_served = self.is_free(hostname) || kept.is_protected;
-        report
+        report(hostname, self.config.level(hostname), &findings)
     }
 
     /// Nothing is looked at before such a name is served.
@@ -510,16 +516,18 @@ impl Gate for Trust {
     }
 }
 
-/// Looks at all names of a home that does not run. Blocks on the disk too.
+/// Looks at all names of a home that does not run, and has these devices. Blocks on the disk too.
 ///
 /// # Errors
 /// [`TrustError`]; what is wrong with a name is in its report.
-pub async fn examine(config: &Config) -> Result<Vec<NameReport>, TrustError> {
+pub async fn examine(config: &Config, devices: &[Device]) -> Result<Vec<NameReport>, TrustError> {
     let Some(trust) = Trust::of(config)? else {
         return Ok(Vec::new());
     };
     trust.look_at_all().await;
-    Ok(trust.reports())
+    let mut reports = trust.reports();
+    assign(&mut reports, devices);
+    Ok(reports)
 }
 
 #[derive(Serialize)]

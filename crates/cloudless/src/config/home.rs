@@ -159,7 +159,12 @@ impl HomeFile {
     fn level(&self, hostname: &Hostname) -> Level {
         let table = self.hostname.get(hostname);
         let asked = table.and_then(|table| table.trust).or(self.trust);
-        asked.unwrap_or_else(|| table.map_or(Level::Pinned, HostnameTable::usual_level))
+        let usual = table.map_or(Level::Pinned, HostnameTable::usual_level);
+        match asked {
+            // What is more than was asked for is told as it is.
+            Some(Level::Public) if usual == Level::ClientCertificates => usual,
+            asked => asked.unwrap_or(usual),
+        }
     }
 
     /// Why a name cannot have the level that the file asks for.
@@ -173,7 +178,11 @@ impl HomeFile {
                 (Level::Public, Level::Pinned | Level::HonestRelay) => {
                     "needs a certificate that home orders: write certificate = \"acme\" there"
                 }
-                (Level::Pinned, Level::Public | Level::HonestRelay) => {
+                (Level::ClientCertificates, usual) if usual != Level::ClientCertificates => {
+                    "needs certificate = \"acme\" and client_certificates = true there, on a name that is \
+                     for devices with a client certificate alone"
+                }
+                (Level::Pinned, Level::Public | Level::ClientCertificates | Level::HonestRelay) => {
                     "needs a certificate of home's own authority: write certificate = \"own\" there"
                 }
                 _ => return None,

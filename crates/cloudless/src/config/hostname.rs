@@ -53,9 +53,6 @@ pub(crate) enum CertificateChoice {
 pub(crate) fn level<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Level>, D::Error> {
     let text = String::deserialize(deserializer)?;
     match text.parse() {
-        Ok(Level::ClientCertificates) => Err(de::Error::custom(
-            "\"client-certificates\" is not built yet; expected \"public\", \"pinned\" or \"honest-relay\"",
-        )),
         Ok(level) => Ok(Some(level)),
         Err(error) => Err(de::Error::custom(format!("`{text}` is no level: {error}"))),
     }
@@ -90,7 +87,9 @@ impl HostnameTable {
     /// The level that its certificate can give. Whose account the owner's own certificate is of, home
     /// does not know, so that it cannot look whether others are kept out.
     pub(crate) fn usual_level(&self) -> Level {
-        if self.is_acme() {
+        if self.is_acme() && self.client_certificates {
+            Level::ClientCertificates
+        } else if self.is_acme() {
             Level::Public
         } else if self.certificate_file.is_some() {
             Level::HonestRelay

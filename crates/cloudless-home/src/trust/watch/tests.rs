@@ -60,6 +60,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
             ..TrustConfig::default()
         },
         hostnames: vec![NAME.parse().unwrap()],
+        demanding: BTreeSet::new(),
         relays: vec![Relay {
             addresses: vec!["203.0.113.5:443".to_owned()],
             server_name: "relay.cloudless.internal".parse().unwrap(),
@@ -219,6 +220,7 @@ async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() 
             ..TrustConfig::default()
         },
         hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],
+        demanding: BTreeSet::new(),
         relays: Vec::new(),
         state_dir: keys_dir.path().to_owned(),
         proxy: None,

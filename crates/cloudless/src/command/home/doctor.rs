@@ -3,6 +3,7 @@ use clap::Args;
 use cloudless_home::admin::Command;
 use cloudless_home::trust::{CheckResult, CheckState, NameReport};
 use cloudless_proto::Hostname;
+use cloudless_proto::trust::zone::Check;
 
 use super::trust::{headline, reports};
 use crate::state::HomeState;
@@ -55,9 +56,19 @@ fn lines(report: &NameReport) -> Vec<String> {
         lines.push("  The CAA records of the name have to be these, and no other:".to_owned());
         lines.extend(report.records.iter().map(|record| format!("    {record}")));
     }
+    let is_address = |it: &&CheckResult| it.title == Check::Addresses.title();
+    let is_led = |it: &CheckResult| it.state == CheckState::Good;
+    let addresses = report.checks.iter().find(is_address);
+    if addresses.is_some_and(|it| !is_led(it)) && !report.addresses.is_empty() {
+        lines.push("  Once these are seen, the relay's addresses, and no other:".to_owned());
+        let addresses = report.addresses.iter();
+        lines.extend(addresses.map(|record| format!("    {record}")));
+    }
     if let Some(next) = &report.next {
         lines.push(format!("  next: {next}"));
     }
+    let steps = report.steps.iter().enumerate();
+    lines.extend(steps.map(|(index, step)| format!("    {}. {step}", index + 1)));
     lines
 }
 

@@ -96,6 +96,7 @@ and all; home ends the other names itself:
 A name where home demands a client certificate of every device, beside its password. Devices get one
 with `cloudless device add USER NAME --client-certificate`, and are refused on all other names:
   [hostname.\"m.contacts.example.org\"]
+  certificate = \"acme\"
   client_certificates = true
 
 A device with such a certificate that does not come any more, although phones could, is named by

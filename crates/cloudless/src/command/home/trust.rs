@@ -3,15 +3,19 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
-use cloudless_home::trust::{self, Holding, NameReport};
+use cloudless_home::trust::{self, Holding, NameReport, NamedDevice};
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::{Level, Outcome};
+use cloudless_store::{Device, OpenError};
 
 use crate::admin_socket;
 use crate::config::home::HomeFile;
 use crate::progress;
 use crate::state::HomeState;
 use crate::terminal::{self, BAD, BOLD, GOOD};
+
+/// More devices of one name are counted, not named.
+const DEVICES_SHOWN: usize = 3;
 
 /// Show how well each name is protected, and against whom
 #[derive(Debug, Args)]
@@ -79,7 +83,7 @@ pub(super) fn reports(
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build()?;
-        let names = runtime.block_on(trust::examine(&config))?;
+        let names = runtime.block_on(trust::examine(&config, &devices(state)?))?;
         Ok(Some(Reply::Trust { names }))
     };
     let asked = || admin_socket::ask_or_do(state, admin_socket::HOME, command, offline);
@@ -93,6 +97,18 @@ pub(super) fn reports(
     Ok(names)
 }
 
+/// The devices of a home that does not run; none before it has any contacts.
+fn devices(state: &Path) -> anyhow::Result<Vec<Device>> {
+    if !state.join("store.sqlite").exists() {
+        return Ok(Vec::new());
+    }
+    match super::open(state) {
+        // Another command is at work: what it does is no matter of the names.
+        Err(OpenError::InUse { .. }) => Ok(Vec::new()),
+        opened => Ok(opened.context("cannot open the contacts")?.devices(None)?),
+    }
+}
+
 /// Ten lines about one name.
 fn lines(report: &NameReport) -> Vec<String> {
     let mut lines = vec![headline(report)];
@@ -101,7 +117,11 @@ fn lines(report: &NameReport) -> Vec<String> {
         .next
         .as_deref()
         .unwrap_or("there is nothing above this level");
-    lines.push(format!("  next: {next}"));
+    let how = match report.steps.is_empty() {
+        true => "",
+        false => "; `cloudless home doctor` says how to get there",
+    };
+    lines.push(format!("  next: {next}{how}"));
     lines
 }
 
@@ -113,20 +133,48 @@ pub(super) fn headline(report: &NameReport) -> String {
         (true, false) => ", in a zone that is signed with DNSSEC",
         (false, false) => "",
     };
+    let devices = devices_of(report);
     if level == Level::HonestRelay {
         format!(
-            "{BOLD}{name}{BOLD:#}: {BAD}{level}: whoever runs the relay can read everything{BAD:#}"
+            "{BOLD}{name}{BOLD:#}: {BAD}{level}: whoever runs the relay can read everything{BAD:#}{devices}"
         )
     } else if report.in_force == level {
-        format!("{BOLD}{name}{BOLD:#}: {GOOD}{level}{GOOD:#}{zone}")
+        format!("{BOLD}{name}{BOLD:#}: {GOOD}{level}{GOOD:#}{zone}{devices}")
     } else {
         let served = if report.is_served {
             ""
         } else {
             ", and the name is not served"
         };
-        format!("{BOLD}{name}{BOLD:#}: {BAD}{level} is not in force{served}{BAD:#}")
+        format!("{BOLD}{name}{BOLD:#}: {BAD}{level} is not in force{served}{BAD:#}{devices}")
     }
+}
+
+/// Which devices the name is for, where they are not just all of them.
+fn devices_of(report: &NameReport) -> String {
+    if report.devices.is_empty() {
+        return String::new();
+    }
+    let named = |it: &NamedDevice| {
+        let (user, name) = (terminal::clean(&it.user), terminal::clean(&it.name));
+        format!("{name} of {user}")
+    };
+    let mut shown: Vec<_> = report
+        .devices
+        .iter()
+        .take(DEVICES_SHOWN)
+        .map(named)
+        .collect();
+    let rest = report.devices.len() - shown.len();
+    if rest > 0 {
+        shown.push(format!("{rest} more"));
+    }
+    let proof = if report.client_certificates {
+        "a certificate"
+    } else {
+        "a password alone"
+    };
+    format!("; with {proof}: {}", shown.join(", "))
 }
 
 fn holding(holding: &Holding) -> String {

@@ -198,10 +198,20 @@ fn a_name_has_the_level_of_its_certificate_unless_the_file_says_otherwise() {
     };
     let read = |before: &str, table: &str| parse::<HomeFile>(text(before, table).as_bytes());
     let acme = "certificate = \"acme\"";
+    let devices = "certificate = \"acme\"\nclient_certificates = true";
     for (before, table, expected) in [
         ("", "", Level::Pinned),
         ("", "certificate = \"pinned\"", Level::Pinned),
         ("", acme, Level::Public),
+        ("", devices, Level::ClientCertificates),
+        ("trust = \"public\"", devices, Level::ClientCertificates),
+        (
+            "trust = \"client-certificates\"",
+            devices,
+            Level::ClientCertificates,
+        ),
+        ("trust = \"honest-relay\"", devices, Level::HonestRelay),
+        ("", "client_certificates = true", Level::Pinned),
         (
             "",
             "certificate_file = \"a\"\nkey_file = \"b\"",
@@ -230,20 +240,23 @@ fn a_name_has_the_level_of_its_certificate_unless_the_file_says_otherwise() {
             "certificate = \"acme\"\ntrust = \"pinned\"",
             "certificate = \"own\"",
         ),
+        (
+            "certificate = \"acme\"\ntrust = \"client-certificates\"",
+            "client_certificates = true",
+        ),
+        (
+            "client_certificates = true\ntrust = \"client-certificates\"",
+            "certificate = \"acme\"",
+        ),
     ] {
         let message = read("", table).unwrap().contradiction().unwrap_or_default();
         assert!(message.contains(expected), "{table}: {message}");
     }
-    for (table, expected) in [
-        ("trust = \"all\"", "no level"),
-        ("trust = \"client-certificates\"", "not built yet"),
-    ] {
-        let fault = read("", table).unwrap_err().to_string();
-        assert!(
-            fault.starts_with("8:9:") && fault.contains(expected),
-            "{fault}"
-        );
-    }
+    let fault = read("", "trust = \"all\"").unwrap_err().to_string();
+    assert!(
+        fault.starts_with("8:9:") && fault.contains("no level"),
+        "{fault}"
+    );
 }
 
 #[test]

@@ -204,6 +204,10 @@ fn protection(report: &NameReport) -> Vec<String> {
         lines.push(format!(
             "{BOLD}{name}{BOLD:#}: {BAD}honest-relay: whoever runs the relay can read everything{BAD:#}"
         ));
+    } else if report.in_force != report.level && report.is_served {
+        lines.push(format!(
+            "{BOLD}{name}{BOLD:#}: {BAD}not protected{BAD:#}: see `cloudless home doctor`"
+        ));
     } else if report.in_force != report.level {
         lines.push(format!(
             "{BOLD}{name}{BOLD:#}: {BAD}not protected, and not served{BAD:#}: see `cloudless home doctor`"
