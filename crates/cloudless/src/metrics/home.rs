@@ -44,6 +44,15 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
             .filter(|it| it.error.is_some())
             .count(),
     );
+    text.gauge(
+        "cloudless_home_certificates_missing",
+        "Names without a certificate that is valid now, under which phones are not answered.",
+        status
+            .certificates
+            .iter()
+            .filter(|it| it.expires_at.is_none())
+            .count(),
+    );
     let first = status.certificates.iter().filter_map(|it| it.expires_at);
     text.gauge(
         "cloudless_home_certificate_expiry_timestamp_seconds",
@@ -55,6 +64,7 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
         "Devices that deleted much at once within 30 days, not undone.",
         status.alarms.len(),
     );
+    alarms(&status, text);
     let mut requests = text.counters(
         "cloudless_home_requests_total",
         "Requests for contacts that were answered, by method and by class of status.",
@@ -78,6 +88,26 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What somebody has to look at.
+fn alarms(status: &Status, text: &mut Exposition) {
+    let unknown = status.trust.iter().map(|it| it.unknown_certificates.len());
+    text.gauge(
+        "cloudless_home_unknown_certificates",
+        "Certificates of home's names in the public logs whose keys home did not make.",
+        unknown.sum::<usize>(),
+    );
+    text.gauge(
+        "cloudless_home_names_not_served",
+        "Names that are not served because their protection is not in force.",
+        status.trust.iter().filter(|it| !it.is_served).count(),
+    );
+    text.gauge(
+        "cloudless_home_silent_devices",
+        "Devices with a client certificate that do not come any more although they could.",
+        status.silent_devices.len(),
+    );
+}
+
 fn relays(status: &Status, text: &mut Exposition) {
     let numbered = || {
         let relays = status.relays.iter().enumerate();
@@ -98,6 +128,13 @@ fn relays(status: &Status, text: &mut Exposition) {
     for (relay, row) in numbered() {
         let is_refused = row.state == RelayState::Refused;
         refused.sample(&[("relay", &relay)], u8::from(is_refused));
+    }
+    let mut warnings = text.gauges(
+        "cloudless_home_tunnel_warning",
+        "1 when home status has a warning about the relay, as of another machine with home's key.",
+    );
+    for (relay, row) in numbered() {
+        warnings.sample(&[("relay", &relay)], u8::from(row.warning.is_some()));
     }
     let mut times = text.gauges(
         "cloudless_home_round_trip_seconds",
