@@ -18,15 +18,16 @@ use crate::config::ConfigError;
 pub(crate) fn create(path: &Path) -> anyhow::Result<bool> {
     let key = Ed25519KeyPair::generate().context("cannot generate a key")?;
     let pkcs8 = key.to_pkcs8v1().context("cannot encode the key")?;
-    let pem = Zeroizing::new(pem(pkcs8.as_ref()));
-    atomic_file::create(path, pem.as_bytes())
+    atomic_file::create(path, pem(pkcs8.as_ref()).as_bytes())
 }
 
 /// A private key as PEM (RFC 7468 §10).
-pub(crate) fn pem(pkcs8: &[u8]) -> String {
+pub(crate) fn pem(pkcs8: &[u8]) -> Zeroizing<String> {
     let base64 = Zeroizing::new(BASE64.encode(pkcs8));
     // Room for all of it: what grows leaves copies behind.
-    let mut pem = String::with_capacity(128 + base64.len() / 64 + base64.len());
+    let mut pem = Zeroizing::new(String::with_capacity(
+        128 + base64.len() / 64 + base64.len(),
+    ));
     pem.push_str("-----BEGIN PRIVATE KEY-----\n");
     for line in base64.as_bytes().chunks(64) {
         pem.push_str(&String::from_utf8_lossy(line));

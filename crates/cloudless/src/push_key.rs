@@ -7,6 +7,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
+use zeroize::Zeroizing;
 
 use crate::{atomic_file, identity};
 
@@ -24,6 +25,7 @@ pub(crate) fn read_or_create(state: &Path) -> anyhow::Result<PrivatePkcs8KeyDer<
         atomic_file::create(&path, identity::pem(key.as_ref()).as_bytes())?;
     }
     let pem = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let pem = Zeroizing::new(pem);
     PrivatePkcs8KeyDer::from_pem_slice(&pem)
         .ok()
         .filter(|key| {

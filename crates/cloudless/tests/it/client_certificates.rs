@@ -150,7 +150,25 @@ async fn curl_gets_in_with_certificate_and_password_and_not_after_the_revocation
     // Home itself gets no further on that name, and sees that it leads here.
     on(&home, &["home", "status", "--check"]).expect(0);
 
+    // Which devices are for which name is told, also without a running home.
+    let devices = |name: &str| {
+        let report = on(&home, &["home", "trust", name, "--json"])
+            .expect(0)
+            .json();
+        let report = &report[0];
+        let devices = report["devices"].as_array().unwrap().iter();
+        let names: Vec<_> = devices
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect();
+        (report["client_certificates"] == true, names)
+    };
+    assert_eq!(devices(DEMANDING), (true, vec!["tablet".to_owned()]));
+    assert_eq!(devices(HOSTNAME), (false, vec!["phone".to_owned()]));
+    let text = on(&home, &["home", "trust", DEMANDING]).expect(0).stdout;
+    assert!(text.contains("with a certificate: tablet of me"), "{text}");
+
     on(&home, &["device", "revoke", "me", "tablet"]).expect(0);
+    assert_eq!(devices(DEMANDING), (true, Vec::new()));
     let (exit, status) = curl(&pair, DEMANDING, &tablet.password, Some(&tablet));
     assert!(exit != 0 && status == 0, "{exit} {status}");
 }

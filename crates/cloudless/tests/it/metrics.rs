@@ -74,6 +74,37 @@ async fn the_document_has_each_metric_and_no_other() {
     }
 }
 
+/// What an owner would be woken for is not only in the status.
+#[test]
+fn a_name_that_is_not_served_counts() {
+    let mut pair = Pair::start();
+    let home = pair.folder("home");
+    pair.kill_home();
+    set(&home, "home.toml", "[::1]:0");
+    let file = home.join("home.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replacen(
+        &format!("hostnames = [\"{HOSTNAME}\"]"),
+        &format!("hostnames = [\"{HOSTNAME}\", \"home.somebody.de\"]"),
+        1,
+    );
+    // Nobody answers there.
+    let rest = "[dns]\nresolvers = [\"127.0.0.1:1\"]\nname_server_port = 1\n\
+                [transparency]\nenabled = false\n";
+    fs::write(&file, format!("{text}\n{rest}")).unwrap();
+    let (_role, ready) = Role::start(&home, "home");
+    let text = get(ready["metrics"].as_str().unwrap(), "/metrics", "200");
+    for line in [
+        "cloudless_home_names_not_served 1",
+        "cloudless_home_unknown_certificates 0",
+        "cloudless_home_silent_devices 0",
+        "cloudless_home_certificates_missing 0",
+        "cloudless_home_tunnel_warning{relay=\"0\"} 0",
+    ] {
+        assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+}
+
 #[test]
 fn the_document_has_each_class_of_connections_and_no_other() {
     let mut sections = DOCUMENT.split("\n## ");

@@ -54,7 +54,9 @@ impl Show for Shown {
         for certificate in &status.certificates {
             let until = match certificate.expires_at {
                 Some(at) => format!("valid until {}", clock::utc_ms(at)),
-                None => "none".to_owned(),
+                None => {
+                    format!("{BAD}none that is valid now{BAD:#}, so that phones are not answered")
+                }
             };
             let name = &certificate.hostname;
             lines.push(format!("certificate of {BOLD}{name}{BOLD:#}: {until}"));
