@@ -280,6 +280,7 @@ mod tests {
     use rusqlite::ffi::{self, SQLITE_CORRUPT, SQLITE_FULL};
 
     use super::*;
+    use crate::blocking;
 
     fn sqlite(code: i32) -> rusqlite::Error {
         rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)
@@ -310,13 +311,22 @@ mod tests {
         assert!(body.contains("<D:need-privileges>"), "{body}");
     }
 
-    #[tokio::test]
     async fn a_panic_is_a_500() {
-        let panicked = crate::blocking::run(|| -> Result<(), Refusal> { panic!("a bug") }).await;
+        let panicked = blocking::run(|| -> Result<(), Refusal> { panic!("a bug") }).await;
         let response = panicked
             .map_err(Response::from)
             .expect_err("the work panicked");
         assert_eq!(response.status(), 500);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_a_500_with_one_thread() {
+        a_panic_is_a_500().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_panic_is_a_500_with_several_threads() {
+        a_panic_is_a_500().await;
     }
 
     #[test]
