@@ -278,7 +278,8 @@ fn account_check(account: Option<&Account>) -> CheckResult {
         message:
             "home has no account at a certificate authority yet, and the CAA record has to name it"
                 .to_owned(),
-        remedy: "start home, and look again".to_owned(),
+        remedy: "start home, which makes one once it is connected to a relay, and look again"
+            .to_owned(),
     });
     CheckResult {
         title: "home has an account at the certificate authority".to_owned(),

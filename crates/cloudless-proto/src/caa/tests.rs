@@ -79,6 +79,8 @@ const TRUTH: &[Case] = &[
     (&["0 issue other.example", NO_WILD], false, false, false, &["OtherIssuer", "NotOurs"]),
     (&["0 issue ca.example", NO_WILD], true, true, false, &["AnyAccount", "AnyMethod"]),
     (&["0 issue ca.example;", NO_WILD], true, true, false, &["AnyAccount", "AnyMethod"]),
+    (&["0 issue ;accounturi=OURS", NO_WILD], false, false, false, &["NotOurs"]),
+    (&["0 issue ;", "0 issue ;", NO_WILD], false, false, false, &["NotOurs"]),
     // Records are alternatives: each lets issue on its own.
     (&[GOOD, "0 issue ca.example", NO_WILD], true, true, false, &["AnyAccount", "AnyMethod"]),
     (&["0 issue ;", GOOD, NO_WILD], true, false, false, &[]),
@@ -114,6 +116,9 @@ const TRUTH: &[Case] = &[
     (&[GOOD, NO_WILD, "1 tbs unknown"], false, false, false, &["Critical", "NotOurs"]),
     (&[GOOD, NO_WILD, "64 tbs unknown"], true, false, false, &[]),
     (&["128 tbs unknown"], false, false, false, &["Critical", "NoIssue", "NotOurs"]),
+    // RFC 9495: who may issue for mail addresses has no say here.
+    (&[GOOD, NO_WILD, "0 issuemail other.example"], true, false, false, &[]),
+    (&["0 issuemail ;"], true, true, true, &["NoIssue"]),
     // RFC 8657 §3: the account.
     (&["0 issue ca.example; accounturi=OURS", NO_WILD], true, false, false, &["AnyMethod"]),
     (&["0 issue ca.example; accounturi=THEIRS; validationmethods=tls-alpn-01", NO_WILD], false, true, false, &["OtherAccount", "NotOurs"]),

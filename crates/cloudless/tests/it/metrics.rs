@@ -8,6 +8,7 @@ use std::path::Path;
 
 use cloudless_relay::Outcome;
 use http::StatusCode;
+use serde_json::json;
 
 use crate::binary::on;
 use crate::pair::{HOSTNAME, Pair};
@@ -74,9 +75,10 @@ async fn the_document_has_each_metric_and_no_other() {
     }
 }
 
-/// What an owner would be woken for is not only in the status.
+/// What an owner would be woken for is in the status and in the metrics.
 #[test]
-fn a_name_that_is_not_served_counts() {
+fn a_name_that_is_not_served_and_a_certificate_of_somebody_else_count() {
+    const NAME: &str = "home.somebody.de";
     let mut pair = Pair::start();
     let home = pair.folder("home");
     pair.kill_home();
@@ -85,23 +87,41 @@ fn a_name_that_is_not_served_counts() {
     let text = fs::read_to_string(&file).unwrap();
     let text = text.replacen(
         &format!("hostnames = [\"{HOSTNAME}\"]"),
-        &format!("hostnames = [\"{HOSTNAME}\", \"home.somebody.de\"]"),
+        &format!("hostnames = [\"{HOSTNAME}\", \"{NAME}\"]"),
         1,
     );
     // Nobody answers there.
     let rest = "[dns]\nresolvers = [\"127.0.0.1:1\"]\nname_server_port = 1\n\
-                [transparency]\nenabled = false\n";
+                [transparency]\ncert_spotter = \"https://127.0.0.1:1\"\ncrt_sh = \"https://127.0.0.1:1\"\n";
     fs::write(&file, format!("{text}\n{rest}")).unwrap();
+    let known = json!({ "names": { NAME: { "watched": { "unknown": [{
+        "key": "ab".repeat(32),
+        "issuer": "Example CA",
+        "not_before": "2026-01-01T00:00:00Z",
+        "not_after": "2099-01-01T00:00:00Z",
+        "monitor": "cert_spotter",
+        "id": "1",
+    }]}}}});
+    fs::write(home.join("trust.json"), known.to_string()).unwrap();
     let (_role, ready) = Role::start(&home, "home");
     let text = get(ready["metrics"].as_str().unwrap(), "/metrics", "200");
     for line in [
         "cloudless_home_names_not_served 1",
-        "cloudless_home_unknown_certificates 0",
+        "cloudless_home_unknown_certificates 1",
         "cloudless_home_silent_devices 0",
         "cloudless_home_certificates_missing 0",
         "cloudless_home_tunnel_warning{relay=\"0\"} 0",
     ] {
         assert!(text.lines().any(|it| it == line), "{line}: {text}");
+    }
+    let status = on(&home, &["home", "status"]).expect(0).stdout;
+    for part in [
+        "alarm",
+        "Example CA",
+        "home did not make its key",
+        "not served",
+    ] {
+        assert!(status.contains(part), "{part}: {status}");
     }
 }
 
