@@ -28,6 +28,8 @@ pub use socket::{BindError, bind};
 pub enum Command {
     /// Report on the relay; answered by [`Reply::Status`].
     Status,
+    /// Show that the relay lives; answered by [`Reply::Summary`], without the disk.
+    Summary,
     /// List the bound names; answered by [`Reply::Homes`].
     Homes,
     /// Make a join code; answered by [`Reply::Invited`].
@@ -68,6 +70,11 @@ pub enum Command {
 pub enum Reply {
     /// To [`Command::Status`].
     Status(Status),
+    /// To [`Command::Summary`]; 0 when no relay runs.
+    Summary {
+        /// Tunnels that are up.
+        tunnels: u64,
+    },
     /// To [`Command::Homes`].
     Homes {
         /// Sorted by hostname.
@@ -128,6 +135,9 @@ pub(crate) fn execute(
 ) -> Reply {
     match command {
         Command::Status => Reply::Status(status(config, registry, keys, relay)),
+        Command::Summary => Reply::Summary {
+            tunnels: relay.map_or(0, |relay| relay.sessions.count()),
+        },
         Command::Homes => Reply::Homes {
             homes: registry.homes(),
         },

@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail};
 use listenfd::ListenFd;
 use tokio::net::TcpListener;
 
+/// Nothing else is ever expected there.
+const HTTP_PORT: u16 = 80;
+
 /// The listeners that were handed over, by what they are for.
 #[derive(Debug)]
 pub(crate) struct Activated {
@@ -17,7 +20,7 @@ pub(crate) struct Activated {
 
 /// Takes the sockets that were handed over; `None` when there are none, and the role binds its own.
 ///
-/// A socket is for plain HTTP when `FileDescriptorName=` calls it `http` or its port is one of
+/// A socket is for plain HTTP when `FileDescriptorName=` calls it `http`, or its port is 80 or one of
 /// `http_ports`, and for visitors and homes otherwise. Must be called inside the runtime.
 ///
 /// # Errors
@@ -47,7 +50,7 @@ pub(crate) fn take(http_ports: &[u16]) -> anyhow::Result<Option<Activated>> {
         let is_http = match names.next() {
             Some("http") => true,
             Some("https") => false,
-            _ => port.is_ok_and(|port| http_ports.contains(&port)),
+            _ => port.is_ok_and(|port| port == HTTP_PORT || http_ports.contains(&port)),
         };
         if is_http {
             activated.http.push(listener);

@@ -15,6 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixListener;
 
+use crate::state;
+
 /// The relay's socket in its state directory.
 pub(crate) const RELAY: &str = "relay.sock";
 /// Home's socket in its state directory.
@@ -101,7 +103,7 @@ pub(crate) fn ask_or_do<C: Serialize, R: DeserializeOwned>(
             Err(SocketError::Exchange { source, .. }) if is_hung_up(&source) => {}
             Err(error) => return Err(error.into()),
         }
-        if let Some(reply) = offline()? {
+        if let Some(reply) = state::as_owner(state, &mut offline)? {
             return Ok(reply);
         }
         if started.elapsed() > LOCK_DEADLINE {

@@ -1,7 +1,8 @@
 //! Files that are there whole or not at all.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -9,9 +10,20 @@ use tempfile::NamedTempFile;
 
 /// Replaces the file at `path` (mode 0600) so that a crash leaves the old or the new one.
 pub(crate) fn replace(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
+    replace_with_mode(path, contents, 0o600)
+}
+
+/// The same with a file that everybody may read (mode 0644).
+pub(crate) fn publish(path: &Path, contents: &[u8]) -> anyhow::Result<()> {
+    replace_with_mode(path, contents, 0o644)
+}
+
+fn replace_with_mode(path: &Path, contents: &[u8], mode: u32) -> anyhow::Result<()> {
     let write = || {
         let directory = directory_of(path);
         let file = written(directory, contents)?;
+        file.as_file()
+            .set_permissions(Permissions::from_mode(mode))?;
         file.persist(path).map_err(|error| error.error)?;
         File::open(directory)?.sync_all()
     };

@@ -2,11 +2,14 @@
 
 mod book;
 mod choice;
+mod completions;
 mod contacts;
 mod demo;
 mod device;
 mod home;
+mod man_pages;
 mod relay;
+mod unit;
 mod user;
 
 use std::process::ExitCode;
@@ -35,6 +38,8 @@ and on the machine at home that keeps the contacts:
   cloudless device add me phone
   cloudless home run
 
+or, in the place of `run`, as services of systemd: cloudless service install relay|home
+
 Environment: CLOUDLESS_LOG (or RUST_LOG) chooses what is logged, CLOUDLESS_LOG_FORMAT=json has relay
 and home log one JSON object a line, NO_COLOR turns colors off.
 Exit status: 0 done, 1 failed, 64 wrong usage or a bad config file (nothing was started)."
@@ -52,6 +57,9 @@ enum Command {
     Device(device::Device),
     Book(book::Book),
     Contacts(contacts::Contacts),
+    Service(unit::Units),
+    Completions(completions::Completions),
+    ManPages(man_pages::ManPages),
     Demo(demo::Demo),
 }
 
@@ -65,6 +73,9 @@ impl Cloudless {
             | Command::Device(_)
             | Command::Book(_)
             | Command::Contacts(_)
+            | Command::Service(_)
+            | Command::Completions(_)
+            | Command::ManPages(_)
             | Command::Demo(_) => false,
         }
     }
@@ -78,6 +89,9 @@ impl Cloudless {
             Command::Device(device) => device.run()?,
             Command::Book(book) => book.run()?,
             Command::Contacts(contacts) => contacts.run()?,
+            Command::Service(units) => units.run()?,
+            Command::Completions(completions) => completions.run()?,
+            Command::ManPages(man_pages) => man_pages.run()?,
             Command::Demo(demo) => return demo.run(),
         }
         Ok(ExitCode::SUCCESS)

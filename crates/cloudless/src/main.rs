@@ -25,8 +25,10 @@ mod push_key;
 mod sandbox;
 mod signals;
 mod state;
+mod systemd;
 mod telemetry;
 mod terminal;
+mod unit;
 mod watch;
 
 use std::process::ExitCode;

@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::systemd;
+
 /// The exit code of a process that was told twice to stop.
 const STOPPED_TWICE: i32 = 130;
 
@@ -47,7 +49,9 @@ pub(crate) async fn run_until_signal<T>(
     let mut hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let reloads = async {
         while hang_up.recv().await.is_some() {
+            systemd::reloading();
             reload().await;
+            systemd::reloaded();
         }
         std::future::pending::<()>().await;
     };
@@ -58,6 +62,7 @@ pub(crate) async fn run_until_signal<T>(
         () = reloads => {}
     }
     tracing::info!("stopping; a second signal stops at once");
+    systemd::stopping();
     shutdown.cancel();
     tokio::select! {
         result = &mut role => Ok(result),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
+use nix::unistd::{Gid, Uid, setegid, seteuid};
 
 use crate::exit::Usage;
 
@@ -56,12 +57,14 @@ impl HomeState {
     }
 }
 
-/// Makes a state directory that only its owner can enter. One that exists stays as it is.
+/// Makes a state directory that only its owner can enter. One that exists stays as it is. The way
+/// to it is open, as a service that root sets up runs as another user.
 pub(crate) fn create(directory: &Path) -> anyhow::Result<()> {
-    let made = fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory);
+    let above = directory.parent().map_or(Ok(()), fs::create_dir_all);
+    let made = above.and_then(|()| {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700).create(directory)
+    });
     made.with_context(|| {
         format!(
             "cannot make the state directory {}; choose another with --state",
@@ -77,6 +80,46 @@ pub(crate) fn create(directory: &Path) -> anyhow::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Does something to a state directory as its owner, so that what root makes there can be read by the
+/// service that it belongs to. Who is not root does it as themselves.
+pub(crate) fn as_owner<T>(
+    directory: &Path,
+    action: impl FnOnce() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let owner = fs::metadata(directory).map(|it| (it.uid(), it.gid()));
+    match owner {
+        Ok((user, group)) if user != 0 && rustix::process::geteuid().is_root() => {
+            let _until_dropped = Owner::become_owner(user, group)
+                .with_context(|| format!("cannot become the owner of {}", directory.display()))?;
+            action()
+        }
+        _ => action(),
+    }
+}
+
+/// As long as there is one, this process acts as somebody else.
+struct Owner;
+
+impl Owner {
+    fn become_owner(user: u32, group: u32) -> nix::Result<Self> {
+        setegid(Gid::from_raw(group))?;
+        // From here on its end goes back.
+        let owner = Self;
+        seteuid(Uid::from_raw(user))?;
+        Ok(owner)
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // Root may always become root again.
+        let root = seteuid(Uid::from_raw(0)).and_then(|()| setegid(Gid::from_raw(0)));
+        if let Err(error) = root {
+            tracing::warn!(%error, "cannot become root again");
+        }
+    }
 }
 
 /// Fails unless the directory exists, with `advice` on how to get one.
@@ -100,7 +143,8 @@ fn flag(directory: Option<&Path>) -> String {
     })
 }
 
-fn default_directory(role: &str) -> anyhow::Result<PathBuf> {
+/// Where a role's state is when nobody says.
+pub(crate) fn default_directory(role: &str) -> anyhow::Result<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Ok(Path::new("/var/lib/cloudless").join(role));
     }

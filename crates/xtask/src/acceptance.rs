@@ -3,6 +3,8 @@
 use anyhow::Result;
 
 use crate::bench;
+use crate::debian;
+use crate::package;
 use crate::step::{self, Steps};
 use crate::test::{self, Profile};
 use crate::workspace::Workspace;
@@ -27,10 +29,21 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut steps = Steps::default();
     steps.run("cargo xtask test", || test::run(workspace, None));
     let tools = test::prepare(workspace, &mut steps);
+    steps.run("programs for long suites", || {
+        debian::prepare(debian::ACCEPTANCE)
+    });
+    let mut deb = None;
+    steps.run("Debian package", || {
+        deb = package::deb(workspace, package::Profile::Dev)?;
+        Ok(())
+    });
     for suite in SUITES {
         steps.run(suite.name, || {
             let mut tests = tools.tests(workspace, Profile::Acceptance);
             tests.env(suite.environment.0, suite.environment.1);
+            if let Some(deb) = &deb {
+                tests.env("CLOUDLESS_DEB", deb);
+            }
             if !suite.filter.is_empty() {
                 tests.arg(suite.filter);
             }

@@ -27,6 +27,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["curl", "--version"],
     },
     Need {
+        package: "fish",
+        probe: &["fish", "--version"],
+    },
+    Need {
         package: "gdb",
         probe: &["gdb", "--version"],
     },
@@ -53,6 +57,10 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "litmus",
         probe: &["litmus", "--version"],
+    },
+    Need {
+        package: "man-db",
+        probe: &["man", "--version"],
     },
     Need {
         package: "nftables",
@@ -93,6 +101,26 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "systemd",
         probe: &["systemd-socket-activate", "--version"],
+    },
+    Need {
+        package: "zsh",
+        probe: &["zsh", "--version"],
+    },
+];
+
+/// What the long suites call beside: a system of its own to install the package in, and to boot.
+pub(crate) const ACCEPTANCE: &[Need] = &[
+    Need {
+        package: "debootstrap",
+        probe: &["test", "-x", "/usr/sbin/debootstrap"],
+    },
+    Need {
+        package: "dpkg-dev",
+        probe: &["dpkg-shlibdeps", "--version"],
+    },
+    Need {
+        package: "systemd-container",
+        probe: &["systemd-nspawn", "--version"],
     },
 ];
 

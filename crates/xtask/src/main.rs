@@ -1,4 +1,4 @@
-//! Project automation: `cargo xtask tidy | test | acceptance | bench | security-table`.
+//! Project automation: `cargo xtask tidy | test | acceptance | bench | man | deb | security-table`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,11 +9,13 @@ mod acceptance;
 mod bench;
 mod debian;
 mod dependencies;
+mod package;
 mod python;
 mod security_table;
 mod step;
 mod test;
 mod tidy;
+mod tool;
 mod workspace;
 
 use std::process::ExitCode;
@@ -44,6 +46,10 @@ enum Command {
     Acceptance,
     /// Measure speed and memory of a release build, and print tables
     Bench(bench::Options),
+    /// Write man pages and shell completions into target/package
+    Man,
+    /// Make a package for Debian, target/package/cloudless.deb, of a release build
+    Deb,
     /// Write the table of trust levels in docs/security.md anew
     SecurityTable,
 }
@@ -65,6 +71,8 @@ fn run(command: Command) -> Result<()> {
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
         Command::Acceptance => acceptance::run(&workspace),
         Command::Bench(options) => bench::run(&workspace, &options),
+        Command::Man => package::pages(&workspace, package::Profile::Dev),
+        Command::Deb => package::deb(&workspace, package::Profile::Release).map(drop),
         Command::SecurityTable => security_table::run(&workspace),
     }
 }

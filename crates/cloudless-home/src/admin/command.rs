@@ -16,6 +16,8 @@ use super::restore::RestoreTo;
 pub enum Command {
     /// Tunnels, certificates, addresses.
     Status,
+    /// Shows that home lives, and answers without the disk.
+    Summary,
     /// How well each name is protected, as far as it is known.
     Trust,
     /// The same after a new look at each name.

@@ -21,7 +21,8 @@ use super::{alarm, book, duplicates, lookup, restore, search};
 use crate::client_certificate::{Authority, pkcs12};
 use crate::silence::SilentDevice;
 use crate::status::{
-    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, chain,
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayState, RelayStatus, RequestStatus,
+    chain,
 };
 use crate::trust::{self, NameReport};
 
@@ -126,6 +127,7 @@ fn run(
 ) -> Result<Reply, Failure> {
     match command {
         Command::Status | Command::Check => status(store, facts, now),
+        Command::Summary => Ok(summary(facts)),
         Command::CertificateRenew { .. } => Err(Failure::NotRunning),
         Command::Trust | Command::Doctor => {
             let mut names = facts.trust.clone();
@@ -251,6 +253,14 @@ fn run(
             let book = lookup::book(store, user.as_deref(), &book)?;
             duplicates::merge(store, book.id, &cards, region.as_deref(), dry_run, now)
         }
+    }
+}
+
+fn summary(facts: &Facts) -> Reply {
+    let states = facts.relays.iter().map(|relay| relay.state);
+    Reply::Summary {
+        relays: facts.relays.len(),
+        connected: states.filter(|it| *it == RelayState::Connected).count(),
     }
 }
 

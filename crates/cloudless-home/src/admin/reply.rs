@@ -27,6 +27,13 @@ use crate::trust::NameReport;
 pub enum Reply {
     /// To `Status`.
     Status(Status),
+    /// To `Summary`; zeros when no home runs.
+    Summary {
+        /// Relays that home has joined.
+        relays: usize,
+        /// Those of them to which a tunnel is up.
+        connected: usize,
+    },
     /// To `CertificateRenew`.
     CertificatesRenewed {
         /// One for each name that was meant.

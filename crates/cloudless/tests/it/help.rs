@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-const COMMANDS: [&str; 44] = [
+pub(crate) const COMMANDS: [&str; 49] = [
     "relay",
     "relay init",
     "relay invite",
@@ -46,6 +46,11 @@ const COMMANDS: [&str; 44] = [
     "book restore",
     "book share",
     "book unshare",
+    "service",
+    "service install",
+    "service uninstall",
+    "service status",
+    "completions",
     "demo",
 ];
 
@@ -85,6 +90,7 @@ fn every_listing_has_json() {
         "contacts duplicates",
         "contacts merge",
         "book list",
+        "service status",
     ] {
         let arguments: Vec<&str> = name.split(' ').chain(["--help"]).collect();
         assert!(cloudless(&arguments).stdout.contains("--json"), "{name}");

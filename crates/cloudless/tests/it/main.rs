@@ -35,6 +35,7 @@ mod clones;
 mod configuration;
 mod contacts;
 mod corpus;
+mod debian_package;
 mod demo;
 mod disk;
 mod exported;
@@ -47,6 +48,8 @@ mod logs;
 mod memory;
 mod metrics;
 mod network;
+mod notification;
+mod pages;
 mod pair;
 mod people;
 mod push;
@@ -56,6 +59,7 @@ mod rotation;
 mod sandbox;
 mod soak;
 mod status;
+mod units;
 mod vdirsyncer;
 
 /// How often a test of chance goes round: more in `cargo xtask acceptance`.

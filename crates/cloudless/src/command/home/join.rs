@@ -59,7 +59,7 @@ impl Join {
         let relay_keys = RelayKeys::open(&state)?;
         state::create(&state)?;
         let key_path = state.join(KEY_FILE);
-        identity::create(&key_path)?;
+        state::as_owner(&state, || identity::create(&key_path))?;
         let identity = identity::read(&key_path, "")?;
 
         let hostname = signals::block_on(async {
@@ -74,7 +74,7 @@ impl Join {
         }
         let is_successor = |known| relay_keys.of(known).contains(&code.relay_key);
         document.add(&hostname, &table(&code)?, is_successor)?;
-        document.write(&state)?;
+        state::as_owner(&state, || document.write(&state))?;
         let running = admin_socket::ask::<_, Reply>(&state, admin_socket::HOME, &Command::Status);
         let file = HomeFile::read_if_there(&state)?;
         let url = public_url(&hostname, file.as_ref().map_or(HTTPS_PORT, public_port));

@@ -15,6 +15,7 @@ use crate::config::home::HomeFile;
 use crate::metrics::{self, Metrics};
 use crate::sandbox::{self, Needs};
 use crate::state::{self, HomeState};
+use crate::systemd::Pulse;
 use crate::terminal;
 use crate::{admin_socket, allocator, listen, open_files, parent, signals};
 
@@ -177,6 +178,12 @@ impl Run {
             };
             let role = cloudless_home::run(config, store, listeners, shutdown.clone());
             let role = metrics.beside(role);
+            let pulse = Pulse {
+                state: state.clone(),
+                report: summary,
+                shutdown: shutdown.clone(),
+            };
+            let role = pulse.beside(role);
             if !self.ready_json {
                 return signals::run_until_signal(role, shutdown, async || {})
                     .await?
@@ -205,6 +212,18 @@ fn certificate_files(config: &Config) -> Vec<PathBuf> {
         _ => None,
     });
     files.flatten().collect()
+}
+
+/// The running home in a line, without names.
+fn summary(state: &Path) -> anyhow::Result<String> {
+    match admin_socket::ask(state, admin_socket::HOME, &Command::Summary)? {
+        Some(Reply::Summary { relays: 0, .. }) => Ok("serves this machine alone".to_owned()),
+        Some(Reply::Summary { connected: 0, .. }) => Ok("no tunnel to a relay yet".to_owned()),
+        Some(Reply::Summary { relays, connected }) => {
+            Ok(format!("tunnels to {connected} of {relays} relays are up"))
+        }
+        _ => bail!("home does not answer"),
+    }
 }
 
 /// Prints a line once the first tunnel is up.

@@ -67,8 +67,11 @@ impl Init {
             self.file()?
         };
         state::create(&state)?;
-        let key_is_new = identity::create(&state.join(KEY_FILE))?;
-        let file_is_new = atomic_file::create(&state.join(FILE), file.render().as_bytes())?;
+        let (key_is_new, file_is_new) = state::as_owner(&state, || {
+            let key_is_new = identity::create(&state.join(KEY_FILE))?;
+            let file_is_new = atomic_file::create(&state.join(FILE), file.render().as_bytes())?;
+            Ok((key_is_new, file_is_new))
+        })?;
         if !key_is_new && !file_is_new {
             terminal::note(format_args!(
                 "nothing changed: {} has a key and a config already; edit {FILE} to change a setting",

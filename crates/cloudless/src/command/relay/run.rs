@@ -1,7 +1,9 @@
 use std::net::SocketAddr;
+use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
+use cloudless_relay::admin::{Command, Reply};
 use cloudless_relay::{Listeners, Registry};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -11,6 +13,7 @@ use crate::config::relay::RelayFile;
 use crate::metrics::{self, Metrics};
 use crate::sandbox::{self, Needs};
 use crate::state::{self, RelayState};
+use crate::systemd::Pulse;
 use crate::terminal;
 use crate::{admin_socket, listen, open_files, parent, signals};
 
@@ -100,6 +103,12 @@ impl Run {
             };
             let role = cloudless_relay::run(config, registry, listeners, shutdown.clone());
             let role = metrics.beside(role);
+            let pulse = Pulse {
+                state: state.clone(),
+                report: summary,
+                shutdown: shutdown.clone(),
+            };
+            let role = pulse.beside(role);
             if self.ready_json {
                 terminal::json(&Ready {
                     role: "relay",
@@ -113,5 +122,14 @@ impl Run {
                 .await?
                 .context("the relay failed")
         })
+    }
+}
+
+/// The running relay in a line, without names.
+fn summary(state: &Path) -> anyhow::Result<String> {
+    match admin_socket::ask(state, admin_socket::RELAY, &Command::Summary)? {
+        Some(Reply::Summary { tunnels: 1 }) => Ok("1 tunnel is up".to_owned()),
+        Some(Reply::Summary { tunnels }) => Ok(format!("{tunnels} tunnels are up")),
+        _ => bail!("the relay does not answer"),
     }
 }
