@@ -35,8 +35,10 @@ impl Import {
         let copy = fs::read_to_string(&self.file).with_context(|| format!("cannot read {path}"))?;
         let copy = Zeroizing::new(copy);
         state::create(&state)?;
-        let accounts = import_accounts(&state, &copy, self.replace)
-            .with_context(|| format!("cannot import {path}"))?;
+        let accounts = state::as_owner(&state, || {
+            import_accounts(&state, &copy, self.replace)
+                .with_context(|| format!("cannot import {path}"))
+        })?;
         for account in accounts {
             let uri = terminal::clean(&account.uri);
             terminal::note(format_args!("home has the account {uri}"));
