@@ -22,7 +22,7 @@ pub(crate) use report::assign;
 pub use report::{Account, CheckResult, CheckState, Holding, NameReport, NamedDevice, Problem};
 pub use transparency::{Issuance, Monitor, TransparencyConfig};
 pub(crate) use watch::Trust;
-pub use watch::{TrustError, accept_key, examine};
+pub use watch::{TrustError, accept_key, examine, unserved};
 
 use crate::config::Relay;
 

@@ -516,6 +516,17 @@ impl Gate for Trust {
     }
 }
 
+/// The names that home will not serve before a look has found them protected, by what is known from
+/// before. Blocks on the disk.
+///
+/// # Errors
+/// [`TrustError`].
+pub fn unserved(config: &Config) -> Result<Vec<Hostname>, TrustError> {
+    let reports = Trust::of(config)?.map_or(Vec::new(), |trust| trust.reports());
+    let unserved = reports.into_iter().filter(|report| !report.is_served);
+    Ok(unserved.map(|report| report.hostname).collect())
+}
+
 /// Looks at all names of a home that does not run, and has these devices. Blocks on the disk too.
 ///
 /// # Errors

@@ -108,7 +108,7 @@ fn curl(pair: &Pair, hostname: &str, password: &str, certificate: Option<&Enroll
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn curl_gets_in_with_certificate_and_password_and_not_after_the_revocation() {
-    let pair = start();
+    let mut pair = start();
     let home = pair.folder("home");
     let tablet = enroll(&pair, "tablet");
     let add = [
@@ -171,6 +171,10 @@ async fn curl_gets_in_with_certificate_and_password_and_not_after_the_revocation
     assert_eq!(devices(DEMANDING), (true, Vec::new()));
     let (exit, status) = curl(&pair, DEMANDING, &tablet.password, Some(&tablet));
     assert!(exit != 0 && status == 0, "{exit} {status}");
+
+    pair.kill_home();
+    assert_eq!(devices(DEMANDING), (true, Vec::new()));
+    assert_eq!(devices(HOSTNAME), (false, vec!["phone".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::binary::on;
 use crate::pair::{HOSTNAME, Pair};
-use crate::role::Role;
+use crate::role::{LOG, Role};
 
 const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
 
@@ -114,6 +114,14 @@ fn a_name_that_is_not_served_and_a_certificate_of_somebody_else_count() {
     ] {
         assert!(text.lines().any(|it| it == line), "{line}: {text}");
     }
+    // Who has just set it up is told at once what is left to do.
+    let log = fs::read_to_string(home.join(LOG)).unwrap();
+    let told = format!("not served yet     {NAME}: `cloudless home doctor`");
+    assert!(log.contains(&told), "{log}");
+    assert!(
+        !log.contains(&format!("not served yet     {HOSTNAME}")),
+        "{log}"
+    );
     let status = on(&home, &["home", "status"]).expect(0).stdout;
     for part in [
         "alarm",

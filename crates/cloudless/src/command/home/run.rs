@@ -7,7 +7,7 @@ use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_home::certificate::CertificateSource;
 use cloudless_home::status::RelayState;
-use cloudless_home::{Config, Listeners};
+use cloudless_home::{Config, Listeners, trust};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -148,6 +148,7 @@ impl Run {
         store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();
         let port = super::public_port(&file);
+        let unserved = trust::unserved(&config).context("cannot watch over the names")?;
 
         signals::block_on(async {
             let local = listen::bind(&file.local.0, "`local` in home.toml")?;
@@ -162,6 +163,12 @@ impl Run {
             for hostname in &file.hostnames {
                 let url = super::public_url(hostname, port);
                 terminal::note(format_args!("  for phones         {url}"));
+            }
+            for hostname in &unserved {
+                terminal::note(format_args!(
+                    "  not served yet     {hostname}: `cloudless home doctor` shows what to publish in \
+                     the DNS first"
+                ));
             }
             for address in &bound {
                 terminal::note(format_args!("  for this machine   http://{address}/"));
