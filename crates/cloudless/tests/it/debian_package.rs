@@ -55,7 +55,10 @@ impl Container {
                 "--private-network",
                 "--console=pipe",
             ])
-            .args(["--register=no", "--keep-unit", "--directory"])
+            .args(["--register=no", "--keep-unit"])
+            // Else the sandbox of the roles could not be closed there.
+            .arg("--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self")
+            .arg("--directory")
             .arg(&self.base)
             .arg(format!("--bind-ro={}:/test", self.shared.path().display()))
             .stdin(Stdio::null());

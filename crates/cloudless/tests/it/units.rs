@@ -1,7 +1,7 @@
 //! `cloudless service`, and what systemd's own tools say of the units.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -219,6 +219,60 @@ fn a_program_that_others_can_change_is_warned_of() {
         .stderr
         .contains("who can change it can be the service");
     assert!(warned, "{installed:?}");
+}
+
+/// Every file of a directory, and who owns it.
+fn owners(directory: &Path) -> Vec<(PathBuf, u32)> {
+    let entries = fs::read_dir(directory)
+        .unwrap()
+        .map(|it| it.unwrap().path());
+    let owner = |path: PathBuf| {
+        let uid = fs::symlink_metadata(&path).unwrap().uid();
+        let below = if path.is_dir() {
+            owners(&path)
+        } else {
+            Vec::new()
+        };
+        std::iter::once((path, uid)).chain(below)
+    };
+    entries.flat_map(owner).collect()
+}
+
+#[test]
+fn what_root_does_to_the_state_of_a_service_is_not_roots() {
+    if !rustix::process::geteuid().is_root() {
+        return missing("root: whose files are those of a service is not tried");
+    }
+    let directory = open_directory();
+    let (relay, home) = (
+        directory.path().join("relay"),
+        directory.path().join("home"),
+    );
+    for state in [&relay, &home] {
+        fs::create_dir(state).unwrap();
+        fs::set_permissions(state, fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(state, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    binary::on(&relay, &["relay", "init", "--address", "relay.example.org"]).expect(0);
+    binary::on(&relay, &["relay", "invite", "contacts.example.org"]).expect(0);
+    #[rustfmt::skip]
+    binary::on(&home, &["device", "add", "me", "phone", "--create-user"]).expect(0);
+    let card = directory.path().join("ann.vcf");
+    fs::write(
+        &card,
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:ann\r\nFN:Ann\r\nEND:VCARD\r\n",
+    )
+    .unwrap();
+    // A file that only root can read, and one that only root can write.
+    fs::set_permissions(&card, fs::Permissions::from_mode(0o600)).unwrap();
+    binary::on(&home, &["contacts", "import", card.to_str().unwrap()]).expect(0);
+    let closed = tempfile::tempdir().unwrap();
+    let backup = closed.path().join("backup.sqlite");
+    binary::on(&home, &["home", "backup", backup.to_str().unwrap()]).expect(0);
+    assert!(backup.exists());
+    for (path, uid) in [owners(&relay), owners(&home)].concat() {
+        assert_eq!(uid, NOBODY, "{}", path.display());
+    }
 }
 
 /// Runs `systemd-analyze`, or says that there is none.

@@ -7,6 +7,7 @@ dpkg --install "$deb"
 cloudless --version
 getent passwd cloudless-relay cloudless-home
 test "$(stat --format=%a:%U $state)" = 755:root
+test "$(stat --format=%a /etc/default/cloudless)" = 600
 systemctl is-enabled cloudless-relay.socket cloudless-relay.service cloudless-home.service
 zcat /usr/share/man/man1/cloudless-relay-init.1.gz > /dev/null
 dpkg-query --show --showformat='${Conffiles}' cloudless | grep /etc/default/cloudless
