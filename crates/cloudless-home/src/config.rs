@@ -18,6 +18,7 @@ use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
 use crate::trust::TrustConfig;
+use crate::upstream::Upstream;
 
 /// Tells the time of day; tests hand in one that they move.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -56,6 +57,8 @@ pub struct Config {
     pub hostnames: Vec<Hostname>,
     /// Those of `hostnames` whose connections go to other servers.
     pub passthrough: HashMap<Hostname, Passthrough>,
+    /// Servers behind home that get some of the requests.
+    pub upstreams: Vec<Upstream>,
     /// Where the certificates of `hostnames` come from; home's own authority where nothing is said.
     pub certificates: HashMap<Hostname, CertificateSource>,
     /// The public authority; needed when a certificate comes from one.
@@ -110,6 +113,7 @@ impl Config {
             relays,
             hostnames,
             passthrough: HashMap::new(),
+            upstreams: Vec::new(),
             certificates: HashMap::new(),
             acme: None,
             gate: Arc::new(HonestRelay::default()),
@@ -138,6 +142,7 @@ impl fmt::Debug for Config {
             .field("relays", &self.relays)
             .field("hostnames", &self.hostnames)
             .field("passthrough", &self.passthrough)
+            .field("upstreams", &self.upstreams)
             .field("certificates", &self.certificates)
             .field("acme", &self.acme)
             .field("trust", &self.trust)
@@ -223,6 +228,8 @@ pub struct Timings {
     /// Between looks at the owner's certificate files; new ones are read when two looks in a row
     /// see the same (default 2 s).
     pub certificate_files: Duration,
+    /// Between two looks at whether servers behind home can be reached (default 1 min).
+    pub upstream_check: Duration,
     /// Between two looks at which devices came (default 1 min).
     pub silence_check: Duration,
     /// Between two removals of old history (default 24 h).
@@ -247,6 +254,7 @@ impl Default for Timings {
             drain: Duration::from_secs(10),
             certificate_check: Duration::from_secs(60),
             certificate_files: Duration::from_secs(2),
+            upstream_check: Duration::from_secs(60),
             silence_check: Duration::from_secs(60),
             prune: Duration::from_secs(24 * 60 * 60),
         }

@@ -1,17 +1,19 @@
-//! HTTP/1.1 and HTTP/2 in front of the CardDAV service, with bounds on everything a client sends.
+//! HTTP/1.1 and HTTP/2 in front of the CardDAV service and the servers behind home, with bounds on
+//! everything a client sends.
 
+mod answer;
 mod requests;
 mod security_headers;
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use cloudless_carddav::{Body, CardDav};
+use cloudless_carddav::CardDav;
 use cloudless_proto::Hostname;
-use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -21,9 +23,12 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::answer::Answer;
 use self::requests::Requests;
+pub(crate) use self::requests::{Waiting, WaitingGuard};
 use crate::config::Timings;
 use crate::tunnel::{Activity, Watched};
+use crate::upstream::{self, Found, Tunnels, Upstreams, Visit};
 
 /// The longest request head, HTTP/1 and HTTP/2 alike, in bytes.
 const HEAD_MAX: u32 = 32 * 1024;
@@ -111,13 +116,45 @@ fn without_port(host: &str) -> Option<&str> {
     }
 }
 
+/// Who answers the requests of a connection.
+pub(crate) struct Site {
+    pub(crate) hosts: Hosts,
+    pub(crate) carddav: CardDav,
+    /// Servers behind home, which a connection from this machine does not get to.
+    pub(crate) behind: Option<Behind>,
+}
+
+/// The servers behind home, and what they are told of a connection.
+pub(crate) struct Behind {
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// The visitor, as the relay told.
+    pub(crate) address: Option<SocketAddr>,
+    /// The port that visitors reach the relay at.
+    pub(crate) public_port: u16,
+}
+
+impl Site {
+    /// The servers for the connection's name, if there are any.
+    fn visit(&self, waiting: Arc<Waiting>, shutdown: &CancellationToken) -> Option<Visit> {
+        let (behind, Hosts::Only(hostname)) = (self.behind.as_ref()?, &self.hosts) else {
+            return None;
+        };
+        behind.upstreams.has_any(hostname).then(|| Visit {
+            hostname: hostname.clone(),
+            address: behind.address,
+            public_port: behind.public_port,
+            waiting,
+            tunnels: Tunnels::new(shutdown),
+        })
+    }
+}
+
 /// Serves one connection to its end. On `shutdown` requests under way are finished, new ones are
 /// not accepted. A connection without a request is idle whatever bytes move: the pings of HTTP/2
 /// keep nobody's place.
 pub(crate) async fn serve<C>(
     connection: C,
-    hosts: Hosts,
-    carddav: CardDav,
+    site: Site,
     timings: &Timings,
     shutdown: CancellationToken,
 ) where
@@ -125,18 +162,25 @@ pub(crate) async fn serve<C>(
 {
     let activity = Activity::new();
     let watched = TokioIo::new(Watched::new(connection, activity.clone()));
-    let hosts = Arc::new(hosts);
     let requests = Requests::new();
+    let waiting = Waiting::new();
+    let visit = Arc::new(site.visit(waiting.clone(), &shutdown));
+    let site = Arc::new(site);
     let deadline = timings.request;
     let counter = requests.clone();
+    let visiting = visit.clone();
     let service = service_fn(move |request| {
-        let (hosts, carddav) = (hosts.clone(), carddav.clone());
+        let (site, visit) = (site.clone(), visiting.clone());
         let under_way = counter.begin();
         async move {
             let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
             let version = request.version();
-            let mut response = respond(request, &hosts, &carddav, deadline).await;
-            security_headers::add(response.headers_mut(), &hosts);
+            let visit = Option::as_ref(&visit);
+            let mut response = respond(request, &site, visit, deadline).await;
+            let is_own = matches!(response.body(), Answer::CardDav(_));
+            if is_own {
+                security_headers::add(response.headers_mut(), &site.hosts);
+            }
             if is_chunked && version < Version::HTTP_2 {
                 close_after(&mut response);
             }
@@ -144,19 +188,19 @@ pub(crate) async fn serve<C>(
         }
     });
     let builder = builder(timings);
-    let mut connection = pin!(builder.serve_connection(watched, service));
+    let mut connection = pin!(builder.serve_connection_with_upgrades(watched, service));
     let mut is_shutting_down = false;
     let mut cut_off = None;
     loop {
         let quiet_since = || requests.quiet_since().unwrap_or_else(|| activity.last());
-        let idle_end = || quiet_since() + timings.idle;
+        let idle_end = || quiet_since().max(waiting.last()) + timings.idle;
         let wake = cut_off.unwrap_or_else(idle_end);
         tokio::select! {
             served = connection.as_mut() => {
                 if let Err(error) = served {
                     tracing::debug!(%error, "Connection ended");
                 }
-                return;
+                break;
             }
             () = shutdown.cancelled(), if !is_shutting_down => {
                 is_shutting_down = true;
@@ -174,6 +218,9 @@ pub(crate) async fn serve<C>(
                 }
             }
         }
+    }
+    if let Some(visit) = Option::as_ref(&visit) {
+        visit.tunnels.ended().await;
     }
 }
 
@@ -200,12 +247,12 @@ fn builder(timings: &Timings) -> auto::Builder<TokioExecutor> {
 
 async fn respond(
     request: Request<Incoming>,
-    hosts: &Hosts,
-    carddav: &CardDav,
+    site: &Site,
+    visit: Option<&Visit>,
     deadline: Duration,
-) -> Response<Body> {
+) -> Response<Answer> {
     let version = request.version();
-    match hosts.permit(&request) {
+    match site.hosts.permit(&request) {
         Ok(()) => {}
         Err(Refusal::NotOneHost) => {
             let text = "an HTTP/1.1 request has one Host header\n";
@@ -216,8 +263,19 @@ async fn respond(
             return refusal(StatusCode::MISDIRECTED_REQUEST, text, version);
         }
     }
-    match timeout(deadline, carddav.respond(request)).await {
-        Ok(response) => response,
+    if let (Some(visit), Some(behind)) = (visit, &site.behind) {
+        match behind.upstreams.find(&visit.hostname, request.uri().path()) {
+            Found::Own => {}
+            Found::Server(server) => return server.serve(request, visit).await,
+            Found::NoSlash => return upstream::to_slash(request.uri()),
+            Found::DotSegment => {
+                let text = "the path must not contain `.` or `..`\n";
+                return refusal(StatusCode::BAD_REQUEST, text, version);
+            }
+        }
+    }
+    match timeout(deadline, site.carddav.respond(request)).await {
+        Ok(response) => response.map(Answer::CardDav),
         Err(_) => refusal(
             StatusCode::REQUEST_TIMEOUT,
             "the request took too long\n",
@@ -227,14 +285,8 @@ async fn respond(
 }
 
 /// An answer after which the connection is of no more use.
-fn refusal(status: StatusCode, text: &'static str, version: Version) -> Response<Body> {
-    let mut response = Response::new(Body::from(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; charset=utf-8"),
-    );
+fn refusal(status: StatusCode, text: &'static str, version: Version) -> Response<Answer> {
+    let mut response = upstream::says(status, text);
     if version < Version::HTTP_2 {
         close_after(&mut response);
     }
@@ -244,7 +296,7 @@ fn refusal(status: StatusCode, text: &'static str, version: Version) -> Response
 /// Ends an HTTP/1 connection with this answer. So does a request with chunks: there may have been a
 /// length beside them, which is not to be seen any more (RFC 9112 section 6.3), and what somebody
 /// before us took for a part of its body must not be a request.
-fn close_after(response: &mut Response<Body>) {
+pub(crate) fn close_after(response: &mut Response<Answer>) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
 }

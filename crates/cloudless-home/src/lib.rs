@@ -30,6 +30,7 @@ mod surroundings;
 mod termination;
 pub mod trust;
 mod tunnel;
+pub mod upstream;
 mod validation;
 mod visitor;
 

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Timings;
-use crate::http::{self, Hosts};
+use crate::http::{self, Hosts, Site};
 
 /// Connections at one time on one listener; further ones wait.
 const CONNECTIONS_MAX: usize = 256;
@@ -46,7 +46,12 @@ pub(crate) async fn serve(
                 let (carddav, timings, shutdown) =
                     (carddav.clone(), timings.clone(), shutdown.clone());
                 connections.spawn(async move {
-                    http::serve(stream, Hosts::Loopback, carddav, &timings, shutdown).await;
+                    let site = Site {
+                        hosts: Hosts::Loopback,
+                        carddav,
+                        behind: None,
+                    };
+                    http::serve(stream, site, &timings, shutdown).await;
                     drop(permit);
                 });
             }

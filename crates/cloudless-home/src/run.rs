@@ -33,6 +33,7 @@ use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Trust, TrustError};
 use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Visits};
+use crate::upstream::{RouteError, Upstreams};
 use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
@@ -68,6 +69,9 @@ pub enum RunError {
     /// TLS could not be set up.
     #[error("cannot set up TLS")]
     Tls(#[source] rustls::Error),
+    /// The servers behind home cannot be set up.
+    #[error("cannot set up the servers behind home ([[upstream]])")]
+    Upstream(#[source] RouteError),
     /// The names cannot be watched.
     #[error("cannot watch over the names of this home")]
     Trust(#[source] TrustError),
@@ -108,6 +112,8 @@ pub async fn run(
         None => carddav,
     };
     let passthroughs = Passthroughs::new(config.passthrough);
+    let upstreams = Upstreams::new(config.upstreams, &config.clock).map_err(RunError::Upstream)?;
+    let upstreams = Arc::new(upstreams);
     let own = |hostname: &&Hostname| passthroughs.tls(hostname).is_none();
     let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
     let demanding = config.client_certificates.clone();
@@ -163,6 +169,8 @@ pub async fn run(
             trust: trust.clone(),
             carddav: carddav.clone(),
             demand,
+            upstreams: upstreams.clone(),
+            public_port: config.public_port,
             timings: timings.clone(),
         },
         passthroughs,
@@ -238,6 +246,8 @@ pub async fn run(
             stop.clone(),
         ));
     }
+    let (watched, interval, until) = (upstreams.clone(), timings.upstream_check, stop.clone());
+    parts.spawn(async move { watched.watch(interval, until).await });
     if let Some(prober) = &prober {
         parts.spawn(prober.clone().run(stop.clone()));
     }
@@ -278,12 +288,14 @@ pub async fn run(
             orders: orders.unwrap_or_default(),
         };
         let watch = trust.clone();
+        let watched = upstreams.clone();
         let facts = move || Facts {
             trust: watch.as_ref().map(|it| it.reports()).unwrap_or_default(),
             relays: board.relays(),
             public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
             certificates: certificates.status(),
             passthrough: visitors.passthroughs.status(),
+            upstreams: watched.status(),
             requests: requests(),
             silent: silence.as_ref().map(Silence::devices).unwrap_or_default(),
             ..facts.clone()
@@ -316,6 +328,7 @@ pub async fn run(
         tracing::warn!("Requests were cut off at the end of the drain");
         parts.shutdown().await;
     }
+    upstreams.close().await;
     match early {
         None => Ok(()),
         Some(ended) => {

@@ -258,6 +258,27 @@ pub struct PassthroughStatus {
     pub error: Option<String>,
 }
 
+/// The row of a server behind home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    /// The name whose requests it gets; `None` for all names that home answers itself.
+    pub hostname: Option<Hostname>,
+    /// Where in the name's paths it begins.
+    pub path: String,
+    /// Where it is.
+    pub server: String,
+    /// Why it was not reached the last time; `None` when it was, and before the first.
+    pub error: Option<String>,
+    /// What last went wrong, kept when it is over.
+    pub last_error: Option<PastError>,
+    /// Requests and WebSockets under way.
+    pub requests_now: usize,
+    /// Requests since the start.
+    pub requests_total: u64,
+    /// Those that the server did not answer, or not to the end.
+    pub failures_total: u64,
+}
+
 /// The rows as they are now, written by the tunnels and the certificate timer.
 #[derive(Clone)]
 pub(crate) struct Board {

@@ -1,5 +1,6 @@
 //! Where a visitor's TLS ends: the certificate by server name, then HTTP.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cloudless_carddav::CardDav;
@@ -14,9 +15,10 @@ use crate::certificate::Certificates;
 use crate::certificate::acme::{ALPN, Validations};
 use crate::client_certificate::Demand;
 use crate::config::Timings;
-use crate::http::{self, Hosts};
+use crate::http::{self, Behind, Hosts, Site};
 use crate::trust::Trust;
 use crate::tunnel::Stream;
+use crate::upstream::Upstreams;
 
 /// Serves visitors of every relay.
 pub(crate) struct Termination {
@@ -27,27 +29,44 @@ pub(crate) struct Termination {
     pub(crate) trust: Option<Arc<Trust>>,
     pub(crate) carddav: CardDav,
     pub(crate) demand: Demand,
+    /// The servers behind home.
+    pub(crate) upstreams: Arc<Upstreams>,
+    /// The port that visitors reach the relay at.
+    pub(crate) public_port: u16,
     pub(crate) timings: Timings,
 }
 
 impl Termination {
-    /// Serves one visitor to the end. On `shutdown` a request under way is finished.
-    pub(crate) async fn serve(&self, stream: Stream, shutdown: CancellationToken) {
+    /// Serves one visitor, whose address the relay has told, to the end. On `shutdown` a request under
+    /// way is finished.
+    pub(crate) async fn serve(
+        &self,
+        stream: Stream,
+        address: Option<SocketAddr>,
+        shutdown: CancellationToken,
+    ) {
         let handshake = timeout(self.timings.tls_handshake, self.handshake(stream));
         match handshake.await {
             Ok(Ok(Handshake::Validation)) => {
                 tracing::debug!("A certificate authority was answered")
             }
             Ok(Ok(Handshake::Visitor(tls, hostname))) => {
-                let carddav = self.carddav.clone();
-                let Some(certificate) = self.demand.proven(&hostname, &tls) else {
-                    let hosts = Hosts::Only(hostname);
-                    return http::serve(tls, hosts, carddav, &self.timings, shutdown).await;
+                let certificate = self.demand.proven(&hostname, &tls);
+                let mut site = Site {
+                    hosts: Hosts::Only(hostname),
+                    carddav: self.carddav.clone(),
+                    behind: Some(Behind {
+                        upstreams: self.upstreams.clone(),
+                        address,
+                        public_port: self.public_port,
+                    }),
                 };
-                let carddav = carddav.with_client_certificate(certificate);
-                let hosts = Hosts::Only(hostname);
+                let Some(certificate) = certificate else {
+                    return http::serve(tls, site, &self.timings, shutdown).await;
+                };
+                site.carddav = site.carddav.with_client_certificate(certificate);
                 tokio::select! {
-                    () = http::serve(tls, hosts, carddav, &self.timings, shutdown) => {}
+                    () = http::serve(tls, site, &self.timings, shutdown) => {}
                     () = self.demand.until_revoked(certificate) => {
                         tracing::debug!("Connection ended: its client certificate was revoked");
                     }

@@ -77,7 +77,7 @@ impl Visitors {
                 let server = hostname.and_then(|hostname| self.passthroughs.tls(&hostname));
                 match server {
                     Some(server) => server.serve(stream, address).await,
-                    None => self.termination.serve(stream, shutdown).await,
+                    None => self.termination.serve(stream, address, shutdown).await,
                 }
             }
             (HTTP_PORT, Some(hostname)) => {

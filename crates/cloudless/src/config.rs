@@ -18,6 +18,7 @@ pub(crate) mod relay;
 pub(crate) mod servers;
 pub(crate) mod sockets;
 pub(crate) mod transparency;
+pub(crate) mod upstream;
 
 use std::fmt;
 use std::fs;

@@ -75,6 +75,22 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["sh", "-c", "command -v pebble"],
     },
     Need {
+        package: "php-cli",
+        probe: &["php", "--version"],
+    },
+    Need {
+        package: "php-sabre-dav",
+        probe: &["test", "-e", "/usr/share/php/Sabre/autoload.php"],
+    },
+    Need {
+        package: "php-sqlite3",
+        probe: &["php", "-r", "new PDO('sqlite::memory:');"],
+    },
+    Need {
+        package: "php-xml",
+        probe: &["php", "-r", "new DOMDocument();"],
+    },
+    Need {
         package: "python3",
         probe: &["python3", "--version"],
     },

@@ -70,6 +70,8 @@ pub(crate) enum Profile {
 pub(crate) struct Tools {
     /// The programs of the Python environment.
     python: Option<PathBuf>,
+    /// The programs of the environment with servers.
+    peers: Option<PathBuf>,
     has_nextest: bool,
 }
 
@@ -77,19 +79,23 @@ pub(crate) struct Tools {
 pub(crate) fn prepare(workspace: &Workspace, steps: &mut Steps) -> Tools {
     steps.run("programs", || debian::prepare(debian::TESTS));
     steps.run("test data", || test_data(workspace));
-    let mut python = None;
+    let (mut python, mut peers) = (None, None);
     steps.run("Python packages", || {
-        match python::TESTS.prepare(workspace) {
-            Ok(bin) => {
-                python = Some(bin);
-                Ok(())
+        for (environment, bin, what) in [
+            (python::TESTS, &mut python, "vdirsyncer, khard"),
+            (python::PEERS, &mut peers, "Radicale, Xandikos, aiohttp"),
+        ] {
+            match environment.prepare(workspace) {
+                Ok(found) => *bin = Some(found),
+                Err(error) => step::missing(&format!("{what}: {error:#}"))?,
             }
-            Err(error) => step::missing(&format!("vdirsyncer, khard: {error:#}")),
         }
+        Ok(())
     });
     let has_nextest = step::succeeds(Command::new("cargo").args(["nextest", "--version"]));
     Tools {
         python,
+        peers,
         has_nextest,
     }
 }
@@ -129,6 +135,9 @@ impl Tools {
         if let Some(bin) = &self.python {
             command.env("CLOUDLESS_VDIRSYNCER", bin.join("vdirsyncer"));
             command.env("CLOUDLESS_KHARD", bin.join("khard"));
+        }
+        if let Some(bin) = &self.peers {
+            command.env("CLOUDLESS_PEERS", bin);
         }
         command
     }

@@ -22,7 +22,7 @@ use crate::client_certificate::{Authority, pkcs12};
 use crate::silence::SilentDevice;
 use crate::status::{
     CertificateStatus, PassthroughStatus, PublicStatus, RelayState, RelayStatus, RequestStatus,
-    chain,
+    UpstreamStatus, chain,
 };
 use crate::trust::{self, NameReport};
 
@@ -68,6 +68,8 @@ pub struct Facts {
     pub certificates: Vec<CertificateStatus>,
     /// The names of a running home whose TLS another server ends.
     pub passthrough: Vec<PassthroughStatus>,
+    /// The servers behind a running home.
+    pub upstreams: Vec<UpstreamStatus>,
     /// How well the names of a running home are protected.
     pub trust: Vec<NameReport>,
     /// What was asked of the contacts of a running home.
@@ -272,6 +274,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         public: facts.public.clone(),
         certificates: facts.certificates.clone(),
         passthrough: facts.passthrough.clone(),
+        upstreams: facts.upstreams.clone(),
         public_urls: facts.public_urls(),
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),

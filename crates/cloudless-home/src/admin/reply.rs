@@ -17,7 +17,7 @@ use super::restore::{Difference, RestoredCard};
 use super::search::Found;
 use crate::silence::SilentDevice;
 use crate::status::{
-    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus,
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, UpstreamStatus,
 };
 use crate::trust::NameReport;
 
@@ -179,6 +179,9 @@ pub struct Status {
     /// One row for each hostname whose TLS another server ends; empty when not running.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub passthrough: Vec<PassthroughStatus>,
+    /// Servers behind home.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstreams: Vec<UpstreamStatus>,
     /// Whether phones reach home: one row for each hostname; empty when not running, or not tested.
     #[serde(default)]
     pub public: Vec<PublicStatus>,

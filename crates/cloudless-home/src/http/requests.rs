@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use cloudless_carddav::{Body, BodyError};
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
+
+use super::answer::{Answer, AnswerError};
 
 /// The requests of one connection.
 #[derive(Clone)]
@@ -49,7 +50,7 @@ pub(super) struct UnderWay(Requests);
 
 impl UnderWay {
     /// The request is under way until its answer's body is sent or dropped.
-    pub(super) fn until_sent(self, body: Body) -> CountedBody {
+    pub(super) fn until_sent(self, body: Answer) -> CountedBody {
         CountedBody {
             body,
             _under_way: self,
@@ -67,18 +68,18 @@ impl Drop for UnderWay {
 
 /// The body of an answer, which keeps its request counted.
 pub(super) struct CountedBody {
-    body: Body,
+    body: Answer,
     _under_way: UnderWay,
 }
 
 impl http_body::Body for CountedBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = AnswerError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
@@ -88,5 +89,52 @@ impl http_body::Body for CountedBody {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// The waits of one connection for servers behind home, which have limits of their own.
+pub(crate) struct Waiting(Mutex<Waits>);
+
+struct Waits {
+    count: usize,
+    last_end: Instant,
+}
+
+impl Waiting {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(Waits {
+            count: 0,
+            last_end: Instant::now(),
+        })))
+    }
+
+    /// Counts a wait until the returned value is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> WaitingGuard {
+        self.lock().count += 1;
+        WaitingGuard(self.clone())
+    }
+
+    /// When the last one ended; now while there is one.
+    pub(super) fn last(&self) -> Instant {
+        let waits = self.lock();
+        match waits.count {
+            0 => waits.last_end,
+            _ => Instant::now(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waits> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A wait for a server behind home.
+pub(crate) struct WaitingGuard(Arc<Waiting>);
+
+impl Drop for WaitingGuard {
+    fn drop(&mut self) {
+        let mut waits = self.0.lock();
+        waits.count -= 1;
+        waits.last_end = Instant::now();
     }
 }

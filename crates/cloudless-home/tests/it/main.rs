@@ -22,6 +22,7 @@ mod rotation;
 mod secrets;
 mod slow_path;
 mod tunnel;
+mod upstream;
 mod version;
 mod visitor;
 mod visitors;

@@ -141,6 +141,10 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.passthrough = tables
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
         .collect();
+    let tables = file.upstream.iter();
+    config.upstreams = tables
+        .map(|table| table.upstream(state))
+        .collect::<Result<_, _>>()?;
     let tables = file.hostname.iter();
     config.certificates = tables
         .map(|(hostname, table)| (hostname.clone(), table.certificate(state)))

@@ -84,7 +84,7 @@ impl AcmeTable {
     /// What home is told of it. Reads the certificates of those who say who the authority is.
     pub(crate) fn config(&self, state: &Path) -> anyhow::Result<AcmeConfig> {
         let roots = match &self.root_ca_file {
-            Some(file) => roots(&state.join(file))?,
+            Some(file) => certificates("root_ca_file", &state.join(file))?,
             None => rustls_native_certs::load_native_certs().certs,
         };
         if roots.is_empty() {
@@ -108,12 +108,16 @@ impl AcmeTable {
     }
 }
 
-fn roots(file: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let context = || format!("cannot read root_ca_file {}", file.display());
+/// The certificates of authorities in a file that `setting` names.
+pub(super) fn certificates(
+    setting: &str,
+    file: &Path,
+) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let context = || format!("cannot read {setting} {}", file.display());
     let found = CertificateDer::pem_file_iter(file).with_context(context)?;
     let roots: Vec<_> = found.collect::<Result<_, _>>().with_context(context)?;
     if roots.is_empty() {
-        bail!("root_ca_file {} holds no certificate", file.display());
+        bail!("{setting} {} holds no certificate", file.display());
     }
     Ok(roots)
 }

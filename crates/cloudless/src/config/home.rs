@@ -25,6 +25,7 @@ use super::push::PushTable;
 use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
 use super::transparency::TransparencyTable;
+use super::upstream::{self, UpstreamTable};
 use crate::atomic_file;
 
 /// The file in home's state directory.
@@ -57,6 +58,8 @@ pub(crate) struct HomeFile {
     pub(crate) metrics: Option<MetricsAddress>,
     #[serde(default, deserialize_with = "some_relays")]
     pub(crate) relay: Vec<RelayTable>,
+    #[serde(default)]
+    pub(crate) upstream: Vec<UpstreamTable>,
     #[serde(default)]
     pub(crate) hostname: HostnameTables,
     #[serde(default, deserialize_with = "level")]
@@ -119,6 +122,14 @@ impl HomeFile {
         }
         if let Some(contradiction) = self.level_contradiction() {
             return Some(contradiction);
+        }
+        let is_passed = |hostname: &Hostname| {
+            let table = self.hostname.get(hostname);
+            table.is_some_and(|table| table.passthrough.is_some())
+        };
+        let contradiction = upstream::contradiction(&self.upstream, &self.hostnames, is_passed);
+        if contradiction.is_some() {
+            return contradiction;
         }
         let mut names = self.hostname.keys();
         let stray = names.find(|name| !self.hostnames.contains(name))?;

@@ -73,6 +73,7 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
         let class = format!("{}xx", row.class);
         requests.sample(&[("method", &row.method), ("class", &class)], row.count);
     }
+    upstreams(&status, text);
     text.gauge(
         "cloudless_home_push_registrations",
         "How many times a device is told of changes of an address book.",
@@ -106,6 +107,42 @@ fn alarms(status: &Status, text: &mut Exposition) {
         "Devices with a client certificate that do not come any more although they could.",
         status.silent_devices.len(),
     );
+}
+
+/// Numbered as home.toml has them, from 0.
+fn upstreams(status: &Status, text: &mut Exposition) {
+    let numbered = || {
+        let rows = status.upstreams.iter().enumerate();
+        rows.map(|(index, row)| (index.to_string(), row))
+    };
+    let mut up = text.gauges(
+        "cloudless_home_upstream_up",
+        "1 when the server behind home was reached the last time.",
+    );
+    for (upstream, row) in numbered() {
+        up.sample(&[("upstream", &upstream)], u8::from(row.error.is_none()));
+    }
+    let mut now = text.gauges(
+        "cloudless_home_upstream_requests",
+        "Requests to the server behind home under way, WebSockets among them.",
+    );
+    for (upstream, row) in numbered() {
+        now.sample(&[("upstream", &upstream)], row.requests_now);
+    }
+    let mut total = text.counters(
+        "cloudless_home_upstream_requests_total",
+        "Requests for the server behind home.",
+    );
+    for (upstream, row) in numbered() {
+        total.sample(&[("upstream", &upstream)], row.requests_total);
+    }
+    let mut failures = text.counters(
+        "cloudless_home_upstream_failures_total",
+        "Requests that the server behind home did not answer, or not to the end.",
+    );
+    for (upstream, row) in numbered() {
+        failures.sample(&[("upstream", &upstream)], row.failures_total);
+    }
 }
 
 fn relays(status: &Status, text: &mut Exposition) {

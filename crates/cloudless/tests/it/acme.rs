@@ -3,7 +3,7 @@
 mod failures;
 mod front;
 mod orders;
-mod pebble;
+pub(crate) mod pebble;
 
 use std::fs;
 use std::path::PathBuf;

@@ -60,6 +60,7 @@ mod sandbox;
 mod soak;
 mod status;
 mod units;
+mod upstreams;
 mod vdirsyncer;
 
 /// How often a test of chance goes round: more in `cargo xtask acceptance`.

@@ -38,6 +38,11 @@ impl Pair {
 
     /// The same with another hostname, which need not resolve.
     pub(crate) fn start_as(hostname: &str) -> Self {
+        Self::start_configured(hostname, "")
+    }
+
+    /// The same with more tables in home.toml.
+    pub(crate) fn start_configured(hostname: &str, tables: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let (relay_state, home_state) = (
             directory.path().join("relay"),
@@ -81,7 +86,7 @@ impl Pair {
         // The name leads to both families, and the relay listens on one.
         let config = home_state.join("home.toml");
         let text = fs::read_to_string(&config).unwrap();
-        let probe = format!("{text}\n[probe]\naddresses = \"{relay_address}\"\n");
+        let probe = format!("{text}\n[probe]\naddresses = \"{relay_address}\"\n{tables}");
         fs::write(&config, probe).unwrap();
         let added: Value = serde_json::from_str(&added).unwrap();
         let password = added["password"].as_str().expect("a password").to_owned();

@@ -20,8 +20,9 @@ async fn two_folders_agree_byte_for_byte() {
         return;
     };
     let pair = Pair::start();
-    let laptop = Folder::new(&program, &pair, "laptop");
-    let desktop = Folder::new(&program, &pair, "desktop");
+    let account = Account::at_home(&pair);
+    let laptop = Folder::new(&program, pair.folder("laptop"), account.clone());
+    let desktop = Folder::new(&program, pair.folder("desktop"), account);
 
     // Up from one folder, down into another.
     for (name, card) in corpus.iter().chain(&cards::varied(GENERATED)) {
@@ -70,8 +71,9 @@ async fn two_folders_agree_byte_for_byte() {
 async fn a_conflict_is_seen_and_loses_nothing() {
     let Some(program) = program() else { return };
     let pair = Pair::start();
-    let laptop = Folder::new(&program, &pair, "laptop");
-    let desktop = Folder::new(&program, &pair, "desktop");
+    let account = Account::at_home(&pair);
+    let laptop = Folder::new(&program, pair.folder("laptop"), account.clone());
+    let desktop = Folder::new(&program, pair.folder("desktop"), account);
     for (name, card) in cards::varied(3) {
         laptop.write(&name, &card);
     }
@@ -106,34 +108,60 @@ async fn a_conflict_is_seen_and_loses_nothing() {
     ));
 
     // The server wins, and both agree again.
-    desktop.configure(&pair, "\"b wins\"");
+    desktop.configure("\"b wins\"");
     desktop.sync();
     let agreed = assert_same(&laptop, &desktop);
     assert_eq!(agreed.len(), 3);
     assert!(contains(&agreed["card-1"], "NOTE:the laptop's word"));
 }
 
+/// A server and a login there.
+#[derive(Clone)]
+pub(crate) struct Account {
+    pub(crate) url: String,
+    pub(crate) user: &'static str,
+    pub(crate) password: String,
+    pub(crate) ca_file: PathBuf,
+}
+
+impl Account {
+    fn at_home(pair: &Pair) -> Self {
+        Self {
+            url: format!("https://localhost:{}/", pair.relay_port()),
+            user: "me",
+            password: pair.password().to_owned(),
+            ca_file: pair.ca_file(),
+        }
+    }
+}
+
 /// A folder of cards on some machine, with a vdirsyncer that knows its password.
-struct Folder {
+pub(crate) struct Folder {
     program: PathBuf,
     directory: PathBuf,
+    account: Account,
 }
 
 impl Folder {
-    fn new(program: &Path, pair: &Pair, name: &str) -> Self {
+    pub(crate) fn new(program: &Path, directory: PathBuf, account: Account) -> Self {
         let folder = Self {
             program: program.to_owned(),
-            directory: pair.folder(name),
+            directory,
+            account,
         };
         std::fs::create_dir_all(folder.cards()).unwrap();
-        folder.configure(pair, "null");
+        folder.configure("null");
         folder
     }
 
-    fn configure(&self, pair: &Pair, conflict_resolution: &str) {
+    fn configure(&self, conflict_resolution: &str) {
         let directory = self.directory.display();
-        let (port, password) = (pair.relay_port(), pair.password());
-        let ca_file = pair.ca_file();
+        let Account {
+            url,
+            user,
+            password,
+            ca_file,
+        } = &self.account;
         let config = format!(
             r#"[general]
 status_path = "{directory}/status"
@@ -151,8 +179,8 @@ fileext = ".vcf"
 
 [storage home]
 type = "carddav"
-url = "https://localhost:{port}/"
-username = "me"
+url = "{url}"
+username = "{user}"
 password = "{password}"
 verify = "{}"
 "#,
@@ -162,11 +190,11 @@ verify = "{}"
     }
 
     /// Finds the address book, starting at the bare host.
-    fn discover(&self) {
+    pub(crate) fn discover(&self) {
         self.succeed(&["discover"]);
     }
 
-    fn sync(&self) {
+    pub(crate) fn sync(&self) {
         self.succeed(&["sync"]);
     }
 
@@ -198,24 +226,24 @@ verify = "{}"
         self.cards().join(format!("{name}.vcf"))
     }
 
-    fn write(&self, name: &str, card: &[u8]) {
+    pub(crate) fn write(&self, name: &str, card: &[u8]) {
         std::fs::create_dir_all(self.cards()).unwrap();
         std::fs::write(self.path(name), card).unwrap();
     }
 
-    fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &str) {
         std::fs::remove_file(self.path(name)).unwrap();
     }
 
     /// Puts a line behind the version of a card.
-    fn edit(&self, name: &str, line: &str) {
+    pub(crate) fn edit(&self, name: &str, line: &str) {
         let card = String::from_utf8(std::fs::read(self.path(name)).unwrap()).unwrap();
         let at = card.find("UID:").expect("every generated card has a UID");
         let edited = format!("{}{line}\r\n{}", &card[..at], &card[at..]);
         std::fs::write(self.path(name), edited).unwrap();
     }
 
-    fn read(&self) -> Contents {
+    pub(crate) fn read(&self) -> BTreeMap<String, Vec<u8>> {
         let entries = std::fs::read_dir(self.cards())
             .unwrap()
             .map(|entry| entry.unwrap().path());

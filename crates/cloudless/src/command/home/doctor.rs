@@ -1,11 +1,15 @@
+use std::path::Path;
+
 use anyhow::bail;
 use clap::Args;
 use cloudless_home::admin::Command;
-use cloudless_home::trust::{CheckResult, CheckState, NameReport};
+use cloudless_home::trust::{CheckResult, CheckState, NameReport, Problem};
+use cloudless_home::upstream;
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::zone::Check;
 
 use super::trust::{headline, reports};
+use crate::config::home::HomeFile;
 use crate::state::HomeState;
 use crate::terminal::{self, BAD, BOLD, GOOD};
 
@@ -18,7 +22,8 @@ Examples:
   cloudless home doctor --json
 
 It asks the name servers of each name and three resolvers, and checks DNSSEC itself. That takes some
-seconds. It fails (exit status 1) when a check is red.")]
+seconds. Servers behind home ([[upstream]] in home.toml) have to accept a connection. It fails (exit
+status 1) when a check is red.")]
 pub(super) struct Doctor {
     #[command(flatten)]
     state: HomeState,
@@ -32,7 +37,8 @@ pub(super) struct Doctor {
 impl Doctor {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
-        let reports = reports(&state, &Command::Doctor, self.name.as_ref())?;
+        let mut reports = reports(&state, &Command::Doctor, self.name.as_ref())?;
+        add_upstreams(&state, &mut reports)?;
         if self.json {
             terminal::json(&reports)?;
         } else {
@@ -47,6 +53,40 @@ impl Doctor {
             count => bail!("{count} checks are red"),
         }
     }
+}
+
+/// Tries the servers behind home, for the names that they are for.
+fn add_upstreams(state: &Path, reports: &mut [NameReport]) -> anyhow::Result<()> {
+    let file = HomeFile::read(state)?;
+    if file.upstream.is_empty() {
+        return Ok(());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    for table in &file.upstream {
+        let upstream = table.upstream(state)?;
+        let problem = runtime.block_on(upstream::reach(&upstream)).err();
+        let result = CheckResult {
+            title: format!("{} at {} is reached", table.title(), upstream.server),
+            state: match problem {
+                None => CheckState::Good,
+                Some(_) => CheckState::Bad,
+            },
+            problems: Vec::from_iter(problem.map(|message| Problem {
+                message,
+                remedy: "start the server, or correct its table in home.toml".to_owned(),
+            })),
+        };
+        let concerned = |report: &&mut NameReport| {
+            let hostname = table.hostname.as_ref();
+            hostname.is_none_or(|it| *it == report.hostname)
+        };
+        for report in reports.iter_mut().filter(concerned) {
+            report.checks.push(result.clone());
+        }
+    }
+    Ok(())
 }
 
 fn lines(report: &NameReport) -> Vec<String> {

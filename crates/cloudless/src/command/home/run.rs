@@ -94,6 +94,17 @@ and all; home ends the other names itself:
   passthrough_http = \"127.0.0.1:80\"  # for its ACME client: gets the ACME path and nothing else
   proxy_protocol = \"v2\"              # tells it the visitor's address, as the relay says
 
+A server that is there already gets the requests for a path, or for a name of its own; home ends
+TLS and tells it who came (docs/upstreams.md):
+  [[upstream]]
+  path = \"/radicale/\"
+  server = \"http://127.0.0.1:5232\"     # or \"unix:/run/radicale.sock\"
+  strip_prefix = true                  # it gets the rest of the path, and X-Script-Name
+  [[upstream]]
+  hostname = \"cloud.example.org\"
+  server = \"https://nas.lan:8443\"
+  ca_file = \"nas-ca.pem\"              # who signed its certificate
+
 A name where home demands a client certificate of every device, beside its password. Devices get one
 with `cloudless device add USER NAME --client-certificate`, and are refused on all other names:
   [hostname.\"m.contacts.example.org\"]

@@ -2,7 +2,7 @@
 
 use cloudless_home::SilentDevice;
 use cloudless_home::admin::Alarm;
-use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus};
+use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus, UpstreamStatus};
 
 use cloudless_home::trust::{Issuance, NameReport};
 use cloudless_proto::trust::Level;
@@ -69,6 +69,9 @@ impl Show for Shown {
                 passthrough.address
             ));
             lines.extend(error(passthrough.error.as_deref()));
+        }
+        for row in &status.upstreams {
+            lines.extend(upstream(row, now));
         }
         lines
     }
@@ -274,6 +277,35 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
         lines.push(labeled(
             "next dial",
             &format!("in {}", figures::between(now, at)),
+        ));
+    }
+    lines
+}
+
+fn upstream(row: &UpstreamStatus, now: i64) -> Vec<String> {
+    let (path, server) = (&row.path, terminal::clean(&row.server));
+    let hostname = row.hostname.as_ref().map_or("", |it| it.as_str());
+    let state = match row.error {
+        None => format!("{GOOD}reached{GOOD:#}"),
+        Some(_) => format!("{BAD}not reached{BAD:#}"),
+    };
+    let mut lines = vec![
+        format!("{BOLD}{hostname}{path}{BOLD:#}: {server}, {state}"),
+        labeled(
+            "requests",
+            &format!(
+                "{} now, {} in all, {} failed",
+                row.requests_now, row.requests_total, row.failures_total
+            ),
+        ),
+    ];
+    if let Some(error) = &row.last_error {
+        let when = figures::between(error.at, now);
+        let over = if row.error.is_none() { ", is over" } else { "" };
+        let message = terminal::clean(&error.message);
+        lines.push(labeled(
+            "last error",
+            &format!("{message} ({when} ago{over})"),
         ));
     }
     lines

@@ -1,0 +1,210 @@
+//! Bodies on their way to a server behind home and back: piece by piece, as the reader takes them.
+//!
+//! Trailer fields end here, in both directions (RFC 9110 section 6.5.1): nobody has looked at them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::server::Failures;
+use crate::http::{Waiting, WaitingGuard};
+
+/// Why an answer broke off. The visitor's connection is reset then.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UpstreamBodyError {
+    /// The server reset it, or what it sent is no HTTP.
+    #[error("the server's answer broke off")]
+    Broken(#[source] hyper::Error),
+    /// No byte came for too long.
+    #[error("the server sent nothing for {0:?} in the middle of an answer")]
+    Silent(Duration),
+}
+
+/// The body of a server's answer.
+pub(crate) struct UpstreamBody {
+    body: Incoming,
+    idle: Duration,
+    /// Runs while the server is waited for.
+    silence: Option<Silence>,
+    waiting: Arc<Waiting>,
+    failures: Failures,
+    _permit: OwnedSemaphorePermit,
+}
+
+struct Silence {
+    deadline: Pin<Box<Sleep>>,
+    _waiting: WaitingGuard,
+}
+
+impl UpstreamBody {
+    pub(super) fn new(
+        body: Incoming,
+        idle: Duration,
+        waiting: Arc<Waiting>,
+        failures: Failures,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        Self {
+            body,
+            idle,
+            silence: None,
+            waiting,
+            failures,
+            _permit: permit,
+        }
+    }
+}
+
+impl Body for UpstreamBody {
+    type Data = Bytes;
+    type Error = UpstreamBodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
+        let this = &mut *self;
+        loop {
+            let polled = Pin::new(&mut this.body).poll_frame(cx);
+            if polled.is_ready() {
+                this.silence = None;
+            }
+            match polled {
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Ok(_trailers))) => {}
+                Poll::Ready(Some(Err(error))) => {
+                    let error = UpstreamBodyError::Broken(error);
+                    this.failures.note(&error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {
+                    let (idle, waiting) = (this.idle, &this.waiting);
+                    let silence = this.silence.get_or_insert_with(|| Silence {
+                        deadline: Box::pin(sleep(idle)),
+                        _waiting: waiting.begin(),
+                    });
+                    ready!(silence.deadline.as_mut().poll(cx));
+                    let error = UpstreamBodyError::Silent(idle);
+                    this.failures.note(&error);
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The body of a visitor's request, and how far it is.
+pub(super) struct RequestBody {
+    body: Option<Incoming>,
+    progress: watch::Sender<(Turn, Instant)>,
+}
+
+/// Who has to do something before an answer can begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// The visitor has to send more of the body.
+    Visitor,
+    /// The server has to take what is there.
+    Server,
+    /// The server has all and has to answer.
+    Answer,
+    /// The visitor's body broke off.
+    Broken,
+}
+
+/// How far a visitor's body is: whose turn it is, and since when. Who waits is woken when it is another
+/// one's turn, not for each piece.
+pub(super) type Progress = watch::Receiver<(Turn, Instant)>;
+
+impl RequestBody {
+    /// A visitor's body; `None` for one that is empty.
+    pub(super) fn new(body: Option<Incoming>) -> (Self, Progress) {
+        let turn = match body {
+            Some(_) => Turn::Server,
+            None => Turn::Answer,
+        };
+        let (sender, progress) = watch::channel((turn, Instant::now()));
+        let body = Self {
+            body,
+            progress: sender,
+        };
+        (body, progress)
+    }
+
+    fn turn(&self, turn: Turn) {
+        self.progress.send_if_modified(|progress| {
+            let is_another = progress.0 != turn;
+            *progress = (turn, Instant::now());
+            is_another
+        });
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Poll::Ready(None);
+            };
+            let polled = Pin::new(&mut *body).poll_frame(cx);
+            let is_end = body.is_end_stream();
+            match polled {
+                Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                    self.turn(if is_end { Turn::Answer } else { Turn::Server });
+                    return Poll::Ready(Some(Ok(frame)));
+                }
+                Poll::Ready(Some(Ok(_trailers))) => {}
+                Poll::Ready(Some(Err(error))) => {
+                    self.turn(Turn::Broken);
+                    return Poll::Ready(Some(Err(error)));
+                }
+                Poll::Ready(None) => {
+                    self.turn(Turn::Answer);
+                    return Poll::Ready(None);
+                }
+                Poll::Pending => {
+                    // A poll that finds the same changes nothing: the time since counts.
+                    if self.progress.borrow().0 != Turn::Visitor {
+                        self.turn(Turn::Visitor);
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
+    }
+}
