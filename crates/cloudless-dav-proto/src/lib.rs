@@ -5,6 +5,7 @@
 //!   [`request::Report`]. It pulls events from the body and never builds a tree; every count and
 //!   every length is capped.
 //! - [`filter`] decides which cards an addressbook-query is about.
+//! - [`answer`] reads the `207 Multi-Status` body of another server.
 //! - [`multistatus`] writes a `207 Multi-Status` body row by row.
 //! - [`error`] writes the `DAV:error` body of a refused request.
 //! - [`header`] reads the request headers that WebDAV adds to HTTP.
@@ -13,6 +14,7 @@
 //!
 //! Nothing here knows HTTP, the store or vCard.
 
+pub mod answer;
 pub mod error;
 pub mod filter;
 pub mod header;

@@ -5,7 +5,7 @@
 //! entity is ever expanded.
 
 mod addressbook_query;
-mod document;
+pub(crate) mod document;
 mod error;
 mod properties;
 mod property_update;

@@ -22,6 +22,7 @@ mod open_files;
 mod parent;
 mod progress;
 mod push_key;
+mod remote;
 mod sandbox;
 mod signals;
 mod state;

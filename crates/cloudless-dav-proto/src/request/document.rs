@@ -19,14 +19,16 @@ const NAMESPACES_MAX: usize = 64;
 ///
 /// Every element that [`Document::root`] or [`Document::child`] gives is read to its end by
 /// calling [`Document::child`] until `None`, or by [`Document::text`] or [`Document::skip`].
-pub(super) struct Document<'a> {
+pub(crate) struct Document<'a> {
     reader: NsReader<&'a [u8]>,
     depth: usize,
     nodes: usize,
+    nodes_max: usize,
+    keeps_line_ends: bool,
 }
 
 /// The start of an element.
-pub(super) struct Element<'a> {
+pub(crate) struct Element<'a> {
     namespace: Cow<'static, str>,
     start: BytesStart<'a>,
 }
@@ -39,7 +41,7 @@ enum Step<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Result<Self, RequestError> {
+    pub(crate) fn new(body: &'a [u8]) -> Result<Self, RequestError> {
         let text = str::from_utf8(body).map_err(|error| RequestError::NotUtf8 {
             offset: error.valid_up_to(),
         })?;
@@ -55,11 +57,27 @@ impl<'a> Document<'a> {
             reader,
             depth: 0,
             nodes: 0,
+            nodes_max: NODES_MAX,
+            keeps_line_ends: false,
         })
     }
 
+    /// The same document with another cap on the count of its nodes.
+    pub(crate) fn with_nodes_max(self, nodes_max: usize) -> Self {
+        Self { nodes_max, ..self }
+    }
+
+    /// The same document with line ends as they stand there, against XML 1.0 §2.11: what somebody
+    /// has written into it without escaping a CR comes out as it was.
+    pub(crate) fn with_line_ends(self) -> Self {
+        Self {
+            keeps_line_ends: true,
+            ..self
+        }
+    }
+
     /// The root element.
-    pub(super) fn root(&mut self) -> Result<Element<'a>, RequestError> {
+    pub(crate) fn root(&mut self) -> Result<Element<'a>, RequestError> {
         loop {
             match self.step()? {
                 Step::Start(element) => return Ok(element),
@@ -71,7 +89,7 @@ impl<'a> Document<'a> {
     }
 
     /// The next child of the current element, or `None` at its end. Text is skipped.
-    pub(super) fn child(&mut self) -> Result<Option<Element<'a>>, RequestError> {
+    pub(crate) fn child(&mut self) -> Result<Option<Element<'a>>, RequestError> {
         loop {
             match self.step()? {
                 Step::Start(element) => return Ok(Some(element)),
@@ -84,14 +102,14 @@ impl<'a> Document<'a> {
 
     /// The text of the current element without surrounding white space, or `None` when it is
     /// longer than `len_max` bytes. Child elements are skipped.
-    pub(super) fn text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
+    pub(crate) fn text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
         let content = self.content()?;
         let text = content.trim_matches(is_xml_space);
         Ok((text.len() <= len_max).then(|| text.to_owned()))
     }
 
     /// The same with its white space, for text in which it counts.
-    pub(super) fn exact_text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
+    pub(crate) fn exact_text(&mut self, len_max: usize) -> Result<Option<String>, RequestError> {
         Ok(Some(self.content()?).filter(|text| text.len() <= len_max))
     }
 
@@ -108,7 +126,7 @@ impl<'a> Document<'a> {
     }
 
     /// Skips to the end of the current element.
-    pub(super) fn skip(&mut self) -> Result<(), RequestError> {
+    pub(crate) fn skip(&mut self) -> Result<(), RequestError> {
         let outside = self.depth.saturating_sub(1);
         while self.depth > outside {
             if let Step::Eof = self.step()? {
@@ -119,7 +137,7 @@ impl<'a> Document<'a> {
     }
 
     /// Reads to the end of the body, after the root element.
-    pub(super) fn end(&mut self) -> Result<(), RequestError> {
+    pub(crate) fn end(&mut self) -> Result<(), RequestError> {
         loop {
             match self.step()? {
                 Step::Text(text) if is_blank(&text) => {}
@@ -134,7 +152,7 @@ impl<'a> Document<'a> {
     fn step(&mut self) -> Result<Step<'a>, RequestError> {
         loop {
             let (namespace, event) = self.reader.read_resolved_event().map_err(malformed)?;
-            count(&mut self.nodes)?;
+            count(&mut self.nodes, self.nodes_max)?;
             return match event {
                 Event::Start(start) => {
                     let namespace = resolve(namespace)?;
@@ -144,7 +162,7 @@ impl<'a> Document<'a> {
                     }
                     for attribute in start.attributes() {
                         attribute.map_err(invalid_attribute)?;
-                        count(&mut self.nodes)?;
+                        count(&mut self.nodes, self.nodes_max)?;
                     }
                     Ok(Step::Start(Element { namespace, start }))
                 }
@@ -152,8 +170,8 @@ impl<'a> Document<'a> {
                     self.depth = self.depth.saturating_sub(1);
                     Ok(Step::End)
                 }
-                Event::Text(text) => Ok(Step::Text(line_feeds(text.into_inner()))),
-                Event::CData(text) => Ok(Step::Text(line_feeds(text.into_inner()))),
+                Event::Text(text) => Ok(Step::Text(self.lines(text.into_inner()))),
+                Event::CData(text) => Ok(Step::Text(self.lines(text.into_inner()))),
                 Event::GeneralRef(reference) => {
                     let character = reference.resolve_char_ref().map_err(malformed)?;
                     let text = match character {
@@ -177,23 +195,33 @@ impl<'a> Document<'a> {
     }
 }
 
+impl Document<'_> {
+    fn lines<'b>(&self, text: Cow<'b, str>) -> Cow<'b, str> {
+        if self.keeps_line_ends {
+            text
+        } else {
+            line_feeds(text)
+        }
+    }
+}
+
 impl Element<'_> {
-    pub(super) fn is(&self, namespace: &str, local: &str) -> bool {
+    pub(crate) fn is(&self, namespace: &str, local: &str) -> bool {
         self.namespace == namespace && self.start.local_name().as_ref() == local
     }
 
     /// The local name when the element is in the `DAV:` namespace.
-    pub(super) fn dav(&self) -> Option<&str> {
+    pub(crate) fn dav(&self) -> Option<&str> {
         (self.namespace == DAV).then(|| self.start.local_name().into_inner())
     }
 
-    pub(super) fn name(&self) -> Result<Name, RequestError> {
+    pub(crate) fn name(&self) -> Result<Name, RequestError> {
         Name::new(&self.namespace, self.start.local_name().as_ref())
             .ok_or(RequestError::InvalidName)
     }
 
     /// The value of the attribute in no namespace, without surrounding white space.
-    pub(super) fn attribute(&self, name: &str) -> Result<Option<String>, RequestError> {
+    pub(crate) fn attribute(&self, name: &str) -> Result<Option<String>, RequestError> {
         let Some(attribute) = self
             .start
             .try_get_attribute(name)
@@ -209,9 +237,9 @@ impl Element<'_> {
 }
 
 /// Counts one more node.
-fn count(nodes: &mut usize) -> Result<(), RequestError> {
+fn count(nodes: &mut usize, nodes_max: usize) -> Result<(), RequestError> {
     *nodes += 1;
-    if *nodes > NODES_MAX {
+    if *nodes > nodes_max {
         return Err(RequestError::TooManyNodes);
     }
     Ok(())

@@ -34,6 +34,7 @@ mod clients;
 mod clones;
 mod configuration;
 mod contacts;
+mod copies;
 mod corpus;
 mod debian_package;
 mod demo;

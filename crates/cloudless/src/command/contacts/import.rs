@@ -1,3 +1,6 @@
+mod journal;
+mod remote;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,22 +22,32 @@ const BATCH_CARDS: usize = 250;
 /// Bytes in one request, which home has in memory several times.
 const BATCH_BYTES: usize = 1024 * 1024;
 
-/// Import the cards of vCard files, byte for byte
+/// Import the cards of vCard files, or of an address book on another server, byte for byte
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   cloudless contacts import contacts.vcf
   cloudless contacts import ~/.contacts/ --user me --book club
+  cloudless contacts import --from https://cloud.example.org --from-user me --list
+  cloudless contacts import --from https://cloud.example.org --from-user me --from-book Friends
 
 A card that is there already, by its UID, is updated and its earlier version kept. A file may hold
 many cards. A bad card is named with its file and line and left out; the others are imported, and
-the exit status is 1.")]
+the exit status is 1.
+
+--from copies an address book of any CardDAV server, found from its name alone. The password is
+asked, or read from a file, or from the environment (CLOUDLESS_FROM_PASSWORD). It goes to that host
+over TLS, and to hosts that --from-host names. A second run fetches what was changed there since, or
+is missing here; nothing is removed here that was removed there. In the end each card is compared
+with what was fetched.")]
 pub(super) struct Import {
     #[command(flatten)]
     state: HomeState,
     /// Import FILE, or all files of a directory that end in .vcf
-    #[arg(value_name = "FILE", required = true)]
+    #[arg(value_name = "FILE", required_unless_present = "from")]
     files: Vec<PathBuf>,
+    #[command(flatten)]
+    remote: remote::Remote,
     #[command(flatten)]
     book: BookChoice,
     /// Print one line of JSON with the counts and the cards left out
@@ -72,6 +85,9 @@ struct Source {
 impl Import {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let state = self.state.directory()?;
+        if let Some(from) = &self.remote.from {
+            return self.remote.import(from, &state, &self.book, self.json);
+        }
         let files = files(&self.files)?;
         let mut summary = Summary::default();
         let cards = read(&files, &mut summary)?;
