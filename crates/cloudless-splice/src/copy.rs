@@ -1,13 +1,19 @@
 //! Bytes on their way through this process's memory.
 
-use std::os::fd::AsFd;
+use std::cell::Cell;
+use std::mem;
 
-use rustix::buffer::spare_capacity;
-use rustix::io;
+use crate::socket::{Socket, read, write};
 
 const BUFFER_LEN: usize = 64 * 1024;
 
+thread_local! {
+    /// The buffer that was used last: it need not be made again, and is still in the cache.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// Holds bytes that were read and not yet written.
+#[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     n_written: usize,
@@ -15,8 +21,11 @@ pub(crate) struct Buffer {
 
 impl Buffer {
     pub(crate) fn new() -> Self {
+        let mut bytes = SPARE.take();
+        bytes.clear();
+        bytes.reserve_exact(BUFFER_LEN);
         Self {
-            bytes: Vec::with_capacity(BUFFER_LEN),
+            bytes,
             n_written: 0,
         }
     }
@@ -26,15 +35,21 @@ impl Buffer {
     }
 
     /// Reads into the empty buffer; 0 is the FIN.
-    pub(crate) fn fill(&mut self, from: impl AsFd) -> io::Result<usize> {
+    pub(crate) fn fill(&mut self, from: &impl Socket) -> std::io::Result<usize> {
         self.bytes.clear();
         self.n_written = 0;
-        io::read(from, spare_capacity(&mut self.bytes))
+        read(from, &mut self.bytes)
     }
 
-    pub(crate) fn drain(&mut self, to: impl AsFd) -> io::Result<usize> {
-        let n = io::write(to, &self.bytes[self.n_written..])?;
+    pub(crate) fn drain(&mut self, to: &impl Socket) -> std::io::Result<usize> {
+        let n = write(to, &self.bytes[self.n_written..])?;
         self.n_written += n;
         Ok(n)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        SPARE.set(mem::take(&mut self.bytes));
     }
 }

@@ -5,11 +5,15 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 
 use crate::copy::Buffer;
+use crate::pace::Pace;
 use crate::pipes::{Lease, Pipes};
 use crate::socket::{Socket, finish, uninterrupted};
 
 /// After so many bytes without a wait, others get their turn.
 const TURN_LEN: u64 = 1024 * 1024;
+/// Fewer bytes at once are copied: a read and a write cost less than splicing in, splicing out, and
+/// splicing in once more to see that there is nothing left.
+const SPLICE_MIN: usize = 16 * 1024;
 
 /// Why one direction ended before the FIN.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,11 @@ pub enum ForwardError {
 
 /// Moves all bytes of one direction: from `from` to `to` until the FIN, which is passed on. Returns
 /// how many bytes there were; `on_moved` is told each time how many the system has taken for `to`.
+///
+/// Few bytes at once are copied and many are spliced: how many there were tells how the next are
+/// moved.
+///
+/// It moves 128 MiB a second at most, so that others have processors left.
 ///
 /// The other direction of the connection is another call, awaited in the same task, and the first
 /// error of the two is the connection's end: the system tells of a reset once, after which the other
@@ -43,23 +52,27 @@ pub async fn forward(
 ) -> Result<u64, ForwardError> {
     let mut total = 0;
     let mut turn = 0;
+    let mut pace = Pace::new();
+    let mut is_bulk = false;
+    let mut can_splice = true;
     loop {
         from.ready(Interest::READABLE)
             .await
             .map_err(ForwardError::Read)?;
-        let mut carrier = Carrier::take(pipes);
+        let mut carrier = Carrier::take(pipes, is_bulk && can_splice);
         // Until the socket has nothing more.
         loop {
             match carrier.fill(from) {
-                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Continue(n)) => is_bulk = n >= SPLICE_MIN,
                 Ok(ControlFlow::Break(())) => {
                     finish(to).map_err(ForwardError::Write)?;
                     return Ok(total);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if carrier.cannot(&error) => carrier = Carrier::Copy(Buffer::new()),
+                Err(error) if carrier.cannot(&error) => can_splice = false,
                 Err(error) => return Err(ForwardError::Read(error)),
             }
+            let before = total;
             while !carrier.is_empty() {
                 match carrier.drain(to) {
                     Ok(moved) => {
@@ -75,6 +88,12 @@ pub async fn forward(
                     }
                     Err(error) => return Err(ForwardError::Write(error)),
                 }
+            }
+            if carrier.is_splice() != (is_bulk && can_splice) {
+                carrier = Carrier::take(pipes, is_bulk && can_splice);
+            }
+            if is_bulk {
+                pace.moved(total - before).await;
             }
             if turn >= TURN_LEN {
                 turn = 0;
@@ -92,10 +111,14 @@ enum Carrier<'a> {
 }
 
 impl<'a> Carrier<'a> {
-    fn take(pipes: &'a Pipes) -> Self {
-        pipes
-            .take()
-            .map_or_else(|| Self::Copy(Buffer::new()), Self::Splice)
+    /// A pipe, if it is to be one and there is one to be had.
+    fn take(pipes: &'a Pipes, splices: bool) -> Self {
+        let pipe = if splices { pipes.take() } else { None };
+        pipe.map_or_else(|| Self::Copy(Buffer::new()), Self::Splice)
+    }
+
+    fn is_splice(&self) -> bool {
+        matches!(self, Self::Splice(_))
     }
 
     fn is_empty(&self) -> bool {
@@ -105,31 +128,31 @@ impl<'a> Carrier<'a> {
         }
     }
 
-    /// Takes what the socket has; breaks at the FIN. It is called only while nothing is held:
-    /// splice(2) says EAGAIN for a pipe without a free slot too, and few bytes in many segments
-    /// fill the slots. Of an empty pipe it can only mean that the socket has nothing.
-    fn fill(&mut self, from: &impl Socket) -> io::Result<ControlFlow<()>> {
+    /// Takes what the socket has, and returns how much that was; breaks at the FIN. It is called only
+    /// while nothing is held: splice(2) says EAGAIN for a pipe without a free slot too, and few bytes
+    /// in many segments fill the slots. Of an empty pipe it can only mean that the socket has nothing.
+    fn fill(&mut self, from: &impl Socket) -> io::Result<ControlFlow<(), usize>> {
         debug_assert!(self.is_empty());
-        let n = from.try_io(Interest::READABLE, || {
-            uninterrupted(|| match self {
-                Self::Copy(buffer) => buffer.fill(from),
-                Self::Splice(lease) => lease.fill(from),
-            })
-        })?;
+        let n = match self {
+            Self::Copy(buffer) => buffer.fill(from)?,
+            Self::Splice(lease) => {
+                from.try_io(Interest::READABLE, || uninterrupted(|| lease.fill(from)))?
+            }
+        };
         Ok(match n {
             0 => ControlFlow::Break(()),
-            _ => ControlFlow::Continue(()),
+            n => ControlFlow::Continue(n),
         })
     }
 
     /// Gives to the socket what it takes of what is held.
     fn drain(&mut self, to: &impl Socket) -> io::Result<u64> {
-        let n = to.try_io(Interest::WRITABLE, || {
-            uninterrupted(|| match self {
-                Self::Copy(buffer) => buffer.drain(to),
-                Self::Splice(lease) => lease.drain(to),
-            })
-        })?;
+        let n = match self {
+            Self::Copy(buffer) => buffer.drain(to)?,
+            Self::Splice(lease) => {
+                to.try_io(Interest::WRITABLE, || uninterrupted(|| lease.drain(to)))?
+            }
+        };
         match n {
             0 => Err(io::ErrorKind::WriteZero.into()),
             n => Ok(n as u64),
@@ -139,7 +162,10 @@ impl<'a> Carrier<'a> {
     /// Whether this system does not splice such sockets, so that bytes have to be copied.
     fn cannot(&self, error: &io::Error) -> bool {
         let unsupported = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
-        matches!(self, Self::Splice(_))
+        self.is_splice()
             && Errno::from_io_error(error).is_some_and(|errno| unsupported.contains(&errno))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,11 +8,13 @@
 
 mod copy;
 mod forward;
+mod pace;
 mod pipes;
 mod read_ahead;
 mod socket;
 
 pub use forward::{ForwardError, forward};
+pub use pace::Pace;
 pub use pipes::Pipes;
 pub use read_ahead::ReadAhead;
 pub use socket::{Socket, finish, read, write};

@@ -66,6 +66,12 @@ impl Pipes {
         })
     }
 
+    /// How many there are, in use or not.
+    #[cfg(test)]
+    pub(crate) fn n_open(&self) -> usize {
+        self.lock().n_open
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -229,6 +229,7 @@ async fn reach(
 ) -> Result<TcpStream, DialError> {
     let connected = connect(address).await;
     let mut tcp = connected.map_err(|source| DialError::Connect { address, source })?;
+    prefer_bbr(&tcp);
     if let Some((proxy, relay)) = through {
         let asked = proxy.connect(&mut tcp, relay).await;
         asked.map_err(|source| DialError::Proxy { address, source })?;
@@ -275,13 +276,17 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
     {
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         socket.set_tcp_notsent_lowat(NOT_SENT_LOW_WATER)?;
-        // Most systems' default takes every lost packet for a full path, and this machine may be
-        // behind Wi-Fi.
-        if let Err(error) = socket.set_tcp_congestion(b"bbr") {
-            tracing::debug!(%error, "The system's default congestion control stays: no BBR");
-        }
     }
     Ok(())
+}
+
+/// Sends by BBR, where the system lets this process choose it. Most systems' default takes every lost
+/// packet for a full path, and this machine may be behind Wi-Fi.
+pub(super) fn prefer_bbr(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_congestion(b"bbr") {
+        tracing::debug!(%error, "The system's default congestion control stays: no BBR");
+    }
 }
 
 async fn handshake(

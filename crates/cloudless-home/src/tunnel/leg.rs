@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::dial::connect;
+use super::dial::{connect, prefer_bbr};
 use super::ways::Ways;
 
 /// Legs that are being made at a time; offers beyond it are let go.
@@ -28,7 +28,11 @@ pub(super) struct Legs {
     relay: SocketAddr,
     making: JoinSet<()>,
     luck: Arc<Mutex<Luck>>,
+    by_bbr: ByBbr,
 }
+
+/// The leg of a session that sends by BBR, as long as it is there.
+type ByBbr = Arc<Mutex<Weak<TcpStream>>>;
 
 /// How legs have fared in this network.
 #[derive(Default)]
@@ -44,6 +48,7 @@ impl Legs {
             relay,
             making: JoinSet::new(),
             luck: Arc::default(),
+            by_bbr: Arc::default(),
         }
     }
 
@@ -58,6 +63,7 @@ impl Legs {
             ticket,
             ways: Arc::downgrade(ways),
             luck: self.luck.clone(),
+            by_bbr: self.by_bbr.clone(),
         };
         let (settled, ways, luck) = (ways.settled(), making.ways.clone(), self.luck.clone());
         self.making.spawn(async move {
@@ -75,6 +81,7 @@ struct Making {
     /// The visitor may go meanwhile.
     ways: Weak<Ways>,
     luck: Arc<Mutex<Luck>>,
+    by_bbr: ByBbr,
 }
 
 impl Making {
@@ -103,6 +110,7 @@ impl Making {
     /// Connects and sends the preface, unless nobody wants it any more.
     async fn show(&self) -> io::Result<bool> {
         let leg = Arc::new(connect(self.relay).await?);
+        send_by_bbr(&self.by_bbr, &leg);
         let offered = |ways: Arc<Ways>| ways.offered(self.ticket.number, leg.clone());
         if !self.ways.upgrade().is_some_and(offered) {
             return Ok(false);
@@ -129,6 +137,16 @@ impl Luck {
     }
 }
 
+/// Lets a leg send by BBR, unless another one does so. BBR keeps to its rate whatever is lost: one such
+/// connection fills the path, and many overfill it, which loses much of all else that goes there.
+fn send_by_bbr(by_bbr: &Mutex<Weak<TcpStream>>, leg: &Arc<TcpStream>) {
+    let mut by_bbr = lock(by_bbr);
+    if by_bbr.strong_count() == 0 {
+        prefer_bbr(leg);
+        *by_bbr = Arc::downgrade(leg);
+    }
+}
+
 async fn write_all(leg: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         leg.writable().await?;
@@ -141,6 +159,48 @@ async fn write_all(leg: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-fn lock(luck: &Mutex<Luck>) -> std::sync::MutexGuard<'_, Luck> {
-    luck.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(shared: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    #![cfg(target_os = "linux")]
+
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn is_by_bbr(leg: &TcpStream) -> bool {
+        SockRef::from(leg)
+            .tcp_congestion()
+            .unwrap()
+            .starts_with(b"bbr")
+    }
+
+    #[tokio::test]
+    async fn one_leg_at_a_time_sends_by_bbr() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let by_bbr = Mutex::default();
+        let leg = async || {
+            let leg = TcpStream::connect(address).await.unwrap();
+            // Here BBR may be the default.
+            SockRef::from(&leg).set_tcp_congestion(b"reno").unwrap();
+            let leg = Arc::new(leg);
+            send_by_bbr(&by_bbr, &leg);
+            leg
+        };
+        let first = leg().await;
+        let is_chosen = is_by_bbr(&first);
+        if SockRef::from(&*first).set_tcp_congestion(b"bbr").is_err() {
+            eprintln!("NOT TESTED: BBR, because this machine lets nobody choose it");
+            return;
+        }
+        assert!(is_chosen);
+        assert!(!is_by_bbr(&*leg().await));
+        drop(first);
+        assert!(is_by_bbr(&*leg().await));
+    }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
 use cloudless_proto::leg::{self, TRAILER};
-use cloudless_splice::{ForwardError, forward};
+use cloudless_splice::{ForwardError, Pace, forward};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue};
 
@@ -34,6 +34,7 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
         counters,
         ..
     } = shared;
+    let mut pace = Pace::new();
     loop {
         if let leg::Send::ChangeOver(number) = ways.send() {
             send.send_trailers(trailers(number)).map_err(Cut::Home)?;
@@ -77,6 +78,7 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
         counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
         activity.moved();
         ways.moved_up(n);
+        pace.moved(n as u64).await;
     }
 }
 

@@ -16,9 +16,11 @@ struct Schedule {
 }
 
 fn schedule() -> impl Strategy<Value = Schedule> {
-    let len = prop_oneof![Just(1), 2..1500_usize, 1500..40_000_usize];
+    let len = prop_oneof![Just(1), 2..1500_usize, 1500..70_000_usize];
     let pauses = prop_oneof![4 => Just(0), 1 => 1..50_u8];
-    let writes = prop::collection::vec((len.clone(), pauses.clone()), 0..20);
+    // Some of so many at once that they are spliced, and then some that are copied.
+    let bulk = prop_oneof![9 => len.clone(), 1 => 70_000..600_000_usize];
+    let writes = prop::collection::vec((bulk, pauses.clone()), 0..20);
     let reads = prop::collection::vec((len, pauses), 1..10);
     let resets = prop::bool::weighted(0.15);
     (writes, reads, resets).prop_map(|(writes, reads, resets)| Schedule {
