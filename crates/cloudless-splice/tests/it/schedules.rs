@@ -6,6 +6,9 @@ use tokio::task::yield_now;
 
 use crate::support::{Connection, End, Family, both_ways, connection, soon};
 
+/// After so many reads an end reads as much as there is.
+const READS_MAX: usize = 2000;
+
 /// What one end does: each step moves up to so many bytes and then lets others go on so often.
 #[derive(Clone, Debug)]
 struct Schedule {
@@ -66,8 +69,14 @@ async fn write(end: &End, mut bytes: &[u8], schedule: &Schedule) {
 async fn read(end: &End, expected: &[u8], schedule: &Schedule, is_reset: bool) {
     let mut n_read = 0;
     let mut buffer = vec![0; 70_000];
-    for (len, pauses) in schedule.reads.iter().cycle() {
-        let Ok(n) = end.read(&mut buffer[..*len]).await else {
+    for (n_reads, (len, pauses)) in schedule.reads.iter().cycle().enumerate() {
+        // Else bulk would take forever, byte by byte.
+        let len = if n_reads < READS_MAX {
+            *len
+        } else {
+            buffer.len()
+        };
+        let Ok(n) = end.read(&mut buffer[..len]).await else {
             assert!(is_reset, "reset though nobody did");
             return;
         };
