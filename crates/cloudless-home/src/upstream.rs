@@ -9,6 +9,7 @@ mod connect;
 mod exchange;
 mod fields;
 mod path;
+mod places;
 mod routes;
 mod server;
 mod tunnel;

@@ -10,9 +10,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
-use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::places::Place;
 use super::server::Failures;
 use crate::http::{Waiting, WaitingGuard};
 
@@ -35,7 +36,7 @@ pub(crate) struct UpstreamBody {
     silence: Option<Silence>,
     waiting: Arc<Waiting>,
     failures: Failures,
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 struct Silence {
@@ -49,7 +50,7 @@ impl UpstreamBody {
         idle: Duration,
         waiting: Arc<Waiting>,
         failures: Failures,
-        permit: OwnedSemaphorePermit,
+        place: Place,
     ) -> Self {
         Self {
             body,
@@ -57,7 +58,7 @@ impl UpstreamBody {
             silence: None,
             waiting,
             failures,
-            _permit: permit,
+            _place: place,
         }
     }
 }

@@ -35,7 +35,7 @@ pub(super) enum ConnectError {
     #[error("{0} did not accept a connection in time")]
     TimedOut(String),
     #[error(
-        "TLS with {server} failed; with a certificate of its own authority, name that in ca_file"
+        "TLS with {server} failed; if an authority of its own signed its certificate, name that in ca_file"
     )]
     Tls {
         server: String,

@@ -15,11 +15,11 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper_util::client::legacy;
-use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::body::{Progress, RequestBody, Turn, UpstreamBody};
 use super::fields::{self, Edge, MalformedAnswer};
+use super::places::Place;
 use super::server::Server;
 use super::tunnel::{self, Tunnels};
 use crate::http::{Answer, Waiting};
@@ -85,11 +85,8 @@ impl Server {
         visit: &Visit,
     ) -> Result<Response<Answer>, ExchangeError> {
         let _waiting = visit.waiting.begin();
-        let place = timeout(self.timeouts().connect, self.places.clone().acquire_owned());
-        // The semaphore is never closed.
-        let Ok(Ok(place)) = place.await else {
-            return Err(ExchangeError::Busy);
-        };
+        let place = self.places.take(visit.address, self.timeouts().connect);
+        let place = place.await.ok_or(ExchangeError::Busy)?;
         let (mut head, body) = request.into_parts();
         let method = head.method.clone();
         let is_empty = body.is_end_stream();
@@ -125,7 +122,7 @@ impl Server {
         answer: Response<Incoming>,
         method: &Method,
         visit: &Visit,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<Answer>, ExchangeError> {
         let (mut head, body) = answer.into_parts();
         fields::to_visitor(head.status, method, &mut head.headers)
@@ -144,7 +141,7 @@ impl Server {
         &self,
         mut head: Parts,
         visit: &Visit,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<Answer>, ExchangeError> {
         let method = head.method.clone();
         // Taken out before the request goes on, or the server's side would be it.

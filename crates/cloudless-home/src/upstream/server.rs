@@ -9,19 +9,17 @@ use cloudless_proto::Hostname;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::body::RequestBody;
 use super::connect::Connector;
 use super::path::UpstreamPath;
+use super::places::Places;
 use super::{RouteError, Upstream, UpstreamServer, UpstreamTimeouts};
 use crate::config::{Clock, unix_ms};
 use crate::status::{PastError, UpstreamStatus, chain};
 
-/// Requests and WebSockets at one time; each has at most one connection. Further ones wait.
-const REQUESTS_MAX: usize = 256;
 /// Connections kept for the next request, and how long: less than servers keep theirs, so that
 /// seldom one is closed just when it is used.
 const IDLE_MAX: usize = 32;
@@ -42,7 +40,7 @@ pub(crate) struct Server {
     /// For requests that end as a WebSocket, over HTTP/1.1 also where the server speaks HTTP/2.
     pub(super) upgrading: Client<Connector, RequestBody>,
     pub(super) connector: Connector,
-    pub(super) places: Arc<Semaphore>,
+    pub(super) places: Places,
     pub(super) failures: Failures,
     requests: AtomicU64,
 }
@@ -71,7 +69,7 @@ impl Server {
             client: client(connector(true)?, owned.clone()),
             upgrading: client(upgrading.clone(), owned),
             connector: upgrading,
-            places: Arc::new(Semaphore::new(REQUESTS_MAX)),
+            places: Places::new(),
             failures: Failures::new(clock.clone()),
             requests: AtomicU64::new(0),
             upstream,
@@ -119,7 +117,7 @@ impl Server {
             server: self.upstream.server.to_string(),
             error: state.unreached.clone(),
             last_error: state.last.clone(),
-            requests_now: REQUESTS_MAX - self.places.available_permits(),
+            requests_now: self.places.count(),
             requests_total: self.requests.load(Ordering::Relaxed),
             failures_total: state.count,
         }

@@ -7,11 +7,11 @@ use http::{HeaderMap, HeaderValue};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::copy_bidirectional;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use super::places::Place;
 use crate::tunnel::{Activity, Watched};
 
 /// From the server's word until both sides have their connections.
@@ -36,13 +36,7 @@ impl Tunnels {
     }
 
     /// Moves bytes between both until they have ended, or none has moved for `idle`.
-    pub(super) fn join(
-        &self,
-        visitor: OnUpgrade,
-        server: OnUpgrade,
-        idle: Duration,
-        place: OwnedSemaphorePermit,
-    ) {
+    pub(super) fn join(&self, visitor: OnUpgrade, server: OnUpgrade, idle: Duration, place: Place) {
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
             stop.run_until_cancelled(copy(visitor, server, idle)).await;
