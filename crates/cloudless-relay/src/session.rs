@@ -4,6 +4,7 @@ mod control;
 mod refused;
 
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -117,8 +118,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
     let Some(ping_pong) = connection.ping_pong() else {
         return;
     };
+    let is_over = AtomicBool::new(false);
     let dialog = Dialog {
         relay,
+        is_over: &is_over,
         config,
         home,
         permits,
@@ -135,6 +138,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
         },
     };
     if let Err(error) = ended {
+        // Who has heard the last word may hang up as they like.
+        if is_over.into_inner() {
+            return tracing::debug!(%error, "A home hung up");
+        }
         tracing::debug!(%error, "A tunnel failed");
         relay.counters.count(Outcome::TunnelFailed);
     }
@@ -151,6 +158,8 @@ enum Ending {
 /// What relay and home have to say to one another.
 struct Dialog<'a> {
     relay: &'a Arc<Relay>,
+    /// Set once the last word is said.
+    is_over: &'a AtomicBool,
     config: Arc<Config>,
     home: Home,
     permits: Permits,
@@ -217,13 +226,14 @@ impl Dialog<'_> {
             }
             Err(refused) => refused.counted(relay),
         };
-        finish(control, &last_word).await
+        finish(control, &last_word, self.is_over).await
     }
 
     /// Serves visitors until the session ends.
     async fn serve(self, mut control: Control, id: SessionId, legs: bool) -> Ending {
         let Self {
             relay,
+            is_over,
             config,
             home,
             mut permits,
@@ -237,7 +247,7 @@ impl Dialog<'_> {
                 Refusal::UnknownKey,
                 "no name belongs to this key: join first",
             );
-            return finish(control, &refused.counted(relay)).await;
+            return finish(control, &refused.counted(relay), is_over).await;
         }
         let (messages, mut outbox) = mpsc::channel(MESSAGES_MAX);
         let newcomer = relay.sessions.newcomer(home.key, id);
@@ -280,7 +290,7 @@ impl Dialog<'_> {
             }
             Err(NotInstalled::Full) => {
                 relay.counters.count(Outcome::SessionLimit);
-                return finish(control, &Refused::full().counted(relay)).await;
+                return finish(control, &Refused::full().counted(relay), is_over).await;
             }
             Err(NotInstalled::Refused(refusal)) => {
                 if refusal == Refusal::OtherInstance {
@@ -291,7 +301,7 @@ impl Dialog<'_> {
                     }
                 }
                 let refused = Refused::new(refusal, "this key has another session");
-                return finish(control, &refused.counted(relay)).await;
+                return finish(control, &refused.counted(relay), is_over).await;
             }
         };
         permits.decided();
@@ -422,7 +432,8 @@ async fn pinned(relay: &Relay, home: PublicKey, relay_key: PublicKey) {
 }
 
 /// Tells a home the last word of its session.
-async fn finish(control: Control, last_word: &FromRelay) -> Ending {
+async fn finish(control: Control, last_word: &FromRelay, is_over: &AtomicBool) -> Ending {
+    is_over.store(true, Ordering::Relaxed);
     match timeout(FAREWELL, control.finish(last_word)).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!(%error, "A home left before the last word"),

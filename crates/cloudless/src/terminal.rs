@@ -49,8 +49,17 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), StdoutError> {
         true => Cow::Owned(harmless(bytes)),
         false => Cow::Borrowed(bytes),
     };
+    write(&mut stdout, &bytes)
+}
+
+/// Writes bytes of our own to the terminal that steer it.
+pub(crate) fn steer(bytes: &[u8]) -> Result<(), StdoutError> {
+    write(&mut io::stdout().lock(), bytes)
+}
+
+fn write(stdout: &mut io::StdoutLock<'_>, bytes: &[u8]) -> Result<(), StdoutError> {
     stdout
-        .write_all(&bytes)
+        .write_all(bytes)
         .and_then(|()| stdout.flush())
         .map_err(StdoutError)
 }

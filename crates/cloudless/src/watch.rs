@@ -68,7 +68,7 @@ struct Screen {
 impl Screen {
     fn open() -> Self {
         // A terminal that is gone is noticed when the first lines are written.
-        let _ = terminal::raw(b"\x1b[?1049h\x1b[?25l");
+        let _ = terminal::steer(b"\x1b[?1049h\x1b[?25l");
         Self { lines: Vec::new() }
     }
 
@@ -92,7 +92,7 @@ impl Screen {
         }
         frame.push_str("\x1b[J");
         self.lines = lines;
-        terminal::raw(frame.as_bytes())
+        terminal::steer(frame.as_bytes())
     }
 
     /// The lines that were drawn last, all of them.
@@ -104,7 +104,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         // Nobody is left to see it when the terminal is gone.
-        let _ = terminal::raw(b"\x1b[?25h\x1b[?1049l");
+        let _ = terminal::steer(b"\x1b[?25h\x1b[?1049l");
         let _ = io::stdout().flush();
     }
 }

@@ -1,7 +1,7 @@
 //! The binary, run to its end.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -65,19 +65,27 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 /// What a terminal shows of a shell's line that succeeds; None where no program gives it one.
 pub(crate) fn on_a_terminal(line: &str) -> Option<String> {
-    let output = Command::new("script")
-        .args(["--quiet", "--return", "--command", line, "/dev/null"])
-        .env("TERM", "xterm")
-        .env_remove("NO_COLOR")
-        .stdin(Stdio::null())
-        .output();
-    let Ok(output) = output else {
-        corpus::missing("the program script, which gives commands a terminal");
-        return None;
-    };
+    let output = terminal(line)?.wait_with_output().expect("its output");
     let screen = String::from_utf8(output.stdout).expect("text on the terminal");
     assert!(output.status.success(), "{screen:?}");
     Some(screen)
+}
+
+/// Starts a shell's line on a terminal that shows its standard output and takes keys on its standard
+/// input; None where no program gives it one.
+pub(crate) fn terminal(line: &str) -> Option<Child> {
+    let child = Command::new("script")
+        .args(["--quiet", "--return", "--flush"])
+        .args(["--command", line, "/dev/null"])
+        .env("TERM", "xterm")
+        .env_remove("NO_COLOR")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    if child.is_err() {
+        corpus::missing("the program script, which gives commands a terminal");
+    }
+    child.ok()
 }
 
 impl Run {

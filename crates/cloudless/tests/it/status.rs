@@ -1,6 +1,6 @@
 //! What `status` says of a running pair, and what it says when something is wrong.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -28,6 +28,12 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
     let status = on(&relay, &["relay", "status", "--json"]).expect(0).json();
     let row = &status["homes"][0];
     assert!(row["round_trip"]["last_us"].as_u64() > Some(0), "{row}");
+    // A home that has joined and hung up has not failed.
+    let outcomes = &status["outcomes"];
+    assert!(
+        outcomes["joined"] == 1 && outcomes["tunnel_failed"].is_null(),
+        "{outcomes}"
+    );
 
     pair.kill_relay();
     let failed = on(&home, &["home", "status", "--check"]).expect(1);
@@ -68,4 +74,39 @@ fn a_watch_goes_on_while_roles_come_and_go_and_ends_well() {
         kill_process(pid, Signal::INT).unwrap();
         assert_eq!(watch.wait().unwrap().code(), Some(0), "{role}");
     }
+}
+
+#[test]
+fn a_watch_on_a_terminal_draws_one_screen_and_leaves_the_other_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let relay = directory.path().join("relay");
+    on(&relay, &["relay", "init", "--address", "relay.example.org"]).expect(0);
+    let program = env!("CARGO_BIN_EXE_cloudless");
+    let watch = format!("{program} relay status --watch --state {}", relay.display());
+    let Some(mut terminal) = binary::terminal(&watch) else {
+        return;
+    };
+    let mut output = terminal.stdout.take().unwrap();
+    let mut shown = Vec::new();
+    // The first screen, drawn to its end.
+    while !shown.ends_with(b"\x1b[J") {
+        let mut byte = [0];
+        output.read_exact(&mut byte).unwrap();
+        shown.extend(byte);
+    }
+    let mut keys = terminal.stdin.take().unwrap();
+    keys.write_all(b"\x03").unwrap();
+    output.read_to_end(&mut shown).unwrap();
+    assert_eq!(terminal.wait().unwrap().code(), Some(0));
+
+    let shown = String::from_utf8(shown).unwrap();
+    let shown = shown
+        .strip_prefix("\x1b[?1049h\x1b[?25l\x1b[H")
+        .unwrap_or_else(|| panic!("{shown:?}"));
+    let (second, first) = shown.split_once("\x1b[?25h\x1b[?1049l").unwrap();
+    for screen in [second, first] {
+        assert!(screen.contains("not running"), "{screen:?}");
+    }
+    assert!(second.contains("\x1b[K"), "{second:?}");
+    assert!(!first.contains("\x1b[K"), "{first:?}");
 }
