@@ -3,6 +3,7 @@
 //! `seeds/TARGET/` has inputs to begin with, and each that a target ever failed on. `cargo xtask test`
 //! runs all of them, so that what was found once stays found.
 
+pub mod caa;
 pub mod client_hello;
 pub mod content_lines;
 pub mod control;
@@ -15,6 +16,7 @@ pub mod join_code;
 pub mod leg;
 pub mod proxy_protocol;
 pub mod request_head;
+pub mod response_head;
 pub mod xml_bodies;
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ macro_rules! targets {
 }
 
 targets!(
+    caa,
     client_hello,
     content_lines,
     control,
@@ -38,5 +39,6 @@ targets!(
     leg,
     proxy_protocol,
     request_head,
+    response_head,
     xml_bodies
 );

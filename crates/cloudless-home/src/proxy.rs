@@ -5,14 +5,12 @@ mod exceptions;
 use std::fmt;
 use std::io;
 
+use cloudless_proto::response_head::{self, NotHttp};
 use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use self::exceptions::Exceptions;
-
-/// A proxy's whole answer; what it says after the first line does not matter.
-const HEAD_MAX: usize = 16 * 1024;
 
 /// Where the proxy is, how home introduces itself to it, and for whom it is not used. Holds a
 /// password, which no form of it shows.
@@ -118,33 +116,22 @@ impl Proxy {
         tcp.write_all(request.as_bytes())
             .await
             .map_err(ProxyError::Io)?;
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            if head.len() >= HEAD_MAX {
-                return Err(ProxyError::Answer);
-            }
+        let mut head = response_head::Reader::default();
+        let status = loop {
             // What follows the head belongs to the relay.
-            head.push(tcp.read_u8().await.map_err(ProxyError::Io)?);
-        }
-        match status(&head) {
-            Some(200..=299) => Ok(()),
-            Some(401 | 407) => Err(ProxyError::Login),
-            Some(status) => Err(ProxyError::Refused(status)),
-            None => Err(ProxyError::Answer),
+            let byte = tcp.read_u8().await.map_err(ProxyError::Io)?;
+            match head.push(byte) {
+                Ok(None) => {}
+                Ok(Some(status)) => break status,
+                Err(NotHttp) => return Err(ProxyError::Answer),
+            }
+        };
+        match status {
+            200..=299 => Ok(()),
+            401 | 407 => Err(ProxyError::Login),
+            status => Err(ProxyError::Refused(status)),
         }
     }
-}
-
-/// The status of an HTTP/1 response (RFC 9112 §4).
-pub(crate) fn status(head: &[u8]) -> Option<u16> {
-    let rest = head.strip_prefix(b"HTTP/1.")?;
-    let code = rest.get(2..5).filter(|_| rest[1] == b' ')?;
-    let is_code = code.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(code)
-        .ok()
-        .filter(|_| is_code)?
-        .parse()
-        .ok()
 }
 
 fn percent_decoded(text: &str) -> Result<Vec<u8>, ProxyParseError> {

@@ -13,6 +13,7 @@
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
 //! - [`redial`]: when a home dials.
+//! - [`response_head`]: reads what a proxy answers, or whoever is in a relay's place.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
 //! - [`takeover`]: which of two sessions with the same key stays.
@@ -34,6 +35,7 @@ pub mod proxy_protocol;
 mod public_key;
 pub mod redial;
 pub mod request_head;
+pub mod response_head;
 pub mod rfc3339;
 mod round_trip;
 pub mod takeover;

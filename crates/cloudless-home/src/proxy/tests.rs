@@ -71,19 +71,3 @@ fn exceptions_are_reached_without_it() {
     let all = Proxy::new("http://p:1", "0.0.0.0/0").unwrap();
     assert!(!all.is_for("203.0.113.1:1") && all.is_for("[2001:db8::1]:1"));
 }
-
-#[test]
-fn only_a_status_line_has_a_status() {
-    assert_eq!(status(b"HTTP/1.1 200 OK\r\n\r\n"), Some(200));
-    assert_eq!(status(b"HTTP/1.0 407\r\n\r\n"), Some(407));
-    for head in [
-        &b""[..],
-        b"HTTP/1.",
-        b"HTTP/1.1 ",
-        b"HTTP/1.1 20",
-        b"HTTP/1.1 +20",
-        b"SSH-2.0-x 200",
-    ] {
-        assert_eq!(status(head), None);
-    }
-}

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cloudless_proto::control;
+use cloudless_proto::{control, response_head};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
 use rustls::{
@@ -16,8 +16,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-use crate::proxy;
 
 /// Both questions together.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -104,16 +102,9 @@ async fn portal(address: SocketAddr, server_name: &str) -> Option<Found> {
     // An answer that breaks off may have said enough.
     let _ = tcp.take(4096).read_to_end(&mut answer).await;
     // The relay itself answers so to whoever speaks plain HTTP to it.
-    let status = proxy::status(&answer).filter(|status| *status != 400)?;
-    let text = String::from_utf8_lossy(&answer);
-    let location = text
-        .lines()
-        .take_while(|line| !line.is_empty())
-        .find_map(|line| {
-            let (name, value) = line.split_once(':')?;
-            let is_location = name.eq_ignore_ascii_case("location") && (300..400).contains(&status);
-            is_location.then(|| shortened(value.trim()))
-        });
+    response_head::status(&answer).filter(|status| *status != 400)?;
+    let location = response_head::location(&answer);
+    let location = location.map(|place| shortened(&String::from_utf8_lossy(place)));
     Some(Found::Portal { location })
 }
 
