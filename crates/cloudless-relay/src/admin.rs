@@ -43,10 +43,12 @@ pub enum Command {
     },
     /// Read `relay.toml`, `homes.toml` and `invites.toml` again; answered by [`Reply::Reloaded`].
     Reload,
-    /// Begin to replace the relay's key; answered by [`Reply::Key`].
+    /// Begin to replace the relay's key, or move the end of that; answered by [`Reply::Key`].
     RotateKey {
-        /// How long the key of now goes on to be proven, in seconds.
-        overlap_s: u64,
+        /// How long from now on the key of now goes on to be proven, in seconds. Without it 30 days,
+        /// and an end is not moved.
+        #[serde(default)]
+        overlap_s: Option<u64>,
     },
     /// Let the relay's older key go at once; answered by [`Reply::Key`].
     FinishRotation {
@@ -183,7 +185,7 @@ pub(crate) fn execute(
             },
         },
         Command::RotateKey { overlap_s } => {
-            let begun = keys.begin(Duration::from_secs(overlap_s), unix_now());
+            let begun = keys.rotate(overlap_s.map(Duration::from_secs), unix_now());
             key_reply(keys, begun)
         }
         Command::FinishRotation { force } => key_reply(keys, keys.finish(force)),

@@ -21,6 +21,8 @@ use crate::registry::{HomeRow, Registry, Rotation, RotationError};
 use crate::run::Relay;
 use crate::status::{KeyStatus, RotationStatus, unix_now};
 
+/// How long both keys are proven unless somebody says otherwise: as long as join codes live at most.
+const OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Between two looks at the clock, which somebody may set.
 const LOOK: Duration = Duration::from_secs(60);
 /// Between two attempts to end a rotation that is due.
@@ -91,8 +93,15 @@ impl Keys {
     }
 
     /// Begins to rotate: makes the next key and proves it too, until `overlap` after `now`, Unix time
-    /// in seconds.
-    pub(crate) fn begin(&self, overlap: Duration, now: u64) -> Result<(), RotationError> {
+    /// in seconds. While the key is being rotated, an overlap that is asked for moves the end.
+    pub(crate) fn rotate(&self, overlap: Option<Duration>, now: u64) -> Result<(), RotationError> {
+        let until = now.saturating_add(overlap.unwrap_or(OVERLAP).as_secs());
+        if overlap.is_some() && self.registry.rotation().is_some() {
+            self.registry.move_rotation(until)?;
+            self.changed.send_replace(());
+            tracing::info!("The end of the rotation of the relay's key is moved");
+            return Ok(());
+        }
         let mut random = [0; 32];
         getrandom::fill(&mut random).map_err(RotationError::Random)?;
         let next = new_identity(random);
@@ -100,7 +109,7 @@ impl Keys {
         self.registry.begin_rotation(Rotation {
             next,
             started: now,
-            until: now.saturating_add(overlap.as_secs()),
+            until,
         })?;
         self.change(|proven| proven.insert(0, key));
         tracing::info!("The relay's key is being rotated: homes learn the next one");

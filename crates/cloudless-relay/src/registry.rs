@@ -244,6 +244,21 @@ impl Registry {
         })
     }
 
+    /// Lets the key before the next one go at another time.
+    pub(crate) fn move_rotation(&self, until: u64) -> Result<(), RotationError> {
+        self.0.change(|tables| {
+            let rotation = tables.rotation.as_ref().ok_or(RotationError::None)?;
+            let rotation = Rotation {
+                next: rotation.next.clone_key(),
+                started: rotation.started,
+                until,
+            };
+            file::write_rotation(&self.0.directory, &rotation).map_err(RotationError::Write)?;
+            tables.rotation = Some(Arc::new(rotation));
+            Ok(())
+        })
+    }
+
     /// Puts the next key in the place of the one before, which is gone then. A crash in between
     /// leaves both files with the same key: [`Keys`](crate::keys::Keys) sees it and calls this again.
     pub(crate) fn finish_rotation(&self) -> Result<(), RotationError> {

@@ -123,7 +123,7 @@ pub enum RotationError {
     /// One rotation at a time.
     #[error(
         "the relay's key is being rotated already: `cloudless relay status` says until when, \
-         `cloudless relay rotate-key --finish` ends it now"
+         `cloudless relay rotate-key --overlap TIME` moves the end, and `--finish` ends it now"
     )]
     UnderWay,
     /// Homes would be locked out.

@@ -18,6 +18,7 @@ fn old() -> PublicKey {
 }
 
 async fn rotate(relay: &TestRelay, overlap_s: u64) -> RotationStatus {
+    let overlap_s = Some(overlap_s);
     match relay.command(&Command::RotateKey { overlap_s }).await {
         Reply::Key(KeyStatus { key, rotation }) => {
             assert_eq!(key, old());
@@ -139,7 +140,8 @@ async fn a_relay_that_is_started_again_goes_on_where_it_was() {
     relay
         .until(|status| status.homes[0].knows_next_key == Some(true))
         .await;
-    let refused = relay.command(&Command::RotateKey { overlap_s: 1 }).await;
+    let again = Command::RotateKey { overlap_s: None };
+    let refused = relay.command(&again).await;
     assert!(
         matches!(&refused, Reply::Error { message } if message.contains("already")),
         "{refused:?}"
@@ -172,6 +174,39 @@ async fn a_relay_that_is_started_again_goes_on_where_it_was() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_overlap_can_be_moved_and_stays_moved() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let first = rotate(&relay, 3600).await;
+    home.hear_keys().await;
+    home.say(&FromHome::Pinned { key: first.next });
+    relay
+        .until(|status| status.homes[0].knows_next_key == Some(true))
+        .await;
+    let moved = rotate(&relay, 7 * 24 * 3600).await;
+    assert_eq!((moved.next, moved.started), (first.next, first.started));
+    assert!(moved.until > first.until + 6 * 24 * 3600, "{moved:?}");
+    // Which homes know the key is not forgotten by that.
+    assert_eq!(moved.homes_aware, 1);
+
+    let relay = TestRelay::start_on(relay.stop().await, |config| {
+        config.timings.rotation_grace = Duration::ZERO;
+    })
+    .await;
+    assert_eq!(relay.status().await.key.unwrap().rotation, Some(moved));
+    rotate(&relay, 0).await;
+    let over = relay
+        .until(|status| {
+            status
+                .key
+                .as_ref()
+                .is_some_and(|key| key.rotation.is_none())
+        })
+        .await;
+    assert_eq!(over.key.unwrap().key, first.next);
+}
+
 /// Of the two steps that end a rotation only the first was done.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_kill_in_the_middle_of_the_end_is_made_good() {
@@ -198,7 +233,7 @@ async fn a_kill_in_the_middle_of_the_end_is_made_good() {
     assert!(!relay.file("rotation.toml").exists());
     assert_eq!(key_in(&relay), next);
     // And another one can begin.
-    match relay.command(&Command::RotateKey { overlap_s: 1 }).await {
+    match relay.command(&Command::RotateKey { overlap_s: None }).await {
         Reply::Key(status) => assert_eq!(status.key, next),
         reply => panic!("{reply:?}"),
     }

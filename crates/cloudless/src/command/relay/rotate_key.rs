@@ -18,22 +18,18 @@ Examples:
 
 Homes that are online learn the next key at once, the others when they come back; each keeps it on its
 disk. `cloudless relay status` shows which know it. Then the key of now goes: with --finish, or by
-itself at the end of the overlap. A home that was never online in between has to join again, and says
-so. Join codes made before work until the end of the overlap.
+itself at the end of the overlap, which another --overlap moves. A home that was never online in
+between has to join again, and says so. Join codes made before work until the end of the overlap.
 
 If somebody may have the key of now, rotate it and finish as soon as the homes know the next one: who
 has a key can pose as this relay, which reads nothing, until that key is gone.")]
 pub(super) struct RotateKey {
     #[command(flatten)]
     state: RelayState,
-    /// Let the key of now go after TIME, such as 12h or 30d
-    #[arg(
-        long,
-        value_name = "TIME",
-        default_value = "30d",
-        conflicts_with = "finish"
-    )]
-    overlap: Period,
+    /// Let the key of now go TIME from now, such as 12h [default: 30d]; while the key is being
+    /// rotated this moves the end
+    #[arg(long, value_name = "TIME", conflicts_with = "finish")]
+    overlap: Option<Period>,
     /// Let the older key go now
     #[arg(long)]
     finish: bool,
@@ -52,7 +48,7 @@ impl RotateKey {
             Command::FinishRotation { force: self.force }
         } else {
             Command::RotateKey {
-                overlap_s: self.overlap.0.as_secs(),
+                overlap_s: self.overlap.map(|it| it.0.as_secs()),
             }
         };
         let Reply::Key(status) = super::execute(&state, &command)? else {
@@ -73,7 +69,7 @@ fn tell(status: &KeyStatus, flag: &str) {
         return;
     };
     let until = clock::utc(i64::try_from(rotation.until).unwrap_or(i64::MAX));
-    terminal::note(format_args!("made the next key  {}", rotation.next));
+    terminal::note(format_args!("the next key is    {}", rotation.next));
     terminal::note(format_args!("the key of now is  {}", status.key));
     terminal::note(format_args!(
         "homes may use both until {until}; those that are online learn the next one now\nwhich know it \
