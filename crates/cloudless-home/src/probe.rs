@@ -41,6 +41,10 @@ pub struct ProbeConfig {
     /// How long one address may take to be connected to, and as long again to answer (default
     /// 10 s, which is longer than a relay holds a visitor).
     pub limit: Duration,
+    /// Whoever asks how it stands is told what was found out no longer ago than this (default 30 s).
+    pub fresh: Duration,
+    /// Nobody who asks waits longer for a new try (default 3 s).
+    pub look: Duration,
 }
 
 impl Default for ProbeConfig {
@@ -50,6 +54,8 @@ impl Default for ProbeConfig {
             interval: Duration::from_secs(5 * 60),
             soon: Duration::from_secs(2),
             limit: Duration::from_secs(10),
+            fresh: Duration::from_secs(30),
+            look: Duration::from_secs(3),
         }
     }
 }
@@ -74,6 +80,8 @@ pub(crate) struct Prober {
     arrivals: Arc<Arrivals>,
     tls: Arc<ClientConfig>,
     rows: Mutex<BTreeMap<Hostname, PublicStatus>>,
+    /// What the log said last of each name: a session that comes and goes is no news of it.
+    told: Mutex<BTreeMap<Hostname, Reachability>>,
     asked: Notify,
     /// Counts the rounds that were begun and that are over.
     rounds: watch::Sender<Rounds>,
@@ -83,6 +91,8 @@ pub(crate) struct Prober {
 struct Rounds {
     begun: u64,
     done: u64,
+    /// When the last one was over.
+    last: Option<Instant>,
 }
 
 impl Prober {
@@ -104,6 +114,7 @@ impl Prober {
             arrivals: Arc::default(),
             tls: attempt::client_config()?,
             rows: Mutex::default(),
+            told: Mutex::default(),
             asked: Notify::new(),
             rounds: watch::Sender::default(),
         })
@@ -145,6 +156,16 @@ impl Prober {
         let _ = rounds.wait_for(|rounds| rounds.done >= wanted).await;
     }
 
+    /// Somebody looks: what was found out a while ago is looked at again, for a moment at most. What
+    /// takes longer than that is not known.
+    pub(crate) async fn refresh(&self) {
+        let last = self.rounds.borrow().last;
+        let is_fresh = last.is_none_or(|last| last.elapsed() < self.config.fresh);
+        if !is_fresh && timeout(self.config.look, self.check()).await.is_err() {
+            self.rows().clear();
+        }
+    }
+
     /// Tries the names when that is due, until `stop`.
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut sessions = self.board.sessions();
@@ -157,7 +178,7 @@ impl Prober {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Ok(()) = sessions.changed() => {
-                    // What was true of the session before is not known of this one.
+                    // What was true of the sessions before is not known of these.
                     self.rows().clear();
                     schedule.connected(now(), random());
                 }
@@ -166,10 +187,18 @@ impl Prober {
                     self.rounds.send_modify(|rounds| rounds.begun += 1);
                     let is_well = tokio::select! {
                         () = stop.cancelled() => return,
+                        Ok(()) = sessions.changed() => {
+                            self.rows().clear();
+                            schedule.connected(now(), random());
+                            continue;
+                        }
                         is_well = self.round() => is_well,
                     };
                     schedule.done(now(), is_well, random());
-                    self.rounds.send_modify(|rounds| rounds.done = rounds.begun);
+                    self.rounds.send_modify(|rounds| {
+                        rounds.done = rounds.begun;
+                        rounds.last = Some(Instant::now());
+                    });
                 }
             }
         }
@@ -198,8 +227,9 @@ impl Prober {
                 checked_at: Some(unix_ms((self.clock)())),
                 addresses: verdict.addresses,
             };
-            let before = self.rows().insert(hostname.clone(), row.clone());
-            if before.is_none_or(|before| before.state != row.state) {
+            self.rows().insert(hostname.clone(), row.clone());
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(hostname.clone(), row.state) != Some(row.state) {
                 tell(&row);
             }
         }

@@ -284,7 +284,7 @@ pub struct UpstreamStatus {
 pub(crate) struct Board {
     relays: Arc<Mutex<BTreeMap<usize, RelayStatus>>>,
     traffic: Arc<Vec<Arc<Traffic>>>,
-    /// Changes with each new session.
+    /// Changes with each new session, and each time that one is lost or in doubt or trusted again.
     sessions: Arc<watch::Sender<()>>,
     clock: Clock,
 }
@@ -324,9 +324,11 @@ impl Board {
     /// this is worth telling: another state, or the first error in it.
     pub(crate) fn set(&self, index: usize, state: RelayState, error: Option<String>) -> bool {
         let now = unix_ms((self.clock)());
-        let mut is_news = false;
+        let is_well = |row: &RelayStatus| row.state == RelayState::Connected && row.error.is_none();
+        let (mut is_news, mut was_well, mut is_well_now) = (false, false, false);
         self.change(index, |row| {
             is_news = row.state != state || (row.error.is_none() && error.is_some());
+            was_well = is_well(row);
             if row.state != state {
                 row.since = now;
                 row.state = state;
@@ -339,7 +341,11 @@ impl Board {
                 row.last_error = Some(PastError { message, at: now });
             }
             row.error = error;
+            is_well_now = is_well(row);
         });
+        if was_well != is_well_now {
+            self.sessions.send_replace(());
+        }
         is_news
     }
 
@@ -375,7 +381,7 @@ impl Board {
         self.sessions.send_replace(());
     }
 
-    /// Tells of each new session.
+    /// Tells of each new session, and of each that is lost or in doubt or trusted again.
     pub(crate) fn sessions(&self) -> watch::Receiver<()> {
         self.sessions.subscribe()
     }
@@ -460,7 +466,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        text.push_str(": ");
+        text.push_str(if text.ends_with('?') { " " } else { ": " });
         text.push_str(&error.to_string());
         cause = error.source();
     }

@@ -150,8 +150,10 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
             };
         }
         let now = Timestamp(unix_ms((admin.clock)()));
-        if let (Command::Check, Some(prober)) = (&command, &admin.prober) {
-            runtime.block_on(prober.check());
+        match (&command, &admin.prober) {
+            (Command::Check, Some(prober)) => runtime.block_on(prober.check()),
+            (Command::Status, Some(prober)) => runtime.block_on(prober.refresh()),
+            _ => {}
         }
         if let Command::CertificateRenew { hostname } = command {
             let certificates = runtime.block_on(admin.renewal.renew(hostname));

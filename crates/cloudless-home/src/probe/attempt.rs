@@ -47,9 +47,16 @@ pub(super) async fn attempt(
         (Ok(Err(error)), true) => Attempt::NoHandshake(error.to_string()),
         (Err(_), true) => Attempt::NoWayBack,
         (Ok(Ok(())), false) => Attempt::Foreign(names(&session)),
+        (Ok(Err(error)), false) if is_no_tls(&error) => Attempt::Foreign(Vec::new()),
         (Ok(Err(_)), false) => Attempt::Closed,
         (Err(_), false) => Attempt::Silent,
     }
+}
+
+/// Whether the other side speaks something else than TLS, as a captive portal may.
+fn is_no_tls(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    matches!(cause, Some(Error::InvalidMessage(_)))
 }
 
 fn unconnected(error: &io::Error) -> Attempt {

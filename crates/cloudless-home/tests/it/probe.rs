@@ -9,13 +9,13 @@ use cloudless_home::status::{PublicStatus, Reachability};
 use cloudless_home::{Config, Passthrough, ProbeConfig, Resolver};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use crate::fixture::{HOST, Home, PATIENCE};
+use crate::fixture::{HOST, Home, PATIENCE, doubtful};
 use crate::relay::{FakeRelay, FakeSession};
 use crate::visitor::pipe;
 
@@ -38,6 +38,7 @@ fn probe(addresses: Vec<SocketAddr>) -> ProbeConfig {
         interval: Duration::from_secs(3600),
         soon: Duration::from_millis(10),
         limit: Duration::from_secs(2),
+        ..ProbeConfig::default()
     }
 }
 
@@ -69,15 +70,14 @@ async fn check(home: &Home) -> PublicStatus {
 }
 
 /// Passes what comes to the listeners into the tunnel, like a relay's port 443.
-async fn forward(listeners: &[TcpListener; 2], session: &FakeSession) {
-    let [v4, v6] = listeners;
+async fn forward([v4, v6]: &[TcpListener; 2], session: &FakeSession) {
+    tokio::join!(forward_one(v4, session), forward_one(v6, session));
+}
+
+async fn forward_one(listener: &TcpListener, session: &FakeSession) {
     let mut visitors = JoinSet::new();
     loop {
-        let accepted = tokio::select! {
-            accepted = v4.accept() => accepted,
-            accepted = v6.accept() => accepted,
-        };
-        let mut visitor = accepted.unwrap().0;
+        let mut visitor = listener.accept().await.unwrap().0;
         let mut stream = pipe(session.connect(HOST).await);
         visitors.spawn(async move {
             let _ = copy_bidirectional(&mut visitor, &mut stream).await;
@@ -129,6 +129,84 @@ async fn a_home_that_reaches_itself_is_online_until_its_session_ends() {
     let _session = relay.welcome(HOST).await;
     home.connected().await;
     assert_ne!(public().await.state, Reachability::Online);
+}
+
+#[tokio::test]
+async fn a_home_whose_session_is_in_doubt_is_not_called_online() {
+    let listeners = listen().await;
+    let (_relay, home, session) = start_with(probe(addresses(&listeners)), doubtful).await;
+    let public = || async { home.status().await.public.remove(0).state };
+    let trial = async {
+        while public().await != Reachability::Online {}
+        session.freeze(true);
+        home.relay_status(|row| row.error.is_some()).await;
+        assert_ne!(public().await, Reachability::Online);
+        // Nobody asks for it: what is well again is found out.
+        session.freeze(false);
+        while public().await != Reachability::Online {}
+    };
+    let trial = while_at(forward(&listeners, &session), trial);
+    timeout(PATIENCE, trial).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_relay_of_two_that_is_lost_is_missed_at_once() {
+    let [v4, v6] = listen().await;
+    let at = vec![v4.local_addr().unwrap(), v6.local_addr().unwrap()];
+    let relays = [FakeRelay::bind().await, FakeRelay::bind().await];
+    let home = Home::start_with(relays.each_ref().map(FakeRelay::relay).to_vec(), |config| {
+        config.probe = Some(probe(at));
+    })
+    .await;
+    let first = relays[0].welcome(HOST).await;
+    let second = relays[1].welcome(HOST).await;
+    let public = || async { home.status().await.public.remove(0) };
+    let trial = async {
+        let forwarding = async {
+            tokio::join!(forward_one(&v4, &first), forward_one(&v6, &second));
+        };
+        while_at(forwarding, async {
+            while public().await.state != Reachability::Online {}
+        })
+        .await;
+        drop(v6);
+        second.kill();
+        while_at(forward_one(&v4, &first), async {
+            loop {
+                let row = public().await;
+                match row.state {
+                    Reachability::Online | Reachability::Checking => {}
+                    Reachability::Partly => break,
+                    _ => panic!("{row:?}"),
+                }
+            }
+        })
+        .await;
+    };
+    timeout(PATIENCE, trial).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_looks_is_never_told_what_was_true_a_while_ago() {
+    let listeners = listen().await;
+    let at = addresses(&listeners);
+    let old = ProbeConfig {
+        fresh: Duration::ZERO,
+        look: Duration::from_millis(200),
+        limit: Duration::from_secs(3600),
+        ..probe(at.clone())
+    };
+    let (_relay, home, session) = start(old).await;
+    let public = || async { home.status().await.public.remove(0).state };
+    while_at(forward(&listeners, &session), async {
+        while public().await != Reachability::Online {}
+    })
+    .await;
+    // Connections are taken and go nowhere, and nobody has noticed yet.
+    assert_eq!(public().await, Reachability::Checking);
+    drop(listeners);
+    let trial = async { while public().await != Reachability::Unreachable {} };
+    timeout(PATIENCE, trial).await.unwrap();
 }
 
 #[tokio::test]
@@ -211,6 +289,31 @@ async fn another_server_is_named_by_its_certificate_even_with_homes_name() {
         let row = while_at(serve, check(&home)).await;
         let words = format!("the certificate there is for {name}");
         says(&row, Reachability::Unreachable, &[&words]);
+    }
+}
+
+#[tokio::test]
+async fn a_captive_portal_and_an_alert_are_told_apart() {
+    let [v4, _v6] = listen().await;
+    let at = v4.local_addr().unwrap();
+    let (_relay, home, _session) = start(probe(vec![at])).await;
+    let portal = &b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/\r\n\r\n"[..];
+    // What a relay says of a home that is not there.
+    let alert = &b"\x15\x03\x03\x00\x02\x02\x50"[..];
+    for (answer, words) in [
+        (portal, "another server answers there"),
+        (alert, "closes connections for home.example.org"),
+    ] {
+        let says_so = async {
+            let mut visitors = Vec::new();
+            loop {
+                let mut visitor = v4.accept().await.unwrap().0;
+                visitor.write_all(answer).await.unwrap();
+                visitors.push(visitor);
+            }
+        };
+        let row = while_at(says_so, check(&home)).await;
+        says(&row, Reachability::Unreachable, &[words]);
     }
 }
 

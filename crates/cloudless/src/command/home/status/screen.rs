@@ -274,10 +274,12 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
         lines.push(labeled("last error", &format!("{message} ({when}{over})")));
     }
     if let Some(at) = row.next_dial {
-        lines.push(labeled(
-            "next dial",
-            &format!("in {}", figures::between(now, at)),
-        ));
+        let wait = if at.saturating_sub(now) < 1_000 {
+            "within a second".to_owned()
+        } else {
+            format!("in {}", figures::between(now, at))
+        };
+        lines.push(labeled("next dial", &wait));
     }
     lines
 }
