@@ -197,10 +197,13 @@ pub struct Listeners {
 /// Waits and deadlines. The defaults are for use; tests shrink them.
 #[derive(Clone, Debug)]
 pub struct Timings {
-    /// From the start of a dial to the relay's welcome (default 10 s).
+    /// From the start of a dial to the relay's welcome (default 20 s).
     pub dial: Duration,
     /// Between connection attempts to the addresses of one dial (default 150 ms, RFC 8305 §5).
     pub stagger: Duration,
+    /// An address that takes longer for its handshake is given the time, and the others are tried
+    /// beside it (default 4 s).
+    pub handshake: Duration,
     /// When dials follow each other.
     pub redial: Pace,
     /// A session that has heard nothing for this long pings (default 20 s).
@@ -239,8 +242,9 @@ pub struct Timings {
 impl Default for Timings {
     fn default() -> Self {
         Self {
-            dial: Duration::from_secs(10),
+            dial: Duration::from_secs(20),
             stagger: Duration::from_millis(150),
+            handshake: Duration::from_secs(4),
             redial: Pace::default(),
             ping_idle: Duration::from_secs(20),
             ping_visited: Duration::from_secs(5),
@@ -288,5 +292,11 @@ mod tests {
         assert!(timings.dead > timings.ping_idle + timings.ping_doubt + timings.dial);
         // The relay holds a visitor for 5 s: that is enough for a relay that answers slowly.
         assert!(redial.patience + redial.max < 5 * SECOND);
+        // A thousand homes of a relay that needs 12 s for them dial no more than three times each.
+        assert_eq!(
+            (redial.patience, redial.patience_max),
+            (2 * SECOND, 8 * SECOND)
+        );
+        assert!(timings.dial >= 14 * SECOND);
     }
 }

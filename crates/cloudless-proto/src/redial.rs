@@ -2,8 +2,8 @@
 //!
 //! Sans-IO: the caller tells what happened and when, brings randomness in `[0, 1)`, and dials when
 //! [`Schedule::next_dial`] says so. A dial that nobody answers does not hold back the next one; one
-//! that the relay has answered does for a while, so that a relay that is busy with all of its homes
-//! does not get more to do from each that waits.
+//! that the relay has answered does for a while, and each further one for twice as long, so that a
+//! relay that is busy with all of its homes does not get more to do from each that waits.
 
 use std::time::{Duration, Instant};
 
@@ -23,8 +23,11 @@ pub struct Pace {
     pub backoff_max: Duration,
     /// A session that lived shorter than this does not end an outage (default 10 s).
     pub steady: Duration,
-    /// How long a dial that the relay has answered holds back the next one (default 2 s).
+    /// How long the first dial that the relay has answered holds back the next one (default 2 s);
+    /// each further one does so for twice as long, as long as none is welcomed.
     pub patience: Duration,
+    /// What that grows to (default 8 s).
+    pub patience_max: Duration,
 }
 
 impl Default for Pace {
@@ -36,6 +39,7 @@ impl Default for Pace {
             backoff_max: Duration::from_secs(30),
             steady: Duration::from_secs(10),
             patience: Duration::from_secs(2),
+            patience_max: Duration::from_secs(8),
         }
     }
 }
@@ -55,6 +59,8 @@ pub struct Schedule {
     asked: Instant,
     /// The relay has answered a dial, and has until then to go on with it.
     answered: Option<Instant>,
+    /// What the next answer holds back the dial after it for.
+    patience: Duration,
     backoff: Duration,
 }
 
@@ -69,6 +75,7 @@ impl Schedule {
             earliest: now,
             asked: now,
             answered: None,
+            patience: pace.patience,
             backoff: pace.max,
         }
     }
@@ -93,7 +100,8 @@ impl Schedule {
 
     /// The relay has answered a dial, and does not welcome it yet.
     pub fn answered(&mut self, now: Instant) {
-        self.answered = Some(now + self.pace.patience);
+        self.answered = Some(now + self.patience);
+        self.patience = (self.patience * 2).min(self.pace.patience_max);
     }
 
     /// A dial that the relay had answered came to nothing: the relay may have too much to do, so
@@ -108,6 +116,7 @@ impl Schedule {
     pub fn welcomed(&mut self, now: Instant) {
         self.welcomed = Some(now);
         self.answered = None;
+        self.patience = self.pace.patience;
         self.next = None;
     }
 
@@ -147,6 +156,7 @@ impl Schedule {
         self.backoff = self.pace.max;
         self.earliest = now;
         self.answered = None;
+        self.patience = self.pace.patience;
         self.next = Some(self.asked.max(now));
     }
 

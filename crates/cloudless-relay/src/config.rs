@@ -86,8 +86,9 @@ pub struct Listeners {
 /// Caps on what peers may take. Beyond a cap a connection is closed, never queued without end.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of one listener that have not said yet what they want, and as many tunnels without
-    /// a home. Beyond it the oldest one of the source address with most of them is closed.
+    /// Connections of one listener that have not said yet what they want, as many tunnels in their
+    /// handshake, and four times as many whose handshake the relay has yet to begin. Beyond it the
+    /// oldest one of the source address with most of them is closed.
     pub handshakes: usize,
     /// Connections of one source address, of every kind: an IPv4 address or an IPv6 /64.
     pub connections_per_source: usize,

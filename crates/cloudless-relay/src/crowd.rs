@@ -1,7 +1,7 @@
 //! Connections that compete for a number of places.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -25,6 +25,17 @@ struct Open {
     count: usize,
     /// Invariant: no source is empty. The numbers are in the order of arrival.
     sources: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
+    /// Invariant: the rank of each source. The last one has to make room, which floods ask for
+    /// thousands of times in a second.
+    ranks: BTreeSet<Rank>,
+}
+
+/// How many connections a source has, the number of its oldest one, and which it is.
+type Rank = (usize, Reverse<u64>, IpAddr);
+
+fn rank(source: IpAddr, connections: &BTreeMap<u64, CancellationToken>) -> Option<Rank> {
+    let (oldest, _) = connections.first_key_value()?;
+    Some((connections.len(), Reverse(*oldest), source))
 }
 
 impl Crowd {
@@ -37,11 +48,7 @@ impl Crowd {
         while open.count >= max.max(1) {
             open.shed_one();
         }
-        let number = open.n_admitted;
-        open.n_admitted += 1;
-        open.count += 1;
-        let connections = open.sources.entry(source).or_default();
-        connections.insert(number, shed.clone());
+        let number = open.add(source, shed.clone());
         Place {
             crowd: Arc::clone(self),
             source,
@@ -52,31 +59,41 @@ impl Crowd {
 }
 
 impl Open {
+    fn add(&mut self, source: IpAddr, shed: CancellationToken) -> u64 {
+        let number = self.n_admitted;
+        self.n_admitted += 1;
+        self.count += 1;
+        let connections = self.sources.entry(source).or_default();
+        if let Some(before) = rank(source, connections) {
+            self.ranks.remove(&before);
+        }
+        connections.insert(number, shed);
+        self.ranks.extend(rank(source, connections));
+        number
+    }
+
     fn shed_one(&mut self) {
-        let rank = |connections: &BTreeMap<u64, CancellationToken>| {
-            let oldest = connections.first_key_value().map(|(number, _)| *number);
-            (connections.len(), Reverse(oldest))
-        };
-        let most = self
-            .sources
-            .iter()
-            .max_by_key(|(_, connections)| rank(connections));
-        let oldest = most.and_then(|(source, connections)| {
-            let (number, _) = connections.first_key_value()?;
-            Some((*source, *number))
-        });
-        if let Some(shed) = oldest.and_then(|(source, number)| self.remove(source, number)) {
+        if let Some((_, Reverse(oldest), source)) = self.ranks.last().copied()
+            && let Some(shed) = self.remove(source, oldest)
+        {
             shed.cancel();
         }
     }
 
     fn remove(&mut self, source: IpAddr, number: u64) -> Option<CancellationToken> {
         let connections = self.sources.get_mut(&source)?;
+        let before = rank(source, connections)?;
         let removed = connections.remove(&number)?;
-        if connections.is_empty() {
-            self.sources.remove(&source);
-        }
         self.count -= 1;
+        self.ranks.remove(&before);
+        match rank(source, connections) {
+            Some(now) => {
+                self.ranks.insert(now);
+            }
+            None => {
+                self.sources.remove(&source);
+            }
+        }
         Some(removed)
     }
 }
@@ -145,7 +162,7 @@ mod tests {
         assert!(is_shed(&second) && !is_shed(&third));
         drop((second, third));
         let open = crowd.open.lock().unwrap();
-        assert!(open.sources.is_empty());
+        assert!(open.sources.is_empty() && open.ranks.is_empty());
         assert_eq!(open.count, 0);
     }
 }

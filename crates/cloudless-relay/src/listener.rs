@@ -1,11 +1,15 @@
 //! Accepts connections, within limits and without ever waiting for a client.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -13,9 +17,12 @@ use crate::crowd::{Crowd, Place};
 use crate::limits::SourcePermit;
 use crate::outcome::Outcome;
 use crate::run::Relay;
-use crate::{load_balancer, port80, socket, visitor};
+use crate::{load_balancer, port80, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
+/// Connections that are accepted before the first of them was looked at. The others wait in the
+/// system: a flood is accepted faster than read, and would push out who has said all that it had to.
+const UNSEEN_MAX: usize = 64;
 
 /// What the connections of a listener speak.
 #[derive(Clone, Copy, Debug)]
@@ -65,16 +72,25 @@ impl Permits {
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
     let undecided = Arc::new(Crowd::default());
+    let unseen_max = UNSEEN_MAX.min(relay.config().limits.handshakes / 2).max(1);
+    let unseen = Arc::new(Semaphore::new(unseen_max));
     // A drain waits until what was accepted last is among the connections that it waits for.
     let _accepting = relay.visiting.token();
     loop {
+        let accept = async {
+            // The semaphore is never closed.
+            let unseen = Arc::clone(&unseen).acquire_owned().await.ok();
+            (listener.accept().await, unseen)
+        };
         let accepted = tokio::select! {
             () = relay.draining.cancelled() => return,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
-            Ok((stream, peer)) => admit(&relay, stream, peer, &undecided, protocol),
-            Err(error) => accept_backoff(&error).await,
+            (Ok((stream, peer)), unseen) => {
+                admit(&relay, stream, peer, &undecided, protocol, unseen);
+            }
+            (Err(error), _) => accept_backoff(&error).await,
         }
     }
 }
@@ -85,6 +101,7 @@ fn admit(
     peer: SocketAddr,
     undecided: &Arc<Crowd>,
     protocol: Protocol,
+    unseen: Option<OwnedSemaphorePermit>,
 ) {
     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
     let client = Client {
@@ -93,18 +110,20 @@ fn admit(
         destination: None,
     };
     if relay.config().is_load_balancer(peer.ip()) {
+        // Whoever is behind it has said more than it could wait for.
+        drop(unseen);
         let (relay, undecided) = (Arc::clone(relay), Arc::clone(undecided));
         let connections = relay.connections.clone();
         let accepting = relay.visiting.token();
         connections.spawn(async move {
             let client = behind_load_balancer(&relay, client, &undecided).await;
-            let serve = client.and_then(|it| serve_client(&relay, it, &undecided, protocol));
+            let serve = client.and_then(|it| serve_client(&relay, it, &undecided, protocol, None));
             drop(accepting);
             if let Some(serve) = serve {
                 serve.await;
             }
         });
-    } else if let Some(serve) = serve_client(relay, client, undecided, protocol) {
+    } else if let Some(serve) = serve_client(relay, client, undecided, protocol, unseen) {
         relay.connections.spawn(serve);
     }
 }
@@ -156,6 +175,7 @@ fn serve_client(
     client: Client,
     undecided: &Arc<Crowd>,
     protocol: Protocol,
+    unseen: Option<OwnedSemaphorePermit>,
 ) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
     let Client {
         stream,
@@ -168,10 +188,6 @@ fn serve_client(
         relay.counters.count(Outcome::SourceLimit);
         return None;
     };
-    if let Err(error) = socket::configure(&stream) {
-        tracing::debug!(%error, "A connection was gone before it was served");
-        return None;
-    }
     let undecided = undecided.admit(peer.ip(), config.limits.handshakes);
     let shed = undecided.shed();
     let connection = Connection {
@@ -186,12 +202,17 @@ fn serve_client(
     };
     let relay = Arc::clone(relay);
     Some(async move {
-        let serve = async {
+        let mut serve = pin!(async {
             match protocol {
                 Protocol::Http => port80::serve(&relay, connection).await,
                 Protocol::Tls => visitor::serve(&relay, connection).await,
             }
-        };
+        });
+        let looked = poll_fn(|cx| Poll::Ready(serve.as_mut().poll(cx))).await;
+        drop(unseen);
+        if looked.is_ready() {
+            return;
+        }
         tokio::select! {
             () = relay.stopped.cancelled() => {}
             () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),

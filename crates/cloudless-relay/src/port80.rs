@@ -137,6 +137,9 @@ fn answer(status: &str, location: Option<&str>) -> Vec<u8> {
 
 /// Reads one request head, and what came along with it. All of it is overwritten when dropped.
 async fn read_head(stream: &mut TcpStream) -> io::Result<(Parsed, Zeroizing<Vec<u8>>)> {
+    // Who says nothing costs nothing more than the connection.
+    stream.readable().await?;
+    socket::configure(stream)?;
     let mut reader = Reader::new();
     let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
     loop {

@@ -123,7 +123,9 @@ pub(crate) struct Relay {
     pub(crate) registry: Registry,
     pub(crate) keys: Arc<Keys>,
     pub(crate) acceptor: TlsAcceptor,
-    /// The tunnels that no home is proven to be behind yet.
+    /// The tunnels whose handshake has to wait for its turn.
+    pub(crate) waiting: Arc<Crowd>,
+    /// Those whose handshake has begun, with no home proven to be behind them yet.
     pub(crate) unwelcomed: Arc<Crowd>,
     /// For the handshakes of tunnels, which anybody can begin.
     pub(crate) handshakes: Turns,
@@ -157,6 +159,7 @@ impl Relay {
         Ok(Self {
             acceptor: tunnel::acceptor(Arc::clone(&keys)).map_err(RunError::Tls)?,
             keys,
+            waiting: Arc::default(),
             unwelcomed: Arc::default(),
             handshakes: Turns::new(),
             counters: Counters::new(),

@@ -1,6 +1,7 @@
 //! What is done to every TCP socket: its options, and the ways to end it.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -67,6 +68,14 @@ pub(crate) fn finish(stream: &TcpStream) -> io::Result<()> {
     }
 }
 
+/// Whether the peer has closed a connection from which everything was read that had come.
+pub(crate) fn has_gone(stream: &TcpStream) -> bool {
+    match SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]) {
+        Ok(n) => n == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
 /// Closes with a reset, so that the peer does not take what it got for everything.
 pub(crate) fn reset(stream: impl AsFd) {
     reset_on_close(&stream);
@@ -106,4 +115,32 @@ pub(crate) async fn close(mut stream: TcpStream, last_words: &[u8]) {
 /// Tells a TLS client that it is served nothing, and closes.
 pub(crate) async fn alert(stream: TcpStream) {
     close(stream, &INTERNAL_ERROR_ALERT).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_has_hung_up_is_gone_and_whoever_is_silent_is_not() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).await.unwrap();
+            for with_reset in [false, true] {
+                let client = TcpStream::connect(listener.local_addr().unwrap())
+                    .await
+                    .unwrap();
+                let (server, _) = listener.accept().await.unwrap();
+                assert!(!has_gone(&server));
+                if with_reset {
+                    reset(client);
+                } else {
+                    drop(client);
+                }
+                server.readable().await.unwrap();
+                assert!(has_gone(&server), "{loopback} {with_reset}");
+            }
+        }
+    }
 }

@@ -27,7 +27,11 @@ use crate::liveness::Heard;
 use crate::outcome::Outcome;
 use crate::replay::Replayed;
 use crate::run::Relay;
+use crate::turns::Turn;
 use crate::{session, socket};
+
+/// So many times as many tunnels may wait for the relay as may keep it waiting.
+const WAITING_MAX: usize = 4;
 
 /// A tunnel's bytes, decrypted.
 pub(crate) type Tunnel = Heard<TlsStream<ReadAhead<Replayed>>>;
@@ -57,12 +61,26 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     permits.tunnel();
     // From here on it competes with tunnels alone: whoever begins thousands of them pushes out no
     // visitor that has not said yet what it wants.
-    let place = relay
-        .unwelcomed
-        .admit(peer.ip(), relay.config().limits.handshakes);
+    let config = relay.config();
+    let waiting_max = config.limits.handshakes.saturating_mul(WAITING_MAX);
+    let place = relay.waiting.admit(peer.ip(), waiting_max);
     let shed = place.shed();
     permits.competes_as(place);
-    let home = greet(relay, stream, opening, peer, permits);
+    // It waits no longer than those before it take, who are not many.
+    let turn = tokio::select! {
+        () = shed.cancelled() => return relay.counters.count(Outcome::HandshakeLimit),
+        turn = relay.handshakes.wait() => turn,
+    };
+    // A home that has lost its patience costs nothing more: its next dial waits, too.
+    if socket::has_gone(&stream) {
+        return relay.counters.count(Outcome::TunnelHandshakeFailed);
+    }
+    // It was the relay that was slow until now. Whoever is slow after this is pushed out.
+    let place = relay.unwelcomed.admit(peer.ip(), config.limits.handshakes);
+    let shed = place.shed();
+    permits.competes_as(place);
+    // On the heap, so that who waits has no room for a session in it.
+    let home = Box::pin(greet(relay, stream, opening, turn, peer, permits));
     tokio::select! {
         () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),
         () = home => {}
@@ -74,6 +92,7 @@ async fn greet(
     relay: &Arc<Relay>,
     stream: TcpStream,
     opening: Bytes,
+    turn: Turn<'_>,
     peer: SocketAddr,
     permits: Permits,
 ) {
@@ -82,7 +101,7 @@ async fn greet(
     let accept = relay
         .acceptor
         .accept(ReadAhead::new(Replayed::new(opening, stream)));
-    let accept = relay.handshakes.take(accept);
+    let accept = turn.take(accept);
     let tunnel = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(tunnel)) => tunnel,
         Ok(Err(error)) => {

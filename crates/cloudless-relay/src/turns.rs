@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
 
 /// Lets few of many tasks do such work before all other tasks have had their turn.
@@ -22,20 +22,39 @@ impl Turns {
         ))
     }
 
-    /// Does `work`, in the order in which tasks asked, each time that it can go on.
-    pub(crate) async fn take<T>(&self, work: impl Future<Output = T>) -> T {
+    /// Waits until it is this task's turn, in the order in which tasks asked.
+    pub(crate) async fn wait(&self) -> Turn<'_> {
+        // The semaphore is never closed; were it, work would go on without turns.
+        let permit = self.0.acquire().await.ok();
+        // Held while the others have their turn.
+        yield_now().await;
+        Turn {
+            turns: self,
+            _permit: permit,
+        }
+    }
+}
+
+/// One turn.
+pub(crate) struct Turn<'a> {
+    turns: &'a Turns,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Turn<'_> {
+    /// Does `work` now, and in further turns each time that it can go on.
+    pub(crate) async fn take<T>(self, work: impl Future<Output = T>) -> T {
+        let turns = self.turns;
+        let mut turn = self;
         let mut work = pin!(work);
         loop {
-            // The semaphore is never closed; were it, work would go on without turns.
-            let turn = self.0.acquire().await;
-            // Held while the others have their turn.
-            yield_now().await;
             let polled = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
             drop(turn);
             match polled {
                 Poll::Ready(done) => return done,
                 Poll::Pending => woken().await,
             }
+            turn = turns.wait().await;
         }
     }
 }
@@ -72,7 +91,7 @@ mod tests {
             let (turns, n_done) = (Arc::clone(&turns), Arc::clone(&n_done));
             tasks.spawn(async move {
                 let work = async { n_done.fetch_add(1, Ordering::Relaxed) };
-                turns.take(work).await;
+                turns.wait().await.take(work).await;
             });
         }
         let mut before = 0;
@@ -91,10 +110,10 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         let waiting = tokio::spawn({
             let turns = Arc::clone(&turns);
-            async move { turns.take(receiver).await }
+            async move { turns.wait().await.take(receiver).await }
         });
         yield_now().await;
-        assert_eq!(turns.take(async { 1 }).await, 1);
+        assert_eq!(turns.wait().await.take(async { 1 }).await, 1);
         sender.send(2).unwrap();
         assert_eq!(waiting.await.unwrap(), Ok(2));
     }

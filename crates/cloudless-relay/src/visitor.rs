@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::listener::Connection;
 use crate::outcome::Outcome;
-use crate::router;
 use crate::run::Relay;
+use crate::{router, socket};
 
 const READ_LEN: usize = 4096;
 
@@ -33,6 +33,9 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
 /// Reads until it is clear what the connection is. The returned bytes are all that was read; they
 /// are overwritten when the last reference to them is dropped.
 async fn read_client_hello(stream: &mut TcpStream) -> io::Result<(Parsed, Bytes)> {
+    // Who says nothing costs nothing more than the connection.
+    stream.readable().await?;
+    socket::configure(stream)?;
     let mut reader = Reader::new();
     let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
     loop {

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
-const BACKLOG: i32 = 1024;
+/// As many as most systems allow: after a restart all homes come at once.
+const BACKLOG: i32 = 4096;
 
 /// Binds all of `addresses`; `[::]` takes IPv4 too unless the list has an IPv4 address of the same
 /// port. `setting` is what to change when a port cannot be had.

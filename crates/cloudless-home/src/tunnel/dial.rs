@@ -14,7 +14,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -25,8 +25,6 @@ use crate::config::Relay;
 use crate::proxy::{Proxy, ProxyError};
 use crate::status::chain;
 
-/// One address's handshake; the other addresses are tried after it.
-const HANDSHAKE: Duration = Duration::from_secs(4);
 /// Sent bytes that stay unacknowledged for this long close the connection.
 #[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(45);
@@ -149,6 +147,9 @@ pub(crate) struct Way<'a> {
     pub(crate) proxy: Option<&'a Proxy>,
     /// Between the addresses.
     pub(crate) stagger: Duration,
+    /// Before the others are tried beside one that is slow: a relay that is busy with thousands of
+    /// homes serves who waits.
+    pub(crate) handshake: Duration,
     /// Where the relay was before.
     pub(crate) known: &'a Known,
     /// Told when something answers, before it is clear whether that is the relay.
@@ -159,12 +160,15 @@ pub(crate) struct Way<'a> {
 /// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
 /// Sets no overall deadline: drop the future to give up.
 pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, DialError> {
-    let relay = way.relay;
+    let relay = Arc::new(way.relay.clone());
     let connector = TlsConnector::from(tls);
-    let mut lookup = Lookup::start(relay, way.proxy, way.known);
+    let mut lookup = Lookup::start(way.relay, way.proxy, way.known);
     let mut is_looked_up = false;
     let mut queue: VecDeque<Candidate> = VecDeque::new();
     let mut connects = JoinSet::new();
+    let mut connected: VecDeque<(Candidate, TcpStream)> = VecDeque::new();
+    let mut handshakes = JoinSet::new();
+    // Of an address, or of a handshake with one that is connected.
     let mut next_start = Instant::now();
     let mut worst = DialError::NoAddress {
         relay: relay.server_name.to_string(),
@@ -176,7 +180,18 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
         }
     };
     loop {
-        if (connects.is_empty() || Instant::now() >= next_start)
+        let is_due = Instant::now() >= next_start;
+        if (is_due || handshakes.is_empty())
+            && let Some((candidate, tcp)) = connected.pop_front()
+        {
+            way.answered.notify_one();
+            let (connector, relay) = (connector.clone(), Arc::clone(&relay));
+            handshakes.spawn(async move {
+                let shaken = greet(&connector, &relay, &candidate, tcp).await;
+                (candidate, shaken)
+            });
+            next_start = Instant::now() + way.handshake;
+        } else if (is_due || connects.is_empty() && handshakes.is_empty())
             && let Some(candidate) = queue.pop_front()
         {
             connects.spawn(async move {
@@ -185,6 +200,7 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
             });
             next_start = Instant::now() + way.stagger;
         }
+        let is_waiting = !queue.is_empty() || !connected.is_empty();
         tokio::select! {
             found = lookup.next(), if !is_looked_up => match found {
                 Some(found) => {
@@ -195,30 +211,41 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
                 }
                 None => is_looked_up = true,
             },
-            Some(Ok((candidate, connected))) = connects.join_next() => {
-                next_start = Instant::now();
-                let tcp = match connected {
-                    Ok(tcp) => tcp,
-                    Err(error) => {
-                        fail(error);
-                        continue;
+            Some(Ok((candidate, reached))) = connects.join_next() => match reached {
+                Ok(tcp) => connected.push_back((candidate, tcp)),
+                Err(error) => {
+                    if handshakes.is_empty() {
+                        next_start = Instant::now();
                     }
-                };
-                way.answered.notify_one();
-                match handshake(&connector, relay, candidate.address, tcp).await {
-                    Ok(stream) => {
-                        lookup.reached(&candidate);
-                        return Ok(stream);
-                    }
-                    Err(error) if candidate.through.is_none() => {
-                        fail(explained(error, relay).await);
-                    }
-                    Err(error) => fail(error),
+                    fail(error);
                 }
-            }
-            () = sleep_until(next_start), if !queue.is_empty() => {}
+            },
+            Some(Ok((candidate, shaken))) = handshakes.join_next() => match shaken {
+                Ok(stream) => {
+                    lookup.reached(&candidate);
+                    return Ok(stream);
+                }
+                Err(error) => {
+                    next_start = Instant::now();
+                    fail(error);
+                }
+            },
+            () = sleep_until(next_start), if is_waiting => {}
             else => return Err(worst),
         }
+    }
+}
+
+/// The handshake with what answers at the candidate's address, or what is found out about it.
+async fn greet(
+    connector: &TlsConnector,
+    relay: &Relay,
+    candidate: &Candidate,
+    tcp: TcpStream,
+) -> Result<Tls, DialError> {
+    match handshake(connector, relay, candidate.address, tcp).await {
+        Err(error) if candidate.through.is_none() => Err(explained(error, relay).await),
+        shaken => shaken,
     }
 }
 
@@ -240,9 +267,7 @@ async fn reach(
 /// The same error, or what is found out about who answered there in the relay's place.
 async fn explained(error: DialError, relay: &Relay) -> DialError {
     let address = match &error {
-        DialError::WrongKey { address, .. } => *address,
-        // Whoever says nothing now will not say more.
-        DialError::Tls { address, source } if source.kind() != io::ErrorKind::TimedOut => *address,
+        DialError::WrongKey { address, .. } | DialError::Tls { address, .. } => *address,
         _ => return error,
     };
     match inspect(address, relay.server_name.as_str()).await {
@@ -298,20 +323,18 @@ async fn handshake(
     let tls_error = |source| DialError::Tls { address, source };
     let name = ServerName::try_from(relay.server_name.as_str().to_owned())
         .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let stream = timeout(HANDSHAKE, connector.connect(name, ReadAhead::new(tcp)))
-        .await
-        .map_err(|_| tls_error(io::Error::from(io::ErrorKind::TimedOut)))?
-        .map_err(|source| {
-            if is_wrong_key(&source) {
-                DialError::WrongKey {
-                    relay: relay.server_name.to_string(),
-                    address,
-                    presented: presented(&source),
-                }
-            } else {
-                tls_error(source)
+    let connected = connector.connect(name, ReadAhead::new(tcp)).await;
+    let stream = connected.map_err(|source| {
+        if is_wrong_key(&source) {
+            DialError::WrongKey {
+                relay: relay.server_name.to_string(),
+                address,
+                presented: presented(&source),
             }
-        })?;
+        } else {
+            tls_error(source)
+        }
+    })?;
     if stream.get_ref().1.alpn_protocol() != Some(control::ALPN) {
         let message = "the server speaks TLS but not the tunnel protocol";
         return Err(tls_error(io::Error::new(

@@ -68,6 +68,7 @@ pub async fn join(
             relay: &relay,
             proxy,
             stagger: timings.stagger,
+            handshake: timings.handshake,
             known: &Known::default(),
             answered: &Notify::new(),
         };

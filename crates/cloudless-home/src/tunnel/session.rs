@@ -140,6 +140,7 @@ pub(crate) async fn run(
         relay: &context.relay,
         proxy: context.proxy.as_ref(),
         stagger: context.timings.stagger,
+        handshake: context.timings.handshake,
         known: &context.known,
         answered: &answered,
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cloudless_home::status::RelayState;
 use cloudless_proto::control::{self, FromHome, FromRelay, Refusal};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::fixture::{HOST, Home, PATIENCE, doubtful};
@@ -125,6 +126,44 @@ async fn the_second_address_is_used_when_the_first_is_dead() {
     config.addresses.insert(0, "name.invalid:443".into());
     config.addresses.insert(1, dead.to_string());
     let home = Home::start(vec![config]).await;
+    let _session = relay.welcome(HOST).await;
+    home.connected().await;
+}
+
+#[tokio::test]
+async fn an_address_that_is_slow_is_waited_for_beside_the_others() {
+    let relay = FakeRelay::bind().await;
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = relay.relay();
+    config
+        .addresses
+        .push(other.local_addr().unwrap().to_string());
+    let home = Home::start_with(vec![config], |config| {
+        config.timings.handshake = Duration::from_millis(1);
+    })
+    .await;
+    // The relay has not even looked at the first dial when the other address is tried, which never
+    // says a word.
+    let _silent = other.accept().await.unwrap();
+    let session = relay.welcome(HOST).await;
+    home.connected().await;
+    assert_eq!(session.epoch(), 1);
+}
+
+#[tokio::test]
+async fn an_address_that_says_nothing_does_not_hold_back_the_others_for_long() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let relay = FakeRelay::bind().await;
+    let mut config = relay.relay();
+    let address = silent.local_addr().unwrap().to_string();
+    config.addresses.insert(0, address);
+    let home = Home::start_with(vec![config], |config| {
+        config.timings.handshake = Duration::from_millis(1);
+        // This dial, and no other.
+        config.timings.redial.min = Duration::from_secs(3600);
+        config.timings.redial.max = Duration::from_secs(3600);
+    })
+    .await;
     let _session = relay.welcome(HOST).await;
     home.connected().await;
 }
@@ -256,7 +295,7 @@ async fn assert_interceptor_is_named(alpn: &[u8]) {
         .unwrap();
     tls.alpn_protocols = vec![alpn.to_vec()];
     let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = FakeRelay::bind().await.relay();
     config.addresses = vec![listener.local_addr().unwrap().to_string()];
     let home = Home::start(vec![config]).await;

@@ -107,6 +107,34 @@ fn a_dial_that_is_answered_holds_back_the_next_and_one_that_hangs_does_not() {
 }
 
 #[test]
+fn a_relay_that_is_busy_for_long_is_left_alone_for_longer_each_time() {
+    let start = Instant::now();
+    let pace = Pace::default();
+    let mut schedule = Schedule::new(pace, start);
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        let at = schedule.next_dial().unwrap();
+        schedule.dialed(at, 0.9);
+        schedule.answered(at);
+        times.push((at - start).as_secs());
+    }
+    assert_eq!(times, [0, 2, 6, 14, 22, 30]);
+    // It was only busy: what comes later begins anew, and so does another network.
+    let welcome = start + seconds(31);
+    schedule.welcomed(welcome);
+    schedule.lost(welcome + seconds(1));
+    for restart in [false, true] {
+        if restart {
+            schedule.restart(welcome + seconds(9));
+        }
+        let at = schedule.next_dial().unwrap();
+        schedule.dialed(at, 0.0);
+        schedule.answered(at);
+        assert_eq!(schedule.next_dial(), Some(at + pace.patience));
+    }
+}
+
+#[test]
 fn retry_after_is_honored_even_by_a_new_outage() {
     let start = Instant::now();
     let mut schedule = Schedule::new(Pace::default(), start);

@@ -1,5 +1,6 @@
 //! Those who mean harm: it stays theirs.
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
@@ -80,6 +81,20 @@ async fn a_crowd_that_never_speaks_keeps_nobody_out() {
     // The oldest went first, and only as many as had to.
     relay.until_outcome("handshake_limit", 92).await;
     drop(crowd);
+}
+
+/// On one thread, so that all of them have connected before the relay looks at the first.
+#[tokio::test]
+async fn a_crowd_that_comes_at_once_pushes_out_nobody_who_has_spoken() {
+    let relay = TestRelay::start_with(|config| config.limits.handshakes = 8).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let connect = || std::net::TcpStream::connect(relay.address()).unwrap();
+    let hello = client_hello(HOME_NAME);
+    let mut visitor = connect();
+    visitor.write_all(&hello).unwrap();
+    let _crowd: Vec<_> = (0..100).map(|_| connect()).collect();
+    home.accept(&hello).await;
+    relay.until_outcome("handshake_limit", 92).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,7 +37,7 @@ use tokio_rustls::client::TlsStream;
 use crate::bench::statistics::percentile;
 
 /// How long a dial may take, as at home.
-const DIAL_MAX: Duration = Duration::from_secs(10);
+const DIAL_MAX: Duration = Duration::from_secs(20);
 /// Dials of one home at a time.
 const DIALS_MAX: usize = 10;
 /// After this long a home is given up.

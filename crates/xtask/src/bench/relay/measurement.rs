@@ -44,7 +44,10 @@ const FAR: [Kind; 5] = [
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let started = Instant::now();
     debian::prepare(debian::RELAY_PEERS)?;
-    if options.ways.contains(&Kind::Rathole) {
+    // The other parts are about ours alone.
+    let compares = |part: &Part| !matches!(part, Part::Attack | Part::Homes);
+    let is_compared = options.only.is_empty() || options.only.iter().any(compares);
+    if is_compared && options.ways.contains(&Kind::Rathole) {
         rathole::prepare(workspace)?;
     }
     // In memory where it can be: config files and logs are not what is measured.
