@@ -30,7 +30,7 @@ Examples:
   CLOUDLESS_LOG=debug cloudless home run --state ~/contacts
 
 home.toml is checked before a port is bound. SIGTERM and Ctrl-C let running requests end, a second
-one stops at once.
+one stops at once. `cloudless service install home` has systemd run it.
 
 In a network that lets nothing out but through an HTTP proxy, the relay is dialed through the one that
 the environment names (HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT), unless NO_PROXY lists the relay.

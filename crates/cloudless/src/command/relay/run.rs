@@ -27,7 +27,8 @@ Examples:
 relay.toml is checked before a port is bound. SIGHUP reads it and homes.toml again, as `cloudless
 relay reload` does. SIGTERM and Ctrl-C let running connections end, a second one stops at once.
 Ports below 1024 need root, CAP_NET_BIND_SERVICE, or a systemd .socket unit that listens instead:
-with that, no connection attempt is lost while the relay is started anew.")]
+with that, no connection attempt is lost while the relay is started anew. `cloudless service install
+relay` writes it.")]
 pub(super) struct Run {
     #[command(flatten)]
     state: RelayState,
