@@ -115,7 +115,7 @@ impl FakeRelay {
         let tls = self.acceptor.accept(tcp).await.ok()?;
         let (_, state) = tls.get_ref();
         let home_key = PublicKey::from_spki(&state.peer_certificates().unwrap()[0]).unwrap();
-        assert_eq!(state.server_name(), Some(SERVER_NAME));
+        let server_name = state.server_name().unwrap().to_owned();
         let (mut requests, mut connection) = h2::client::Builder::new()
             .initial_window_size(2 * 1024 * 1024)
             .initial_connection_window_size(1 << 30)
@@ -147,6 +147,7 @@ impl FakeRelay {
             task: task.abort_handle(),
             frozen,
             home_key,
+            server_name,
             first: FromHome::Join {
                 version: 0,
                 software: String::new(),
@@ -181,6 +182,8 @@ pub(crate) struct FakeSession {
     task: AbortHandle,
     frozen: watch::Sender<bool>,
     pub(crate) home_key: PublicKey,
+    /// Whom home takes the relay for.
+    pub(crate) server_name: String,
     /// Home's Hello or Join.
     pub(crate) first: FromHome,
     /// What is said of visitors' addresses, if anything.

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::fixture::{HOST, Home, PATIENCE, doubtful};
-use crate::relay::FakeRelay;
+use crate::relay::{FakeRelay, SERVER_NAME};
 use crate::slow_path::SlowPath;
 use crate::visitor::{http1, request, tls};
 
@@ -19,6 +19,7 @@ async fn home_proves_its_key_and_says_hello() {
     let home = Home::start(vec![relay.relay()]).await;
     let mut session = relay.accept().await;
     assert_eq!(session.home_key, home.key);
+    assert_eq!(session.server_name, SERVER_NAME);
     let FromHome::Hello {
         version,
         software,

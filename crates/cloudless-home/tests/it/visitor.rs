@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::relay::FakeSession;
+use super::relay::FakeSession;
 
 /// Joins a CONNECT stream to a byte stream as a relay joins it to a socket: END_STREAM is FIN.
 pub(crate) fn pipe((mut send, mut recv): (SendStream<Bytes>, RecvStream)) -> DuplexStream {

@@ -1,9 +1,12 @@
 //! Public certificates: Pebble validates through a relay and a home that run.
 
+mod asleep;
+pub(crate) mod caa;
 mod failures;
-mod front;
+pub(crate) mod front;
 mod orders;
 pub(crate) mod pebble;
+mod strangers;
 
 use std::fs;
 use std::path::PathBuf;
@@ -34,6 +37,8 @@ struct Wish {
     tricks: Tricks,
     nonces_refused: u32,
     external: Option<(&'static str, &'static str)>,
+    /// How many seconds a certificate is good.
+    validity_s: Option<u64>,
     /// Pebble looks for visitors' port elsewhere.
     is_astray: bool,
     /// In the place of `trust = "honest-relay"`.
@@ -55,6 +60,7 @@ impl Bed {
             http: pair.relay_http_port(),
             nonces_refused: wish.nonces_refused,
             external: wish.external,
+            validity_s: wish.validity_s,
         });
         let front = Front::start(&pebble, wish.tricks);
         pair.kill_home();

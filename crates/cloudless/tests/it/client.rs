@@ -14,6 +14,7 @@ use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, KeyLog, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -102,6 +103,28 @@ impl Client {
         let tls = self.tls.as_mut().expect("a client that speaks TLS");
         Arc::make_mut(tls).key_log = key_log;
         self
+    }
+
+    /// The same client with a certificate of its own.
+    pub(crate) fn proving(mut self, certificate: Arc<CertifiedKey>) -> Self {
+        let tls = self.tls.as_mut().expect("a client that speaks TLS");
+        let proven = SingleCertAndKey::from(certificate);
+        Arc::make_mut(tls).client_auth_cert_resolver = Arc::new(proven);
+        self
+    }
+
+    /// The same client with the login of another one.
+    pub(crate) fn authorized_by(self, authorization: &str) -> Self {
+        let authorization = authorization.to_owned();
+        Self {
+            authorization,
+            ..self
+        }
+    }
+
+    /// What the client says to log in.
+    pub(crate) fn authorization(&self) -> &str {
+        &self.authorization
     }
 
     /// The same client with one more address in its DNS.
@@ -291,6 +314,11 @@ impl Connection {
         let request = Request::put(format!("{BOOK}{name}"))
             .header("content-type", "text/vcard")
             .body(Bytes::copy_from_slice(card))?;
+        self.send(request).await
+    }
+
+    pub(crate) async fn delete(&mut self, name: &str) -> Result<Answer, Failure> {
+        let request = Request::delete(format!("{BOOK}{name}")).body(Bytes::new())?;
         self.send(request).await
     }
 

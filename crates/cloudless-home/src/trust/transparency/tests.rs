@@ -9,9 +9,22 @@ pub(crate) mod log_server;
 
 const NAME: &str = "home.alice.de";
 
+/// A config that asks this server, without pauses.
+pub(crate) fn config(server: &LogServer) -> TransparencyConfig {
+    let url = server.url();
+    TransparencyConfig {
+        cert_spotter: Some(url.clone()),
+        crt_sh: Some(url.clone()),
+        webhook: Some(format!("{url}/webhook")),
+        roots: vec![server.root().clone()],
+        crt_sh_pause: Duration::ZERO,
+        ..TransparencyConfig::default()
+    }
+}
+
 fn transparency(server: &LogServer) -> Transparency {
     let clock: Clock = Arc::new(SystemTime::now);
-    let config = server.config();
+    let config = config(server);
     let fetcher = Fetcher::new(&config.roots, None, clock).unwrap();
     Transparency { config, fetcher }
 }
@@ -187,6 +200,7 @@ async fn a_monitor_that_goes_round_in_circles_is_left() {
 #[tokio::test]
 async fn what_the_monitor_wants_and_its_clock_are_heard() {
     let server = LogServer::start().await;
+    server.log.lock().unwrap().date = Some("Fri, 27 Nov 2026 00:00:00 GMT");
     let transparency = transparency(&server);
     let name = NAME.parse().unwrap();
     let look = transparency

@@ -7,6 +7,7 @@ use super::*;
 use crate::trust::CheckState;
 use crate::trust::dns::DnsConfig;
 use crate::trust::dns::tests::knot::{Keys, Knot, Signed, is_missing};
+use crate::trust::transparency::tests::config;
 use crate::trust::transparency::tests::log_server::{Log, LogServer};
 
 const NAME: &str = "home.alice.de";
@@ -56,7 +57,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
                 name_server_port: dns.address.port(),
                 timeout: Duration::from_secs(5),
             },
-            transparency: Some(logs.config()),
+            transparency: Some(config(logs)),
             ..TrustConfig::default()
         },
         hostnames: vec![NAME.parse().unwrap()],
@@ -124,7 +125,7 @@ async fn the_order_of_steps_is_kept() {
     let report = trust.reports().remove(0);
     assert_eq!(report.in_force, Level::Public);
     assert!(report.is_signed, "{report:?}");
-    // The log server's clock is a day behind.
+    // Nobody has said what time it is.
     let wrong: Vec<_> = report
         .checks
         .iter()
@@ -216,7 +217,7 @@ async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() 
         config: TrustConfig {
             level: Some(Level::HonestRelay),
             dns: DnsConfig::default(),
-            transparency: Some(logs.config()),
+            transparency: Some(config(&logs)),
             ..TrustConfig::default()
         },
         hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],

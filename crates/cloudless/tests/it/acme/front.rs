@@ -26,7 +26,11 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
+use super::caa::CaaCheck;
 use super::pebble::{self, Pebble};
+
+/// The name by which CAA records know the authority.
+pub(super) const CAA_IDENTITY: &str = "pebble.test";
 
 /// What the front does, and what it has seen.
 #[derive(Default)]
@@ -41,6 +45,8 @@ pub(crate) struct Tricks {
     pub(crate) refuses_order: Option<(u16, Value)>,
     /// Holds the word that a validation may begin until it is told to go on.
     pub(crate) holds: bool,
+    /// Refuses orders that CAA records forbid, which Pebble does not.
+    pub(crate) caa: Option<CaaCheck>,
     /// The payload of each order.
     pub(crate) orders: Vec<Value>,
     /// How often it was asked when to renew.
@@ -128,6 +134,11 @@ impl Front {
         held.expect("a validation");
     }
 
+    /// Holds no validation any more but the one that is held.
+    pub(crate) fn hold_no_other(&self) {
+        self.tricks().holds = false;
+    }
+
     /// Lets the validation that is held go on, and holds no other one.
     pub(crate) fn go_on(&self) {
         self.tricks().holds = false;
@@ -158,14 +169,18 @@ impl Shared {
         }
         let payload = payload(&body);
         if path == "/order-plz" {
+            let caa = self.tricks().caa.clone();
+            if let Some(caa) = caa
+                && let Err(problem) = caa.look(&account(&body), &payload).await
+            {
+                return problem_document(403, &problem);
+            }
             let mut tricks = self.tricks();
             tricks.orders.push(payload.clone());
             if let Some((status, problem)) = tricks.refuses_order.take() {
-                let answer = Response::builder()
-                    .status(status)
-                    .header("content-type", "application/problem+json")
-                    .header("retry-after", "7200");
-                return Ok(answer.body(Full::new(problem.to_string().into()))?);
+                let mut answer = problem_document(status, &problem)?;
+                answer.headers_mut().insert("retry-after", "7200".parse()?);
+                return Ok(answer);
             }
         }
         // A challenge with a payload, which is empty JSON: come and look.
@@ -209,7 +224,7 @@ impl Shared {
             }
             let profiles = tricks.profiles.iter();
             value["meta"]["profiles"] = profiles.map(|name| (*name, "of the test")).collect();
-            value["meta"]["caaIdentities"] = json!(["pebble.test"]);
+            value["meta"]["caaIdentities"] = json!([CAA_IDENTITY]);
         }
         if path == "/order-plz" {
             for field in ["replaces", "profile"] {
@@ -257,13 +272,30 @@ impl Shared {
     }
 }
 
+/// An answer that is a refusal (RFC 7807).
+fn problem_document(status: u16, problem: &Value) -> Result<Response<Full<Bytes>>, anyhow::Error> {
+    let answer = Response::builder()
+        .status(status)
+        .header("content-type", "application/problem+json");
+    Ok(answer.body(Full::new(problem.to_string().into()))?)
+}
+
 /// What a signed request says (RFC 7515 section 7.2.2); null for an empty one.
 fn payload(body: &[u8]) -> Value {
+    signed(body, "payload")
+}
+
+/// The URL of the account that has signed a request (RFC 8555 section 6.2).
+fn account(body: &[u8]) -> String {
+    let url = signed(body, "protected")["kid"].as_str().map(str::to_owned);
+    url.unwrap_or_default()
+}
+
+fn signed(body: &[u8], part: &str) -> Value {
     let signed: Option<Value> = serde_json::from_slice(body).ok();
-    let payload = signed.as_ref().and_then(|it| it["payload"].as_str());
-    let payload = payload.and_then(|it| BASE64URL_NOPAD.decode(it.as_bytes()).ok());
-    payload
-        .and_then(|it| serde_json::from_slice(&it).ok())
+    let part = signed.as_ref().and_then(|it| it[part].as_str());
+    let part = part.and_then(|it| BASE64URL_NOPAD.decode(it.as_bytes()).ok());
+    part.and_then(|it| serde_json::from_slice(&it).ok())
         .unwrap_or_default()
 }
 

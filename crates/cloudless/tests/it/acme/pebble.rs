@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) nonces_refused: u32,
     /// Accounts have to name this key: its id and its base64url.
     pub(crate) external: Option<(&'static str, &'static str)>,
+    /// How many seconds a certificate is good; five years if nothing is said.
+    pub(crate) validity_s: Option<u64>,
 }
 
 /// A running Pebble.
@@ -91,6 +93,9 @@ impl Pebble {
         });
         if let Some((id, key)) = settings.external {
             config["externalAccountMACKeys"] = json!({ id: key });
+        }
+        if let Some(validity_s) = settings.validity_s {
+            config["certificateValidityPeriod"] = json!(validity_s);
         }
         let file = directory.path().join("pebble.json");
         fs::write(&file, json!({ "pebble": config }).to_string()).unwrap();

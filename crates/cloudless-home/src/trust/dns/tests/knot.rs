@@ -94,7 +94,11 @@ impl Knot {
     /// Serves zones, in which `ADDRESS` is this server's address; all zones have the one name
     /// server `ns.test`.
     pub(crate) fn start(keys: &Keys, zones: &[Zone<'_>]) -> Self {
-        let address = free_address();
+        Self::start_at(free_address(), keys, zones)
+    }
+
+    /// The same at an address that a server had before.
+    pub(crate) fn start_at(address: SocketAddr, keys: &Keys, zones: &[Zone<'_>]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path();
         let database = path.join("keys");

@@ -14,7 +14,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use super::super::TransparencyConfig;
 use data_encoding::HEXLOWER;
 use sha2::{Digest as _, Sha256};
 
@@ -39,6 +38,8 @@ pub(crate) struct Log {
     pub(crate) alarms: Vec<Value>,
     /// Given in place of any answer: a whole head and body.
     pub(crate) instead: Option<String>,
+    /// The date of all answers; none unless it is set.
+    pub(crate) date: Option<&'static str>,
 }
 
 impl Log {
@@ -47,16 +48,21 @@ impl Log {
         let key = KeyPair::generate().unwrap();
         let hash = HEXLOWER.encode(&Sha256::digest(key.subject_public_key_info()));
         let certificate = CertificateParams::new([name.to_owned()]).unwrap();
+        self.add(name, &hash, certificate.self_signed(&key).unwrap().pem());
+        hash
+    }
+
+    /// Logs a certificate that somebody issued for a name, with the hash of its key.
+    pub(crate) fn add(&mut self, name: &str, key: &str, pem: String) {
         let id = 1000 + self.certificates.len() as u64;
         self.certificates.push(Logged {
             id,
             name: name.to_owned(),
-            key: hash.clone(),
-            pem: certificate.self_signed(&key).unwrap().pem(),
+            key: key.to_owned(),
+            pem,
             serial: format!("{id:x}"),
             not_after: "2126-11-28T00:00:00",
         });
-        hash
     }
 }
 
@@ -108,17 +114,13 @@ impl LogServer {
         }
     }
 
-    /// A config that asks this server, without pauses.
-    pub(crate) fn config(&self) -> TransparencyConfig {
-        let url = format!("https://localhost:{}", self.address.port());
-        TransparencyConfig {
-            cert_spotter: Some(url.clone()),
-            crt_sh: Some(url.clone()),
-            webhook: Some(format!("{url}/webhook")),
-            roots: vec![self.root.clone()],
-            crt_sh_pause: std::time::Duration::ZERO,
-            ..TransparencyConfig::default()
-        }
+    pub(crate) fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Who vouches for it.
+    pub(crate) fn root(&self) -> &CertificateDer<'static> {
+        &self.root
     }
 
     pub(crate) fn issue(&self, name: &str) -> String {
@@ -175,9 +177,10 @@ async fn serve(
         let answer = || {
             let body = answer(&log.certificates, &target);
             let length = body.len();
+            let date = log.date.map(|date| format!("Date: {date}\r\n"));
+            let date = date.unwrap_or_default();
             format!(
-                "HTTP/1.1 200 OK\r\nDate: Fri, 27 Nov 2026 00:00:00 GMT\r\nConnection: close\r\n\
-                 Content-Length: {length}\r\n\r\n{body}"
+                "HTTP/1.1 200 OK\r\n{date}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
             )
         };
         log.instead.clone().unwrap_or_else(answer)

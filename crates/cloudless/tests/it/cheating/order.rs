@@ -1,0 +1,100 @@
+//! From nothing to a public name that is protected, step by step (docs/security.md, "What home
+//! enforces"), and then the alarm.
+
+use cloudless_proto::trust::Level;
+use instant_acme::ChallengeType;
+
+use super::bed::{ADDRESS, Bed, NAME, View, is_installed};
+use super::certificate::Stranger;
+use crate::binary::on;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_step_to_a_public_name_is_looked_at_before_the_next() {
+    if !is_installed() {
+        return;
+    }
+    let mut bed = Bed::prepare(Level::Public).await;
+    // Somebody had the name before.
+    let theirs = bed.logs.issue(NAME);
+    bed.start_home();
+    bed.await_account();
+    let refusal = |bed: &Bed| {
+        let refusal = bed.renew().expect(1).stderr;
+        assert!(bed.front.tricks().orders.is_empty(), "{refusal}");
+        refusal
+    };
+
+    // First the account, which is there, then the records that name it, shown to the letter.
+    let said = refusal(&bed);
+    assert!(said.contains("there are no CAA records"), "{said}");
+    let records = bed.wanted_records();
+    let account = bed.row()["acme"]["account"].clone();
+    assert!(records.contains(account.as_str().unwrap()), "{records}");
+    for record in records.lines() {
+        assert!(
+            said.contains(&record.replacen(" 60 CAA", " CAA", 1)),
+            "{said}"
+        );
+    }
+    assert!(
+        bed.new_phone("first").connect().await.is_err(),
+        "not served"
+    );
+
+    // A record of somebody else's beside them lets them in.
+    bed.serve_zone(&format!(
+        "{records}{NAME}. 60 CAA 0 issue \"other.example\"\n{ADDRESS}"
+    ));
+    let said = refusal(&bed);
+    assert!(said.contains("other.example"), "{said}");
+
+    // Then the logs.
+    bed.serve_zone(&records);
+    let said = refusal(&bed);
+    assert!(said.contains(&theirs), "{said}");
+    on(&bed.home(), &["home", "trust", "--accept", &theirs]).expect(0);
+
+    // Then the addresses.
+    let said = refusal(&bed);
+    assert!(said.contains("no A and no AAAA record"), "{said}");
+    bed.serve_zone(&format!("{records}{ADDRESS}"));
+    bed.renew().expect(0);
+    assert_eq!(bed.front.tricks().orders.len(), 1);
+    let phone = bed.new_phone("second");
+    assert!(phone.names().await.is_empty());
+    on(&bed.home(), &["home", "doctor"]).expect(0);
+    let text = on(&bed.home(), &["home", "trust"]).expect(0).stdout;
+    let headline = format!("{NAME}: public, in a zone that is signed with DNSSEC");
+    assert!(text.contains(&headline), "{text}");
+    let of_relay = text
+        .lines()
+        .find(|line| line.contains("a relay that cheats"));
+    assert!(
+        of_relay.is_some_and(|line| line.trim().ends_with("safe")),
+        "{text}"
+    );
+
+    // The relay's own account gets nothing; with an authority that breaks its rules it does, and home
+    // says so wherever its owner may look.
+    let stranger = Stranger::register(&bed.front).await;
+    let order = async |bed: &Bed| {
+        let prove = |proof| bed.relay.validate(Some(proof));
+        stranger.order(NAME, ChallengeType::TlsAlpn01, prove).await
+    };
+    let refused = order(&bed).await.err().expect("no certificate");
+    assert!(refused.contains("CAA records"), "{refused}");
+    bed.authority_sees(View::Nothing);
+    let stolen = order(&bed).await.expect("a certificate");
+    bed.relay.repent();
+    let key = stolen.spki_sha256();
+    bed.logs.log.lock().unwrap().add(NAME, &key, stolen.pem);
+    bed.pair.kill_home();
+    bed.start_home();
+    bed.logs
+        .until(|log| log.alarms.iter().any(|alarm| alarm["key"] == *key))
+        .await;
+    let doctor = on(&bed.home(), &["home", "doctor"]).expect(1);
+    assert!(doctor.stdout.contains(&key), "{doctor:?}");
+    let status = on(&bed.home(), &["home", "status"]);
+    assert!(status.stdout.contains("did not make"), "{status:?}");
+}
