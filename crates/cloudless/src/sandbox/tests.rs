@@ -9,7 +9,31 @@ use super::*;
 const FOLDER: &str = "CLOUDLESS_TEST_SANDBOX";
 
 #[test]
-fn what_is_given_up_is_gone_for_good() {
+fn what_a_relay_gives_up_is_gone_for_good() {
+    let test = "sandbox::tests::what_a_relay_gives_up_is_gone_for_good";
+    in_a_process_of_its_own(test, |folder| {
+        attempt(folder, &Needs::of_relay(&folder.join("state")));
+    });
+}
+
+#[test]
+fn what_a_home_gives_up_is_gone_for_good() {
+    let test = "sandbox::tests::what_a_home_gives_up_is_gone_for_good";
+    in_a_process_of_its_own(test, |folder| {
+        let certificate = folder.join("certificates").join("cert.pem");
+        fs::create_dir(certificate.parent().unwrap()).unwrap();
+        fs::write(&certificate, "old").unwrap();
+        let needs = Needs::of_home(&folder.join("state"), std::slice::from_ref(&certificate));
+        attempt(folder, &needs);
+        // What a home needs beside its state, it has.
+        assert_eq!(fs::read_to_string(&certificate).unwrap(), "old");
+        assert!(fs::write(&certificate, "new").is_err());
+        assert!(fs::read("/etc/hosts").is_ok());
+    });
+}
+
+/// Runs `inside` in a process that has nothing but this test, with a folder of its own.
+fn in_a_process_of_its_own(test: &str, inside: impl FnOnce(&Path)) {
     if let Some(folder) = env::var_os(FOLDER) {
         return inside(Path::new(&folder));
     }
@@ -20,7 +44,7 @@ fn what_is_given_up_is_gone_for_good() {
     fs::write(folder.path().join("outside"), "secret").unwrap();
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", "--nocapture"])
-        .arg("sandbox::tests::what_is_given_up_is_gone_for_good")
+        .arg(test)
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
@@ -30,14 +54,14 @@ fn what_is_given_up_is_gone_for_good() {
     assert!(said.contains("1 passed"), "{said}");
 }
 
-/// What a relay that somebody has taken over would try, on this thread and on one that it starts.
-fn inside(folder: &Path) {
+/// What a role that somebody has taken over would try, on this thread and on one that it starts.
+fn attempt(folder: &Path, needs: &Needs) {
     let (state, outside) = (folder.join("state"), folder.join("outside"));
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.kind());
     assert_eq!(read(&outside).unwrap(), "secret");
     assert!(Command::new("true").status().unwrap().success());
 
-    let in_force = enter(&Needs::of_relay(&state)).unwrap();
+    let in_force = enter(needs).unwrap();
     assert!(in_force.landlock, "these tests need a kernel with Landlock");
 
     let attempts = || {
