@@ -1,10 +1,14 @@
 //! Hostnames where TLS demands a certificate of each device.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use cloudless_home::admin::{Command, DeviceAdded, Reply};
 use data_encoding::BASE64;
 use p12_keystore::{KeyStore, Pkcs12ImportPolicy};
-use rustls::client::Resumption;
-use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore};
+use rustls::client::{ResolvesClientCert, Resumption};
+use rustls::sign::CertifiedKey;
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, RootCertStore, SignatureScheme};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::time::timeout;
@@ -190,6 +194,40 @@ async fn a_device_needs_its_certificate_and_its_password_and_has_one_name_to_go_
     let stream = tls(&demanding.session, client, DEMANDING, b"http/1.1").await;
     let told = status(stream.unwrap(), HOST, &phone.authorization).await;
     assert_eq!(told.unwrap(), 421);
+}
+
+/// A person who counts how often a certificate is asked of them, and has none.
+#[derive(Debug, Default)]
+struct Prompts(AtomicUsize);
+
+impl ResolvesClientCert for Prompts {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        None
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// A browser would show its owner a dialog.
+#[tokio::test]
+async fn no_client_of_another_name_is_asked_for_a_certificate() {
+    let demanding = Demanding::start().await;
+    let phone = demanding.add("phone 2").await;
+    let prompts = Arc::new(Prompts::default());
+    let mut client = demanding.client(None);
+    client.client_auth_cert_resolver = prompts.clone();
+    let authorization = &demanding.home.authorization;
+    let told = demanding.ask(HOST, &client, authorization).await;
+    assert_eq!(told.unwrap(), 207);
+    assert_eq!(prompts.0.load(Ordering::Relaxed), 0);
+    let told = demanding
+        .ask(DEMANDING, &client, &phone.authorization)
+        .await;
+    assert_alert(told, AlertDescription::CertificateRequired);
+    assert_eq!(prompts.0.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -82,6 +82,11 @@ async fn a_relay_that_is_lost_in_mid_order_costs_the_order_and_no_more() {
         ..Wish::default()
     });
     bed.front.await_held().await;
+    // The key is in the ledger before there can be a certificate for it.
+    let ledger = bed.pair.folder("home").join("certificates/ledger.jsonl");
+    let ledger = std::fs::read_to_string(ledger).unwrap();
+    assert_eq!(ledger.lines().count(), 1, "{ledger}");
+    assert_eq!(bed.row()["expires_at"], Value::Null);
     bed.pair.kill_relay();
     bed.front.go_on();
     let row = bed.await_row(|row| row["acme"]["failures"] == 1);

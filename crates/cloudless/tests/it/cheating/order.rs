@@ -63,7 +63,8 @@ async fn each_step_to_a_public_name_is_looked_at_before_the_next() {
     let phone = bed.new_phone("second");
     assert!(phone.names().await.is_empty());
     on(&bed.home(), &["home", "doctor"]).expect(0);
-    let text = on(&bed.home(), &["home", "trust"]).expect(0).stdout;
+    let text = on(&bed.home(), &["home", "trust", NAME]).expect(0).stdout;
+    assert_eq!(text.lines().count(), 10, "ten lines a name: {text}");
     let headline = format!("{NAME}: public, in a zone that is signed with DNSSEC");
     assert!(text.contains(&headline), "{text}");
     let of_relay = text
