@@ -70,8 +70,8 @@ pub struct Config {
     pub trust: Option<TrustConfig>,
     /// Those of `hostnames` where TLS demands a client certificate of a device.
     pub client_certificates: BTreeSet<Hostname>,
-    /// After how long a device with a client certificate that does not come any more is named by the
-    /// status; `None` for never (default 3 days).
+    /// After how much time with a tunnel, over all runs, a device with a client certificate that does
+    /// not come any more is named by the status; `None` for never (default 3 days).
     pub silent_after: Option<Duration>,
     /// The home's Ed25519 key, which the relays know it by.
     pub identity: PrivatePkcs8KeyDer<'static>,
@@ -233,7 +233,8 @@ pub struct Timings {
     pub certificate_files: Duration,
     /// Between two looks at whether servers behind home can be reached (default 1 min).
     pub upstream_check: Duration,
-    /// Between two looks at which devices came (default 1 min).
+    /// Between two looks at which devices came (default 1 min), which come more often where
+    /// [`Config::silent_after`] is short.
     pub silence_check: Duration,
     /// Between two removals of old history (default 24 h).
     pub prune: Duration,

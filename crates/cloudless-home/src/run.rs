@@ -227,7 +227,7 @@ pub async fn run(
         restored.clone(),
         stop.clone(),
     ));
-    let silence = config.silent_after.map(Silence::new);
+    let silence = config.silent_after.map(|it| Silence::open(it, &state_dir));
     if let Some(silence) = &silence {
         parts.spawn(silence::watch(
             silence.clone(),

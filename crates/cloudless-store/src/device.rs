@@ -8,6 +8,13 @@ use crate::{AccountError, Store, StoreError, Timestamp, UserId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DeviceId(i64);
 
+impl DeviceId {
+    /// A number that no other device of this store has, or ever gets.
+    pub fn number(self) -> i64 {
+        self.0
+    }
+}
+
 /// A device, or a program, with a password of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {

@@ -10,8 +10,8 @@ use super::period::Period;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct DevicesTable {
-    /// For devices with a client certificate: the time, while a tunnel is up, after which a silent one
-    /// is named by the status.
+    /// For devices with a client certificate: the time, while a tunnel is up, over all runs of home,
+    /// after which a silent one is named by the status.
     #[serde(deserialize_with = "some_time")]
     pub(crate) silent_after: Option<Duration>,
 }

@@ -4,10 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
-use crate::binary::on;
+use crate::binary::{on, until};
 use crate::corpus;
+use crate::metrics;
 use crate::pair::{HOSTNAME, Pair};
+use crate::role::{LOG, Role};
 
 /// It leads to loopback wherever that is asked, RFC 6761 section 6.3.
 const DEMANDING: &str = "m.localhost";
@@ -212,4 +215,76 @@ async fn openssl_and_nss_import_the_file_with_its_password_alone() {
     let keys = String::from_utf8(keys.stdout).unwrap();
     assert!(keys.contains("me tablet"), "{keys}");
     assert!(Path::new(file).exists());
+}
+
+/// Something imitates the name towards a device: nothing of it is heard any more.
+#[test]
+fn a_device_that_stops_coming_is_told_once_it_could_have_come_for_long_enough() {
+    let mut pair = start();
+    let home = pair.folder("home");
+    let tablet = enroll(&pair, "tablet");
+    pair.kill_home();
+    pair.kill_relay();
+    metrics::set(&home, "home.toml", "[::1]:0");
+    let contacts = rusqlite::Connection::open(home.join("store.sqlite")).unwrap();
+    let hour_ago =
+        "UPDATE devices SET last_seen_at = (unixepoch() - 3600) * 1000 WHERE name = 'tablet'";
+    assert_eq!(contacts.execute(hour_ago, []).unwrap(), 1);
+    drop(contacts);
+    let config = home.join("home.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let allow = |time: &str| {
+        let table = format!("{text}\n[devices]\nsilent_after = \"{time}\"\n");
+        fs::write(&config, table).unwrap();
+    };
+    let silent = |count: usize| {
+        let status = until(&home, "home", |status| {
+            status["silent_devices"].as_array().map(Vec::len) == Some(count)
+        });
+        status["silent_devices"].clone()
+    };
+
+    // Without a tunnel it cannot come.
+    allow("1s");
+    let (mut role, ready) = Role::start(&home, "home");
+    role.is_quiet_for(Duration::from_secs(3));
+    silent(0);
+    let metric = |ready: &serde_json::Value| {
+        let address = ready["metrics"].as_str().unwrap();
+        metrics::value(address, "cloudless_home_silent_devices ")
+    };
+    assert_eq!(metric(&ready), 0);
+    pair.start_relay();
+    assert_eq!(role.line()["tunnel"], "up");
+    let told = silent(1);
+    let named = (told[0]["user"].as_str(), told[0]["name"].as_str());
+    assert_eq!(named, (Some("me"), Some("tablet")));
+    assert_eq!(metric(&ready), 1);
+    let screen = on(&home, &["home", "status"]).expect(0).stdout;
+    assert!(screen.contains("silent: tablet of me"), "{screen}");
+    let line = "A device with a client certificate does not come any more";
+    let log = || fs::read_to_string(home.join(LOG)).unwrap();
+    until(&home, "home", |_| log().contains(line));
+    role.kill();
+    pair.kill_relay();
+    assert_eq!(log().matches(line).count(), 1, "{}", log());
+
+    // It goes on where it was, from a file for nobody else.
+    let file = home.join("silence.json");
+    let mode = fs::metadata(&file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let mut kept: serde_json::Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert!(kept[0]["open_ms"].as_u64().unwrap() >= 1_000, "{kept}");
+    kept[0]["open_ms"] = 20_000.into();
+    fs::write(&file, kept.to_string()).unwrap();
+    allow("20s");
+    let (mut role, _) = Role::start(&home, "home");
+    silent(1);
+
+    // It comes.
+    pair.start_relay();
+    assert_eq!(role.line()["tunnel"], "up");
+    let got = curl(&pair, DEMANDING, &tablet.password, Some(&tablet));
+    assert_eq!(got, (0, 207));
+    silent(0);
 }

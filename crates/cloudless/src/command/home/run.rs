@@ -112,7 +112,8 @@ with `cloudless device add USER NAME --client-certificate`, and are refused on a
   client_certificates = true
 
 A device with such a certificate that does not come any more, although phones could, is named by
-`cloudless home status`, after three days unless home.toml says how long, or \"never\":
+`cloudless home status`, after three days with a tunnel unless home.toml says how long, or \"never\".
+Time with a tunnel is counted over restarts of home:
   [devices]
   silent_after = \"12h\"")]
 pub(super) struct Run {
