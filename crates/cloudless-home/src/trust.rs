@@ -19,7 +19,9 @@ use tokio::net::lookup_host;
 pub(crate) use dns::Dns;
 pub use dns::{DnsConfig, DnsConfigError};
 pub(crate) use report::assign;
-pub use report::{Account, CheckResult, CheckState, Holding, NameReport, NamedDevice, Problem};
+pub use report::{
+    Account, CheckResult, CheckState, Holding, LogWatch, NameReport, NamedDevice, Problem,
+};
 pub use transparency::{Issuance, Monitor, TransparencyConfig};
 pub(crate) use watch::Trust;
 pub use watch::{TrustError, accept_key, examine, unserved};

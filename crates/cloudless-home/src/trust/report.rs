@@ -1,8 +1,10 @@
 //! What is in force for a name, for people and for `--json`.
 
+mod log_watch;
 mod next_level;
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::caa::Wanted;
@@ -13,11 +15,10 @@ use cloudless_proto::trust::{
 use cloudless_store::Device;
 use serde::{Deserialize, Serialize};
 
+pub use self::log_watch::LogWatch;
+use self::log_watch::{log_check, log_watch};
 use self::next_level::{next, steps};
 use super::transparency::{Issuance, Watched};
-
-/// Logs that have not been asked for longer than this, in milliseconds, are not watched.
-const WATCH_MAX_MS: i64 = 48 * 60 * 60 * 1000;
 
 /// One name: what is wanted, what holds, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +48,12 @@ pub struct NameReport {
     pub addresses: Vec<String>,
     /// Certificates whose keys home did not make, of which the logs tell.
     pub unknown_certificates: Vec<Issuance>,
+    /// Whether the logs are watched.
+    #[serde(default)]
+    pub logs: LogWatch,
+    /// When a source last told everything that the logs have, in Unix milliseconds.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub logs_heard_at: Option<i64>,
     /// What was looked at, in the order in which it is to be put right.
     pub checks: Vec<CheckResult>,
     /// Whom it holds against.
@@ -133,8 +140,12 @@ pub(crate) struct Findings<'a> {
     pub(crate) relay: &'a RelaySite,
     /// Whether devices have to prove a certificate.
     pub(crate) demands: bool,
+    /// Whether devices trust this very certificate and no authority (`certificate = "pinned"`).
+    pub(crate) trusted_alone: bool,
     /// `None` where the logs are not watched.
     pub(crate) watched: Option<&'a Watched>,
+    /// How long home has been up without a word from the logs.
+    pub(crate) unheard: Duration,
     /// Unix milliseconds.
     pub(crate) now: i64,
 }
@@ -175,17 +186,18 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         let zone_check = |check| zone_check(check, traps.as_deref(), is_seen(check));
         checks.extend(Check::ALL.map(zone_check));
     }
-    if !is_special_use {
-        checks.push(log_check(findings));
+    let logs = log_watch(is_special_use, findings);
+    if logs != LogWatch::Unneeded {
+        checks.push(log_check(findings, logs));
     }
     let is_unsigned = |trap: &Trap| trap.check() == Check::Dnssec;
     let unknown = findings.watched.map(|it| it.unknown.clone());
     let unknown = unknown.unwrap_or_default();
-    // Whoever has such a key needs no other certificate.
-    let is_imitable = level.is_public_certificate() && !unknown.is_empty();
+    // Whoever has such a key needs no other certificate. Devices that were told of home's own
+    // authority usually trust the public ones besides.
+    let is_imitable = !findings.trusted_alone && !unknown.is_empty();
     let is_closed = findings.is_protected && !is_imitable;
     let is_signed = is_closed && traps.as_ref().is_some_and(|it| !it.iter().any(is_unsigned));
-    let is_watched = is_watched(findings);
     let in_force = match level {
         Level::HonestRelay => Level::HonestRelay,
         Level::Pinned if is_special_use => Level::Pinned,
@@ -198,7 +210,7 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
     for (defense, is_there) in [
         (Defense::Caa, is_closed && level.is_public_certificate()),
         (Defense::Dnssec, is_signed),
-        (Defense::Ct, is_watched),
+        (Defense::Ct, logs == LogWatch::Heard),
         (Defense::ClientCertificate, findings.demands),
         (Defense::Pin, in_force == Level::Pinned),
     ] {
@@ -218,6 +230,8 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         records: records(hostname, wanted.as_ref()),
         addresses: addresses(hostname, findings.relay),
         unknown_certificates: unknown,
+        logs,
+        logs_heard_at: findings.watched.and_then(|it| it.checked_at),
         checks,
         holdings: Attacker::ALL
             .map(|attacker| Holding {
@@ -322,55 +336,6 @@ fn zone_check(check: Check, traps: Option<&[Trap]>, is_seen: bool) -> CheckResul
                 remedy: trap.remedy().to_owned(),
             })
             .collect(),
-    }
-}
-
-fn is_watched(findings: &Findings<'_>) -> bool {
-    let checked = findings.watched.and_then(|it| it.checked_at);
-    checked.is_some_and(|at| findings.now.saturating_sub(at) < WATCH_MAX_MS)
-}
-
-fn log_check(findings: &Findings<'_>) -> CheckResult {
-    let title = "the logs of certificates show only keys of this home".to_owned();
-    let Some(watched) = findings.watched else {
-        return CheckResult {
-            title,
-            state: CheckState::Advice,
-            problems: vec![Problem {
-                message: "the logs are not watched".to_owned(),
-                remedy: "remove `enabled = false` below [transparency] in home.toml".to_owned(),
-            }],
-        };
-    };
-    let mut problems: Vec<_> = watched.unknown.iter().map(unknown).collect();
-    let mut state = state(!problems.is_empty(), CheckState::Bad);
-    if !is_watched(findings) {
-        state = state.max(CheckState::Unknown);
-        let cause = watched.error.clone();
-        problems.push(Problem {
-            message: match cause {
-                Some(cause) => format!("the logs could not be asked: {cause}"),
-                None => "the logs have not been asked yet".to_owned(),
-            },
-            remedy: "see to it that home runs and reaches the internet".to_owned(),
-        });
-    }
-    CheckResult {
-        title,
-        state,
-        problems,
-    }
-}
-
-fn unknown(issuance: &Issuance) -> Problem {
-    Problem {
-        message: format!("{issuance}, and home did not make its key"),
-        remedy: format!(
-            "if you had it made yourself, say `cloudless home trust --accept {}`; otherwise whoever has \
-             that key can imitate the name until the certificate ends: have it revoked by its CA, and \
-             move to a name that was never used",
-            issuance.key
-        ),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Keeps watch over the names while home runs, and lets certificates be ordered or not.
 
+mod alarm;
 mod kept;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -11,7 +12,6 @@ use cloudless_proto::Hostname;
 use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, Verdict};
 use cloudless_proto::trust::{Level, is_special_use};
 use cloudless_store::Device;
-use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -20,9 +20,11 @@ pub use self::kept::{TrustError, accept_key};
 use super::dns::Dns;
 use super::fetch::Fetcher;
 use super::report::{Account, Findings, NameReport, assign, records, report, wanted};
-use super::transparency::{Issuance, Monitor, Schedule, Transparency, take_in};
+use super::transparency::{Monitor, Schedule, Transparency, take_in};
 use super::{TrustConfig, relay_site};
-use crate::certificate::{Gate, IntendedOrder, KeyRecord, Permission, Refusal, read_ledger};
+use crate::certificate::{
+    CertificateSource, Gate, IntendedOrder, KeyRecord, Permission, Refusal, read_ledger,
+};
 use crate::config::{Clock, Config, Relay, unix_ms};
 use crate::proxy::Proxy;
 use crate::status::chain;
@@ -40,6 +42,8 @@ const LOGS_MAX: Duration = Duration::from_secs(45);
 struct State {
     kept: Kept,
     observed: BTreeMap<Hostname, Observation>,
+    /// When the logs told everything of a name, on a clock that stands while the machine sleeps.
+    heard: BTreeMap<Hostname, Instant>,
     relay: RelaySite,
     skew: Option<i64>,
 }
@@ -53,6 +57,8 @@ pub(crate) struct Trust {
     hostnames: Vec<Hostname>,
     /// Those of them that demand a client certificate.
     demanding: BTreeSet<Hostname>,
+    /// Those whose very certificate devices trust.
+    trusted_alone: BTreeSet<Hostname>,
     relays: Vec<Relay>,
     dns: Dns,
     transparency: Option<Transparency>,
@@ -62,6 +68,9 @@ pub(crate) struct Trust {
     state: Mutex<State>,
     /// Two looks at the logs at once would lose what one of them found.
     looking: tokio::sync::Mutex<()>,
+    /// The webhook is told one thing after another, and each once.
+    telling: tokio::sync::Mutex<()>,
+    started: Instant,
 }
 
 /// Everything a [`Trust`] is made of.
@@ -69,6 +78,7 @@ struct Parts {
     config: TrustConfig,
     hostnames: Vec<Hostname>,
     demanding: BTreeSet<Hostname>,
+    trusted_alone: BTreeSet<Hostname>,
     relays: Vec<Relay>,
     state_dir: PathBuf,
     proxy: Option<Proxy>,
@@ -87,6 +97,10 @@ impl Trust {
             let elsewhere = config.passthrough.get(*hostname);
             elsewhere.is_none_or(|it| it.tls.is_none())
         };
+        let is_pinned = |hostname: &&Hostname| {
+            let source = config.certificates.get(*hostname);
+            matches!(source, Some(CertificateSource::Pinned))
+        };
         let state_dir = config.state_dir.clone();
         let ledger = move || {
             let keys = read_ledger(&state_dir).map_err(|error| chain(&error))?;
@@ -97,6 +111,7 @@ impl Trust {
             config: trust,
             hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
             demanding: config.client_certificates.clone(),
+            trusted_alone: config.hostnames.iter().filter(is_pinned).cloned().collect(),
             relays: config.relays.clone(),
             state_dir: config.state_dir.clone(),
             proxy: config.proxy.clone(),
@@ -112,6 +127,7 @@ impl Trust {
             config,
             hostnames,
             demanding,
+            trusted_alone,
             relays,
             state_dir,
             proxy,
@@ -133,6 +149,7 @@ impl Trust {
             config,
             hostnames,
             demanding,
+            trusted_alone,
             relays,
             transparency,
             ledger,
@@ -143,6 +160,8 @@ impl Trust {
                 ..State::default()
             }),
             looking: tokio::sync::Mutex::new(()),
+            telling: tokio::sync::Mutex::new(()),
+            started: Instant::now(),
         })
     }
 
@@ -226,6 +245,8 @@ impl Trust {
         let start = Instant::now();
         let mut looks: BTreeMap<&Hostname, Instant> = BTreeMap::new();
         let mut schedules: BTreeMap<(&Hostname, Monitor), Schedule> = BTreeMap::new();
+        let mut tells = Schedule::default();
+        let mut is_silent = false;
         let watched = || self.hostnames.iter().filter(|it| !is_special_use(it));
         loop {
             for hostname in watched().filter(|it| !self.is_free(it)) {
@@ -244,8 +265,11 @@ impl Trust {
                     let Some(transparency) = self.transparency.as_ref() else {
                         continue;
                     };
+                    if !transparency.has(monitor) {
+                        continue;
+                    }
                     let schedule = schedules.entry((hostname, monitor)).or_default();
-                    if !transparency.has(monitor) || !schedule.is_due(start.elapsed()) {
+                    if !schedule.is_due(start.elapsed()) {
                         continue;
                     }
                     let failed = self.ask_logs(transparency, monitor, hostname).await;
@@ -258,14 +282,18 @@ impl Trust {
                             schedule.failed(now, waits, retry_after, random);
                         }
                     }
+                    self.tell_when_due(&mut tells, start.elapsed()).await;
                 }
             }
+            self.tell_when_due(&mut tells, start.elapsed()).await;
+            self.notice_silence(&mut is_silent);
             let now = Instant::now();
             let next_look = looks.values().min().copied();
             let next_asked = schedules.values().map(Schedule::due).min();
             let next = next_look
                 .into_iter()
                 .chain(next_asked.map(|due| start + due))
+                .chain(tells.has_failed().then(|| start + tells.due()))
                 .map(|due| due.saturating_duration_since(now))
                 .min();
             sleep(next.unwrap_or(PACE).min(PACE)).await;
@@ -311,36 +339,13 @@ impl Trust {
         let fresh = take_in(&mut watched, look, &known, (self.clock)());
         self.change(hostname, |name| name.watched = watched);
         for issuance in fresh {
-            self.alarm(transparency, hostname, &issuance).await;
+            alarm::log(hostname, &issuance);
+        }
+        if failed.is_none() {
+            let mut state = self.state();
+            state.heard.insert(hostname.clone(), Instant::now());
         }
         failed.map_or(Ok(()), Err)
-    }
-
-    async fn alarm(&self, transparency: &Transparency, hostname: &Hostname, issuance: &Issuance) {
-        tracing::warn!(
-            key = issuance.key,
-            issuer = issuance.issuer,
-            "A certificate was issued for one of the names whose key home did not make; see \
-             `cloudless home doctor`"
-        );
-        tracing::debug!(%hostname, key = issuance.key, "The name of that certificate");
-        let Some(webhook) = &transparency.config.webhook else {
-            return;
-        };
-        let alarm = Alarm {
-            event: "unknown_certificate",
-            hostname,
-            issuance,
-        };
-        let Ok(json) = serde_json::to_vec(&alarm) else {
-            return;
-        };
-        if let Err(error) = transparency.fetcher.post(webhook, json).await {
-            tracing::warn!(
-                error = chain(&error),
-                "The webhook was not told of a certificate"
-            );
-        }
     }
 
     /// Looks at one name now, and returns what is wrong; `None` where there is nothing to look at.
@@ -417,9 +422,6 @@ impl Trust {
 
     /// Before the first order the logs must have told everything, and nothing unknown.
     async fn require_clean(&self, hostname: &Hostname) -> Result<(), String> {
-        let Some(transparency) = &self.transparency else {
-            return Ok(());
-        };
         let known = || {
             self.state()
                 .kept
@@ -431,8 +433,21 @@ impl Trust {
         if known().is_clean {
             return Ok(());
         }
+        let Some(transparency) = &self.transparency else {
+            tracing::warn!(
+                "A certificate is ordered without a look at who else has one: nobody watches the logs, \
+                 as [transparency] in home.toml says"
+            );
+            return Ok(());
+        };
         if transparency.has(Monitor::CertSpotter) {
-            let asked = self.ask_logs(transparency, Monitor::CertSpotter, hostname);
+            let asked = async {
+                let _ = self
+                    .ask_logs(transparency, Monitor::CertSpotter, hostname)
+                    .await;
+                // What is not taken now is tried again by the watch.
+                let _ = self.tell().await;
+            };
             let _ = timeout(LOGS_MAX, asked).await;
         }
         let watched = known().watched;
@@ -465,6 +480,8 @@ impl Trust {
             observation: state.observed.get(hostname),
             relay: &state.relay,
             demands: self.demanding.contains(hostname),
+            trusted_alone: self.trusted_alone.contains(hostname),
+            unheard: state.heard.get(hostname).unwrap_or(&self.started).elapsed(),
             watched: self.transparency.as_ref().map(|_| &kept.watched),
             now: unix_ms((self.clock)()),
         };
@@ -539,14 +556,6 @@ pub async fn examine(config: &Config, devices: &[Device]) -> Result<Vec<NameRepo
     let mut reports = trust.reports();
     assign(&mut reports, devices);
     Ok(reports)
-}
-
-#[derive(Serialize)]
-struct Alarm<'a> {
-    event: &'static str,
-    hostname: &'a Hostname,
-    #[serde(flatten)]
-    issuance: &'a Issuance,
 }
 
 /// In `[0, 1)`; in the middle when the system gives no random bytes.

@@ -103,6 +103,15 @@ fn alarms(status: &Status, text: &mut Exposition) {
         status.trust.iter().filter(|it| !it.is_served).count(),
     );
     text.gauge(
+        "cloudless_home_names_not_watched",
+        "Names for which the logs of certificates tell nothing or are not asked.",
+        status
+            .trust
+            .iter()
+            .filter(|it| it.logs.is_nobodys())
+            .count(),
+    );
+    text.gauge(
         "cloudless_home_silent_devices",
         "Devices with a client certificate that do not come any more although they could.",
         status.silent_devices.len(),

@@ -103,11 +103,12 @@ fn a_name_that_is_not_served_and_a_certificate_of_somebody_else_count() {
         "id": "1",
     }]}}}});
     fs::write(home.join("trust.json"), known.to_string()).unwrap();
-    let (_role, ready) = Role::start(&home, "home");
+    let (role, ready) = Role::start(&home, "home");
     let text = get(ready["metrics"].as_str().unwrap(), "/metrics", "200");
     for line in [
         "cloudless_home_names_not_served 1",
         "cloudless_home_unknown_certificates 1",
+        "cloudless_home_names_not_watched 0",
         "cloudless_home_silent_devices 0",
         "cloudless_home_certificates_missing 0",
         "cloudless_home_tunnel_warning{relay=\"0\"} 0",
@@ -130,6 +131,22 @@ fn a_name_that_is_not_served_and_a_certificate_of_somebody_else_count() {
         "not served",
     ] {
         assert!(status.contains(part), "{part}: {status}");
+    }
+    // Who has turned the watch off is told what that means.
+    drop(role);
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replacen("[transparency]\n", "[transparency]\nenabled = false\n", 1);
+    fs::write(&file, text).unwrap();
+    let (_role, ready) = Role::start(&home, "home");
+    let text = get(ready["metrics"].as_str().unwrap(), "/metrics", "200");
+    let line = "cloudless_home_names_not_watched 1";
+    assert!(text.lines().any(|it| it == line), "{text}");
+    for (command, part) in [
+        ("status", "nobody watches them"),
+        ("trust", "nobody watches the logs"),
+    ] {
+        let shown = on(&home, &["home", command]).expect(0).stdout;
+        assert!(shown.contains(part), "{command}: {shown}");
     }
 }
 

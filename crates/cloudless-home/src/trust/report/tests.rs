@@ -86,7 +86,9 @@ fn judged_with(
         observation: Some(observation),
         relay: &relay,
         demands,
+        trusted_alone: false,
         watched: Some(&watched),
+        unheard: Duration::ZERO,
         now: 2,
     };
     report(&NAME.parse().unwrap(), level, &findings)
@@ -363,12 +365,87 @@ fn nothing_holds_while_somebody_else_has_a_certificate() {
         remedy.contains(&format!("--accept {}", "ab".repeat(32))),
         "{remedy}"
     );
-    // Devices that trust home's own authority alone take no such certificate.
+    // Devices that were told of home's own authority may trust the public ones besides; those that
+    // trust this very certificate take no other.
     let mut pinned = good();
     records(&mut pinned, |it| *it = Wanted::Nobody.records());
     let report = judged_with(Level::Pinned, false, &pinned, unknown());
     assert_eq!(
+        (report.in_force, of_relay(&report), report.is_served),
+        (Level::HonestRelay, Outcome::Noticed, true)
+    );
+    let watched = Watched {
+        checked_at: Some(1),
+        unknown: unknown(),
+        ..Watched::default()
+    };
+    let relay = relay();
+    let findings = Findings {
+        account: None,
+        is_protected: true,
+        observation: Some(&pinned),
+        relay: &relay,
+        demands: false,
+        trusted_alone: true,
+        watched: Some(&watched),
+        unheard: Duration::ZERO,
+        now: 2,
+    };
+    let report = super::report(&NAME.parse().unwrap(), Level::Pinned, &findings);
+    assert_eq!(
         (report.in_force, of_relay(&report)),
         (Level::Pinned, Outcome::Safe)
     );
+}
+
+#[test]
+fn who_has_heard_nothing_for_a_day_is_not_said_to_watch() {
+    const HOUR: i64 = 60 * 60 * 1000;
+    let observation = good();
+    let (account, relay) = (account(), relay());
+    let judged = |checked_at: Option<i64>, is_on: bool, unheard_hours: u64| {
+        let watched = Watched {
+            checked_at,
+            ..Watched::default()
+        };
+        let findings = Findings {
+            account: Some(&account),
+            is_protected: true,
+            observation: Some(&observation),
+            relay: &relay,
+            demands: false,
+            trusted_alone: false,
+            watched: is_on.then_some(&watched),
+            unheard: Duration::from_secs(unheard_hours * 60 * 60),
+            now: 100 * HOUR,
+        };
+        report(&NAME.parse().unwrap(), Level::Public, &findings)
+    };
+    for (checked_at, is_on, unheard_hours, expected) in [
+        (Some(77), true, 23, LogWatch::Heard),
+        (None, true, 1, LogWatch::Waiting),
+        // It was off, or asleep, and has not tried for long.
+        (Some(75), true, 1, LogWatch::Waiting),
+        (None, true, 3, LogWatch::Silent),
+        (Some(75), true, 25, LogWatch::Silent),
+        // The clock was two days ahead when that was noted.
+        (Some(148), true, 3, LogWatch::Silent),
+        (Some(99), false, 0, LogWatch::Off),
+    ] {
+        let report = judged(checked_at.map(|it| it * HOUR), is_on, unheard_hours);
+        assert_eq!(report.logs, expected, "{checked_at:?} {unheard_hours}");
+        let mut problems = report.checks.iter().flat_map(|it| &it.problems);
+        let is_nobodys =
+            |it: &Problem| (it.message.clone() + &it.remedy).contains("nobody watches");
+        assert_eq!(problems.any(is_nobodys), expected.is_nobodys());
+        let provider = report
+            .holdings
+            .iter()
+            .find(|it| it.attacker == Attacker::DnsProvider);
+        let outcome = match expected {
+            LogWatch::Heard => Outcome::Noticed,
+            _ => Outcome::Exposed,
+        };
+        assert_eq!(provider.unwrap().book, outcome, "{expected:?}");
+    }
 }

@@ -16,6 +16,11 @@ impl Schedule {
         self.due <= now
     }
 
+    /// Whether the last try failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures > 0
+    }
+
     /// When it will be.
     pub(crate) fn due(&self) -> Duration {
         self.due

@@ -53,6 +53,8 @@ pub(super) struct KeptName {
     /// Whether the logs showed nothing unknown before the first order.
     pub(super) is_clean: bool,
     pub(super) watched: Watched,
+    /// The keys among the unknown that the webhook has taken.
+    pub(super) told: BTreeSet<String>,
 }
 
 /// Where it is kept.

@@ -4,11 +4,11 @@ use std::time::SystemTime;
 use cloudless_proto::trust::Level;
 
 use super::*;
-use crate::trust::CheckState;
 use crate::trust::dns::DnsConfig;
 use crate::trust::dns::tests::knot::{Keys, Knot, Signed, is_missing};
 use crate::trust::transparency::tests::config;
 use crate::trust::transparency::tests::log_server::{Log, LogServer};
+use crate::trust::{CheckState, LogWatch, TransparencyConfig};
 
 const NAME: &str = "home.alice.de";
 const URI: &str = "https://ca.example/acct/7";
@@ -62,6 +62,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
         },
         hostnames: vec![NAME.parse().unwrap()],
         demanding: BTreeSet::new(),
+        trusted_alone: BTreeSet::new(),
         relays: vec![Relay {
             addresses: vec!["203.0.113.5:443".to_owned()],
             server_name: "relay.cloudless.internal".parse().unwrap(),
@@ -208,27 +209,37 @@ async fn a_pinned_name_is_served_once_no_authority_may_issue() {
     }
 }
 
+/// A home that watches the logs and does not ask the DNS.
+fn watch_alone(logs: &LogServer, state: &Path) -> Trust {
+    let transparency = TransparencyConfig {
+        backoff: Duration::from_millis(10),
+        ..config(logs)
+    };
+    Trust::new(Parts {
+        config: TrustConfig {
+            level: Some(Level::HonestRelay),
+            dns: DnsConfig::default(),
+            transparency: Some(transparency),
+            ..TrustConfig::default()
+        },
+        hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],
+        demanding: BTreeSet::new(),
+        trusted_alone: BTreeSet::new(),
+        relays: Vec::new(),
+        state_dir: state.to_owned(),
+        proxy: None,
+        ledger: Arc::new(|| Ok(HashSet::new())),
+        clock: Arc::new(SystemTime::now),
+    })
+    .unwrap()
+}
+
 #[tokio::test]
 async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() {
     let keys_dir = tempfile::tempdir().unwrap();
     let logs = LogServer::start().await;
     let theirs = logs.issue(NAME);
-    let trust = Trust::new(Parts {
-        config: TrustConfig {
-            level: Some(Level::HonestRelay),
-            dns: DnsConfig::default(),
-            transparency: Some(config(&logs)),
-            ..TrustConfig::default()
-        },
-        hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],
-        demanding: BTreeSet::new(),
-        relays: Vec::new(),
-        state_dir: keys_dir.path().to_owned(),
-        proxy: None,
-        ledger: Arc::new(|| Ok(HashSet::new())),
-        clock: Arc::new(SystemTime::now),
-    });
-    let trust = Arc::new(trust.unwrap());
+    let trust = Arc::new(watch_alone(&logs, keys_dir.path()));
     let shutdown = CancellationToken::new();
     let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
     let told = |logs: &LogServer| logs.log.lock().unwrap().alarms.len();
@@ -248,4 +259,90 @@ async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() 
     assert_eq!(report.unknown_certificates[0].key, theirs);
     trust.accept(&theirs).unwrap();
     assert!(trust.reports()[0].unknown_certificates.is_empty());
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_is_told_again_until_it_has_taken_the_alarm() {
+    let state = tempfile::tempdir().unwrap();
+    let logs = LogServer::start().await;
+    let theirs = [logs.issue(NAME), logs.issue(NAME)];
+    logs.log.lock().unwrap().refusals = 1;
+    let trust = Arc::new(watch_alone(&logs, state.path()));
+    let shutdown = CancellationToken::new();
+    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    logs.until(|log| log.alarms.len() == 2).await;
+    // What was taken is told no more. (This waits until the watch has noted it.)
+    trust.tell().await.unwrap();
+    shutdown.cancel();
+    watch.await.unwrap();
+    let alarms = logs.log.lock().unwrap().alarms.clone();
+    let keys: Vec<_> = alarms
+        .iter()
+        .map(|it| it["key"].as_str().unwrap())
+        .collect();
+    assert_eq!(keys, theirs);
+    let told = |requests: Vec<String>| requests.iter().filter(|it| *it == "/webhook").count();
+    assert_eq!(told(logs.requests()), 3);
+}
+
+#[tokio::test]
+async fn an_alarm_outlives_a_restart_until_the_webhook_has_taken_it() {
+    let state = tempfile::tempdir().unwrap();
+    let logs = LogServer::start().await;
+    let theirs = logs.issue(NAME);
+    logs.log.lock().unwrap().refusals = 1;
+    let trust = watch_alone(&logs, state.path());
+    let name: Hostname = NAME.parse().unwrap();
+    let transparency = trust.transparency.clone().unwrap();
+    trust
+        .ask_logs(&transparency, Monitor::CertSpotter, &name)
+        .await
+        .unwrap();
+    trust.tell().await.unwrap_err();
+    assert_eq!(logs.log.lock().unwrap().alarms.len(), 0);
+    drop(trust);
+    // The logs have nothing new to tell, and do not even answer.
+    let mut trust = watch_alone(&logs, state.path());
+    let asked = &mut trust.transparency.as_mut().unwrap().config;
+    asked.cert_spotter = None;
+    asked.crt_sh = None;
+    let trust = Arc::new(trust);
+    let shutdown = CancellationToken::new();
+    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    logs.until(|log| !log.alarms.is_empty()).await;
+    trust.tell().await.unwrap();
+    shutdown.cancel();
+    watch.await.unwrap();
+    assert_eq!(logs.log.lock().unwrap().alarms[0]["key"], theirs);
+    logs.requests();
+    watch_alone(&logs, state.path()).tell().await.unwrap();
+    assert_eq!(logs.requests(), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_watch_that_hears_nothing_is_noticed_once() {
+    let state = tempfile::tempdir().unwrap();
+    let logs = LogServer::start().await;
+    let trust = watch_alone(&logs, state.path());
+    let name: Hostname = NAME.parse().unwrap();
+    let transparency = trust.transparency.clone().unwrap();
+    let mut is_silent = false;
+    let mut notice = |trust: &Trust| {
+        trust.notice_silence(&mut is_silent);
+        (trust.reports()[0].logs, is_silent)
+    };
+    assert_eq!(notice(&trust), (LogWatch::Waiting, false));
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3 * 60 * 60)).await;
+    tokio::time::resume();
+    assert_eq!(notice(&trust), (LogWatch::Silent, true));
+    let refusal = "HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n";
+    logs.log.lock().unwrap().instead = Some(refusal.to_owned());
+    let ask = || trust.ask_logs(&transparency, Monitor::CertSpotter, &name);
+    ask().await.unwrap_err();
+    assert_eq!(notice(&trust), (LogWatch::Silent, true));
+    logs.log.lock().unwrap().instead = None;
+    ask().await.unwrap();
+    assert_eq!(notice(&trust), (LogWatch::Heard, false));
+    assert_eq!(trust.reports()[1].logs, LogWatch::Unneeded);
 }

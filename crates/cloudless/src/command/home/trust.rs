@@ -3,9 +3,9 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::Args;
 use cloudless_home::admin::{Command, Reply};
-use cloudless_home::trust::{self, Holding, NameReport, NamedDevice};
+use cloudless_home::trust::{self, Holding, LogWatch, NameReport, NamedDevice};
 use cloudless_proto::Hostname;
-use cloudless_proto::trust::{Level, Outcome};
+use cloudless_proto::trust::{Attacker, Level, Outcome};
 use cloudless_store::{Device, OpenError};
 
 use crate::admin_socket;
@@ -112,7 +112,8 @@ fn devices(state: &Path) -> anyhow::Result<Vec<Device>> {
 /// Ten lines about one name.
 fn lines(report: &NameReport) -> Vec<String> {
     let mut lines = vec![headline(report)];
-    lines.extend(report.holdings.iter().map(holding));
+    let is_pinned = report.in_force == Level::Pinned;
+    lines.extend(report.holdings.iter().map(|it| holding(it, is_pinned)));
     let next = report
         .next
         .as_deref()
@@ -133,20 +134,29 @@ pub(super) fn headline(report: &NameReport) -> String {
         (true, false) => ", in a zone that is signed with DNSSEC",
         (false, false) => "",
     };
-    let devices = devices_of(report);
+    let (logs, devices) = (logs(report), devices_of(report));
     if level == Level::HonestRelay {
         format!(
             "{BOLD}{name}{BOLD:#}: {BAD}{level}: whoever runs the relay can read everything{BAD:#}{devices}"
         )
     } else if report.in_force == level {
-        format!("{BOLD}{name}{BOLD:#}: {GOOD}{level}{GOOD:#}{zone}{devices}")
+        format!("{BOLD}{name}{BOLD:#}: {GOOD}{level}{GOOD:#}{zone}{logs}{devices}")
     } else {
         let served = if report.is_served {
             ""
         } else {
             ", and the name is not served"
         };
-        format!("{BOLD}{name}{BOLD:#}: {BAD}{level} is not in force{served}{BAD:#}{devices}")
+        format!("{BOLD}{name}{BOLD:#}: {BAD}{level} is not in force{served}{BAD:#}{logs}{devices}")
+    }
+}
+
+/// That nobody would notice somebody else's certificate.
+fn logs(report: &NameReport) -> String {
+    match report.logs {
+        LogWatch::Off => format!("; {BAD}nobody watches the logs of certificates{BAD:#}"),
+        LogWatch::Silent => format!("; {BAD}the logs of certificates tell nothing{BAD:#}"),
+        LogWatch::Unneeded | LogWatch::Heard | LogWatch::Waiting => String::new(),
     }
 }
 
@@ -177,7 +187,7 @@ fn devices_of(report: &NameReport) -> String {
     format!("; with {proof}: {}", shown.join(", "))
 }
 
-fn holding(holding: &Holding) -> String {
+fn holding(holding: &Holding, is_pinned: bool) -> String {
     let who = holding.attacker.title();
     let outcome = |outcome: Outcome| {
         let style = match outcome {
@@ -187,8 +197,17 @@ fn holding(holding: &Holding) -> String {
         };
         format!("{style}{outcome}{style:#}")
     };
+    // They can have a public certificate all the same.
+    let can_certify = matches!(
+        holding.attacker,
+        Attacker::DnsProvider | Attacker::Authority
+    );
     if holding.book == holding.exchange {
-        return format!("  {who:<50} {}", outcome(holding.book));
+        let whose = match is_pinned && can_certify && holding.book == Outcome::Safe {
+            true => " on devices that trust nothing else",
+            false => "",
+        };
+        return format!("  {who:<50} {}{whose}", outcome(holding.book));
     }
     let (book, exchange) = (outcome(holding.book), outcome(holding.exchange));
     format!("  {who:<50} stored contacts: {book}; what phones send: {exchange}")

@@ -246,10 +246,9 @@ async fn is_noticed(bed: &mut Bed, stolen: &Stolen) -> bool {
         .logs
         .until(|log| log.alarms.iter().any(|alarm| alarm["key"] == *key));
     timeout(PATIENCE, told).await.expect("an alarm");
-    // Devices with a pinned name do not take the certificate; no other level is shown as in force.
-    if bed.level != Level::Pinned {
-        assert_eq!(bed.trust("trust")["in_force"], "honest-relay");
-    }
+    // No level is shown as in force: also of those that were told of home's own authority, home cannot
+    // know which devices trust no other.
+    assert_eq!(bed.trust("trust")["in_force"], "honest-relay");
     let unknown = report(bed);
     let keys: Vec<_> = unknown
         .as_array()

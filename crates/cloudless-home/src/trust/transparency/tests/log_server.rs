@@ -36,6 +36,8 @@ pub(crate) struct Log {
     pub(crate) requests: Vec<String>,
     /// The bodies of webhooks.
     pub(crate) alarms: Vec<Value>,
+    /// So many webhooks are still answered with status 500, and are no alarms.
+    pub(crate) refusals: u32,
     /// Given in place of any answer: a whole head and body.
     pub(crate) instead: Option<String>,
     /// The date of all answers; none unless it is set.
@@ -170,7 +172,10 @@ async fn serve(
     let answer = {
         let mut log = log.lock().unwrap();
         log.requests.push(target.clone());
-        if target == "/webhook" {
+        let is_refused = target == "/webhook" && log.refusals > 0;
+        if is_refused {
+            log.refusals -= 1;
+        } else if target == "/webhook" {
             let alarm = serde_json::from_slice(&request[body_at..]).unwrap();
             log.alarms.push(alarm);
         }
@@ -179,8 +184,12 @@ async fn serve(
             let length = body.len();
             let date = log.date.map(|date| format!("Date: {date}\r\n"));
             let date = date.unwrap_or_default();
+            let status = match is_refused {
+                true => "500 Not now",
+                false => "200 OK",
+            };
             format!(
-                "HTTP/1.1 200 OK\r\n{date}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+                "HTTP/1.1 {status}\r\n{date}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
             )
         };
         log.instead.clone().unwrap_or_else(answer)

@@ -4,7 +4,7 @@ use cloudless_home::SilentDevice;
 use cloudless_home::admin::Alarm;
 use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus, UpstreamStatus};
 
-use cloudless_home::trust::{Issuance, NameReport};
+use cloudless_home::trust::{Issuance, LogWatch, NameReport};
 use cloudless_proto::trust::Level;
 
 use super::{Shown, overall};
@@ -194,8 +194,8 @@ fn public(row: &PublicStatus, now: i64) -> Vec<String> {
     lines
 }
 
-/// What its owner has to know of a name's protection: that it does not hold, or that somebody else
-/// has a certificate.
+/// What its owner has to know of a name's protection: that it does not hold, that somebody else has
+/// a certificate, or that nobody would notice.
 fn protection(report: &NameReport) -> Vec<String> {
     let name = &report.hostname;
     let alarm = |issuance: &Issuance| {
@@ -227,6 +227,22 @@ fn protection(report: &NameReport) -> Vec<String> {
             "{BOLD}{name}{BOLD:#}: {GOOD}{}{GOOD:#}{signed}",
             report.level
         ));
+    }
+    match (report.logs, report.logs_heard_at) {
+        (LogWatch::Off, _) if report.level != Level::HonestRelay => lines.push(labeled(
+            "logs of certificates",
+            "nobody watches them, as [transparency] in home.toml says",
+        )),
+        (LogWatch::Silent, heard_at) => {
+            let since = heard_at.map_or_else(|| "the start".to_owned(), clock::utc_ms);
+            lines.push(labeled(
+                "logs of certificates",
+                &format!(
+                    "{BAD}nothing was heard from them since {since}{BAD:#}: see `cloudless home doctor`"
+                ),
+            ));
+        }
+        _ => {}
     }
     lines
 }
