@@ -65,6 +65,10 @@ pub type Permission<'a> = Pin<Box<dyn Future<Output = Result<(), Refusal>> + Sen
 
 /// Decides whether an order may be made now.
 pub trait Gate: Send + Sync {
+    /// Takes note of how the next order for a name will be made. Told when home starts, and each time
+    /// its account was opened: what has to be published is known then, long before a renewal.
+    fn learn(&self, _order: &IntendedOrder) {}
+
     /// Whether this order may be made. Asked before each order, before any key is made for it and
     /// after the account is there. It may look things up, and nothing is cached by home.
     fn may_order<'a>(&'a self, order: &'a IntendedOrder) -> Permission<'a>;

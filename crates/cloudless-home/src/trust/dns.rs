@@ -3,7 +3,7 @@
 //! What resolvers answer is checked here, with DNSSEC, from the trust anchor down: none of them is
 //! believed. What name servers answer is not, as they cannot give the keys of the zones above.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use std::time::Duration;
 use cloudless_proto::Hostname;
 use cloudless_proto::caa::{Property, climb};
 use cloudless_proto::dns::{Answer, Proof};
-use cloudless_proto::trust::zone::{Delegation, NameServer, Observation, Source, View};
+use cloudless_proto::trust::zone::{Delegation, NameServer, Observation, Source, View, is_silent};
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
@@ -36,8 +36,9 @@ const CHALLENGE_LABELS: [&str; 2] = ["_acme-challenge", "_validation-persist"];
 /// Who is asked, and how.
 #[derive(Clone, Debug)]
 pub struct DnsConfig {
-    /// Resolvers that answer everybody, of different owners; three unless told otherwise.
-    pub resolvers: Vec<SocketAddr>,
+    /// Resolvers that answer everybody, of different owners, each by all its addresses, of which one
+    /// has to be within reach; three unless told otherwise.
+    pub resolvers: Vec<Vec<SocketAddr>>,
     /// DNSKEY records that DNSSEC begins with, as in a zone file; those of the root if `None`.
     pub trust_anchor: Option<String>,
     /// The port of name servers; 53 unless testing.
@@ -47,11 +48,16 @@ pub struct DnsConfig {
 }
 
 impl Default for DnsConfig {
-    /// Quad9, Cloudflare and Google: three owners in three countries.
+    /// Quad9, Cloudflare and Google: three owners, by IPv4 and IPv6.
     fn default() -> Self {
-        let resolvers = [[9, 9, 9, 9], [1, 1, 1, 1], [8, 8, 8, 8]];
+        let resolvers: [([u8; 4], [u16; 8]); 3] = [
+            ([9, 9, 9, 9], [0x2620, 0xfe, 0, 0, 0, 0, 0, 0xfe]),
+            ([1, 1, 1, 1], [0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111]),
+            ([8, 8, 8, 8], [0x2001, 0x4860, 0x4860, 0, 0, 0, 0, 0x8888]),
+        ];
+        let both = |(v4, v6)| vec![SocketAddr::from((v4, 53)), SocketAddr::from((v6, 53))];
         Self {
-            resolvers: resolvers.map(|it| SocketAddr::from((it, 53))).to_vec(),
+            resolvers: resolvers.map(both).to_vec(),
             trust_anchor: None,
             name_server_port: 53,
             timeout: Duration::from_secs(3),
@@ -65,6 +71,9 @@ pub enum DnsConfigError {
     /// The trust anchor is no DNSKEY record.
     #[error("the trust anchor is no list of DNSKEY records: {0}")]
     TrustAnchor(String),
+    /// A resolver has no address.
+    #[error("a resolver without an address")]
+    NoAddress,
     /// A resolver could not be set up.
     #[error("cannot set up the resolver {0}: {1}")]
     Resolver(SocketAddr, String),
@@ -88,9 +97,10 @@ impl Dns {
             }
         };
         let anchors = Arc::new(anchors);
-        let resolvers = config.resolvers.iter().map(|address| {
+        let resolvers = config.resolvers.iter().map(|addresses| {
             let anchors = Some(anchors.clone());
-            let resolver = resolver(*address, anchors, config.timeout)
+            let address = addresses.first().ok_or(DnsConfigError::NoAddress)?;
+            let resolver = resolver(addresses, anchors, config.timeout)
                 .map_err(|error| DnsConfigError::Resolver(*address, error.to_string()))?;
             Ok((*address, resolver))
         });
@@ -120,7 +130,7 @@ impl Dns {
         for server in &name_servers {
             for address in server.addresses.iter().copied() {
                 let at = SocketAddr::new(address, self.name_server_port);
-                let Ok(resolver) = resolver(at, None, self.timeout) else {
+                let Ok(resolver) = resolver(&[at], None, self.timeout) else {
                     continue;
                 };
                 let (hostname, zone) = (hostname.clone(), zone.clone());
@@ -130,7 +140,11 @@ impl Dns {
                 };
                 views.spawn(async move {
                     let view = view(&resolver, source, &hostname, Some(&zone)).await;
-                    (view, delegations(&resolver, &hostname).await)
+                    let delegations = match is_silent(&view) {
+                        false => delegations(&resolver, &hostname).await,
+                        true => BTreeSet::new(),
+                    };
+                    (view, delegations)
                 });
             }
         }
@@ -169,44 +183,65 @@ impl Dns {
         BTreeSet::new()
     }
 
-    /// The zone that a name is in and its name servers, as the first resolver that knows says.
+    /// The zone that a name is in and its name servers, as the first resolver that knows says. All are
+    /// asked at once, and which of them answers first makes no difference.
     async fn name_servers(&self, hostname: &Hostname) -> Option<(String, Vec<NameServer>)> {
-        for (_, resolver) in &self.resolvers {
-            for zone in climb(hostname) {
-                let (names, proof) = targets(resolver, zone, RecordType::NS).await;
-                if proof == Proof::Missing {
-                    break;
-                }
-                if names.is_empty() {
-                    continue;
-                }
-                let mut servers = Vec::new();
-                for name in names.into_iter().take(NAME_SERVERS_MAX) {
-                    let found = addresses(resolver, &name).await.unwrap_or_default();
-                    servers.push(NameServer {
-                        name,
-                        addresses: found.into_iter().take(ADDRESSES_MAX).collect(),
-                    });
-                }
-                return Some((zone.to_owned(), servers));
+        let mut asked = JoinSet::new();
+        for (n, (_, resolver)) in self.resolvers.iter().enumerate() {
+            let (resolver, hostname) = (resolver.clone(), hostname.clone());
+            asked.spawn(async move { (n, name_servers(&resolver, &hostname).await) });
+        }
+        let mut answers = BTreeMap::new();
+        while let Some(answer) = asked.join_next().await {
+            if let Ok((n, Some(found))) = answer {
+                answers.insert(n, found);
             }
         }
-        None
+        answers.pop_first().map(|(_, found)| found)
     }
 }
 
-/// A resolver that asks one address. With trust anchors it is asked to resolve and its answers are
-/// checked; without them it is asked for what it is a name server of.
+async fn name_servers(
+    resolver: &TokioResolver,
+    hostname: &Hostname,
+) -> Option<(String, Vec<NameServer>)> {
+    for zone in climb(hostname) {
+        let (names, proof) = targets(resolver, zone, RecordType::NS).await;
+        if proof == Proof::Missing {
+            break;
+        }
+        if names.is_empty() {
+            continue;
+        }
+        let mut servers = Vec::new();
+        for name in names.into_iter().take(NAME_SERVERS_MAX) {
+            let found = addresses(resolver, &name).await.unwrap_or_default();
+            servers.push(NameServer {
+                name,
+                addresses: found.into_iter().take(ADDRESSES_MAX).collect(),
+            });
+        }
+        return Some((zone.to_owned(), servers));
+    }
+    None
+}
+
+/// A resolver that asks one server, at whichever of its addresses answers. With trust anchors it is
+/// asked to resolve and its answers are checked; without them it is asked for what it is a name server
+/// of.
 fn resolver(
-    address: SocketAddr,
+    addresses: &[SocketAddr],
     anchors: Option<Arc<TrustAnchors>>,
     timeout: Duration,
 ) -> Result<TokioResolver, NetError> {
-    let mut server = NameServerConfig::udp_and_tcp(address.ip());
-    for connection in &mut server.connections {
-        connection.port = address.port();
-    }
-    let config = ResolverConfig::from_name_servers(vec![server]);
+    let server = |address: &SocketAddr| {
+        let mut server = NameServerConfig::udp_and_tcp(address.ip());
+        for connection in &mut server.connections {
+            connection.port = address.port();
+        }
+        server
+    };
+    let config = ResolverConfig::from_name_servers(addresses.iter().map(server).collect());
     let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
     let options = builder.options_mut();
     options.timeout = timeout;

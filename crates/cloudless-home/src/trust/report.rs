@@ -3,6 +3,7 @@
 mod log_watch;
 mod next_level;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::log_watch::LogWatch;
 use self::log_watch::{log_check, log_watch};
-use self::next_level::{next, steps};
+use self::next_level::{PUBLISH, next, steps};
 use super::transparency::{Issuance, Watched};
 
 /// One name: what is wanted, what holds, and what to do.
@@ -31,6 +32,10 @@ pub struct NameReport {
     pub in_force: Level,
     /// Whether home serves the name: what the wanted level cannot do without is there.
     pub is_served: bool,
+    /// Whether the next order needs other CAA records than those that protect the name now, because the
+    /// account, the authority or the method has changed.
+    #[serde(default)]
+    pub is_changing: bool,
     /// Whether the zone is signed.
     pub is_signed: bool,
     /// Whether no CA may issue for a name like this, whatever the DNS says.
@@ -130,9 +135,23 @@ pub struct Account {
     pub method: String,
 }
 
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            issuer,
+            uri,
+            method,
+        } = self;
+        write!(f, "{uri} at {issuer} by {method}")
+    }
+}
+
 /// What was found out about a name.
 pub(crate) struct Findings<'a> {
+    /// The account that the next order is made with.
     pub(crate) account: Option<&'a Account>,
+    /// The one before, by which the name is judged too until the records name the new one.
+    pub(crate) before: Option<&'a Account>,
     /// What the last look that saw something said.
     pub(crate) is_protected: bool,
     /// `None` when nothing was looked up, as for a name of special use.
@@ -174,7 +193,7 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
     let mut checks = Vec::new();
     if !is_special_use && level != Level::HonestRelay {
         if level.is_public_certificate() {
-            checks.push(account_check(findings.account));
+            checks.push(account_check(findings.account, findings.before));
         }
         let observation = findings.observation;
         let is_seen = |check| {
@@ -198,6 +217,7 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
     let is_imitable = !findings.trusted_alone && !unknown.is_empty();
     let is_closed = findings.is_protected && !is_imitable;
     let is_signed = is_closed && traps.as_ref().is_some_and(|it| !it.iter().any(is_unsigned));
+    let is_changing = findings.before.is_some() && matches!(wanted, Some(Wanted::Account { .. }));
     let in_force = match level {
         Level::HonestRelay => Level::HonestRelay,
         Level::Pinned if is_special_use => Level::Pinned,
@@ -223,6 +243,7 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         level,
         in_force,
         is_served,
+        is_changing,
         is_signed,
         is_special_use,
         client_certificates: findings.demands,
@@ -240,7 +261,10 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
                 exchange: outcome(defenses, attacker, Asset::Exchange),
             })
             .into(),
-        next: Some(next(level, in_force, is_served, is_signed).to_owned()),
+        next: Some(match is_changing && in_force == level {
+            true => PUBLISH.to_owned(),
+            false => next(level, in_force, is_served, is_signed).to_owned(),
+        }),
         steps: steps(hostname, level, in_force),
     }
 }
@@ -290,16 +314,29 @@ fn addresses(hostname: &Hostname, relay: &RelaySite) -> Vec<String> {
     addresses.map(line).collect()
 }
 
-fn account_check(account: Option<&Account>) -> CheckResult {
-    let problem = account.is_none().then(|| Problem {
-        message:
-            "home has no account at a certificate authority yet, and the CAA record has to name it"
+fn account_check(account: Option<&Account>, before: Option<&Account>) -> CheckResult {
+    let problem = match (account, before) {
+        (None, _) => Some(Problem {
+            message: "home has no account at a certificate authority yet, and the CAA record has to name \
+                      it"
                 .to_owned(),
-        remedy: "start home, which makes one once it is connected to a relay, and look again"
-            .to_owned(),
-    });
+            remedy: "start home, which makes one once it is connected to a relay, and look again"
+                .to_owned(),
+        }),
+        (Some(account), Some(before)) => Some(Problem {
+            message: format!(
+                "the next certificate is ordered with {account}, and no longer with {before}, which the \
+                 CAA records are for"
+            ),
+            remedy: "publish the records that are shown now in the place of the old ones, before the \
+                     certificate is renewed; nothing is ordered without them, and while nobody else can \
+                     get a certificate the name is served as before"
+                .to_owned(),
+        }),
+        (Some(_), None) => None,
+    };
     CheckResult {
-        title: "home has an account at the certificate authority".to_owned(),
+        title: "home has an account at the certificate authority, and keeps to it".to_owned(),
         state: state(problem.is_some(), CheckState::Bad),
         problems: problem.into_iter().collect(),
     }

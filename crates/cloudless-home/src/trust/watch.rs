@@ -202,6 +202,7 @@ impl Trust {
 
     /// Whether an order may be made: `Err` says why not and what to do.
     pub(crate) async fn decide(&self, hostname: &Hostname, account: Account) -> Result<(), String> {
+        self.learn(hostname, account);
         match self.config.level(hostname) {
             Level::HonestRelay => return Ok(()),
             Level::Pinned => {
@@ -218,7 +219,6 @@ impl Trust {
                  home.toml"
             ));
         }
-        self.change(hostname, |name| name.account = Some(account));
         let traps = self.look(hostname).await.unwrap_or_default();
         let (leads, guards): (Vec<_>, Vec<_>) = traps
             .iter()
@@ -231,6 +231,22 @@ impl Trust {
             Some(refusal) => Err(refusal),
             None => Ok(()),
         }
+    }
+
+    /// Takes note of the account that a name's next order is made with: whatever the level, as the
+    /// level may be raised while a certificate of that account is there.
+    fn learn(&self, hostname: &Hostname, account: Account) {
+        let known = self.kept(hostname);
+        if known.ordering() == Some(&account) {
+            return;
+        }
+        if known.account.is_some() && !self.is_free(hostname) {
+            tracing::warn!(
+                "The CAA records of a name have to name another account or method from its next order \
+                 on; see `cloudless home doctor`"
+            );
+        }
+        self.change(hostname, |name| name.learn(account));
     }
 
     /// Keeps watch until `shutdown`.
@@ -308,14 +324,7 @@ impl Trust {
         hostname: &Hostname,
     ) -> Result<(), Option<Duration>> {
         let _looking = self.looking.lock().await;
-        let mut watched = self
-            .state()
-            .kept
-            .names
-            .get(hostname)
-            .cloned()
-            .unwrap_or_default()
-            .watched;
+        let mut watched = self.kept(hostname).watched;
         let known = match (self.ledger)() {
             Ok(known) => known,
             Err(error) => {
@@ -354,32 +363,34 @@ impl Trust {
         if is_special_use(hostname) || level == Level::HonestRelay {
             return None;
         }
-        let account = self
-            .state()
-            .kept
-            .names
-            .get(hostname)
-            .and_then(|it| it.account.clone());
         let (mut observation, relay) = tokio::join!(
             self.dns.observe(hostname),
             relay_site(&self.relays, &self.dns)
         );
         let mut state = self.state();
         observation.clock_skew = state.skew;
-        let traps = wanted(level, account.as_ref())
-            .map(|wanted| zone::examine(&observation, &wanted, &relay));
         state.observed.insert(hostname.clone(), observation.clone());
-        state.relay = relay;
+        state.relay = relay.clone();
         drop(state);
-        if let Some(traps) = &traps {
-            self.judge(hostname, &observation, traps);
+        let kept = self.kept(hostname);
+        let wanted_of = |account| wanted(level, account);
+        let wanted = wanted_of(kept.ordering())?;
+        let traps = zone::examine(&observation, &wanted, &relay);
+        let mut verdict = zone::judge(&observation, &traps);
+        if kept.next.is_some() {
+            if verdict == Verdict::Protected {
+                self.change(hostname, |name| name.settle(kept.next));
+            } else if let Some(old) = wanted_of(kept.account.as_ref()) {
+                verdict = zone::judge_change(&observation, &old, &wanted, &relay);
+            }
         }
-        traps
+        self.note(hostname, verdict);
+        Some(traps)
     }
 
     /// Notes whether a name is protected, unless nothing could be seen.
-    fn judge(&self, hostname: &Hostname, observation: &Observation, traps: &[Trap]) {
-        let is_protected = match zone::judge(observation, traps) {
+    fn note(&self, hostname: &Hostname, verdict: Verdict) {
+        let is_protected = match verdict {
             Verdict::Unseen => return,
             verdict => verdict == Verdict::Protected,
         };
@@ -407,13 +418,7 @@ impl Trust {
         let mut text = format!("nothing is ordered for {hostname} yet. {}", told.join(". "));
         let is_caa = |trap: &&&Trap| trap.check() == Check::Caa;
         if traps.iter().any(|trap| is_caa(&trap)) {
-            let account = self
-                .state()
-                .kept
-                .names
-                .get(hostname)
-                .and_then(|it| it.account.clone());
-            let wanted = wanted(self.config.level(hostname), account.as_ref());
+            let wanted = wanted(self.config.level(hostname), self.kept(hostname).ordering());
             let records = records(hostname, wanted.as_ref()).join(" and ");
             text.push_str(&format!(". The records to publish: {records}"));
         }
@@ -422,14 +427,7 @@ impl Trust {
 
     /// Before the first order the logs must have told everything, and nothing unknown.
     async fn require_clean(&self, hostname: &Hostname) -> Result<(), String> {
-        let known = || {
-            self.state()
-                .kept
-                .names
-                .get(hostname)
-                .cloned()
-                .unwrap_or_default()
-        };
+        let known = || self.kept(hostname);
         if known().is_clean {
             return Ok(());
         }
@@ -475,7 +473,8 @@ impl Trust {
         let none = KeptName::default();
         let kept = state.kept.names.get(hostname).unwrap_or(&none);
         let findings = Findings {
-            account: kept.account.as_ref(),
+            account: kept.ordering(),
+            before: kept.account.as_ref().filter(|_| kept.next.is_some()),
             is_protected: kept.is_protected,
             observation: state.observed.get(hostname),
             relay: &state.relay,
@@ -504,15 +503,26 @@ impl Trust {
         }
     }
 
+    fn kept(&self, hostname: &Hostname) -> KeptName {
+        let state = self.state();
+        state.kept.names.get(hostname).cloned().unwrap_or_default()
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Gate for Trust {
+    fn learn(&self, order: &IntendedOrder) {
+        if let Some(account) = account_of(order) {
+            self.learn(&order.hostname, account);
+        }
+    }
+
     fn may_order<'a>(&'a self, order: &'a IntendedOrder) -> Permission<'a> {
         Box::pin(async move {
-            let Some(issuer) = order.caa_identities.first().cloned() else {
+            let Some(account) = account_of(order) else {
                 return Err(Refusal {
                     message: format!(
                         "nothing is ordered for {}: the authority's directory does not say by which \
@@ -522,15 +532,19 @@ impl Gate for Trust {
                     ),
                 });
             };
-            let account = Account {
-                issuer,
-                uri: order.account_uri.clone(),
-                method: order.method.to_string(),
-            };
             let decided = self.decide(&order.hostname, account).await;
             decided.map_err(|message| Refusal { message })
         })
     }
+}
+
+/// As CAA records name it; `None` where they cannot.
+fn account_of(order: &IntendedOrder) -> Option<Account> {
+    Some(Account {
+        issuer: order.caa_identities.first()?.clone(),
+        uri: order.account_uri.clone(),
+        method: order.method.to_string(),
+    })
 }
 
 /// The names that home will not serve before a look has found them protected, by what is known from

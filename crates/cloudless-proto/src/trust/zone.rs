@@ -1,6 +1,6 @@
 //! What the DNS says of a name, judged: the traps in which a name's protection is lost.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -123,7 +123,7 @@ impl Check {
     /// What is true when nothing is wrong.
     pub fn title(self) -> &'static str {
         match self {
-            Self::Views => "all name servers and resolvers answer, and agree",
+            Self::Views => "enough name servers and resolvers answer, and agree",
             Self::Caa => "the CAA records let nobody else get a certificate",
             Self::Dnssec => "the zone is signed with DNSSEC",
             Self::Delegations => "no name that proves control to a CA was given away",
@@ -177,9 +177,12 @@ pub enum Trap {
     /// The name leads nowhere yet.
     #[error("the name has no A and no AAAA record")]
     NoAddress,
-    /// A server that does not answer.
+    /// A server that does not answer, where too few others do.
     #[error("{0} does not answer")]
     Silent(Source),
+    /// A server that does not answer, where enough others do and agree.
+    #[error("{0} does not answer; enough others do, and agree")]
+    Missed(Source),
     /// No name server of the zone was found.
     #[error("no name server of the name's zone was found")]
     NoNameServer,
@@ -196,7 +199,9 @@ impl Trap {
             Self::Caa { .. } => Check::Caa,
             Self::Clock(_) => Check::Clock,
             Self::Delegated { .. } => Check::Delegations,
-            Self::Disagrees(_) | Self::NoNameServer | Self::Silent(_) => Check::Views,
+            Self::Disagrees(_) | Self::Missed(_) | Self::NoNameServer | Self::Silent(_) => {
+                Check::Views
+            }
             Self::ForeignAddress(_) | Self::NoAddress => Check::Addresses,
             Self::NameServerAtRelay { .. } => Check::NameServers,
         }
@@ -204,7 +209,11 @@ impl Trap {
 
     /// Whether the level of protection holds all the same.
     pub fn is_advice(&self) -> bool {
-        matches!(self, Self::Caa { fault, .. } if fault.is_advice())
+        match self {
+            Self::Caa { fault, .. } => fault.is_advice(),
+            Self::Missed(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether it leaves the name open to others. One that only leads phones astray does not, nor
@@ -221,7 +230,7 @@ impl Trap {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Caa { fault, .. } => matches!(fault, Fault::NoAnswer(_)),
-            Self::Silent(_) | Self::NoNameServer => true,
+            Self::Missed(_) | Self::Silent(_) | Self::NoNameServer => true,
             _ => false,
         }
     }
@@ -246,6 +255,10 @@ impl Trap {
             Self::ForeignAddress(_) => "remove that A or AAAA record",
             Self::NameServerAtRelay { .. } => {
                 "have the DNS hosted by another company, and keep its account with a second factor"
+            }
+            Self::Missed(_) => {
+                "nothing, if it is only for now; a name server that stays silent is to be repaired or \
+                 taken out of the zone, and other resolvers are named below [dns] in home.toml"
             }
             Self::NoAddress => "publish A and AAAA records with the relay's addresses",
             Self::Silent(_) => {
@@ -277,6 +290,30 @@ pub fn judge(observation: &Observation, traps: &[Trap]) -> Verdict {
     } else {
         Verdict::Unseen
     }
+}
+
+/// [`judge`] while the account changes, where both the `old` one and the `new` one are home's: each
+/// server may have the records of either or of both, as it takes their TTL until all have the new ones.
+pub fn judge_change(
+    observation: &Observation,
+    old: &Wanted,
+    new: &Wanted,
+    relay: &RelaySite,
+) -> Verdict {
+    let mut rest = observation.clone();
+    rest.views.retain(|view| !is_changed(view, old, new));
+    judge(observation, &examine(&rest, old, relay))
+}
+
+/// Whether a server lets `new` issue and nobody else but perhaps `old`.
+fn is_changed(view: &View, old: &Wanted, new: &Wanted) -> bool {
+    let (old, kept) = (old.records(), new.records());
+    let mut caa = view.caa.clone();
+    for answer in &mut caa {
+        let records = &mut answer.records;
+        records.retain(|it| !old.contains(it) || kept.contains(it));
+    }
+    !caa.is_empty() && faults(&caa, new).iter().all(Fault::is_advice)
 }
 
 /// Whether the CAA records were seen at the zone and through a resolver.
@@ -333,17 +370,22 @@ pub fn examine(observation: &Observation, wanted: &Wanted, relay: &RelaySite) ->
 }
 
 fn views(observation: &Observation, traps: &mut Vec<Trap>) {
-    let is_name_server = |view: &&View| matches!(view.source, Source::NameServer { .. });
-    if !observation.views.iter().any(|it| is_name_server(&it)) {
+    let mut name_servers: BTreeMap<&str, Vec<&View>> = BTreeMap::new();
+    let mut resolvers = Vec::new();
+    for view in &observation.views {
+        match &view.source {
+            Source::NameServer { name, .. } => name_servers.entry(name).or_default().push(view),
+            Source::Resolver(_) => resolvers.push(vec![view]),
+        }
+    }
+    if name_servers.is_empty() {
         traps.push(Trap::NoNameServer);
     }
-    let silent = observation.views.iter().filter(|it| is_silent(it));
-    traps.extend(silent.map(|it| Trap::Silent(it.source.clone())));
-    let truth = observation
-        .views
-        .iter()
-        .filter(is_name_server)
-        .find_map(records);
+    let truth = name_servers.values().flatten().find_map(|it| records(it));
+    let name_servers: Vec<_> = name_servers.into_values().collect();
+    let enough = if name_servers.len() > 2 { 2 } else { 1 };
+    silence(&name_servers, enough, truth.as_ref(), traps);
+    silence(&resolvers, resolvers.len() / 2 + 1, truth.as_ref(), traps);
     let Some(truth) = truth else { return };
     for view in &observation.views {
         if records(view).is_some_and(|it| it != truth) {
@@ -352,8 +394,29 @@ fn views(observation: &Observation, traps: &mut Vec<Trap>) {
     }
 }
 
-/// Not one answer came. (One that came and is bogus says something.)
-fn is_silent(view: &View) -> bool {
+/// Tells of servers that are silent at all their addresses: a line with one family of IP reaches only
+/// some of them. It is advice while `enough` others give the same records.
+fn silence(
+    servers: &[Vec<&View>],
+    enough: usize,
+    truth: Option<&BTreeSet<&Property>>,
+    traps: &mut Vec<Trap>,
+) {
+    let agrees = |view: &&View| truth.is_some() && records(view).as_ref() == truth;
+    let agreeing = servers.iter().filter(|it| it.iter().any(agrees)).count();
+    let trap = if agreeing >= enough {
+        Trap::Missed
+    } else {
+        Trap::Silent
+    };
+    let silent = servers
+        .iter()
+        .filter(|it| it.iter().all(|it| is_silent(it)));
+    traps.extend(silent.flatten().map(|it| trap(it.source.clone())));
+}
+
+/// Whether not one answer came. (One that came and is bogus says something.)
+pub fn is_silent(view: &View) -> bool {
     view.addresses.is_none()
         && view
             .caa

@@ -25,7 +25,7 @@ impl DnsTable {
     pub(crate) fn config(&self) -> DnsConfig {
         let mut config = DnsConfig::default();
         if !self.resolvers.is_empty() {
-            config.resolvers = self.resolvers.clone();
+            config.resolvers = self.resolvers.iter().map(|it| vec![*it]).collect();
         }
         config.trust_anchor = self.trust_anchor.clone();
         config.name_server_port = self.name_server_port.unwrap_or(PORT);
@@ -62,8 +62,12 @@ mod tests {
         let read = |text: &str| parse::<DnsTable>(text.as_bytes()).map(|it| it.config());
         let config = read("").unwrap();
         assert_eq!((config.resolvers.len(), config.name_server_port), (3, 53));
+        let both = |it: &Vec<SocketAddr>| {
+            it.iter().any(SocketAddr::is_ipv4) && it.iter().any(SocketAddr::is_ipv6)
+        };
+        assert!(config.resolvers.iter().all(both), "{config:?}");
         let config = read("resolvers = [\"192.0.2.1\", \"[2001:db8::1]:5353\"]").unwrap();
-        let expected = ["192.0.2.1:53", "[2001:db8::1]:5353"].map(|it| it.parse().unwrap());
+        let expected = ["192.0.2.1:53", "[2001:db8::1]:5353"].map(|it| vec![it.parse().unwrap()]);
         assert_eq!(config.resolvers, expected);
         for wrong in [
             "resolvers = []",

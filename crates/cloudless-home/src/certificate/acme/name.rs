@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cloudless_proto::Hostname;
-use instant_acme::CertificateIdentifier;
+use instant_acme::{Account, CertificateIdentifier};
 use rcgen::{KeyPair, PublicKeyData};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
@@ -15,7 +15,7 @@ use super::authority::Authority;
 use super::failure::{OrderError, compare_clocks};
 use super::order::Ordering;
 use super::schedule::{Life, Schedule, Step, Window};
-use super::stored;
+use super::{account_uri, stored};
 use crate::certificate::ledger::{self, KeyOrigin, KeyRecord, SpkiHash};
 use crate::certificate::{CertificateError, IntendedOrder};
 use crate::config::unix_ms;
@@ -26,6 +26,8 @@ use crate::surroundings::Happened;
 const ORDER: Duration = Duration::from_secs(5 * 60);
 /// A gate's answer.
 const GATE: Duration = Duration::from_secs(2 * 60);
+/// The longest wait after the account could not be opened only for the gate to hear of it.
+const TELL_GATE_MAX: Duration = Duration::from_secs(60 * 60);
 /// Between two looks at the time of day, which may be set and stands still for no sleep.
 const LOOK: Duration = Duration::from_secs(60);
 
@@ -39,6 +41,11 @@ pub(super) struct Name {
     schedule: Schedule,
     /// Who waits for the order under way.
     waiting: Vec<Request>,
+    /// The URL of the account that the gate was told last.
+    told: Option<String>,
+    /// When the gate may be told, after it could not, and how long to wait then.
+    tell_gate_at: Instant,
+    tell_gate_wait: Duration,
 }
 
 impl Name {
@@ -49,6 +56,9 @@ impl Name {
             authority,
             hostname,
             waiting: Vec::new(),
+            told: None,
+            tell_gate_at: Instant::now(),
+            tell_gate_wait: LOOK,
         }
     }
 
@@ -80,6 +90,10 @@ impl Name {
                 Step::AskRenewalInfo => tokio::select! {
                     () = stop.cancelled() => return,
                     () = self.ask_renewal_info() => {}
+                },
+                Step::Order | Step::Wait(_) if self.must_tell_gate() => tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = self.tell_gate() => {}
                 },
                 Step::Order | Step::Wait(_) => {
                     let left = match step {
@@ -116,6 +130,53 @@ impl Name {
         }
     }
 
+    /// Whether the gate has not heard yet of the account that the next order is made with: home was
+    /// started, maybe with another level, method or authority, or an account was imported. A name
+    /// without certificate and account orders anyway, once there is a relay.
+    fn must_tell_gate(&self) -> bool {
+        let authority = &self.authority;
+        if Instant::now() < self.tell_gate_at {
+            return false;
+        }
+        let kept = account_uri(&authority.state_dir, &authority.config.directory);
+        match kept.ok().flatten() {
+            Some(uri) => self.told.as_ref() != Some(&uri),
+            None => authority.certificates.held(&self.hostname).is_some(),
+        }
+    }
+
+    /// Opens the account so that the gate hears of it.
+    async fn tell_gate(&mut self) {
+        match self.account().await {
+            Ok(_) => self.tell_gate_wait = LOOK,
+            Err(error) => {
+                let error = error.message();
+                tracing::debug!(error, "The account could not be opened");
+                self.tell_gate_at = Instant::now() + self.tell_gate_wait;
+                self.tell_gate_wait = (2 * self.tell_gate_wait).min(TELL_GATE_MAX);
+            }
+        }
+    }
+
+    /// The account, of which the gate is told.
+    async fn account(&mut self) -> Result<Account, OrderError> {
+        let account = self.authority.account().await?;
+        self.authority.gate.learn(&self.intended(&account));
+        self.told = Some(account.id().to_owned());
+        Ok(account)
+    }
+
+    fn intended(&self, account: &Account) -> IntendedOrder {
+        let authority = &self.authority;
+        IntendedOrder {
+            hostname: self.hostname.clone(),
+            account_uri: account.id().to_owned(),
+            method: authority.config.method,
+            caa_identities: authority.client.heard().about.caa_identities,
+            directory: authority.config.directory.clone(),
+        }
+    }
+
     async fn ask_renewal_info(&mut self) {
         let now = self.now();
         match self.renewal_info().await {
@@ -128,12 +189,12 @@ impl Name {
         }
     }
 
-    async fn renewal_info(&self) -> Result<(Window, Duration), OrderError> {
+    async fn renewal_info(&mut self) -> Result<(Window, Duration), OrderError> {
         let held = self.authority.certificates.held(&self.hostname);
         let (leaf, _) = held.ok_or(OrderError::Invalid)?;
         let id = CertificateIdentifier::try_from(&leaf)
             .map_err(|error| OrderError::Acme(instant_acme::Error::Other(error.into())))?;
-        let account = self.authority.account().await?;
+        let account = self.account().await?;
         let asked = account.renewal_info(&id).await;
         let (info, holds) = asked.map_err(OrderError::Acme)?;
         let window = Window {
@@ -178,22 +239,15 @@ impl Name {
         }
     }
 
-    async fn ordered(&self) -> Result<Life, OrderError> {
-        let authority = &self.authority;
+    async fn ordered(&mut self) -> Result<Life, OrderError> {
+        let authority = self.authority.clone();
         if !authority.board.is_connected() {
             return Err(OrderError::NoRelay);
         }
-        let account = authority.account().await?;
+        let account = self.account().await?;
         let heard = authority.client.heard();
         self.check_clock(heard.date)?;
-        let method = authority.config.method;
-        let intended = IntendedOrder {
-            hostname: self.hostname.clone(),
-            account_uri: account.id().to_owned(),
-            method,
-            caa_identities: heard.about.caa_identities,
-            directory: authority.config.directory.clone(),
-        };
+        let intended = self.intended(&account);
         let permission = timeout(GATE, authority.gate.may_order(&intended)).await;
         permission
             .map_err(|_| OrderError::GateTimedOut)?
@@ -203,7 +257,7 @@ impl Name {
         let ordering = Ordering {
             hostname: &self.hostname,
             key: &key,
-            method,
+            method: authority.config.method,
             profile: authority.config.profile.as_deref(),
             replaces: held.as_ref().map(|(leaf, _)| leaf),
             validations: &authority.validations,

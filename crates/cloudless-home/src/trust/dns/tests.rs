@@ -76,7 +76,7 @@ impl World {
         let mut resolvers = vec![truth.address];
         resolvers.extend(others);
         let config = DnsConfig {
-            resolvers,
+            resolvers: resolvers.into_iter().map(|it| vec![it]).collect(),
             trust_anchor: Some(self.keys.dnskey("test")),
             name_server_port: truth.address.port(),
             // A machine that builds something else takes its time.

@@ -3,6 +3,10 @@
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::Level;
 
+/// For whom the account or the method of the next order is another.
+pub(super) const PUBLISH: &str = "publish the CAA records that `cloudless home doctor` shows now, before \
+                                  the certificate is renewed";
+
 /// In a sentence, for whom one line has to do.
 pub(super) fn next(
     level: Level,

@@ -82,6 +82,7 @@ fn judged_with(
     let traps = wanted.map_or(Vec::new(), |it| examine(observation, &it, &relay));
     let findings = Findings {
         account: Some(&account),
+        before: None,
         is_protected: zone::judge(observation, &traps) == zone::Verdict::Protected,
         observation: Some(observation),
         relay: &relay,
@@ -381,6 +382,7 @@ fn nothing_holds_while_somebody_else_has_a_certificate() {
     };
     let relay = relay();
     let findings = Findings {
+        before: None,
         account: None,
         is_protected: true,
         observation: Some(&pinned),
@@ -409,6 +411,7 @@ fn who_has_heard_nothing_for_a_day_is_not_said_to_watch() {
             ..Watched::default()
         };
         let findings = Findings {
+            before: None,
             account: Some(&account),
             is_protected: true,
             observation: Some(&observation),

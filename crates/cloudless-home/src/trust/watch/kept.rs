@@ -46,8 +46,11 @@ pub(super) struct Kept {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct KeptName {
-    /// The account that last asked for a certificate.
+    /// The account that the name's CAA records have to name.
     pub(super) account: Option<Account>,
+    /// The one that the next order is made with, where it is another: the records that protect the
+    /// name still name the one above.
+    pub(super) next: Option<Account>,
     /// Whether the last look that saw anything found the name protected.
     pub(super) is_protected: bool,
     /// Whether the logs showed nothing unknown before the first order.
@@ -55,6 +58,31 @@ pub(super) struct KeptName {
     pub(super) watched: Watched,
     /// The keys among the unknown that the webhook has taken.
     pub(super) told: BTreeSet<String>,
+}
+
+impl KeptName {
+    /// The account that the next order is made with.
+    pub(super) fn ordering(&self) -> Option<&Account> {
+        self.next.as_ref().or(self.account.as_ref())
+    }
+
+    /// Takes note of the account that the next order is made with. A name that is protected goes on
+    /// being judged by the one before, too.
+    pub(super) fn learn(&mut self, account: Account) {
+        let is_other = self.account.as_ref().is_some_and(|it| *it != account);
+        if is_other && self.is_protected {
+            self.next = Some(account);
+        } else {
+            (self.account, self.next) = (Some(account), None);
+        }
+    }
+
+    /// The records were seen to be those for the next account, if it still is this one.
+    pub(super) fn settle(&mut self, seen: Option<Account>) {
+        if self.next == seen {
+            self.account = self.next.take();
+        }
+    }
 }
 
 /// Where it is kept.

@@ -1,15 +1,19 @@
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::SystemTime;
 
 use cloudless_proto::trust::Level;
 
 use super::*;
+use crate::certificate::ValidationMethod;
 use crate::trust::dns::DnsConfig;
 use crate::trust::dns::tests::knot::{Keys, Knot, Signed, is_missing};
 use crate::trust::transparency::tests::config;
 use crate::trust::transparency::tests::log_server::{Log, LogServer};
-use crate::trust::{CheckState, LogWatch, TransparencyConfig};
+use crate::trust::{CheckResult, CheckState, LogWatch, TransparencyConfig};
 
+/// What an IPv6 address is to a line without IPv6: sending to it fails at once, on every machine.
+const UNREACHABLE: Ipv4Addr = Ipv4Addr::BROADCAST;
 const NAME: &str = "home.alice.de";
 const URI: &str = "https://ca.example/acct/7";
 const ADDRESS: &str = "home.alice.de. 60 A 203.0.113.5\n";
@@ -35,14 +39,33 @@ fn account() -> Account {
 fn serve(keys: &Keys, records: &str) -> Knot {
     let ds = keys.ds("alice.de").replacen(" DS", " 60 DS", 1);
     let top = format!("alice.de. 60 NS ns.test.\n{ds}\n");
+    let name_server = format!("ns.test. 60 A ADDRESS\nns.test. 60 A {UNREACHABLE}\n");
     Knot::start(
         keys,
         &[
-            ("test", "ns.test. 60 A ADDRESS\n".to_owned(), Signed::Nsec),
+            ("test", name_server, Signed::Nsec),
             ("de", top, Signed::Nsec),
             ("alice.de", records.to_owned(), Signed::Nsec),
         ],
     )
+}
+
+fn order(number: u32, method: ValidationMethod) -> IntendedOrder {
+    IntendedOrder {
+        hostname: NAME.parse().unwrap(),
+        account_uri: format!("https://ca.example/acct/{number}"),
+        method,
+        caa_identities: vec!["ca.example".to_owned()],
+        directory: "https://ca.example/directory".to_owned(),
+    }
+}
+
+/// What doctor says of the account, and the records that it shows.
+fn account_told(trust: &Trust) -> (CheckState, Vec<String>) {
+    let report = trust.reports().remove(0);
+    let is_account = |it: &&CheckResult| it.title.contains("account");
+    let check = report.checks.iter().find(is_account).unwrap();
+    (check.state, report.records)
 }
 
 /// A home that asks this server, in a state directory that outlives it.
@@ -52,7 +75,8 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
         config: TrustConfig {
             level: Some(level),
             dns: DnsConfig {
-                resolvers: vec![dns.address],
+                // One resolver by two addresses, of which the first is out of reach.
+                resolvers: vec![vec![SocketAddr::new(UNREACHABLE.into(), 53), dns.address]],
                 trust_anchor: Some(anchors),
                 name_server_port: dns.address.port(),
                 timeout: Duration::from_secs(5),
@@ -161,7 +185,7 @@ async fn a_name_is_served_while_it_is_protected_and_silence_changes_nothing() {
     let mut trust = home(&keys, &gone, &logs, state.path(), Level::Public);
     drop(gone);
     trust.dns = Dns::new(&DnsConfig {
-        resolvers: vec!["127.0.0.1:1".parse().unwrap()],
+        resolvers: vec![vec!["127.0.0.1:1".parse().unwrap()]],
         timeout: Duration::from_millis(200),
         ..DnsConfig::default()
     })
@@ -345,4 +369,83 @@ async fn a_watch_that_hears_nothing_is_noticed_once() {
     ask().await.unwrap();
     assert_eq!(notice(&trust), (LogWatch::Heard, false));
     assert_eq!(trust.reports()[1].logs, LogWatch::Unneeded);
+}
+
+#[tokio::test]
+async fn a_name_with_a_certificate_can_be_protected_without_another_order() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let state = tempfile::tempdir().unwrap();
+    let name: Hostname = NAME.parse().unwrap();
+    let mine = order(7, ValidationMethod::TlsAlpn01);
+    let dns = serve(&keys, ADDRESS);
+    // Under the lowest level, too, what home is told is kept.
+    let trust = home(&keys, &dns, &logs, state.path(), Level::HonestRelay);
+    Gate::learn(&trust, &mine);
+    assert!(trust.is_served(&name));
+    drop(trust);
+    let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+    trust.look_at_all().await;
+    let (account, records) = account_told(&trust);
+    assert_eq!(account, CheckState::Good);
+    assert_eq!(records.join("\n") + "\n", caa().replace(" 60 CAA", " CAA"));
+    assert!(!trust.is_served(&name));
+    let dns = serve(&keys, &(caa() + ADDRESS));
+    let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+    trust.look_at_all().await;
+    assert!(trust.is_served(&name));
+}
+
+#[tokio::test]
+async fn another_account_or_method_is_told_at_once_and_takes_nothing_offline() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let name: Hostname = NAME.parse().unwrap();
+    let old = order(7, ValidationMethod::TlsAlpn01);
+    for new in [
+        order(8, ValidationMethod::TlsAlpn01),
+        order(7, ValidationMethod::Http01),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let dns = serve(&keys, &(caa() + ADDRESS));
+        let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+        assert_eq!(trust.may_order(&old).await, Ok(()));
+        Gate::learn(&trust, &new);
+        // Without a look.
+        let (account, told) = account_told(&trust);
+        assert_eq!(account, CheckState::Bad);
+        let expected = format!("{}; validationmethods={}\"", new.account_uri, new.method);
+        assert!(told[0].ends_with(&expected), "{told:?}");
+        // Neither looks, nor an order that is refused, nor a restart.
+        trust.look_at_all().await;
+        let refused = trust.may_order(&new).await.unwrap_err().message;
+        assert!(refused.contains(&told[0]), "{refused}");
+        assert!(trust.is_served(&name));
+        drop(trust);
+        let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+        trust.look_at_all().await;
+        let report = trust.reports().remove(0);
+        assert!(report.is_served && report.in_force == Level::Public);
+        assert!(report.next.unwrap().contains("publish the CAA records"));
+        drop(trust);
+        // Somebody else's records do, and those of the new account end the change.
+        let (theirs, ours) = (caa().replace("acct/7", "acct/666"), told.join("\n"));
+        let ours = ours.replace(" CAA", " 60 CAA") + "\n";
+        for (records, is_served) in [(theirs, false), (ours, true)] {
+            let dns = serve(&keys, &(records + ADDRESS));
+            let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+            trust.look_at_all().await;
+            assert_eq!(trust.is_served(&name), is_served);
+            if is_served {
+                assert_eq!(account_told(&trust), (CheckState::Good, told.clone()));
+                assert_eq!(trust.may_order(&new).await, Ok(()));
+            }
+        }
+    }
 }

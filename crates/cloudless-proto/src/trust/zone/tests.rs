@@ -122,15 +122,135 @@ fn a_resolver_that_sees_something_else_is_named() {
     check(|it| it.views[1].caa[0].records.reverse(), &[]);
 }
 
+fn silent(view: &mut View) {
+    view.caa[0] = Answer::new("home.alice.de", Vec::new(), Proof::Missing);
+    view.addresses = None;
+}
+
+fn name_server_at(name: &str, address: &str) -> Source {
+    Source::NameServer {
+        name: name.to_owned(),
+        address: ip(address),
+    }
+}
+
+/// A line with one family of IP reaches no address of the other.
 #[test]
-fn what_does_not_answer_is_no_agreement() {
+fn a_server_that_answers_at_one_of_its_addresses_answers() {
     check(
         |it| {
-            it.views[1].caa[0].proof = Proof::Missing;
-            it.views[1].addresses = None;
+            let mut other = view(name_server_at("ns.dns.example", "2001:db8::53"));
+            silent(&mut other);
+            it.views.insert(1, other);
+        },
+        &[],
+    );
+}
+
+#[test]
+fn most_resolvers_have_to_answer_and_agree() {
+    check(|it| silent(&mut it.views[1]), &[Trap::Missed(resolver(1))]);
+    check(
+        |it| it.views[1..3].iter_mut().for_each(silent),
+        &[1, 2].map(|it| Trap::Silent(resolver(it))),
+    );
+    // Of two, one is not most.
+    check(
+        |it| {
+            it.views.pop();
+            silent(&mut it.views[1]);
         },
         &[Trap::Silent(resolver(1))],
     );
+    // Silence of one does not cover that another sees something else.
+    check(
+        |it| {
+            silent(&mut it.views[1]);
+            it.views[2].caa[0].records.clear();
+        },
+        &[
+            Trap::Silent(resolver(1)),
+            Trap::Disagrees(resolver(2)),
+            caa(Fault::NoRecords, &[resolver(2)]),
+        ],
+    );
+}
+
+#[test]
+fn a_dead_name_server_is_advice_while_enough_others_answer() {
+    for (servers, dead, is_enough) in [
+        (1, 1, false),
+        (2, 1, true),
+        (2, 2, false),
+        (3, 1, true),
+        (3, 2, false),
+        (4, 2, true),
+        (4, 3, false),
+    ] {
+        let mut observation = good();
+        observation.views.remove(0);
+        for number in 0..servers {
+            let name = format!("ns{number}.dns.example");
+            let mut seen = view(name_server_at(&name, "198.51.100.53"));
+            if number < dead {
+                silent(&mut seen);
+            }
+            observation.views.push(seen);
+        }
+        let traps = examine(&observation, &wanted(), &relay());
+        let told = traps.iter().filter(|it| match it {
+            Trap::Missed(_) => is_enough,
+            Trap::Silent(_) => !is_enough,
+            _ => false,
+        });
+        assert!(told.count() >= dead, "{servers} {dead}: {traps:?}");
+        let is_refused = traps.iter().any(|it| !it.is_advice());
+        assert_eq!(is_refused, !is_enough, "{servers} {dead}: {traps:?}");
+        // One that has other records is never outvoted.
+        let last = observation.views.last_mut().unwrap();
+        last.caa[0].records.clear();
+        let traps = examine(&observation, &wanted(), &relay());
+        assert!(traps.iter().any(|it| !it.is_advice()), "{servers} {dead}");
+    }
+}
+
+#[test]
+fn while_the_account_changes_the_records_of_both_protect_and_no_others() {
+    let account = |number: u32, method: &str| Wanted::Account {
+        issuer: "ca.example".to_owned(),
+        account_uri: format!("https://ca.example/acct/{number}"),
+        method: method.to_owned(),
+    };
+    let old = wanted();
+    for new in [account(8, "tls-alpn-01"), account(7, "http-01")] {
+        let third = account(666, "tls-alpn-01").records();
+        let both = [old.records(), new.records()].concat();
+        for (records, verdict) in [
+            (old.records(), Verdict::Protected),
+            (new.records(), Verdict::Protected),
+            (both.clone(), Verdict::Protected),
+            (third.clone(), Verdict::Open),
+            ([both, third].concat(), Verdict::Open),
+            (Vec::new(), Verdict::Open),
+        ] {
+            // At all servers, or at one that the change has reached first.
+            for changed in [0..4, 0..1, 2..3] {
+                let mut observation = good();
+                let views = observation.views[changed].iter_mut();
+                views.for_each(|view| view.caa[0].records = records.clone());
+                let judged = judge_change(&observation, &old, &new, &relay());
+                assert_eq!(judged, verdict, "{records:?}");
+            }
+        }
+        let mut unseen = good();
+        unseen.views.iter_mut().for_each(silent);
+        let judged = judge_change(&unseen, &old, &new, &relay());
+        assert_eq!(judged, Verdict::Unseen);
+    }
+}
+
+#[test]
+fn what_does_not_answer_is_no_agreement() {
     check(|it| drop(it.views.remove(0)), &[Trap::NoNameServer]);
     // It gives addresses and no CAA answer: an attack, or a broken server.
     let fault = Fault::NoAnswer("home.alice.de".to_owned());
@@ -222,10 +342,6 @@ fn silence_never_protects() {
         change(&mut observation);
         let traps = examine(&observation, &wanted(), &relay());
         judge(&observation, &traps)
-    };
-    let silent = |view: &mut View| {
-        view.caa[0] = Answer::new("home.alice.de", Vec::new(), Proof::Missing);
-        view.addresses = None;
     };
     assert_eq!(judged(&|_| {}), Verdict::Protected);
     // Each set of servers that do not answer: the zone and a resolver have to be heard.

@@ -1,6 +1,9 @@
 //! From nothing to a public name that is protected, step by step (docs/security.md, "What home
 //! enforces"), and then the alarm.
 
+use std::fs;
+use std::time::{Duration, Instant};
+
 use cloudless_proto::trust::Level;
 use instant_acme::ChallengeType;
 
@@ -98,4 +101,69 @@ async fn each_step_to_a_public_name_is_looked_at_before_the_next() {
     assert!(doctor.stdout.contains(&key), "{doctor:?}");
     let status = on(&bed.home(), &["home", "status"]);
     assert!(status.stdout.contains("did not make"), "{status:?}");
+}
+
+/// What the docs say of the way from `honest-relay` to `public`, and of another method: what has to be
+/// published is shown long before the next order, and phones are served with the certificate that is
+/// there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn level_and_method_are_changed_without_another_order() {
+    if !is_installed() {
+        return;
+    }
+    let mut bed = Bed::at(Level::HonestRelay).await;
+    let orders = bed.front.tricks().orders.len();
+    assert!(bed.phone.names().await.is_empty());
+
+    change(&mut bed, "trust = \"honest-relay\"", "trust = \"public\"");
+    bed.level = Level::Public;
+    let records = await_records(&bed, "validationmethods=tls-alpn-01");
+    assert_eq!(bed.trust("trust")["is_served"], false);
+    bed.serve_zone(&format!("{records}{ADDRESS}"));
+    let report = bed.trust("doctor");
+    assert_eq!(report["in_force"], "public", "{report:#}");
+    assert_eq!(report["is_served"], true, "{report:#}");
+    assert!(bed.new_phone("second").names().await.is_empty());
+
+    change(&mut bed, "[acme]", "[acme]\nchallenge = \"http-01\"");
+    let records = await_records(&bed, "validationmethods=http-01");
+    let doctor = on(&bed.home(), &["home", "doctor"]).expect(1).stdout;
+    assert!(doctor.contains("no longer with"), "{doctor}");
+    for record in records.lines() {
+        let record = record.replacen(" 60 CAA", " CAA", 1);
+        assert!(doctor.contains(&record), "{record} {doctor}");
+    }
+    let status = on(&bed.home(), &["home", "status"]).stdout;
+    assert!(status.contains("other CAA records are needed"), "{status}");
+    assert!(bed.new_phone("third").names().await.is_empty());
+    bed.serve_zone(&format!("{records}{ADDRESS}"));
+    on(&bed.home(), &["home", "doctor"]);
+    let report = bed.trust("trust");
+    assert_eq!(report["in_force"], "public", "{report:#}");
+    let doctor = on(&bed.home(), &["home", "doctor"]).stdout;
+    assert!(!doctor.contains("no longer with"), "{doctor}");
+    assert!(bed.new_phone("fourth").names().await.is_empty());
+    assert_eq!(bed.front.tricks().orders.len(), orders);
+}
+
+/// Changes home.toml and starts home anew.
+fn change(bed: &mut Bed, from: &str, to: &str) {
+    bed.pair.kill_home();
+    let file = bed.home().join("home.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains(from), "{text}");
+    fs::write(&file, text.replacen(from, to, 1)).unwrap();
+    bed.start_home();
+}
+
+/// The records to publish, once they say this.
+fn await_records(bed: &Bed, wanted: &str) -> String {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let records = bed.wanted_records();
+        if records.contains(wanted) {
+            return records;
+        }
+        assert!(Instant::now() < end, "{records}");
+    }
 }

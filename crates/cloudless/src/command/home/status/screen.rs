@@ -227,6 +227,12 @@ fn protection(report: &NameReport) -> Vec<String> {
             "{BOLD}{name}{BOLD:#}: {GOOD}{}{GOOD:#}{signed}",
             report.level
         ));
+        if report.is_changing {
+            lines.push(format!(
+                "{BOLD}{name}{BOLD:#}: {BAD}other CAA records are needed before the next order{BAD:#}: \
+                 see `cloudless home doctor`"
+            ));
+        }
     }
     match (report.logs, report.logs_heard_at) {
         (LogWatch::Off, _) if report.level != Level::HonestRelay => lines.push(labeled(
