@@ -65,9 +65,10 @@ async fn put_until_death(
     let count = Arc::new(Semaphore::new(0));
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        let (phone, done, count) = (pair.phone(), Arc::clone(&done), Arc::clone(&count));
+        let (done, count) = (Arc::clone(&done), Arc::clone(&count));
+        // Before anybody puts: few puts may be enough, and then home is gone.
+        let mut connection = pair.phone().connect().await.unwrap();
         writers.spawn(async move {
-            let mut connection = phone.connect().await.unwrap();
             for number in 0.. {
                 let uid = format!("r{round}-w{writer}-{number}");
                 let card = cards::small(&uid);
