@@ -82,7 +82,9 @@ fn a_watch_on_a_terminal_draws_one_screen_and_leaves_the_other_as_it_was() {
     let relay = directory.path().join("relay");
     on(&relay, &["relay", "init", "--address", "relay.example.org"]).expect(0);
     let program = env!("CARGO_BIN_EXE_cloudless");
-    let watch = format!("{program} relay status --watch --state {}", relay.display());
+    // A shell that stayed beside the program would die of the keys that are meant for the program.
+    let state = relay.display();
+    let watch = format!("exec {program} relay status --watch --state {state}");
     let Some(mut terminal) = binary::terminal(&watch) else {
         return;
     };
