@@ -60,5 +60,12 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         bare_server: false,
     };
     steps.run("benchmark, small", || bench::run(workspace, &options));
+    let options = bench::Options {
+        plane: Some(bench::Plane::Logins(bench::LoginOptions::default())),
+        ..options
+    };
+    steps.run("a right login beside 10,000 wrong ones a second", || {
+        bench::run(workspace, &options)
+    });
     steps.finish()
 }

@@ -33,6 +33,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+pub(crate) use self::logins::Options as LoginOptions;
 use crate::step;
 use crate::workspace::Workspace;
 

@@ -148,3 +148,32 @@ fn cargo(workspace: &Workspace) -> Command {
     command.current_dir(&workspace.root);
     command
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    /// Without it, a machine that lacks root, gdb or a CA for tests would be green.
+    #[test]
+    fn the_script_of_ci_runs_all_tests_and_says_that_nothing_may_be_missing() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let programs = tempfile::tempdir().unwrap();
+        let cargo = programs.path().join("cargo");
+        fs::write(&cargo, "#!/bin/sh\necho \"$CI: $*\"\n").unwrap();
+        fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let path = format!("{}:{path}", programs.path().display());
+        let said = |ci: Option<&str>| {
+            let mut script = Command::new(root.join(".ci/run"));
+            script.env("PATH", &path).env_remove("CI");
+            script.envs(ci.map(|it| ("CI", it)));
+            String::from_utf8(script.output().unwrap().stdout).unwrap()
+        };
+        assert_eq!(said(None), "true: xtask test\n");
+        assert_eq!(said(Some("woodpecker")), "woodpecker: xtask test\n");
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use anyhow::{Result, ensure};
+
 use super::first_sync;
 use super::growth::Growth;
 use super::peer::{RADICALE, XANDIKOS};
@@ -152,6 +154,16 @@ impl Verdicts {
         );
     }
 
+    /// Fails with what was missed, for a promise and not just a wish.
+    pub(crate) fn require(&self) -> Result<()> {
+        let missed = self.0.iter().filter(|it| !it.is_met);
+        let missed: Vec<String> = missed
+            .map(|it| format!("{}: {}, asked is {}", it.goal, it.measured, it.asked))
+            .collect();
+        ensure!(missed.is_empty(), "missed: {}", missed.join("; "));
+        Ok(())
+    }
+
     pub(crate) fn push(&mut self, goal: String, asked: String, measured: String, is_met: bool) {
         self.0.push(Verdict {
             goal,
@@ -201,6 +213,9 @@ mod tests {
         assert_eq!(verdicts.0.len(), 1);
         assert_eq!(verdicts.0[0].measured, "4.0x");
         assert!(!verdicts.0[0].is_met);
+        let missed = verdicts.require().unwrap_err().to_string();
+        assert!(missed.contains(first_sync::DAVX5), "{missed}");
+        assert!(missed.contains("4.0x"), "{missed}");
     }
 
     #[test]
@@ -225,6 +240,7 @@ mod tests {
             let mut verdicts = Verdicts::default();
             verdicts.relay(10_000, &column("loopback", 1.0), &column("relay", public));
             assert_eq!(verdicts.0[0].is_met, is_met, "{public}");
+            assert_eq!(verdicts.require().is_ok(), is_met, "{public}");
         }
     }
 }
