@@ -15,8 +15,16 @@ pub(crate) struct Need {
 /// What the tests call.
 pub(crate) const TESTS: &[Need] = &[
     Need {
+        package: "apache2-bin",
+        probe: &["test", "-x", "/usr/sbin/apache2"],
+    },
+    Need {
         package: "ca-certificates",
         probe: &["test", "-e", "/etc/ssl/certs"],
+    },
+    Need {
+        package: "cadaver",
+        probe: &["cadaver", "--version"],
     },
     Need {
         package: "conntrack",

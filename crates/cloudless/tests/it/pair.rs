@@ -222,6 +222,10 @@ impl Pair {
         self.relay_http.port()
     }
 
+    pub(crate) fn relay_http_address(&self) -> SocketAddr {
+        self.relay_http
+    }
+
     /// A phone that trusts another authority than home's own.
     pub(crate) fn phone_that_trusts(&self, ca_file: &Path) -> Client {
         Client::through_relay(self.relay_address, ca_file, &self.password)
