@@ -341,8 +341,8 @@ fn explain(reason: Refusal, message: &str) -> String {
         Refusal::OldEpoch => "a newer session of this home is connected",
         Refusal::RateLimited => "too many attempts: the relay asks to wait",
         Refusal::HostnameTaken => {
-            "the name belongs to another key: on the relay run `cloudless relay invite --replace \
-             HOST`"
+            "the name is not free: from another home `cloudless relay invite --replace HOST`, run on \
+             the relay, takes it"
         }
         Refusal::JoinRejected => {
             "the join code is expired, already used, replaced by a newer one or not for this relay: \

@@ -275,6 +275,7 @@ fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Rela
         homes,
         totals,
         servers: servers.unwrap_or_default(),
+        routes_idle: registry.routed(&config.routes),
         outcomes: relay
             .map(|relay| relay.counters.outcomes())
             .unwrap_or_default(),

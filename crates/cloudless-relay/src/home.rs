@@ -182,8 +182,11 @@ async fn reach(
             let opened = connect(relay, &session, peer, hostname, HTTPS_PORT, opening).await?;
             first_bytes(relay, &session, visitor, opened).await
         };
+        let is_bound = || relay.registry.key_of(hostname) == Some(session.key);
         let failure = tokio::select! {
+            biased;
             () = session.closed.cancelled() => Failure::SessionLost,
+            () = relay.sessions.unbound(is_bound) => Failure::SessionLost,
             stream = attempt => match stream {
                 Ok(stream) => return Ok(stream),
                 Err(failure) => failure,

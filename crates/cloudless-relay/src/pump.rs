@@ -90,10 +90,12 @@ pub(crate) async fn pump(
     let up = up::up(&shared, &mut send);
     let down = Down::new(&shared, &mut receive, &share).run(first);
     let outcome = tokio::select! {
+        // First: the name may have been lost before this.
+        biased;
+        () = unbound => Err(Cut::Unbound),
         outcome = async { tokio::try_join!(up, down) } => outcome.map(|(end, ())| end),
         () = shared.activity.silent(&config.timings) => Err(Cut::Silent),
         lost = tunnel_lost => Err(Cut::Lost(lost)),
-        () = unbound => Err(Cut::Unbound),
         () = make_leg => Err(Cut::Silent),
     };
     let leg = shared.ways.into_leg();

@@ -17,7 +17,10 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::config::Config;
+use crate::routes::Routes;
 use pins::Pins;
+
+pub(crate) use error::ReloadError;
 
 pub use error::{InviteError, RedeemError, RegistryError, RevokeError, RotationError, WriteError};
 
@@ -72,15 +75,30 @@ impl Registry {
     }
 
     /// Reads both files again and puts them in force together. Returns the keys whose names have
-    /// changed with that.
+    /// changed with that. `now` is Unix time in seconds.
     ///
     /// # Errors
-    /// When a file cannot be used; what was in force stays so.
-    pub(crate) fn reload(&self) -> Result<BTreeSet<PublicKey>, RegistryError> {
+    /// When a file cannot be used, or one of `routes`, which come with it, is for a home's name or an
+    /// invited one; what was in force stays so.
+    pub(crate) fn reload(
+        &self,
+        routes: &Routes,
+        now: u64,
+    ) -> Result<BTreeSet<PublicKey>, ReloadError> {
         let before = self.0.tables();
         self.0.change(|tables| {
-            tables.homes = file::read_homes(&self.0.directory)?;
-            tables.invites = file::read_invites(&self.0.directory)?;
+            let directory = &self.0.directory;
+            tables.homes = file::read_homes(directory).map_err(ReloadError::File)?;
+            tables.invites = file::read_invites(directory).map_err(ReloadError::File)?;
+            if let Some(hostname) = tables.homes.keys().find(|it| routes.names(it)) {
+                let hostname = hostname.clone();
+                return Err(ReloadError::RoutedHome { hostname });
+            }
+            let open = tables.invites.iter().filter(|it| it.expires_at > now);
+            if let Some(hostname) = open.map(|it| &it.hostname).find(|it| routes.names(it)) {
+                let hostname = hostname.clone();
+                return Err(ReloadError::RoutedInvite { hostname });
+            }
             let key_before = |hostname| before.homes.get(hostname).map(|home| home.key);
             let key_after = |hostname| tables.homes.get(hostname).map(|home| home.key);
             let hostnames = before.homes.keys().chain(tables.homes.keys());
@@ -158,7 +176,8 @@ impl Registry {
     }
 
     /// Uses up the invite for `hostname` and binds the name to `key`; of several callers with the
-    /// same code exactly one succeeds. `now` is Unix time in seconds.
+    /// same code exactly one succeeds. A name with one of `routes` of its own is not given away. `now`
+    /// is Unix time in seconds.
     ///
     /// A key that has the name already is told so again, because the answer to its first attempt
     /// may have been lost on the way.
@@ -170,6 +189,7 @@ impl Registry {
         key: PublicKey,
         hostname: &Hostname,
         secret: &JoinSecret,
+        routes: &Routes,
         now: u64,
     ) -> Result<Redeemed, RedeemError> {
         let secret_hash = secret.hash();
@@ -182,6 +202,9 @@ impl Registry {
             let replace = invite.ok_or(RedeemError::Rejected)?.replace;
             if owner.is_some_and(|owner| owner != key) && !replace {
                 return Err(RedeemError::HostnameTaken);
+            }
+            if routes.names(hostname) {
+                return Err(RedeemError::Routed);
             }
             tables
                 .invites
@@ -290,6 +313,13 @@ impl Registry {
             joined_at: home.joined_at,
         };
         self.0.tables().homes.iter().map(row).collect()
+    }
+
+    /// The bound hostnames that one of `routes` is for, too, sorted. Their homes get their visitors.
+    pub(crate) fn routed(&self, routes: &Routes) -> Vec<Hostname> {
+        let tables = self.0.tables();
+        let routed = tables.homes.keys().filter(|it| routes.names(it));
+        routed.cloned().collect()
     }
 
     /// The hostnames bound to `key`, sorted; empty for an unknown key.

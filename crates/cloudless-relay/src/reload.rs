@@ -9,7 +9,7 @@ use cloudless_proto::control::FromRelay;
 use crate::admin::chain;
 use crate::config::Config;
 use crate::identity::public_key;
-use crate::run::{self, Relay};
+use crate::run::Relay;
 use crate::status::{ReloadStatus, Reloads, unix_now};
 
 /// Where a configuration came from.
@@ -43,7 +43,8 @@ pub struct Reread {
 }
 
 /// Puts in force what the relay's files say now, for connections from here on; those that are open
-/// stay. Returns what takes a restart, or why nothing has changed. Blocks on the disk.
+/// stay, but for visitors of a name that is not their home's any more. Returns what takes a restart,
+/// or why nothing has changed. Blocks on the disk.
 pub(crate) fn reload(relay: &Relay) -> Result<Vec<String>, String> {
     // Held to the end: one after the other.
     let mut reloaded = relay
@@ -105,15 +106,17 @@ fn attempt(relay: &Relay) -> Result<Vec<String>, String> {
         config.identity = current.identity.clone_key();
     }
     config.source = Some(source);
-    run::routes_no_home(&config, &relay.registry).map_err(|error| chain(&error))?;
-
     let hostnames = |relay: &Relay| -> Vec<_> {
         let rows = relay.registry.homes();
         rows.into_iter().map(|row| row.hostname).collect()
     };
     let before = hostnames(relay);
-    let changed = relay.registry.reload().map_err(|error| chain(&error))?;
+    let changed = relay.registry.reload(&config.routes, unix_now());
+    let changed = changed.map_err(|error| chain(&error))?;
     relay.configure(config);
+    if !changed.is_empty() {
+        relay.sessions.names_changed();
+    }
     for key in changed {
         let names = relay.registry.hostnames_of(&key);
         if names.is_empty() {

@@ -1,7 +1,6 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
-use cloudless_proto::Hostname;
 use cloudless_proto::PublicKey;
 use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
@@ -42,7 +41,12 @@ pub async fn run(
     listeners: Listeners,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
-    routes_no_home(&config, &registry)?;
+    if !registry.routed(&config.routes).is_empty() {
+        tracing::warn!(
+            "A name with a route of its own in relay.toml belongs to a home, which gets its \
+             connections; `cloudless relay status` says which"
+        );
+    }
     let relay = Arc::new(Relay::new(config, registry, shutdown.child_token())?);
     let mut parts = JoinSet::new();
     for listener in listeners.https {
@@ -95,24 +99,9 @@ pub enum RunError {
     /// The relay's own key is unusable.
     #[error("cannot prove the relay's identity to homes")]
     Identity(#[source] IdentityError),
-    /// A name leads to two places.
-    #[error(
-        "{0} belongs to a home and has a route of its own in relay.toml: take the route out, or the \
-         name from the home with `cloudless relay revoke {0}`"
-    )]
-    Routed(Hostname),
     /// The cryptography library refuses the relay's settings.
     #[error("cannot set up TLS for tunnels")]
     Tls(#[source] rustls::Error),
-}
-
-/// A home's name leads to its home and nowhere else.
-pub(crate) fn routes_no_home(config: &Config, registry: &Registry) -> Result<(), RunError> {
-    let mut homes = registry.homes().into_iter();
-    match homes.find(|home| config.routes.names(&home.hostname)) {
-        Some(home) => Err(RunError::Routed(home.hostname)),
-        None => Ok(()),
-    }
 }
 
 /// What all connections of a running relay share.

@@ -459,10 +459,11 @@ async fn join(
         let message = "too many join requests: try again later";
         return Err(Refused::new(Refusal::RateLimited, message).for_now(wait));
     }
-    let registry = relay.registry.clone();
+    let (registry, config) = (relay.registry.clone(), relay.config());
     let name = hostname.clone();
-    let redemption =
-        tokio::task::spawn_blocking(move || registry.redeem(home.key, &name, &secret, unix_now()));
+    let redemption = tokio::task::spawn_blocking(move || {
+        registry.redeem(home.key, &name, &secret, &config.routes, unix_now())
+    });
     match redemption.await {
         Ok(Ok(redeemed)) => {
             relay.coalescing.look();
@@ -476,7 +477,7 @@ async fn join(
             tracing::info!("A home joined");
             Ok(hostname)
         }
-        Ok(Err(error @ RedeemError::HostnameTaken)) => {
+        Ok(Err(error @ (RedeemError::HostnameTaken | RedeemError::Routed))) => {
             Err(Refused::new(Refusal::HostnameTaken, &error.to_string()))
         }
         Ok(Err(error @ RedeemError::Rejected)) => {

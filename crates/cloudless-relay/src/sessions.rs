@@ -17,8 +17,8 @@ pub(crate) struct Sessions {
     state: Mutex<State>,
     /// Changes with each new session.
     installed: watch::Sender<()>,
-    /// Changes with each session that is closed because its home may not have it any more.
-    revoked: watch::Sender<()>,
+    /// Changes whenever names are taken from a home.
+    names: watch::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ impl Sessions {
         Arc::new(Self {
             state: Mutex::default(),
             installed: watch::Sender::default(),
-            revoked: watch::Sender::default(),
+            names: watch::Sender::default(),
         })
     }
 
@@ -133,6 +133,11 @@ impl Sessions {
         self.lock().places.n_live() as u64
     }
 
+    /// Ends all visitors of names that their home has no more, on legs too.
+    pub(crate) fn names_changed(&self) {
+        self.names.send_replace(());
+    }
+
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
     /// returns whether there was a session.
     pub(crate) fn close(&self, key: &PublicKey) -> bool {
@@ -142,16 +147,16 @@ impl Sessions {
             state.end(live);
             live.is_some()
         };
-        self.revoked.send_replace(());
+        self.names_changed();
         is_live
     }
 
     /// Returns once `is_bound` says no: a visitor on a leg outlives its session, but not its home's
     /// right to the name.
     pub(crate) async fn unbound(&self, is_bound: impl Fn() -> bool) {
-        let mut revoked = self.revoked.subscribe();
+        let mut names = self.names.subscribe();
         while is_bound() {
-            if revoked.changed().await.is_err() {
+            if names.changed().await.is_err() {
                 return;
             }
         }

@@ -41,6 +41,9 @@ pub struct Status {
     /// The servers beside the relay that connections are passed to; empty when not running.
     #[serde(default)]
     pub servers: Vec<ServerStatus>,
+    /// Names with a route of their own that belong to homes: no connection takes the route.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes_idle: Vec<Hostname>,
     /// How connections ended up, counted by class since the process started: see [`Outcome`].
     pub outcomes: BTreeMap<String, u64>,
 }

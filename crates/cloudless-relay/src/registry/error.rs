@@ -51,6 +51,26 @@ pub enum RegistryError {
     },
 }
 
+/// Why the relay's files were not put in force.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    /// One of them cannot be used.
+    #[error(transparent)]
+    File(RegistryError),
+    /// A name leads to two places.
+    #[error(
+        "{hostname} belongs to a home and has a route of its own in relay.toml: take the route out, \
+         or the name from the home with `cloudless relay revoke {hostname}`"
+    )]
+    RoutedHome { hostname: Hostname },
+    /// A name would lead to two places once its join code is used.
+    #[error(
+        "there is an open join code for {hostname}, which has a route of its own in relay.toml: take \
+         the route out, or the join code back with `cloudless relay revoke {hostname}`"
+    )]
+    RoutedInvite { hostname: Hostname },
+}
+
 /// Why a state file was not replaced.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write {}", path.display())]
@@ -103,6 +123,9 @@ pub enum RedeemError {
     /// No open invite of that name has this secret.
     #[error("the join code is wrong, used up or expired")]
     Rejected,
+    /// The code is good but the name has a route in the relay's configuration.
+    #[error("the name has a route of its own in relay.toml: take that out first")]
+    Routed,
     /// The binding could not be kept.
     #[error("the binding was not kept")]
     Write(#[source] WriteError),

@@ -288,8 +288,9 @@ impl State {
         now: u64,
     ) -> Result<Redeemed, RedeemError> {
         let secret = JoinSecret::new([secret; 16]);
+        let (hostname, routes) = (hostname.parse().unwrap(), &self.config.routes);
         self.registry
-            .redeem(key(number), &hostname.parse().unwrap(), &secret, now)
+            .redeem(key(number), &hostname, &secret, routes, now)
     }
 }
 

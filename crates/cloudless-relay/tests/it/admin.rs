@@ -114,7 +114,13 @@ fn without_a_relay_the_commands_work_on_the_files() {
     let code: JoinCode = code.parse().unwrap();
     assert_eq!(code.expires_at, expires_at);
     registry
-        .redeem(HomeKey(1).public(), &hostname, &code.secret, expires_at - 1)
+        .redeem(
+            HomeKey(1).public(),
+            &hostname,
+            &code.secret,
+            &config.routes,
+            expires_at - 1,
+        )
         .unwrap();
 
     let reply = execute_offline(&config, &registry, Command::Status);

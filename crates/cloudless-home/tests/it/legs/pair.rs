@@ -227,7 +227,7 @@ fn enroll(registry: &Registry, config: &cloudless_relay::Config, key: cloudless_
         .invite(config, relay_key, terms, secret, now)
         .unwrap();
     registry
-        .redeem(key, &code.hostname, &code.secret, now)
+        .redeem(key, &code.hostname, &code.secret, &config.routes, now)
         .unwrap();
 }
 

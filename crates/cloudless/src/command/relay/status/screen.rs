@@ -74,6 +74,13 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
         let covers = server.covers.iter();
         lines.extend(covers.map(|hostname| coalescing_advice(address, hostname)));
     }
+    let idle = status.routes_idle.iter();
+    lines.extend(idle.map(|name| {
+        format!(
+            "{BOLD}{name} belongs to a home, and its route in relay.toml leads nobody{BOLD:#}: take the \
+             route out, or the name from the home with `cloudless relay revoke {name}`"
+        )
+    }));
     if !status.outcomes.is_empty() {
         lines.push("how connections ended up:".to_owned());
     }
