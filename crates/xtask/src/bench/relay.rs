@@ -11,6 +11,7 @@ mod haproxy;
 mod home;
 mod load;
 mod measurement;
+mod multiplexer;
 mod ours;
 mod outages;
 mod path;
@@ -92,6 +93,9 @@ pub(crate) enum Role {
     /// Be homes
     #[command(name = "relay-homes", hide = true)]
     Homes { argument: String },
+    /// Be one end of the bare multiplexer
+    #[command(name = "relay-multiplexer", hide = true)]
+    Multiplexer { argument: String },
     /// Be attackers
     #[command(name = "relay-attackers", hide = true)]
     Attackers { argument: String },
@@ -128,6 +132,7 @@ pub(crate) fn be(role: &Role) -> Result<()> {
         }
         Role::Load { argument } => runtime.block_on(load::run(&parse(argument)?)),
         Role::Homes { argument } => runtime.block_on(home::serve(parse(argument)?)),
+        Role::Multiplexer { argument } => multiplexer::run(parse(argument)?),
         Role::Attackers { argument } => runtime.block_on(attacker::run(parse(argument)?)),
         Role::Nothing { argument } => runtime.block_on(attacker::be_nothing(parse(argument)?)),
     }

@@ -125,7 +125,9 @@ impl Run<'_> {
         }
         for part in parts.into_iter().filter(|it| self.options.wants(*it)) {
             for _ in 0..self.options.rounds {
-                for way in &ways {
+                // The bare multiplexer can do nothing else.
+                let is_for = |way: &&Way| part == Part::Requests || way.kind != Kind::Multiplexer;
+                for way in ways.iter().filter(is_for) {
                     self.measure(part, way).await?;
                 }
             }
@@ -225,10 +227,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// The ways that have a relay.
+    /// The ways that have a relay in earnest.
     fn relays(&self) -> Vec<Kind> {
         let ways = self.options.ways.iter().copied();
-        ways.filter(|it| *it != Kind::NoRelay).collect()
+        ways.filter(|it| !matches!(it, Kind::NoRelay | Kind::Multiplexer))
+            .collect()
     }
 
     /// One part on one way, once.

@@ -14,7 +14,7 @@ use super::backend::Certificate;
 use super::load::{Job, Load, Outcome};
 use super::process::Process;
 use super::site::{Place, Probing, Site};
-use super::{haproxy, ours, rathole, recipe};
+use super::{haproxy, multiplexer, ours, rathole, recipe};
 use crate::bench::cpu::Stopwatch;
 use crate::bench::memory::pss;
 use crate::workspace::Workspace;
@@ -37,6 +37,8 @@ pub(crate) enum Kind {
     Haproxy,
     /// sniproxy, and `ssh -R` kept by autossh
     Recipe,
+    /// A floor for small requests over one connection: a multiplexer that does nothing else
+    Multiplexer,
 }
 
 /// What every way needs to be built.
@@ -86,6 +88,7 @@ impl Kind {
             Self::Rathole => "rathole",
             Self::Haproxy => "HAProxy, the hop alone",
             Self::Recipe => "sniproxy + autossh",
+            Self::Multiplexer => "a bare multiplexer",
         }
     }
 
@@ -98,6 +101,7 @@ impl Kind {
             Self::Rathole => "rathole",
             Self::Haproxy => "haproxy",
             Self::Recipe => "recipe",
+            Self::Multiplexer => "multiplexer",
         }
     }
 }
@@ -146,6 +150,7 @@ impl Way {
             Kind::Rathole => rathole::open(ground, &own)?,
             Kind::Haproxy => haproxy::open(ground, &own)?,
             Kind::Recipe => recipe::open(ground, &own).await?,
+            Kind::Multiplexer => multiplexer::open(ground, &own)?,
         };
         let way = Self {
             kind,
