@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::registry::{HomeRow, InviteTerms, Registry, RotationError};
-use crate::reload;
 use crate::run::Relay;
 use crate::status::{HomeStatus, KeyStatus, ServerStatus, Status, Totals, unix_now};
+use crate::{reload, routes};
 
 pub(crate) use socket::serve;
 pub use socket::{BindError, bind};
@@ -95,6 +95,9 @@ pub enum Reply {
         /// for the home.
         #[serde(default)]
         covered_by: Option<UpstreamAddress>,
+        /// There are web servers whose certificates nobody has looked at, because no relay runs.
+        #[serde(default)]
+        not_looked: bool,
     },
     /// To [`Command::RotateKey`] and [`Command::FinishRotation`].
     Key(KeyStatus),
@@ -168,6 +171,8 @@ pub(crate) fn execute(
             ) {
                 Ok(code) => Reply::Invited {
                     covered_by: covered_by(relay, &code.hostname),
+                    not_looked: relay.is_none()
+                        && !routes::https(&config.fallback, &config.routes).is_empty(),
                     hostname: code.hostname.clone(),
                     code: code.to_string(),
                     expires_at: code.expires_at,

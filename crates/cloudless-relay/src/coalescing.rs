@@ -4,7 +4,7 @@
 //! that has the same address (RFC 9113 section 9.1.1). One that has visited the web server would
 //! ask it for the home's contacts too, and the relay sees no second connection to bring home.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,25 +21,46 @@ use tokio::sync::Notify;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 
-use crate::routes;
+use crate::routes::{self, Pattern};
 use crate::run::Relay;
 use crate::upstream::{self, Server};
 
-/// How many names a web server is asked for in one look.
-const ASKED_MAX: usize = 64;
+/// How many names a web server is asked for in one look,
+const ASKED_MAX: usize = 128;
+/// and how many of them are those that connections to web servers were for last.
+const PASSED_ON_MAX: usize = 32;
 const HTTP2: &[u8] = b"h2";
 
 /// The certificates that web servers showed last, to clients that speak HTTP/2.
 #[derive(Debug, Default)]
 pub(crate) struct Coalescing {
     shown: Mutex<BTreeMap<UpstreamAddress, HashSet<CertificateDer<'static>>>>,
+    /// The names of connections that web servers got, the last one last, each once: what a wildcard
+    /// of theirs is served for.
+    passed_on: Mutex<VecDeque<Hostname>>,
     look: Notify,
 }
 
 impl Coalescing {
-    /// Looks again soon: a name has got a home.
+    /// Looks again soon: a name has got a home, or there are other web servers.
     pub(crate) fn look(&self) {
         self.look.notify_one();
+    }
+
+    /// A web server gets a connection for this name.
+    pub(crate) fn passed_on(&self, hostname: &Hostname) {
+        let mut names = self.names();
+        let last = names.iter().position(|it| it == hostname);
+        let name = last.and_then(|last| names.remove(last));
+        names.push_back(name.unwrap_or_else(|| hostname.clone()));
+        if names.len() > PASSED_ON_MAX {
+            names.pop_front();
+        }
+    }
+
+    fn names(&self) -> MutexGuard<'_, VecDeque<Hostname>> {
+        let names = &self.passed_on;
+        names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The web server that has a certificate for this name.
@@ -126,13 +147,18 @@ async fn round(relay: &Relay, connector: &TlsConnector) {
     let servers = routes::https(&config.fallback, &config.routes);
     let known = |address: &UpstreamAddress| servers.contains_key(address);
     relay.coalescing.shown().retain(|address, _| known(address));
-    let homes = relay.registry.homes();
-    let homes = homes.iter().map(|home| &home.hostname);
-    let mut asked: Vec<_> = std::iter::once(&config.server_name).chain(homes).collect();
-    asked.truncate(ASKED_MAX);
+    // What a web server has by a name of its own is often refused under another one.
+    let routed = config.routes.0.keys().filter_map(Pattern::example);
+    let passed_on: Vec<_> = relay.coalescing.names().iter().cloned().collect();
+    let homes = relay.registry.homes().into_iter().map(|home| home.hostname);
+    let names = [config.server_name.clone()].into_iter();
+    let mut seen = HashSet::new();
+    let names = names.chain(passed_on).chain(routed).chain(homes);
+    let asked: Vec<_> = names.filter(|it| seen.insert(it.clone())).collect();
+    let asked = &asked[..asked.len().min(ASKED_MAX)];
     for (address, version) in servers {
         let mut certificates = HashSet::new();
-        for hostname in &asked {
+        for hostname in asked {
             let look = look(connector, &address, version, hostname);
             match timeout(config.timings.connect, look).await {
                 Ok(Ok(certificate)) => certificates.extend(certificate),

@@ -62,6 +62,9 @@ pub(crate) async fn route(
     relay.counters.count(outcome);
     match &servers.https {
         Some(address) => {
+            if let Parsed::Name(hostname, _) = &parsed {
+                relay.coalescing.passed_on(hostname);
+            }
             let version = servers.proxy_protocol;
             upstream::pass(relay, &config, connection, opening, address, version).await;
         }

@@ -36,6 +36,16 @@ pub enum Pattern {
 
 const WILDCARD: &str = "*.";
 
+impl Pattern {
+    /// A name that it is for; `None` when there is no room for one more label.
+    pub(crate) fn example(&self) -> Option<Hostname> {
+        match self {
+            Self::Name(name) => Some(name.clone()),
+            Self::Below(name) => format!("x.{name}").parse().ok(),
+        }
+    }
+}
+
 impl fmt::Display for Pattern {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

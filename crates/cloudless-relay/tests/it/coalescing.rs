@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloudless_relay::Status;
-use cloudless_relay::admin::{Command, Reply};
+use cloudless_relay::admin::{Command, Reply, execute_offline};
+use cloudless_relay::{Registry, Reread, Servers, Source, Status};
 use rustls::ServerConfig;
+use rustls::server::ResolvesServerCertUsingSni;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::support::{HOME_NAME, HomeKey, TestRelay};
+use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, test_config};
 
 /// A web server with a certificate for `names`, on a listener of either family.
 fn web_server(listener: TcpListener, names: &[&str], protocol: &[u8]) -> JoinHandle<()> {
@@ -27,6 +29,30 @@ fn web_server(listener: TcpListener, names: &[&str], protocol: &[u8]) -> JoinHan
         .with_single_cert(vec![certified.cert.der().clone()], key.into())
         .unwrap();
     config.alpn_protocols = vec![protocol.to_vec()];
+    serve(listener, config)
+}
+
+/// A web server that ends the handshake for every name but `name`, as nginx does with
+/// `ssl_reject_handshake`, and has a wildcard there.
+fn picky_web_server(listener: TcpListener, name: &str) -> JoinHandle<()> {
+    let wildcard = vec!["*.example.test".to_owned()];
+    let certified = rcgen::generate_simple_self_signed(wildcard).unwrap();
+    let key = PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let chain = vec![certified.cert.der().clone()];
+    let certified = CertifiedKey::from_der(chain, key.into(), &provider).unwrap();
+    let mut by_name = ResolvesServerCertUsingSni::new();
+    by_name.add(name, certified).unwrap();
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(rustls::ALL_VERSIONS)
+        .unwrap()
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::new(by_name));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    serve(listener, config)
+}
+
+fn serve(listener: TcpListener, config: ServerConfig) -> JoinHandle<()> {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -99,7 +125,7 @@ async fn a_server_without_http2_is_no_danger() {
     let relay = TestRelay::start_with(|config| {
         config.timings.certificates = Some(Duration::from_secs(3600));
         for (pattern, address) in [("a.example.test", plain_at), ("b.example.test", fast_at)] {
-            let servers = cloudless_relay::Servers {
+            let servers = Servers {
                 https: Some(address.into()),
                 ..Default::default()
             };
@@ -115,5 +141,79 @@ async fn a_server_without_http2_is_no_danger() {
     for server in &status.servers {
         let is_danger = server.address == fast_at.into();
         assert_eq!(!server.covers.is_empty(), is_danger, "{server:?}");
+    }
+}
+
+/// The web server is the fallback, or that of a route; for a wildcard route any name below it will do.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wildcard_that_is_shown_for_one_name_alone_is_found() {
+    for (pattern, name) in [
+        (Some("www.example.test"), "www.example.test"),
+        (Some("*.example.test"), "x.example.test"),
+        (None, "www.example.test"),
+    ] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let servers = Servers {
+            https: Some(listener.local_addr().unwrap().into()),
+            ..Servers::default()
+        };
+        let _server = picky_web_server(listener, name);
+        let relay = TestRelay::start_with(|config| {
+            config.timings.certificates = Some(Duration::from_millis(20));
+            match pattern {
+                Some(pattern) => drop(config.routes.0.insert(pattern.parse().unwrap(), servers)),
+                None => config.fallback = servers,
+            }
+        })
+        .await;
+        relay.enroll(HomeKey(1), HOME_NAME).await;
+        if pattern.is_none() {
+            // Somebody visits it.
+            let (mut visitor, _) = Visitor::hello(relay.address(), name).await;
+            visitor.expect(&[22, 3, 3]).await;
+        }
+        relay.until(|status| covered(status) == [HOME_NAME]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_web_server_is_looked_at_with_the_reload_that_brings_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let source = Source::new(move || {
+        let mut config = test_config();
+        config.fallback.https = Some(address.into());
+        let waiting = Vec::new();
+        Ok(Reread { config, waiting })
+    });
+    let relay = TestRelay::start_with(|config| {
+        config.timings.certificates = Some(Duration::from_secs(3600));
+        config.source = Some(source);
+    })
+    .await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let _wildcard = web_server(listener, &["*.example.test"], b"h2");
+    relay.command(&Command::Reload).await;
+    relay.until(|status| covered(status) == [HOME_NAME]).await;
+}
+
+#[test]
+fn without_a_relay_an_invite_says_that_nobody_has_looked() {
+    for has_web_server in [true, false] {
+        let directory = tempfile::TempDir::new().unwrap();
+        let registry = Registry::open(directory.path()).unwrap();
+        let mut config = test_config();
+        if has_web_server {
+            config.fallback.https = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9)).into());
+        }
+        let invite = Command::Invite {
+            hostname: HOME_NAME.parse().unwrap(),
+            ttl_s: 60,
+            replace: false,
+        };
+        let Reply::Invited { not_looked, .. } = execute_offline(&config, &registry, invite) else {
+            panic!("no join code");
+        };
+        assert_eq!(not_looked, has_web_server);
     }
 }

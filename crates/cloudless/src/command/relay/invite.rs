@@ -58,6 +58,7 @@ impl Invite {
             code,
             expires_at,
             covered_by,
+            not_looked,
         } = super::execute(&state, &command)?
         else {
             bail!("the relay answered something else than a join code");
@@ -70,6 +71,13 @@ impl Invite {
         if let Some(address) = covered_by {
             let advice = super::coalescing_advice(&address, &hostname);
             terminal::warning(format_args!("{advice}"));
+        }
+        if not_looked {
+            terminal::note(format_args!(
+                "not looked at, because the relay does not run: whether a web server beside it has a \
+                 certificate for {hostname}, such as a wildcard, which browsers would take for the \
+                 home; once it runs, `cloudless relay status` says so"
+            ));
         }
         if self.json {
             return terminal::json(&Output {
