@@ -43,6 +43,9 @@ const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const PING_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long one that has sent no request yet may do so when its connection is to end.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
+
 /// The hosts that requests of one connection may be for.
 #[derive(Clone, Debug)]
 pub(crate) enum Hosts {
@@ -189,6 +192,11 @@ pub(crate) async fn serve<C>(
     });
     let builder = builder(timings);
     let mut connection = pin!(builder.serve_connection_with_upgrades(watched, service));
+    let mut stop = pin!(async {
+        shutdown.cancelled().await;
+        // A client that has just connected asks at once, and would be refused.
+        let _ = timeout(FIRST_REQUEST, requests.begun()).await;
+    });
     let mut is_shutting_down = false;
     let mut cut_off = None;
     loop {
@@ -202,7 +210,7 @@ pub(crate) async fn serve<C>(
                 }
                 break;
             }
-            () = shutdown.cancelled(), if !is_shutting_down => {
+            () = stop.as_mut(), if !is_shutting_down => {
                 is_shutting_down = true;
                 connection.as_mut().graceful_shutdown();
             }

@@ -32,7 +32,7 @@ use crate::status::{Board, RequestStatus};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Trust, TrustError};
-use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Visits};
+use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Process, Visits};
 use crate::upstream::{RouteError, Upstreams};
 use crate::visitor::Visitors;
 
@@ -212,9 +212,8 @@ pub async fn run(
             relay,
             known: Known::default(),
             timings: timings.clone(),
-            instance,
+            process: Process::new(instance, epochs.clone()),
             visits: Visits::new(stop.clone()),
-            epochs: epochs.clone(),
             board: board.clone(),
             happened: happened.clone(),
             visitors: visitors.clone(),

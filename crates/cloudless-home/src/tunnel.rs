@@ -12,6 +12,7 @@ mod leg;
 mod lookup;
 mod path;
 mod pinning;
+mod process;
 mod session;
 mod stream;
 mod visits;
@@ -37,6 +38,7 @@ pub use identity::IdentityError;
 pub(crate) use lookup::Known;
 use path::Path;
 pub(crate) use pinning::Pinning;
+pub(crate) use process::Process;
 pub(crate) use session::Context;
 use session::{End, News, Tokens};
 pub(crate) use stream::Stream;
@@ -234,6 +236,7 @@ impl Tunnel {
             tokens.retire.cancel();
         }
         let context = &self.context;
+        context.visits.welcomed.notify_waiters();
         context.board.hostnames(context.index, hostnames);
         if context
             .board

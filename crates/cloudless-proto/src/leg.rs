@@ -21,6 +21,7 @@
 
 mod due;
 mod hand_over;
+mod luck;
 
 use std::{fmt, time::Duration};
 
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 
 pub use due::Due;
 pub use hand_over::{HandOver, Lost, Send, StreamEnd};
+pub use luck::Luck;
 
 /// How many bytes go through the tunnel in one direction before a leg is offered.
 pub const THRESHOLD: u64 = 64 * 1024;

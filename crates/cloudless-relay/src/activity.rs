@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::Timings;
 
@@ -41,21 +42,33 @@ impl Activity {
         self.half_closing.notify_one();
     }
 
-    /// Returns once the connection has been silent for too long.
-    pub(crate) async fn silent(&self, timings: &Timings) {
+    /// Whether one direction has ended.
+    pub(crate) fn is_half_closed(&self) -> bool {
+        self.half_closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns once the connection has been silent for too long; that is soon when the relay drains.
+    pub(crate) async fn silent(&self, timings: &Timings, draining: &CancellationToken) {
+        let mut drains_since = None;
         loop {
-            let limit = if self.half_closed.load(Ordering::Relaxed) {
+            let limit = if self.is_half_closed() {
                 timings.half_closed_silence
             } else {
                 timings.idle
             };
-            let deadline = self.last() + limit;
+            let deadline = match drains_since {
+                None => self.last() + limit,
+                Some(since) => self.last().max(since) + limit.min(timings.drain_idle),
+            };
             if Instant::now() >= deadline {
                 return;
             }
             tokio::select! {
                 () = sleep_until(deadline) => {}
                 () = self.half_closing.notified() => {}
+                () = draining.cancelled(), if drains_since.is_none() => {
+                    drains_since = Some(Instant::now());
+                }
             }
         }
     }
@@ -78,7 +91,8 @@ mod tests {
         };
         let activity = Activity::new();
         let start = Instant::now();
-        tokio::join!(activity.silent(&timings), async {
+        let draining = CancellationToken::new();
+        tokio::join!(activity.silent(&timings, &draining), async {
             tokio::time::sleep(Duration::from_secs(60)).await;
             activity.moved();
         });
@@ -90,10 +104,32 @@ mod tests {
         let timings = Timings::default();
         let activity = Activity::new();
         let start = Instant::now();
-        tokio::join!(activity.silent(&timings), async {
+        let draining = CancellationToken::new();
+        tokio::join!(activity.silent(&timings, &draining), async {
             tokio::time::sleep(Duration::from_secs(30)).await;
             activity.half_closed();
         });
         assert_eq!(start.elapsed().as_secs(), 90);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_drain_whatever_moves_goes_on_and_the_rest_ends_soon() {
+        let timings = Timings::default();
+        let (activity, idle) = (Activity::new(), Activity::new());
+        let draining = CancellationToken::new();
+        let start = Instant::now();
+        let ms = async |watched: &Activity| {
+            watched.silent(&timings, &draining).await;
+            start.elapsed().as_millis()
+        };
+        let (moving, idle, ()) = tokio::join!(ms(&activity), ms(&idle), async {
+            tokio::time::sleep(Duration::from_secs(100)).await;
+            draining.cancel();
+            for _ in 0..4 {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                activity.moved();
+            }
+        });
+        assert_eq!((moving, idle), (104_600, 101_000));
     }
 }

@@ -157,8 +157,10 @@ pub struct Timings {
     pub certificates: Option<Duration>,
     /// How long a relay that has started lets homes learn its next key, though the overlap is over.
     pub rotation_grace: Duration,
-    /// How long visitors may go on after shutdown began.
+    /// How long visitors may go on after shutdown began,
     pub drain: Duration,
+    /// and how long one for which nothing moves: those who come meanwhile wait for the next process.
+    pub drain_idle: Duration,
 }
 
 impl Default for Timings {
@@ -177,6 +179,7 @@ impl Default for Timings {
             certificates: Some(Duration::from_secs(10 * 60)),
             rotation_grace: Duration::from_secs(60 * 60),
             drain: Duration::from_secs(10),
+            drain_idle: Duration::from_secs(1),
         }
     }
 }
@@ -199,6 +202,8 @@ mod tests {
         let patience = [timings.client_hello, timings.handshake, timings.connect];
         assert_eq!(patience.map(|it| it.as_secs()), [10, 10, 5]);
         assert_eq!(Config::DEFAULT_HOLD.as_secs(), 5);
+        // Who comes while nobody but the idle are there is not held longer by a restart.
+        assert!(timings.drain_idle * 3 < Config::DEFAULT_HOLD);
         // Whoever asks for the place of a dead home gets it while its visitors are still held.
         assert!(timings.probe < Config::DEFAULT_HOLD);
     }

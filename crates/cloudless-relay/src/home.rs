@@ -109,7 +109,7 @@ pub(crate) async fn validate(
             relay.counters.count(Outcome::HomeLimit);
             None
         }
-        answer = timeout(config.timings.handshake, answer) => answer.ok().flatten(),
+        answer = relay.in_time(config.timings.handshake, answer) => answer.ok().flatten(),
     }
 }
 
@@ -122,7 +122,12 @@ async fn bring(
     opening: Bytes,
     visit: &Visit,
 ) {
-    match reach(relay, &visitor, peer, hostname, &opening).await {
+    let reached = tokio::select! {
+        reached = reach(relay, &visitor, peer, hostname, &opening) => reached,
+        // No home comes online any more, and others wait for the next process.
+        () = relay.in_a_hurry() => Err(Unreached::Offline),
+    };
+    match reached {
         Ok(stream) => {
             relay.counters.count(Outcome::Visitor);
             visit
@@ -288,6 +293,6 @@ async fn first_bytes(
         share: session.budget.open(),
         slot: opened.slot,
         session: Arc::clone(session),
-        may_leave: session.legs && relay.config().legs,
+        legs: session.legs.clone().filter(|_| relay.config().legs),
     })
 }

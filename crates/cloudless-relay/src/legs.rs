@@ -4,10 +4,11 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Instant;
 
 use bytes::Bytes;
-use cloudless_proto::leg::{LIFETIME, PREFACE_LEN, Ticket, Token};
+use cloudless_proto::leg::{LIFETIME, Luck, PREFACE_LEN, Ticket, Token};
 use subtle::ConstantTimeEq;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
@@ -91,7 +92,7 @@ impl Legs {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Offered>> {
-        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.offered)
     }
 }
 
@@ -123,9 +124,50 @@ impl Offer {
         Some(Leg {
             stream,
             has_ended: false,
+            _by_bbr: None,
             _place: place,
         })
     }
+}
+
+/// What the legs of one session have in common.
+#[derive(Debug, Default)]
+pub(crate) struct OfSession {
+    luck: Mutex<Luck>,
+    by_bbr: Mutex<Weak<()>>,
+}
+
+impl OfSession {
+    /// Whether legs broke so often that none is offered for a while.
+    pub(crate) fn is_resting(&self) -> bool {
+        lock(&self.luck).is_resting(Instant::now())
+    }
+
+    /// A leg broke under its visitor. Returns whether it was one too many.
+    pub(crate) fn broke(&self) -> bool {
+        lock(&self.luck).failed(Instant::now())
+    }
+
+    /// A leg ended when all was said.
+    pub(crate) fn went_well(&self) {
+        lock(&self.luck).went_well();
+    }
+
+    /// Lets a leg send by BBR, unless another one does so: one such connection fills the path, and
+    /// many overfill it, which loses much of all else that goes there.
+    pub(crate) fn send_by_bbr(&self, leg: &mut Leg) {
+        let mut by_bbr = lock(&self.by_bbr);
+        if by_bbr.strong_count() == 0 {
+            socket::prefer_bbr(&leg.stream);
+            let mark = Arc::new(());
+            *by_bbr = Arc::downgrade(&mark);
+            leg._by_bbr = Some(mark);
+        }
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An offer's entry in the table.
@@ -146,6 +188,8 @@ impl Drop for Standing {
 pub(crate) struct Leg {
     pub(crate) stream: TcpStream,
     has_ended: bool,
+    /// The mark of the one that sends by BBR.
+    _by_bbr: Option<Arc<()>>,
     _place: Place,
 }
 
@@ -178,7 +222,8 @@ pub(crate) async fn serve(relay: &Relay, connection: Connection, opening: Bytes)
         permits,
         ..
     } = connection;
-    let preface = match timeout(LIFETIME, read_preface(&mut stream, &opening)).await {
+    let read = relay.in_time(LIFETIME, read_preface(&mut stream, &opening));
+    let preface = match read.await {
         Ok(Ok(preface)) => preface,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A leg ended before its preface was complete");
@@ -186,6 +231,9 @@ pub(crate) async fn serve(relay: &Relay, connection: Connection, opening: Bytes)
         }
         Err(_) => return relay.counters.count(Outcome::LegTimeout),
     };
+    if let Err(error) = socket::configure_leg(&stream) {
+        tracing::debug!(%error, "A leg is missed as late as a visitor would be");
+    }
     let made = match preface.as_ref().and_then(Ticket::from_preface) {
         Some(ticket) => relay.legs.make(&ticket, stream),
         None => Err(stream),
@@ -213,4 +261,47 @@ async fn read_preface(
     first.copy_from_slice(opening);
     stream.read_exact(rest).await?;
     Ok(Some(preface))
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use socket2::SockRef;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    fn is_by_bbr(leg: &Leg) -> bool {
+        let name = SockRef::from(&leg.stream).tcp_congestion().unwrap();
+        name.starts_with(b"bbr")
+    }
+
+    #[tokio::test]
+    async fn one_leg_of_a_session_at_a_time_sends_by_bbr() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (all, home) = (Arc::<Legs>::default(), Arc::<HomeCounters>::default());
+        let of_session = OfSession::default();
+        let leg = async || {
+            let offer = all.offer(&home, &Limits::default()).unwrap();
+            let stream = TcpStream::connect(address).await.unwrap();
+            // Here BBR may be the default.
+            SockRef::from(&stream).set_tcp_congestion(b"reno").unwrap();
+            all.make(&offer.ticket, stream).unwrap();
+            let mut leg = offer.leg().await.unwrap();
+            of_session.send_by_bbr(&mut leg);
+            leg
+        };
+        let first = leg().await;
+        let is_chosen = is_by_bbr(&first);
+        let socket = SockRef::from(&first.stream);
+        if socket.set_tcp_congestion(b"bbr").is_err() {
+            eprintln!("NOT TESTED: BBR, because this machine lets nobody choose it");
+            return;
+        }
+        assert!(is_chosen);
+        assert!(!is_by_bbr(&leg().await));
+        drop(first);
+        assert!(is_by_bbr(&leg().await));
+    }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::crowd::{Crowd, Place};
@@ -144,7 +143,7 @@ async fn behind_load_balancer(
     let config = relay.config();
     let place = undecided.admit(client.peer.ip(), config.limits.handshakes);
     let shed = place.shed();
-    let header = timeout(
+    let header = relay.in_time(
         config.timings.client_hello,
         load_balancer::read_header(&mut client.stream),
     );

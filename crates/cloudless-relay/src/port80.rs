@@ -11,7 +11,6 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
@@ -27,7 +26,7 @@ const READ_LEN: usize = 4096;
 pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
     let config = relay.config();
     let head = read_head(&mut connection.stream);
-    let read = timeout(config.timings.client_hello, head).await;
+    let read = relay.in_time(config.timings.client_hello, head).await;
     connection.permits.decided();
     let (parsed, head) = match read {
         Ok(Ok(read)) => read,

@@ -20,6 +20,7 @@ use self::up::UpEnd;
 use self::ways::Ways;
 use crate::activity::Activity;
 use crate::budget::Share;
+use crate::legs::OfSession;
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::session::Session;
@@ -38,8 +39,8 @@ pub(crate) struct Stream {
     /// Freed when the stream is done with.
     pub(crate) slot: Slot,
     pub(crate) session: Arc<Session>,
-    /// Whether the visitor may go on on a leg: only what is encrypted on the inside.
-    pub(crate) may_leave: bool,
+    /// For a visitor that may go on on a leg: only what is encrypted on the inside.
+    pub(crate) legs: Option<Arc<OfSession>>,
 }
 
 /// Moves bytes both ways until both sides have ended, or one side or the relay cuts the other; or
@@ -62,7 +63,7 @@ pub(crate) async fn pump(
         share,
         slot,
         session,
-        may_leave,
+        legs,
     } = stream;
     let config = relay.config();
     let shared = Shared {
@@ -72,11 +73,12 @@ pub(crate) async fn pump(
         counters,
         pipes: &relay.pipes,
     };
-    let closed = session.closed.clone();
+    let (closed, key) = (session.closed.clone(), session.key);
     let number = send.stream_id().as_u32();
     let make_leg = async {
-        if may_leave {
-            shared.ways.make_leg(relay, counters, session, number).await;
+        if let Some(legs) = &legs {
+            let offers = shared.ways.make_leg(relay, counters, session, legs, number);
+            offers.await;
         }
         pending().await
     };
@@ -94,13 +96,29 @@ pub(crate) async fn pump(
         biased;
         () = unbound => Err(Cut::Unbound),
         outcome = async { tokio::try_join!(up, down) } => outcome.map(|(end, ())| end),
-        () = shared.activity.silent(&config.timings) => Err(Cut::Silent),
+        () = shared.activity.silent(&config.timings, &relay.draining) => Err(Cut::Silent),
         lost = tunnel_lost => Err(Cut::Lost(lost)),
         () = make_leg => Err(Cut::Silent),
     };
+    let leg_broke = match &outcome {
+        Err(Cut::Leg(_)) => true,
+        // The visitor has said all, and the home's end never came.
+        Err(Cut::Silent) => {
+            shared.activity.is_half_closed()
+                && !shared.ways.has_heard_all()
+                && !relay.draining.is_cancelled()
+        }
+        _ => false,
+    };
     let leg = shared.ways.into_leg();
-    if let (Ok(_), Some(leg)) = (&outcome, leg) {
-        leg.end();
+    if let (Some(leg), Some(legs)) = (leg, legs) {
+        if outcome.is_ok() {
+            legs.went_well();
+            leg.end();
+        } else if leg_broke && legs.broke() {
+            tracing::info!("A home's legs break: its visitors stay in the tunnel for a while");
+            relay.failed(&key, LEGS_BREAK);
+        }
     }
     match outcome {
         Ok(UpEnd::Visitor) => {}
@@ -143,6 +161,11 @@ struct Shared<'a> {
     counters: &'a HomeCounters,
     pipes: &'a Pipes,
 }
+
+/// What an owner has to know of a home whose legs break.
+const LEGS_BREAK: &str = "three connections past the tunnel in a row broke while they were in use: \
+    something between home and relay lets them begin and not go on, so visitors stay in the tunnel for \
+    five minutes, which is slower";
 
 /// Why a visitor is cut before both sides have ended.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
+use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cloudless_proto::PublicKey;
 use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::timeout;
+use tokio::time::error::Elapsed;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -31,7 +33,7 @@ use crate::turns::Turns;
 const PIPES_MAX: usize = 256;
 
 /// Serves until `shutdown` is cancelled; then homes are told, no connection is accepted any more,
-/// and visitors may go on for `config.timings.drain`. All tasks have ended when this returns.
+/// and visitors may go on for `config.timings.drain`, as long as something moves for them. All tasks have ended when this returns.
 ///
 /// # Errors
 /// When the configuration cannot be served; nothing was accepted then.
@@ -173,6 +175,26 @@ impl Relay {
     /// The configuration in force. A connection that asks once keeps it for its life.
     pub(crate) fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits so long for `future`, and not much longer once the relay drains.
+    pub(crate) async fn in_time<T>(
+        &self,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        tokio::select! {
+            biased;
+            done = timeout(limit, future) => done,
+            () = self.in_a_hurry() => timeout(Duration::ZERO, pending()).await,
+        }
+    }
+
+    /// Returns once the relay has drained for so long that nobody may keep those waiting who come
+    /// next.
+    pub(crate) async fn in_a_hurry(&self) {
+        self.draining.cancelled().await;
+        sleep(self.config().timings.drain_idle).await;
     }
 
     /// Puts another configuration in force, from the next look at it on.

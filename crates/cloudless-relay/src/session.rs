@@ -25,6 +25,7 @@ use crate::SOFTWARE;
 use crate::activity::Activity;
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::legs::OfSession;
 use crate::limits::source_of;
 use crate::listener::Permits;
 use crate::liveness::Liveness;
@@ -77,8 +78,8 @@ pub(crate) struct Session {
     pub(crate) slots: Arc<Slots>,
     /// Cancelled to end the session and all of its streams at once, and once it has ended.
     pub(crate) closed: CancellationToken,
-    /// Whether the home dials legs.
-    pub(crate) legs: bool,
+    /// What its legs have in common; `None` when the home dials none.
+    pub(crate) legs: Option<Arc<OfSession>>,
     messages: mpsc::Sender<FromRelay>,
 }
 
@@ -260,7 +261,7 @@ impl Dialog<'_> {
             budget: Budget::new(config.limits.queued_bytes_per_home),
             slots: Arc::default(),
             closed: CancellationToken::new(),
-            legs,
+            legs: legs.then(Arc::default),
             messages,
         });
         let keys = relay.keys.public();

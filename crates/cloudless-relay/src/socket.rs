@@ -22,6 +22,11 @@ const KEEPALIVE_RETRIES: u32 = 3;
 /// How long sent bytes may stay unacknowledged. Keepalive does not notice those.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// A home whose address is gone has to be missed while its visitors still wait.
+const LEG_KEEPALIVE: Duration = Duration::from_secs(10);
+const LEG_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const LEG_USER_TIMEOUT: Duration = Duration::from_secs(25);
+
 /// What a tunnel's socket may hold unsent before HTTP/2 has to wait, in bytes.
 #[cfg(target_os = "linux")]
 const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
@@ -32,13 +37,33 @@ const GOODBYE_BYTES_MAX: usize = 64 * 1024;
 /// Sets the options that every accepted and every dialed socket needs.
 pub(crate) fn configure(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    notice_death(stream, KEEPALIVE, KEEPALIVE_INTERVAL, USER_TIMEOUT)
+}
+
+/// Changes what [`configure`] has set on a connection that turns out to be a home's leg: its tunnel, which
+/// would be missed sooner, does not end its visitor.
+pub(crate) fn configure_leg(stream: &TcpStream) -> io::Result<()> {
+    notice_death(
+        stream,
+        LEG_KEEPALIVE,
+        LEG_KEEPALIVE_INTERVAL,
+        LEG_USER_TIMEOUT,
+    )
+}
+
+fn notice_death(
+    stream: &TcpStream,
+    silence: Duration,
+    interval: Duration,
+    user_timeout: Duration,
+) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
+        .with_time(silence)
+        .with_interval(interval)
         .with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(USER_TIMEOUT))
+    socket.set_tcp_user_timeout(Some(user_timeout))
 }
 
 /// Sets what a connection to a home needs beside [`configure`]: BBR as its congestion control, where

@@ -9,7 +9,6 @@ use cloudless_proto::proxy_protocol::{self, Addresses, Version};
 use cloudless_splice::{ForwardError, Pipes, Socket};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
 
 use crate::activity::Activity;
 use crate::config::Config;
@@ -65,8 +64,11 @@ pub(crate) async fn pass(
         }
         None => opening,
     };
-    let connected = timeout(config.timings.connect, connect(address, &opening)).await;
-    let server = match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+    let connected = relay.in_time(config.timings.connect, connect(address, &opening));
+    let server = match connected
+        .await
+        .unwrap_or_else(|elapsed| Err(elapsed.into()))
+    {
         Ok(server) => server,
         Err(error) => {
             relay.health.failed(address, &error);
@@ -105,7 +107,7 @@ async fn join<S: Socket + AsFd>(relay: &Relay, config: &Config, client: TcpStrea
     };
     let cut = tokio::select! {
         outcome = both => outcome.err().map(Cut::Failed),
-        () = activity.silent(&config.timings) => Some(Cut::Silent),
+        () = activity.silent(&config.timings, &relay.draining) => Some(Cut::Silent),
     };
     if let Some(cut) = cut {
         tracing::debug!(?cut, "A connection to a server was cut");

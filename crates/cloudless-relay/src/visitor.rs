@@ -7,7 +7,6 @@ use bytes::Bytes;
 use cloudless_proto::client_hello::{Parsed, Reader};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use crate::listener::Connection;
@@ -20,7 +19,10 @@ const READ_LEN: usize = 4096;
 /// Serves one connection of the TLS port, to its end.
 pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
     let read = read_client_hello(&mut connection.stream);
-    match timeout(relay.config().timings.client_hello, read).await {
+    match relay
+        .in_time(relay.config().timings.client_hello, read)
+        .await
+    {
         Ok(Ok((parsed, opening))) => router::route(relay, connection, parsed, opening).await,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A connection ended before its ClientHello was complete");

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, AnswerError};
 
@@ -15,6 +16,8 @@ use super::answer::{Answer, AnswerError};
 pub(super) struct Requests(Arc<Mutex<State>>);
 
 struct State {
+    /// Cancelled with the first one.
+    begun: CancellationToken,
     under_way: usize,
     /// When the last one ended; the beginning of the connection before the first.
     last_end: Instant,
@@ -23,6 +26,7 @@ struct State {
 impl Requests {
     pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(State {
+            begun: CancellationToken::new(),
             under_way: 0,
             last_end: Instant::now(),
         })))
@@ -30,8 +34,17 @@ impl Requests {
 
     /// Counts a request until the returned value is dropped.
     pub(super) fn begin(&self) -> UnderWay {
-        self.lock().under_way += 1;
+        let mut state = self.lock();
+        state.under_way += 1;
+        state.begun.cancel();
+        drop(state);
         UnderWay(self.clone())
+    }
+
+    /// Waits for the first one.
+    pub(super) async fn begun(&self) {
+        let begun = self.lock().begun.clone();
+        begun.cancelled().await;
     }
 
     /// Since when there is none; `None` while there is one.

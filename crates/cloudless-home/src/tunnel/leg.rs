@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use cloudless_proto::leg::{LIFETIME, Ticket};
+use cloudless_proto::leg::{LIFETIME, Luck, Ticket};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -15,11 +15,6 @@ use super::ways::Ways;
 
 /// Legs that are being made at a time; offers beyond it are let go.
 const MAKING_MAX: usize = 256;
-/// After so many legs in a row that came to nothing, this network is taken for one that lets no
-/// plain TCP through,
-const FAILURES_MAX: u32 = 3;
-/// and no leg is tried for so long.
-const REST: Duration = Duration::from_secs(5 * 60);
 /// A leg that the relay has not taken for so long it never will: its tunnel would be dead before.
 const HOPELESS: Duration = Duration::from_secs(60);
 
@@ -33,13 +28,6 @@ pub(super) struct Legs {
 
 /// The leg of a session that sends by BBR, as long as it is there.
 type ByBbr = Arc<Mutex<Weak<TcpStream>>>;
-
-/// How legs have fared in this network.
-#[derive(Default)]
-struct Luck {
-    failures: u32,
-    rest_until: Option<Instant>,
-}
 
 impl Legs {
     /// Legs to the address at which the tunnel has reached the relay.
@@ -55,7 +43,7 @@ impl Legs {
     /// Makes a leg for a visitor, beside all else. If that fails the visitor stays on its stream.
     pub(super) fn make(&mut self, ticket: Ticket, ways: &Arc<Ways>) {
         while self.making.try_join_next().is_some() {}
-        if self.making.len() >= MAKING_MAX || lock(&self.luck).is_resting() {
+        if self.making.len() >= MAKING_MAX || lock(&self.luck).is_resting(now()) {
             return;
         }
         let making = Making {
@@ -69,7 +57,8 @@ impl Legs {
         self.making.spawn(async move {
             settled.run_until_cancelled_owned(making.run()).await;
             if ways.upgrade().is_some_and(|ways| ways.has_leg()) {
-                lock(&luck).failures = 0;
+                // Whether it lasts is for the relay to see: a visitor that leaves resets it, too.
+                lock(&luck).went_well();
             }
         });
     }
@@ -94,16 +83,22 @@ impl Making {
             Ok(Ok(false)) => return,
             Ok(Err(error)) => {
                 tracing::debug!(%error, "A leg was not made");
-                return lock(&self.luck).failed();
+                return self.failed();
             }
-            Err(_) => return lock(&self.luck).failed(),
+            Err(_) => return self.failed(),
         }
         // The relay's word takes as long as the tunnel needs, and counts whenever it comes.
         sleep(LIFETIME).await;
-        lock(&self.luck).failed();
+        self.failed();
         sleep(HOPELESS).await;
         if let Some(ways) = self.ways.upgrade() {
             ways.withdrawn(number);
+        }
+    }
+
+    fn failed(&self) {
+        if lock(&self.luck).failed(now()) {
+            tracing::debug!("Legs come to nothing here: visitors stay in the tunnel for a while");
         }
     }
 
@@ -120,21 +115,8 @@ impl Making {
     }
 }
 
-impl Luck {
-    fn is_resting(&self) -> bool {
-        self.rest_until.is_some_and(|until| Instant::now() < until)
-    }
-
-    fn failed(&mut self) {
-        self.failures += 1;
-        if self.failures >= FAILURES_MAX {
-            tracing::debug!("Legs come to nothing here: visitors stay in the tunnel for a while");
-            *self = Self {
-                failures: 0,
-                rest_until: Some(Instant::now() + REST),
-            };
-        }
-    }
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 /// Lets a leg send by BBR, unless another one does so. BBR keeps to its rate whatever is lost: one such

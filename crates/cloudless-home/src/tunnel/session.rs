@@ -4,7 +4,6 @@ mod greeting;
 mod relay_keys;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use bytes::Bytes;
 use cloudless_proto::Hostname;
 use cloudless_proto::control::{FromRelay, Refusal};
 use cloudless_proto::leg::Ticket;
-use cloudless_proto::takeover::Instance;
+use cloudless_proto::takeover::{Instance, SessionId};
 use h2::server::SendResponse;
 use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{Method, Request};
@@ -28,6 +27,7 @@ use super::leg::Legs;
 use super::lookup::Known;
 use super::path::Path;
 use super::pinning::Pinning;
+use super::process::Process;
 use super::stream::Stream;
 use super::visits::Visits;
 use super::ways::Ways;
@@ -63,14 +63,12 @@ pub(crate) struct Context {
     pub(crate) known: Known,
     pub(crate) pinning: Arc<Pinning>,
     pub(crate) timings: Timings,
-    pub(crate) instance: Instance,
+    pub(crate) process: Process,
     /// The relay is dialed through it.
     pub(crate) proxy: Option<Proxy>,
     /// Whether legs that the relay offers are dialed.
     pub(crate) legs: bool,
     pub(crate) visits: Visits,
-    /// The last epoch used by this process.
-    pub(crate) epochs: Arc<AtomicU64>,
     pub(crate) board: Board,
     /// What happens to this machine.
     pub(crate) happened: watch::Receiver<Happened>,
@@ -164,9 +162,9 @@ pub(crate) async fn run(
         Ok(Err(error)) => return End::Failed(error),
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
     };
-    let epoch = context.epochs.fetch_add(1, Ordering::Relaxed) + 1;
+    let id = context.process.next_session();
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, epoch)) => greeted,
+        greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, id)) => greeted,
         () = tokens.retire.cancelled() => return End::Retired,
     };
     let Greeting {
@@ -175,9 +173,19 @@ pub(crate) async fn run(
         early,
     } = match greeted {
         Ok(Ok(welcome)) => welcome,
-        Ok(Err(end)) => return end,
+        Ok(Err(end)) => {
+            if let End::Refused {
+                reason: Refusal::OldEpoch,
+                ..
+            } = end
+            {
+                outdated(&context, id);
+            }
+            return end;
+        }
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
     };
+    let epoch = id.epoch;
     tracing::debug!(number, epoch, "Session welcomed");
     let path = connection.path;
     let legs = path
@@ -219,6 +227,18 @@ pub(crate) async fn run(
     }
     session.relay_keys(keys).await;
     session.serve().await
+}
+
+/// The relay has a newer session of this instance.
+fn outdated(context: &Context, id: SessionId) {
+    let mut random = [0; 16];
+    // Without random bytes all stays as it is until the next dial.
+    if getrandom::fill(&mut random).is_ok() && context.process.outdated(id, Instance::new(random)) {
+        tracing::warn!(
+            relay = context.index,
+            "A copy of this running machine is connected with this home's key"
+        );
+    }
 }
 
 /// A welcomed session.
@@ -368,6 +388,7 @@ impl Session {
             FromRelay::Keys { keys } => self.relay_keys(keys).await,
             FromRelay::Drain { retry_after_ms } => {
                 self.draining = true;
+                self.context.visits.draining.notify_waiters();
                 self.tell(News::Draining(Duration::from_millis(retry_after_ms)))
                     .await;
             }
@@ -441,17 +462,32 @@ impl Session {
         let shutdown = CancellationToken::new();
         let told = shutdown.clone();
         let tasks = visits.tasks.clone();
+        // From now on, not from when the task first runs.
+        let drain = visits.draining.clone().notified_owned();
+        let is_draining = self.draining;
         tasks.spawn(async move {
             let rest = stream.rest();
             let visit = async {
                 visitors.serve(visitor, stream, shutdown).await;
                 rest.linger(&visits.stopping).await;
             };
-            // A visitor on a leg is told when home stops, another one when its session retires.
+            // A visitor on a leg is told when home or the relay stops, another one when its session
+            // retires, too.
             let tell = async {
-                retire.cancelled().await;
-                if ways.is_off_stream() {
-                    visits.stopping.cancelled().await;
+                let retired = async {
+                    retire.cancelled().await;
+                    if ways.is_off_stream() {
+                        visits.stopping.cancelled().await;
+                    }
+                };
+                let drained = async {
+                    if !is_draining {
+                        drain.await;
+                    }
+                };
+                tokio::select! {
+                    () = retired => {}
+                    () = drained => {}
                 }
                 told.cancel();
                 std::future::pending().await
@@ -462,8 +498,17 @@ impl Session {
                     visits.cut.cancelled().await;
                 }
             };
+            let stranded = async {
+                loop {
+                    visits.welcomed.notified().await;
+                    if ways.is_stranded() {
+                        return;
+                    }
+                }
+            };
             tokio::select! {
                 () = visit => {}
+                () = stranded => tracing::debug!("A leg's address is gone"),
                 () = tell => {}
                 () = cut => {}
                 () = evicted.cancelled() => {}

@@ -1,5 +1,8 @@
 //! The visitors of one tunnel as tasks. One on a leg outlives the session that brought it.
 
+use std::sync::Arc;
+
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -10,6 +13,10 @@ pub(crate) struct Visits {
     pub(super) tasks: TaskTracker,
     /// Home stops: a request under way is the last.
     pub(super) stopping: CancellationToken,
+    /// The relay stops: the same, for those who are there.
+    pub(super) draining: Arc<Notify>,
+    /// There is a new session: a leg that comes from nowhere is dropped.
+    pub(super) welcomed: Arc<Notify>,
     /// Whoever is still there ends at once.
     pub(super) cut: CancellationToken,
 }
@@ -19,6 +26,8 @@ impl Visits {
         Self {
             tasks: TaskTracker::new(),
             stopping,
+            draining: Arc::default(),
+            welcomed: Arc::default(),
             cut: CancellationToken::new(),
         }
     }

@@ -1,5 +1,7 @@
 //! The two ways that a visitor's bytes can take: its stream in the tunnel, and a leg past it.
 
+use std::io;
+use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloudless_proto::leg::{HandOver, Lost, Send, StreamEnd};
@@ -110,6 +112,16 @@ impl Ways {
     /// Whether the relay has taken a leg.
     pub(crate) fn has_leg(&self) -> bool {
         self.settled.is_cancelled()
+    }
+
+    /// Whether the leg comes from an address that this machine has no more. Sends nothing.
+    pub(crate) fn is_stranded(&self) -> bool {
+        let leg = self.lock().leg.clone();
+        let Some(Ok(local)) = leg.map(|leg| leg.local_addr()) else {
+            return false;
+        };
+        let bound = UdpSocket::bind((local.ip(), 0));
+        bound.is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
     }
 
     /// Whether the visitor needs its session no more.

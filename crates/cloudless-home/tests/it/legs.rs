@@ -5,6 +5,7 @@ mod pair;
 mod random;
 
 use std::io::ErrorKind;
+use std::time::Duration;
 
 use cloudless_proto::leg::{PREFACE_LEN, THRESHOLD, Ticket, Token};
 use cloudless_relay::admin::Command;
@@ -127,6 +128,46 @@ async fn a_leg_that_cannot_be_made_costs_nothing() {
         );
         visitor.shutdown().await.unwrap();
         assert_eq!(read_to_end(&mut server).await.unwrap(), b"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn legs_that_break_under_their_visitors_are_offered_no_more() {
+    for fate in [Fate::CutAfter(50_000), Fate::SwallowAfter(50_000)] {
+        let pair = Pair::start(Terms {
+            fate,
+            relay: |config| config.timings.half_closed_silence = Duration::from_millis(300),
+            ..Terms::default()
+        })
+        .await;
+        for made in 1..=3 {
+            let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+            let (mut from_server, mut to_server) = visitor.split();
+            let bulk = pattern(made);
+            let download = async {
+                let sent = async { drop(server.write_all(&bulk).await) };
+                let mut received = Vec::new();
+                let (_, ended) = tokio::join!(sent, from_server.read_to_end(&mut received));
+                ended.map(|_| received.len())
+            };
+            // Whoever waits in vain hangs up.
+            let hang_up = async {
+                pair.until(|status| status.homes[0].legs_total == made)
+                    .await;
+                to_server.shutdown().await
+            };
+            let (received, _) = soon(async { tokio::join!(download, hang_up) }).await;
+            assert_eq!(received.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            pair.until(|status| status.totals.visitors_now == 0).await;
+        }
+        let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+        let bulk = pattern(4);
+        exchange(&mut server, &mut visitor, &bulk).await;
+        exchange(&mut visitor, &mut server, &bulk).await;
+        let row = pair.row().await;
+        assert_eq!(row.legs_total, 3);
+        let message = row.last_error.unwrap().message;
+        assert!(message.contains("stay in the tunnel"), "{message}");
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use crate::fixture::{HOST, Home, PATIENCE, doubtful};
-use crate::relay::{FakeRelay, SERVER_NAME};
+use crate::relay::{FakeRelay, FakeSession, SERVER_NAME};
 use crate::slow_path::SlowPath;
 use crate::visitor::{http1, request, tls};
 
@@ -73,6 +73,28 @@ async fn a_relay_that_dies_is_dialed_again_with_the_next_epoch() {
             .await;
     }
     assert!(instances.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+/// A virtual machine that was copied while it ran: whoever comes second takes another instance, so that
+/// the relay asks for a sign of life of the first one and refuses this one.
+#[tokio::test]
+async fn a_home_whose_newest_session_is_old_to_the_relay_has_a_twin() {
+    let relay = FakeRelay::bind().await;
+    let _home = Home::start(vec![relay.relay()]).await;
+    let instance = |session: &FakeSession| match &session.first {
+        FromHome::Hello { instance, .. } => *instance,
+        first => panic!("{first:?}"),
+    };
+    let mut session = relay.accept().await;
+    let before = instance(&session);
+    session.say(&FromRelay::Refused {
+        reason: Refusal::OldEpoch,
+        message: "this key has another session".to_owned(),
+        retry_after_ms: None,
+    });
+    let after = relay.accept().await;
+    assert_ne!(instance(&after), before);
+    assert_eq!(after.epoch(), 2);
 }
 
 #[tokio::test]

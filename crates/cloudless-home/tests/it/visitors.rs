@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_home::Clock;
+use cloudless_proto::control::FromRelay;
 use http_body_util::Full;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -273,6 +274,50 @@ async fn pings_do_not_keep_an_idle_connection_open() {
     ended.unwrap();
     pinging.await.unwrap();
     home.relay_status(|row| row.visitors_now == 0).await;
+}
+
+#[tokio::test]
+async fn a_relay_that_drains_ends_idle_connections_and_takes_no_answer_from_a_new_one() {
+    let (_relay, home, mut session) = start().await;
+    let ask = format!("GET /.well-known/carddav HTTP/1.1\r\nhost: {HOST}\r\n\r\n");
+    let connect = async || {
+        tls(&session, home.trust(), HOST, b"http/1.1")
+            .await
+            .unwrap()
+    };
+    let (mut idle, mut new) = (connect().await, connect().await);
+    idle.write_all(ask.as_bytes()).await.unwrap();
+    let mut first = [0; 12];
+    timeout(PATIENCE, idle.read_exact(&mut first))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(&first, b"HTTP/1.1 301");
+    let stream = tls(&session, home.trust(), HOST, b"h2").await.unwrap();
+    let (mut requests, http2) = h2::client::handshake(stream).await.unwrap();
+    let http2 = tokio::spawn(http2);
+    let uri = format!("https://{HOST}/.well-known/carddav");
+    let request = http::Request::get(uri).body(()).unwrap();
+    let (answer, _) = requests.send_request(request, true).unwrap();
+    timeout(PATIENCE, answer).await.unwrap().unwrap();
+
+    session.say(&FromRelay::Drain {
+        retry_after_ms: 60_000,
+    });
+    let mut rest = String::new();
+    timeout(PATIENCE, idle.read_to_string(&mut rest))
+        .await
+        .unwrap()
+        .unwrap();
+    // It is told to go, so that a client knows that no request of it was lost.
+    timeout(PATIENCE, http2).await.unwrap().unwrap().unwrap();
+    new.write_all(ask.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, new.read_to_string(&mut answer))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(answer.starts_with("HTTP/1.1 301"), "{answer}");
 }
 
 #[tokio::test]

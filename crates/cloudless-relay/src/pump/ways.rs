@@ -8,7 +8,7 @@ use cloudless_proto::leg::{Due, HandOver, Lost, Send, StreamEnd};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, SetOnce};
 
-use crate::legs::Leg;
+use crate::legs::{Leg, OfSession};
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::session::Session;
@@ -65,10 +65,14 @@ impl Ways {
         relay: &Relay,
         counters: &Arc<HomeCounters>,
         session: Arc<Session>,
+        legs: &OfSession,
         stream: u32,
     ) {
         loop {
             self.due.notified().await;
+            if legs.is_resting() {
+                continue;
+            }
             let Some(offer) = relay.legs.offer(counters, &relay.config().limits) else {
                 relay.counters.count(Outcome::LegLimit);
                 continue;
@@ -87,10 +91,11 @@ impl Ways {
             } else {
                 None
             };
-            let Some(leg) = made else {
+            let Some(mut leg) = made else {
                 self.lock().hand_over.withdrawn(number);
                 continue;
             };
+            legs.send_by_bbr(&mut leg);
             self.lock().hand_over.ready(number);
             counters.legs_total.fetch_add(1, Ordering::Relaxed);
             // The trailer says it too, if there is no room for this.

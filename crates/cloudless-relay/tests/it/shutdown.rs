@@ -5,11 +5,12 @@ use std::time::Duration;
 use cloudless_proto::control::FromRelay;
 use tokio::net::TcpStream;
 
-use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, soon};
+use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, WebServer, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn homes_are_told_and_visitors_may_finish() {
-    let relay = TestRelay::start().await;
+    let relay =
+        TestRelay::start_with(|config| config.timings.drain_idle = Duration::from_secs(10)).await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     let mut stream = home.accept(&hello).await;
@@ -39,6 +40,48 @@ async fn visitors_that_do_not_finish_are_cut() {
     relay.shutdown.cancel();
     soon(relay.running).await.unwrap().unwrap();
     visitor.gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_who_is_idle_keeps_the_next_process_waiting() {
+    let web_server = WebServer::start().await;
+    let relay = TestRelay::start_with(|config| {
+        config.fallback.https = Some(web_server.address().into());
+        config.timings.drain = Duration::from_secs(3600);
+        config.timings.drain_idle = Duration::from_millis(100);
+    })
+    .await;
+    relay.enroll(HomeKey(2), "offline.example.test").await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut visitors = Vec::new();
+    // Of a home, that has said something,
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+    stream.send(b"answer").await.unwrap();
+    visitor.expect(b"answer").await;
+    visitors.push(visitor);
+    // or nothing yet,
+    let (visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let _silent = home.accept(&hello).await;
+    visitors.push(visitor);
+    // of one that is away,
+    let (visitor, _) = Visitor::hello(relay.address(), "offline.example.test").await;
+    visitors.push(visitor);
+    // of the fallback,
+    let (visitor, hello) = Visitor::hello(relay.address(), "unknown.example.test").await;
+    let mut served = web_server.accept().await;
+    served.expect(&hello).await;
+    visitors.push(visitor);
+    // and of nobody yet, on both ports.
+    visitors.push(Visitor::connect(relay.address()).await);
+    visitors.push(Visitor::connect(relay.http[0]).await);
+
+    relay.shutdown.cancel();
+    for visitor in &mut visitors {
+        visitor.gone().await;
+    }
+    drop(visitors);
+    soon(relay.running).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

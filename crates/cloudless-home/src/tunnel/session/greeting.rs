@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
@@ -32,13 +33,13 @@ pub(super) struct Greeting {
 pub(super) async fn greet(
     connection: &mut Connection,
     context: &Context,
-    epoch: u64,
+    id: SessionId,
 ) -> Result<Greeting, End> {
     let hello = FromHome::Hello {
         version: VERSION,
         software: SOFTWARE.to_owned(),
-        instance: context.instance,
-        epoch,
+        instance: id.instance,
+        epoch: id.epoch,
         legs: context.legs,
     };
     connection

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use socket2::SockRef;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, copy_bidirectional, sink};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -29,6 +29,10 @@ pub(crate) enum Fate {
     Garble,
     /// Nothing passes until [`Gate::release`].
     Hold,
+    /// Passes so many bytes from home, and is reset then.
+    CutAfter(u64),
+    /// Passes so many bytes from home, and then nothing either way.
+    SwallowAfter(u64),
 }
 
 pub(crate) struct Gate {
@@ -93,6 +97,9 @@ impl Gate {
                     let mut relay = TcpStream::connect(relay).await.unwrap();
                     relay.set_nodelay(true).unwrap();
                     relay.write_all(&opening).await.unwrap();
+                    if let (true, Fate::CutAfter(n) | Fate::SwallowAfter(n)) = (is_leg, fate) {
+                        return break_after(n, home, relay, fate).await;
+                    }
                     let is_cut = tokio::select! {
                         copied = copy_bidirectional(&mut home, &mut relay) => copied.is_err(),
                         _ = cuts.changed() => is_leg,
@@ -140,4 +147,24 @@ impl Gate {
     pub(crate) fn last_preface(&self) -> Vec<u8> {
         self.seen.lock().unwrap().last_preface.clone()
     }
+}
+
+/// A leg that is made and then fails.
+async fn break_after(n: u64, mut home: TcpStream, mut relay: TcpStream, fate: Fate) {
+    let (mut from_home, mut to_home) = home.split();
+    let (mut from_relay, mut to_relay) = relay.split();
+    let mut first = (&mut from_home).take(n);
+    tokio::select! {
+        _ = copy(&mut first, &mut to_relay) => {}
+        _ = copy(&mut from_relay, &mut to_home) => {}
+    }
+    if let Fate::SwallowAfter(_) = fate {
+        let mut nowhere = (sink(), sink());
+        let _ = tokio::join!(
+            copy(&mut from_home, &mut nowhere.0),
+            copy(&mut from_relay, &mut nowhere.1)
+        );
+    }
+    reset(home);
+    reset(relay);
 }
