@@ -35,12 +35,28 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["curl", "--version"],
     },
     Need {
+        package: "dbus-daemon",
+        probe: &["dbus-run-session", "--version"],
+    },
+    Need {
+        package: "evolution-data-server",
+        probe: &["test", "-x", "/usr/libexec/evolution-addressbook-factory"],
+    },
+    Need {
         package: "fish",
         probe: &["fish", "--version"],
     },
     Need {
         package: "gdb",
         probe: &["gdb", "--version"],
+    },
+    Need {
+        package: "gir1.2-ebook-1.2",
+        probe: &[
+            "/usr/bin/python3",
+            "-c",
+            "import gi; gi.require_version('EBook', '1.2')",
+        ],
     },
     Need {
         package: "haproxy",
@@ -103,6 +119,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["python3", "--version"],
     },
     Need {
+        package: "python3-gi",
+        probe: &["/usr/bin/python3", "-c", "import gi"],
+    },
+    Need {
         package: "python3-venv",
         probe: &["python3", "-c", "import ensurepip, venv"],
     },
@@ -113,6 +133,10 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "tcpdump",
         probe: &["tcpdump", "--version"],
+    },
+    Need {
+        package: "thunderbird",
+        probe: &["test", "-x", "/usr/lib/thunderbird/thunderbird"],
     },
     Need {
         package: "tinyproxy-bin",
@@ -132,8 +156,12 @@ pub(crate) const TESTS: &[Need] = &[
     },
 ];
 
-/// What the long suites call beside: a system of its own to install the package in, and to boot.
+/// What the long suites call beside: a system of its own to install the package in, and to boot, and KDE.
 pub(crate) const ACCEPTANCE: &[Need] = &[
+    Need {
+        package: "akonadi-backend-sqlite",
+        probe: &["dpkg", "--status", "akonadi-backend-sqlite"],
+    },
     Need {
         package: "debootstrap",
         probe: &["test", "-x", "/usr/sbin/debootstrap"],
@@ -141,6 +169,10 @@ pub(crate) const ACCEPTANCE: &[Need] = &[
     Need {
         package: "dpkg-dev",
         probe: &["dpkg-shlibdeps", "--version"],
+    },
+    Need {
+        package: "kdepim-runtime",
+        probe: &["test", "-x", "/usr/bin/akonadi_davgroupware_resource"],
     },
     Need {
         package: "systemd-container",

@@ -39,6 +39,7 @@ mod copies;
 mod corpus;
 mod debian_package;
 mod demo;
+mod desktop;
 mod disk;
 mod documented;
 mod exported;
