@@ -17,6 +17,7 @@ pub mod leg;
 pub mod proxy_protocol;
 pub mod request_head;
 pub mod response_head;
+pub mod ssh;
 pub mod xml_bodies;
 
 #[cfg(test)]

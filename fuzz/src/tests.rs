@@ -40,5 +40,6 @@ targets!(
     proxy_protocol,
     request_head,
     response_head,
+    ssh,
     xml_bodies
 );

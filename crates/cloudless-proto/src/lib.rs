@@ -16,6 +16,7 @@
 //! - [`response_head`]: reads what a proxy answers, or whoever is in a relay's place.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
+//! - [`ssh`]: whose keys a relay knows that listens for SSH, and what it forwards.
 //! - [`takeover`]: which of two sessions with the same key stays.
 //! - [`trust`]: how well a name is protected, and against whom.
 //! - [`UpstreamAddress`]: where a server is that connections are passed to.
@@ -38,6 +39,7 @@ pub mod request_head;
 pub mod response_head;
 pub mod rfc3339;
 mod round_trip;
+pub mod ssh;
 pub mod takeover;
 pub mod trust;
 mod upstream;

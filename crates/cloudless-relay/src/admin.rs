@@ -9,14 +9,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::ssh::AuthorizedKey;
 use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::home_key::HomeKey;
 use crate::keys::Keys;
-use crate::registry::{HomeRow, InviteTerms, Registry, RotationError};
+use crate::registry::{AllowSshError, HomeRow, InviteTerms, Registry, RotationError};
 use crate::run::Relay;
-use crate::status::{HomeStatus, KeyStatus, ServerStatus, Status, Totals, unix_now};
+use crate::ssh::Ssh;
+use crate::status::{HomeStatus, KeyStatus, ServerStatus, SshStatus, Status, Totals, unix_now};
 use crate::{reload, routes};
 
 pub(crate) use socket::serve;
@@ -39,6 +42,15 @@ pub enum Command {
         /// How long the code may be redeemed, in seconds.
         ttl_s: u64,
         /// Whether it may take the name from the home that has it.
+        replace: bool,
+    },
+    /// Bind a name to the key of an SSH client; answered by [`Reply::SshAllowed`].
+    AllowSsh {
+        /// The name.
+        hostname: Hostname,
+        /// The key, a line as `authorized_keys` has it.
+        key: String,
+        /// Whether the home that has the name now loses it.
         replace: bool,
     },
     /// Read `relay.toml`, `homes.toml` and `invites.toml` again; answered by [`Reply::Reloaded`].
@@ -98,6 +110,18 @@ pub enum Reply {
         /// There are web servers whose certificates nobody has looked at, because no relay runs.
         #[serde(default)]
         not_looked: bool,
+    },
+    /// To [`Command::AllowSsh`].
+    SshAllowed {
+        /// The name.
+        hostname: Hostname,
+        /// The key that has it now.
+        key: HomeKey,
+        /// Where the client dials, and whom.
+        relay: SshStatus,
+        /// A web server beside the relay whose certificate covers the name.
+        #[serde(default)]
+        covered_by: Option<UpstreamAddress>,
     },
     /// To [`Command::RotateKey`] and [`Command::FinishRotation`].
     Key(KeyStatus),
@@ -180,6 +204,14 @@ pub(crate) fn execute(
                 Err(error) => error_reply(&error),
             }
         }
+        Command::AllowSsh {
+            hostname,
+            key,
+            replace,
+        } => match allow_ssh(config, registry, relay, &hostname, &key, replace) {
+            Ok(reply) => reply,
+            Err(error) => error_reply(&error),
+        },
         Command::Reload => match relay {
             None => Reply::Error {
                 message: "the relay is not running: it reads its files when it starts".to_owned(),
@@ -208,6 +240,47 @@ pub(crate) fn execute(
             }
             Err(error) => error_reply(&error),
         },
+    }
+}
+
+fn allow_ssh(
+    config: &Config,
+    registry: &Registry,
+    relay: Option<&Relay>,
+    hostname: &Hostname,
+    key: &str,
+    replace: bool,
+) -> Result<Reply, AllowSshError> {
+    let key: AuthorizedKey = key.parse().map_err(AllowSshError::Key)?;
+    let ssh = config.ssh.as_ref().ok_or(AllowSshError::Off)?;
+    let fingerprint = key.fingerprint;
+    let bound = registry.allow_ssh(config, hostname, fingerprint, replace, unix_now())?;
+    if let Some(relay) = relay {
+        relay.coalescing.look();
+        if let Some(replaced) = bound.replaced {
+            relay.sessions.close(&replaced);
+        }
+    }
+    Ok(Reply::SshAllowed {
+        hostname: hostname.clone(),
+        key: HomeKey::Ssh(fingerprint),
+        relay: ssh_status(config, ssh),
+        covered_by: covered_by(relay, hostname),
+    })
+}
+
+fn ssh_status(config: &Config, ssh: &Ssh) -> SshStatus {
+    let host = |address: &String| {
+        let host = address
+            .rsplit_once(':')
+            .map_or(address.as_str(), |(host, _)| host);
+        host.trim_matches(['[', ']']).to_owned()
+    };
+    SshStatus {
+        hosts: config.addresses.iter().map(host).collect(),
+        port: ssh.port,
+        host_key: ssh.host_key.public(),
+        fingerprint: ssh.host_key.fingerprint(),
     }
 }
 
@@ -243,7 +316,11 @@ fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Rela
             hostname: row.hostname,
             key: row.key,
             online: session.is_some(),
-            knows_next_key: key.rotation.as_ref().map(|_| registry.has_pinned(&row.key)),
+            knows_next_key: key
+                .rotation
+                .as_ref()
+                .and(row.key.of_tunnel())
+                .map(|home| registry.has_pinned(&home)),
             since: session.as_ref().map(|session| session.since),
             round_trip: session.and_then(|session| session.liveness.round_trip()),
             last_error: counters.last_error(),
@@ -277,6 +354,7 @@ fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Rela
         reload,
         reloads,
         key: Some(key),
+        ssh: config.ssh.as_ref().map(|ssh| ssh_status(config, ssh)),
         homes,
         totals,
         servers: servers.unwrap_or_default(),

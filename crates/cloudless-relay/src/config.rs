@@ -8,6 +8,7 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::network::Network;
 use crate::reload::Source;
 use crate::routes::{Routes, Servers};
+use crate::ssh::Ssh;
 
 /// What one relay is and how far it lets its peers go.
 ///
@@ -31,6 +32,8 @@ pub struct Config {
     /// Whether bulk bytes of visitors may go past the tunnel, on TCP connections that their homes
     /// make: see [`cloudless_proto::leg`].
     pub legs: bool,
+    /// How homes that are plain SSH clients reach the relay; `None` when it takes none.
+    pub ssh: Option<Ssh>,
     /// How long a visitor waits for a home whose tunnel is down before it gets a TLS alert.
     pub hold: Duration,
     /// Caps on what peers may take.
@@ -59,6 +62,7 @@ impl Config {
             fallback: Servers::default(),
             routes: Routes::default(),
             legs: true,
+            ssh: None,
             hold: Self::DEFAULT_HOLD,
             limits: Limits::default(),
             timings: Timings::default(),
@@ -79,6 +83,8 @@ pub struct Listeners {
     pub https: Vec<TcpListener>,
     /// Plain HTTP, usually port 80 on IPv4 and IPv6.
     pub http: Vec<TcpListener>,
+    /// SSH: homes that are plain SSH clients. Needs [`Config::ssh`].
+    pub ssh: Vec<TcpListener>,
     /// The command line's socket; see [`admin::bind`](crate::admin::bind).
     pub admin: Option<UnixListener>,
 }
@@ -136,6 +142,9 @@ pub struct Timings {
     pub client_hello: Duration,
     /// A home's TLS handshake, and then again its first control line, must be done after this long.
     pub handshake: Duration,
+    /// An SSH client must have proven a key after this long, which its owner may have to type a
+    /// passphrase for.
+    pub ssh_login: Duration,
     /// A home must answer a visitor's `CONNECT`, and a server must accept, within this time.
     pub connect: Duration,
     /// A connection of which one direction has ended is reset after this much silence.
@@ -168,6 +177,7 @@ impl Default for Timings {
         Self {
             client_hello: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
+            ssh_login: Duration::from_secs(60),
             connect: Duration::from_secs(5),
             half_closed_silence: Duration::from_secs(60),
             idle: Duration::from_secs(60 * 60),

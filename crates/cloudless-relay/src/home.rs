@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use cloudless_proto::Hostname;
 use cloudless_proto::control::VISITOR_HEADER;
+use cloudless_proto::ssh::Port;
 use h2::{Reason, RecvStream, SendStream};
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
@@ -14,16 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::listener::Connection;
 use crate::outcome::Outcome;
-use crate::pump::{self, Stream};
+use crate::pump;
 use crate::run::Relay;
-use crate::session::Session;
+use crate::session::{Link, Session, TunnelLink};
 use crate::slots::Slot;
-use crate::socket;
 use crate::status::Visit;
+use crate::{socket, ssh};
 
-/// The ports that visitors mean, whatever ports the relay listens on.
-const HTTPS_PORT: u16 = 443;
-const HTTP_PORT: u16 = 80;
 /// What proves a name to a certificate authority is a line of text.
 const VALIDATION_LEN_MAX: usize = 64 * 1024;
 
@@ -75,15 +73,23 @@ pub(crate) async fn validate(
     let shed = visit.shed();
     let deadline = Instant::now() + config.hold;
     let key = || relay.registry.key_of(hostname);
-    let session = relay.sessions.wait(key, None, deadline).await?;
+    let takes = |session: &Session| session.takes(hostname, Port::Http);
+    let session = relay.sessions.wait(key, takes, deadline).await?;
     let request = request.into();
     let answer = async {
+        let link = match &session.link {
+            Link::Tunnel(link) => link,
+            Link::Ssh(link) => {
+                let (to, max) = ((&session, link), VALIDATION_LEN_MAX);
+                return ssh::validate(relay, to, connection.peer, hostname, request, max).await;
+            }
+        };
         let opened = connect(
             relay,
-            &session,
+            (&session, link),
             connection.peer,
             hostname,
-            HTTP_PORT,
+            Port::Http,
             &request,
         );
         let Opened {
@@ -135,10 +141,17 @@ async fn bring(
                 .bytes_up
                 .fetch_add(opening.len() as u64, Ordering::Relaxed);
             drop(opening);
-            let key = stream.session.key;
+            let key = stream.session().key;
             let is_bound = || relay.registry.key_of(hostname) == Some(key);
             let unbound = relay.sessions.unbound(is_bound);
-            pump::pump(relay, visitor, stream, visit.counters(), unbound).await;
+            match stream {
+                Stream::Ssh(stream) => {
+                    ssh::pump(relay, visitor, stream, visit.counters(), unbound).await;
+                }
+                Stream::Tunnel(stream) => {
+                    pump::pump(relay, visitor, stream, visit.counters(), unbound).await;
+                }
+            }
         }
         Err(Unreached::Offline) => {
             relay.counters.count(Outcome::HomeOffline);
@@ -151,6 +164,21 @@ async fn bring(
         Err(Unreached::Reset) => {
             relay.counters.count(Outcome::HomeReset);
             socket::reset(visitor);
+        }
+    }
+}
+
+/// A visitor's way to its home, once the home has accepted it.
+enum Stream {
+    Ssh(ssh::Stream),
+    Tunnel(pump::Stream),
+}
+
+impl Stream {
+    fn session(&self) -> &Session {
+        match self {
+            Self::Ssh(stream) => stream.session(),
+            Self::Tunnel(stream) => &stream.session,
         }
     }
 }
@@ -177,15 +205,28 @@ async fn reach(
     let deadline = Instant::now() + relay.config().hold;
     let mut lost = None;
     loop {
+        let wanted = |session: &Session| {
+            Some(session.number) != lost && session.takes(hostname, Port::Https)
+        };
         // The name may go to another home while this waits.
         let session = relay
             .sessions
-            .wait(|| relay.registry.key_of(hostname), lost, deadline)
+            .wait(|| relay.registry.key_of(hostname), wanted, deadline)
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
-            let opened = connect(relay, &session, peer, hostname, HTTPS_PORT, opening).await?;
-            first_bytes(relay, &session, visitor, opened).await
+            let link = match &session.link {
+                Link::Tunnel(link) => link,
+                Link::Ssh(link) => {
+                    let (to, from) = ((&session, link), (visitor, peer));
+                    let reached = ssh::reach(relay, to, from, hostname, opening).await;
+                    return reached.map(Stream::Ssh);
+                }
+            };
+            let to = (&*session, link);
+            let opened = connect(relay, to, peer, hostname, Port::Https, opening).await?;
+            let stream = first_bytes(relay, (&session, link), visitor, opened).await?;
+            Ok(Stream::Tunnel(stream))
         };
         let is_bound = || relay.registry.key_of(hostname) == Some(session.key);
         let failure = tokio::select! {
@@ -206,7 +247,7 @@ async fn reach(
 }
 
 /// Why one session did not bring the visitor to its home.
-enum Failure {
+pub(crate) enum Failure {
     Refused,
     Reset,
     SessionLost,
@@ -232,23 +273,23 @@ struct Opened {
 /// Asks the home to take the visitor, and sends the visitor's bytes along without waiting.
 async fn connect(
     relay: &Relay,
-    session: &Session,
+    (session, link): (&Session, &TunnelLink),
     peer: SocketAddr,
     hostname: &Hostname,
-    port: u16,
+    port: Port,
     opening: &Bytes,
 ) -> Result<Opened, Failure> {
     session.liveness.ask_if_quiet(relay.config().timings.quiet);
     let request = Request::builder()
         .method(Method::CONNECT)
-        .uri(format!("{hostname}:{port}"))
+        .uri(format!("{hostname}:{}", port.number()))
         .header(VISITOR_HEADER, peer.to_string())
         .body(())
         .map_err(|_| Failure::Refused)?;
     let connect = async {
-        let streams_max = || session.requests.current_max_send_streams();
+        let streams_max = || link.requests.current_max_send_streams();
         let slot = session.slots.acquire(streams_max).await;
-        let mut requests = session.requests.clone().ready().await?;
+        let mut requests = link.requests.clone().ready().await?;
         let (response, mut send) = requests.send_request(request, false)?;
         // Few enough to be left to HTTP/2, so that nothing but the answer is waited for.
         send.send_data(opening.clone(), false)?;
@@ -276,23 +317,23 @@ async fn connect(
 /// changed for another one.
 async fn first_bytes(
     relay: &Relay,
-    session: &Arc<Session>,
+    (session, link): (&Arc<Session>, &TunnelLink),
     visitor: &TcpStream,
     opened: Opened,
-) -> Result<Stream, Failure> {
+) -> Result<pump::Stream, Failure> {
     let mut receive = opened.response.into_body();
     let first = tokio::select! {
         first = receive.data() => first.transpose()?,
         _ = visitor.readable() => None,
         () = sleep(relay.config().timings.half_closed_silence) => None,
     };
-    Ok(Stream {
+    Ok(pump::Stream {
         send: opened.send,
         receive,
         first,
         share: session.budget.open(),
         slot: opened.slot,
         session: Arc::clone(session),
-        legs: session.legs.clone().filter(|_| relay.config().legs),
+        legs: link.legs.clone().filter(|_| relay.config().legs),
     })
 }

@@ -125,8 +125,8 @@ impl Keys {
         let total = homes.len();
         let unaware = homes
             .into_iter()
-            .filter(|home| !self.registry.has_pinned(&home.key));
-        let names: Vec<Hostname> = unaware.map(|home| home.hostname).collect();
+            .filter(|(key, _)| !self.registry.has_pinned(key));
+        let names: Vec<Hostname> = unaware.map(|(_, hostname)| hostname).collect();
         if !is_forced && !names.is_empty() {
             return Err(RotationError::Unaware { names, total });
         }
@@ -140,7 +140,7 @@ impl Keys {
         let proven = self.proven();
         let rotation = self.registry.rotation().map(|rotation| {
             let homes = self.homes();
-            let is_aware = |home: &&HomeRow| self.registry.has_pinned(&home.key);
+            let is_aware = |(key, _): &&(PublicKey, Hostname)| self.registry.has_pinned(key);
             RotationStatus {
                 next: proven[0].public,
                 started: rotation.started,
@@ -155,12 +155,14 @@ impl Keys {
         }
     }
 
-    /// Each home once, with the first of its names.
-    fn homes(&self) -> Vec<HomeRow> {
-        let mut homes = self.registry.homes();
-        homes.sort_by_key(|home| home.key);
-        homes.dedup_by_key(|home| home.key);
-        homes.sort_by(|one, other| one.hostname.cmp(&other.hostname));
+    /// Each home that trusts these keys once, with the first of its names.
+    fn homes(&self) -> Vec<(PublicKey, Hostname)> {
+        let rows = self.registry.homes().into_iter();
+        let tunnel = |row: HomeRow| Some((row.key.of_tunnel()?, row.hostname));
+        let mut homes: Vec<_> = rows.filter_map(tunnel).collect();
+        homes.sort();
+        homes.dedup_by_key(|(key, _)| *key);
+        homes.sort_by(|(_, one), (_, other)| one.cmp(other));
         homes
     }
 

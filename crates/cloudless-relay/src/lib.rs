@@ -9,7 +9,7 @@
 //! A connection takes this way through the modules: `listener` → `visitor` (reads the ClientHello)
 //! → `router` → one of `tunnel` (a home dialed in), `home` (a visitor of a home; its bytes are
 //! moved by `pump`), or `upstream` (a server beside the relay). Connections to the plain
-//! HTTP port go `listener` → `port80`.
+//! HTTP port go `listener` → `port80`, those of homes that are plain SSH clients `listener` → `ssh`.
 //!
 //! The caller supplies everything that belongs to the machine: bound [`Listeners`], the relay's
 //! identity key in [`Config`], the state directory as a [`Registry`], and the token that ends
@@ -23,6 +23,7 @@ mod config;
 mod crowd;
 mod health;
 mod home;
+mod home_key;
 mod identity;
 mod keys;
 mod legs;
@@ -45,6 +46,7 @@ mod session;
 mod sessions;
 mod slots;
 mod socket;
+mod ssh;
 mod status;
 mod tunnel;
 mod turns;
@@ -52,19 +54,21 @@ mod upstream;
 mod visitor;
 
 pub use config::{Config, Limits, Listeners, Timings};
+pub use home_key::{HomeKey, InvalidHomeKey};
 pub use identity::{IdentityError, public_key};
 pub use network::{InvalidNetwork, Network};
 pub use outcome::Outcome;
 pub use registry::{
-    HomeRow, InviteError, InviteTerms, KEY_FILE, RedeemError, Redeemed, Registry, RegistryError,
-    RevokeError, RotationError, WriteError,
+    AllowSshError, HomeRow, InviteError, InviteTerms, KEY_FILE, RedeemError, Redeemed, Registry,
+    RegistryError, RevokeError, RotationError, WriteError,
 };
 pub use reload::{Reread, Source};
 pub use routes::{Pattern, Routes, Servers};
 pub use run::{RunError, run};
+pub use ssh::{HOST_KEY_FILE, HostKey, HostKeyError, Ssh};
 pub use status::{
-    HomeStatus, KeyStatus, PastError, ReloadStatus, Reloads, RotationStatus, ServerStatus, Status,
-    Totals,
+    HomeStatus, KeyStatus, PastError, ReloadStatus, Reloads, RotationStatus, ServerStatus,
+    SshStatus, Status, Totals,
 };
 
 /// Name and version as homes and the command line see them.

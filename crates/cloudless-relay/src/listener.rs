@@ -16,7 +16,7 @@ use crate::crowd::{Crowd, Place};
 use crate::limits::SourcePermit;
 use crate::outcome::Outcome;
 use crate::run::Relay;
-use crate::{load_balancer, port80, visitor};
+use crate::{load_balancer, port80, ssh, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
 /// Connections that are accepted before the first of them was looked at. The others wait in the
@@ -27,6 +27,7 @@ const UNSEEN_MAX: usize = 64;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Protocol {
     Http,
+    Ssh,
     Tls,
 }
 
@@ -204,6 +205,7 @@ fn serve_client(
         let mut serve = pin!(async {
             match protocol {
                 Protocol::Http => port80::serve(&relay, connection).await,
+                Protocol::Ssh => Box::pin(ssh::serve(&relay, connection)).await,
                 Protocol::Tls => visitor::serve(&relay, connection).await,
             }
         });

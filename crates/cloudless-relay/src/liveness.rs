@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use cloudless_proto::RoundTrip;
-use h2::{Ping, PingPong};
+use h2::PingPong;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -64,7 +64,7 @@ impl Liveness {
 
     /// Pings when asked to and when nothing was heard for a while. Returns when the home is dead or
     /// the connection has failed.
-    pub(crate) async fn watch(&self, mut ping_pong: PingPong, timings: &Timings) {
+    pub(crate) async fn watch(&self, mut ping: impl Ping, timings: &Timings) {
         // A tunnel full of visitors is measured as often as a silent one, a new one at once.
         let mut measured: Option<Instant> = None;
         loop {
@@ -81,14 +81,14 @@ impl Liveness {
                 }
             }
             let sent = Instant::now();
-            if ping_pong.send_ping(Ping::opaque()).is_err() {
+            if ping.send().is_err() {
                 return;
             }
             loop {
                 let dead = self.heard.last() + timings.dead_after;
                 tokio::select! {
-                    pong = poll_fn(|cx| ping_pong.poll_pong(cx)) => match pong {
-                        Ok(_) => break,
+                    answer = poll_fn(|cx| ping.poll_answer(cx)) => match answer {
+                        Ok(()) => break,
                         Err(_) => return,
                     },
                     () = sleep_until(dead) => {
@@ -107,6 +107,25 @@ impl Liveness {
             }
             self.n_answers.send_modify(|n| *n += 1);
         }
+    }
+}
+
+/// Asks the other end for a sign of life.
+pub(crate) trait Ping {
+    /// Asks, when the last answer has come.
+    fn send(&mut self) -> io::Result<()>;
+
+    /// Waits for the answer.
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+}
+
+impl Ping for PingPong {
+    fn send(&mut self) -> io::Result<()> {
+        self.send_ping(h2::Ping::opaque()).map_err(io::Error::other)
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_pong(cx).map_ok(drop).map_err(io::Error::other)
     }
 }
 

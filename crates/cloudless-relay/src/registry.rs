@@ -11,18 +11,23 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use cloudless_proto::join_code::{JoinCode, JoinSecret};
+use cloudless_proto::ssh::Fingerprint;
 use cloudless_proto::{Hostname, PublicKey};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 
 use crate::config::Config;
+use crate::home_key::HomeKey;
 use crate::routes::Routes;
 use pins::Pins;
 
 pub(crate) use error::ReloadError;
+pub(crate) use file::replace as replace_file;
 
-pub use error::{InviteError, RedeemError, RegistryError, RevokeError, RotationError, WriteError};
+pub use error::{
+    AllowSshError, InviteError, RedeemError, RegistryError, RevokeError, RotationError, WriteError,
+};
 
 /// The relay's key in the registry's directory. A rotation that is through replaces it.
 pub const KEY_FILE: &str = "relay.key";
@@ -84,7 +89,7 @@ impl Registry {
         &self,
         routes: &Routes,
         now: u64,
-    ) -> Result<BTreeSet<PublicKey>, ReloadError> {
+    ) -> Result<BTreeSet<HomeKey>, ReloadError> {
         let before = self.0.tables();
         self.0.change(|tables| {
             let directory = &self.0.directory;
@@ -192,6 +197,7 @@ impl Registry {
         routes: &Routes,
         now: u64,
     ) -> Result<Redeemed, RedeemError> {
+        let key = HomeKey::from(key);
         let secret_hash = secret.hash();
         self.0.change(|tables| {
             let owner = tables.homes.get(hostname).map(|home| home.key);
@@ -226,11 +232,59 @@ impl Registry {
         })
     }
 
+    /// Binds `hostname` to an SSH client's key, taking it from the home that has it when `replace` is
+    /// set, and ends an open invite for it. `now` is Unix time in seconds.
+    ///
+    /// # Errors
+    /// When the name cannot be that home's, or the change cannot be written.
+    pub fn allow_ssh(
+        &self,
+        config: &Config,
+        hostname: &Hostname,
+        key: Fingerprint,
+        replace: bool,
+        now: u64,
+    ) -> Result<Redeemed, AllowSshError> {
+        let hostname = hostname.clone();
+        if config.ssh.is_none() {
+            return Err(AllowSshError::Off);
+        }
+        if hostname == config.server_name {
+            return Err(AllowSshError::OwnName { hostname });
+        }
+        if config.routes.names(&hostname) {
+            return Err(AllowSshError::Routed { hostname });
+        }
+        let key = HomeKey::Ssh(key);
+        self.0.change(|tables| {
+            let owner = tables.homes.get(&hostname).map(|home| home.key);
+            if owner == Some(key) {
+                return Ok(Redeemed { replaced: None });
+            }
+            if owner.is_some() && !replace {
+                return Err(AllowSshError::HostnameTaken {
+                    hostname: hostname.clone(),
+                });
+            }
+            let is_other = |invite: &Invite| invite.hostname != hostname;
+            tables.invites.retain(is_other);
+            let home = Home {
+                key,
+                joined_at: now,
+            };
+            tables.homes.insert(hostname.clone(), home);
+            let directory = &self.0.directory;
+            file::write_invites(directory, &tables.invites).map_err(AllowSshError::Write)?;
+            file::write_homes(directory, &tables.homes).map_err(AllowSshError::Write)?;
+            Ok(Redeemed { replaced: owner })
+        })
+    }
+
     /// Takes a hostname from its home and ends an open invite for it. Returns the key that had it.
     ///
     /// # Errors
     /// When the name belongs to nobody, or the change cannot be written.
-    pub fn revoke(&self, hostname: &Hostname) -> Result<Option<PublicKey>, RevokeError> {
+    pub fn revoke(&self, hostname: &Hostname) -> Result<Option<HomeKey>, RevokeError> {
         self.0.change(|tables| {
             let n_invites = tables.invites.len();
             tables.invites.retain(|invite| invite.hostname != *hostname);
@@ -323,14 +377,14 @@ impl Registry {
     }
 
     /// The hostnames bound to `key`, sorted; empty for an unknown key.
-    pub fn hostnames_of(&self, key: &PublicKey) -> Vec<Hostname> {
+    pub fn hostnames_of(&self, key: &HomeKey) -> Vec<Hostname> {
         let tables = self.0.tables();
         let owned = tables.homes.iter().filter(|(_, home)| home.key == *key);
         owned.map(|(hostname, _)| hostname.clone()).collect()
     }
 
     /// The key that `hostname` is bound to.
-    pub fn key_of(&self, hostname: &Hostname) -> Option<PublicKey> {
+    pub fn key_of(&self, hostname: &Hostname) -> Option<HomeKey> {
         self.0.tables().homes.get(hostname).map(|home| home.key)
     }
 }
@@ -346,11 +400,11 @@ pub struct InviteTerms {
     pub replace: bool,
 }
 
-/// The outcome of a redeemed join code.
+/// The outcome of a redeemed join code, or of another binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redeemed {
     /// The other key that had the name until this moment: its sessions must end.
-    pub replaced: Option<PublicKey>,
+    pub replaced: Option<HomeKey>,
 }
 
 /// One line of `homes.toml`.
@@ -359,7 +413,7 @@ pub struct HomeRow {
     /// The bound name.
     pub hostname: Hostname,
     /// The home's key.
-    pub key: PublicKey,
+    pub key: HomeKey,
     /// When it joined, Unix time in seconds.
     #[serde(with = "cloudless_proto::rfc3339::seconds")]
     pub joined_at: u64,
@@ -424,7 +478,7 @@ impl Tables {
 
 #[derive(Clone, Debug)]
 struct Home {
-    key: PublicKey,
+    key: HomeKey,
     joined_at: u64,
 }
 

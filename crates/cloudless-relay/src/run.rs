@@ -2,7 +2,6 @@ use std::future::pending;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use cloudless_proto::PublicKey;
 use cloudless_splice::Pipes;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::error::Elapsed;
@@ -16,6 +15,7 @@ use crate::coalescing::{self, Coalescing};
 use crate::config::{Config, Listeners};
 use crate::crowd::Crowd;
 use crate::health::{self, Health};
+use crate::home_key::HomeKey;
 use crate::identity::IdentityError;
 use crate::keys::{self, Keys};
 use crate::legs::Legs;
@@ -24,6 +24,7 @@ use crate::listener::{self, Protocol};
 use crate::rate::Rate;
 use crate::registry::Registry;
 use crate::sessions::Sessions;
+use crate::ssh;
 use crate::status::{Counters, ReloadStatus, Reloads};
 use crate::tunnel;
 use crate::turns::Turns;
@@ -60,6 +61,9 @@ pub async fn run(
             listener,
             Protocol::Http,
         ));
+    }
+    for listener in listeners.ssh {
+        parts.spawn(listener::serve(Arc::clone(&relay), listener, Protocol::Ssh));
     }
     if let Some(listener) = listeners.admin {
         parts.spawn(admin::serve(Arc::clone(&relay), listener));
@@ -114,6 +118,8 @@ pub(crate) struct Relay {
     pub(crate) registry: Registry,
     pub(crate) keys: Arc<Keys>,
     pub(crate) acceptor: TlsAcceptor,
+    /// What is spoken with homes that are SSH clients; `None` when none are taken.
+    pub(crate) ssh: Option<ssh::Protocol>,
     /// The tunnels whose handshake has to wait for its turn.
     pub(crate) waiting: Arc<Crowd>,
     /// Those whose handshake has begun, with no home proven to be behind them yet.
@@ -150,6 +156,10 @@ impl Relay {
         Ok(Self {
             acceptor: tunnel::acceptor(Arc::clone(&keys)).map_err(RunError::Tls)?,
             keys,
+            ssh: config
+                .ssh
+                .as_ref()
+                .map(|ssh| ssh::Protocol::new(&ssh.host_key, &config.timings)),
             waiting: Arc::default(),
             unwelcomed: Arc::default(),
             handshakes: Turns::new(),
@@ -204,7 +214,7 @@ impl Relay {
 
     /// What went wrong with a home's tunnel, for the status of all of its names. Returns whether it is
     /// something else than the last time; of a key without a name it never is.
-    pub(crate) fn failed(&self, key: &PublicKey, message: &str) -> bool {
+    pub(crate) fn failed(&self, key: &HomeKey, message: &str) -> bool {
         let mut is_news = false;
         for hostname in self.registry.hostnames_of(key) {
             is_news |= self.counters.of(&hostname).failed(message);

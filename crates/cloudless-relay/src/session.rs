@@ -13,6 +13,7 @@ use cloudless_proto::control::{
     self as messages, DecodeError, FromHome, FromRelay, Refusal, VERSION,
 };
 use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::ssh::Port;
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
 use h2::PingPong;
@@ -25,6 +26,7 @@ use crate::SOFTWARE;
 use crate::activity::Activity;
 use crate::budget::Budget;
 use crate::config::Config;
+use crate::home_key::HomeKey;
 use crate::legs::OfSession;
 use crate::limits::source_of;
 use crate::listener::Permits;
@@ -34,6 +36,7 @@ use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
 use crate::slots::Slots;
+use crate::ssh;
 use crate::status::unix_now;
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
@@ -68,32 +71,59 @@ const MESSAGES_RESERVED: usize = 16;
 pub(crate) struct Session {
     /// Tells this session from every other one of this process.
     pub(crate) number: u64,
-    pub(crate) key: PublicKey,
+    pub(crate) key: HomeKey,
     /// Unix time in seconds.
     pub(crate) since: u64,
-    /// Opens streams to the home.
-    pub(crate) requests: SendRequest<Bytes>,
     pub(crate) liveness: Liveness,
     pub(crate) budget: Arc<Budget>,
     pub(crate) slots: Arc<Slots>,
     /// Cancelled to end the session and all of its streams at once, and once it has ended.
     pub(crate) closed: CancellationToken,
+    pub(crate) link: Link,
+}
+
+/// The way to a home.
+#[derive(Debug)]
+pub(crate) enum Link {
+    Ssh(ssh::Link),
+    Tunnel(TunnelLink),
+}
+
+/// The way to a home through its tunnel.
+#[derive(Debug)]
+pub(crate) struct TunnelLink {
+    /// Opens streams to the home.
+    pub(crate) requests: SendRequest<Bytes>,
     /// What its legs have in common; `None` when the home dials none.
     pub(crate) legs: Option<Arc<OfSession>>,
     messages: mpsc::Sender<FromRelay>,
 }
 
 impl Session {
-    /// Queues a message to the home.
+    /// Queues a message to the home. An SSH client understands none.
     pub(crate) fn tell(&self, message: FromRelay) {
-        if self.messages.try_send(message).is_err() {
+        if let Link::Tunnel(link) = &self.link
+            && link.messages.try_send(message).is_err()
+        {
             self.closed.cancel();
         }
     }
 
     /// Queues a message to the home if there is room for one that does not matter.
     pub(crate) fn mention(&self, message: FromRelay) -> bool {
-        self.messages.capacity() > MESSAGES_RESERVED && self.messages.try_send(message).is_ok()
+        let Link::Tunnel(TunnelLink { messages, .. }) = &self.link else {
+            return false;
+        };
+        messages.capacity() > MESSAGES_RESERVED && messages.try_send(message).is_ok()
+    }
+
+    /// Whether visitors of this name and port can be brought to the home. A tunnel takes them all, and
+    /// home says itself which it does not want.
+    pub(crate) fn takes(&self, hostname: &Hostname, port: Port) -> bool {
+        match &self.link {
+            Link::Ssh(link) => link.has(hostname, port),
+            Link::Tunnel(_) => true,
+        }
     }
 }
 
@@ -205,7 +235,7 @@ impl Dialog<'_> {
             }) => join(relay, self.home, hostname, secret).await,
             Err(ControlError::Malformed(DecodeError::Version { version })) => {
                 let message = messages::skew(version, u64::from(VERSION));
-                if relay.failed(&self.home.key, &message) {
+                if relay.failed(&self.home.key.into(), &message) {
                     tracing::warn!("A home is refused: {message}");
                 }
                 Err(Refused::new(Refusal::Version, &message))
@@ -242,7 +272,8 @@ impl Dialog<'_> {
             ping_pong,
             heard,
         } = self;
-        let hostnames = relay.registry.hostnames_of(&home.key);
+        let key = HomeKey::from(home.key);
+        let hostnames = relay.registry.hostnames_of(&key);
         if hostnames.is_empty() {
             let refused = Refused::new(
                 Refusal::UnknownKey,
@@ -251,18 +282,20 @@ impl Dialog<'_> {
             return finish(control, &refused.counted(relay), is_over).await;
         }
         let (messages, mut outbox) = mpsc::channel(MESSAGES_MAX);
-        let newcomer = relay.sessions.newcomer(home.key, id);
+        let newcomer = relay.sessions.newcomer(key, id);
         let session = Arc::new(Session {
             number: newcomer.number,
-            key: home.key,
+            key,
             since: unix_now(),
-            requests,
             liveness: Liveness::new(heard),
             budget: Budget::new(config.limits.queued_bytes_per_home),
             slots: Arc::default(),
             closed: CancellationToken::new(),
-            legs: legs.then(Arc::default),
-            messages,
+            link: Link::Tunnel(TunnelLink {
+                requests,
+                legs: legs.then(Arc::default),
+                messages,
+            }),
         });
         let keys = relay.keys.public();
         let mut watch = pin!(session.liveness.watch(ping_pong, &config.timings));
@@ -296,8 +329,8 @@ impl Dialog<'_> {
             Err(NotInstalled::Refused(refusal)) => {
                 if refusal == Refusal::OtherInstance {
                     let message = "a second machine with the same key was refused";
-                    relay.failed(&home.key, message);
-                    if let Some(session) = relay.sessions.live(&home.key) {
+                    relay.failed(&key, message);
+                    if let Some(session) = relay.sessions.live(&key) {
                         session.mention(FromRelay::OtherInstance);
                     }
                 }
@@ -310,7 +343,7 @@ impl Dialog<'_> {
         let mut online = Online::new(relay, &session);
         tracing::debug!(session = session.number, key = %home.key, address = %home.address);
         // Names may have come or gone after the first look and before there was a session to tell.
-        let names_now = relay.registry.hostnames_of(&home.key);
+        let names_now = relay.registry.hostnames_of(&key);
         if names_now.is_empty() {
             return Ending::Now;
         }
@@ -351,7 +384,7 @@ impl Dialog<'_> {
                 Ok(Err(_)) | Err(_) => break Ended::Deaf,
             }
         };
-        online.reason = ended.reason();
+        online.ended(ended);
         if matches!(ended, Ended::NoAnswer | Ended::Deaf) {
             relay.counters.count(Outcome::TunnelSilent);
         }
@@ -360,8 +393,8 @@ impl Dialog<'_> {
 }
 
 /// Why a session that was up is no more.
-#[derive(Clone, Copy)]
-enum Ended {
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ended {
     ByHome,
     ByRelay,
     /// The home takes no messages.
@@ -383,15 +416,15 @@ impl Ended {
 
 /// A home that is online, and told to be offline once this is dropped: a connection that breaks
 /// takes its dialog along.
-struct Online<'a> {
+pub(crate) struct Online<'a> {
     relay: &'a Relay,
-    key: PublicKey,
+    key: HomeKey,
     number: u64,
     reason: &'static str,
 }
 
 impl<'a> Online<'a> {
-    fn new(relay: &'a Relay, session: &Session) -> Self {
+    pub(crate) fn new(relay: &'a Relay, session: &Session) -> Self {
         tracing::info!(session = session.number, "A home is online");
         Self {
             relay,
@@ -399,6 +432,10 @@ impl<'a> Online<'a> {
             number: session.number,
             reason: "the connection broke",
         }
+    }
+
+    pub(crate) fn ended(&mut self, ended: Ended) {
+        self.reason = ended.reason();
     }
 }
 
@@ -471,8 +508,9 @@ async fn join(
             if let Some(replaced) = redeemed.replaced {
                 relay.sessions.close(&replaced);
             }
-            if let Some(session) = relay.sessions.live(&home.key) {
-                let hostnames = relay.registry.hostnames_of(&home.key);
+            let key = HomeKey::from(home.key);
+            if let Some(session) = relay.sessions.live(&key) {
+                let hostnames = relay.registry.hostnames_of(&key);
                 session.tell(FromRelay::Hostnames { hostnames });
             }
             tracing::info!("A home joined");

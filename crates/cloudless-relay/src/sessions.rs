@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloudless_proto::PublicKey;
 use cloudless_proto::control::Refusal;
 use cloudless_proto::takeover::{Newcomer, Places, Ruling, SessionId};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use crate::home_key::HomeKey;
 use crate::session::Session;
 
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Sessions {
 
 #[derive(Debug, Default)]
 struct State {
-    places: Places<PublicKey>,
+    places: Places<HomeKey>,
     /// The live ones, by number.
     sessions: HashMap<u64, Arc<Session>>,
 }
@@ -38,7 +38,7 @@ impl Sessions {
     }
 
     /// A session that asks for the place of its key.
-    pub(crate) fn newcomer(&self, key: PublicKey, id: SessionId) -> Newcomer<PublicKey> {
+    pub(crate) fn newcomer(&self, key: HomeKey, id: SessionId) -> Newcomer<HomeKey> {
         self.lock().places.newcomer(key, id)
     }
 
@@ -49,7 +49,7 @@ impl Sessions {
     /// Another live instance is asked for a sign of life first, for at most `probe`.
     pub(crate) async fn install<E>(
         self: &Arc<Self>,
-        mut newcomer: Newcomer<PublicKey>,
+        mut newcomer: Newcomer<HomeKey>,
         session: &Arc<Session>,
         max: usize,
         probe: Duration,
@@ -94,13 +94,13 @@ impl Sessions {
         }
     }
 
-    /// The session of the key that `key_of` gives, waiting for one until `deadline`; never the one
-    /// numbered `except`. The key is asked for anew with each new session; without one there is
-    /// nothing to wait for.
+    /// The session of the key that `key_of` gives, waiting for one until `deadline`; none that is not
+    /// `wanted`. The key is asked for anew with each new session; without one there is nothing to wait
+    /// for.
     pub(crate) async fn wait(
         &self,
-        key_of: impl Fn() -> Option<PublicKey>,
-        except: Option<u64>,
+        key_of: impl Fn() -> Option<HomeKey>,
+        wanted: impl Fn(&Session) -> bool,
         deadline: Instant,
     ) -> Option<Arc<Session>> {
         let mut installed = self.installed.subscribe();
@@ -108,7 +108,7 @@ impl Sessions {
             let key = key_of()?;
             match self.live(&key) {
                 // The name may have gone to another home in between, and this one come back.
-                Some(session) if Some(session.number) != except && key_of() == Some(key) => {
+                Some(session) if wanted(&session) && key_of() == Some(key) => {
                     return Some(session);
                 }
                 _ => timeout_at(deadline, installed.changed()).await.ok()?.ok()?,
@@ -116,8 +116,13 @@ impl Sessions {
         }
     }
 
+    /// Lets those who wait look again: a session takes visitors that it did not take before.
+    pub(crate) fn announce(&self) {
+        self.installed.send_replace(());
+    }
+
     /// The session of `key`, if its home is online.
-    pub(crate) fn live(&self, key: &PublicKey) -> Option<Arc<Session>> {
+    pub(crate) fn live(&self, key: &HomeKey) -> Option<Arc<Session>> {
         let state = self.lock();
         let session = state.sessions.get(&state.places.live(key)?)?;
         (!session.closed.is_cancelled()).then(|| Arc::clone(session))
@@ -140,7 +145,7 @@ impl Sessions {
 
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
     /// returns whether there was a session.
-    pub(crate) fn close(&self, key: &PublicKey) -> bool {
+    pub(crate) fn close(&self, key: &HomeKey) -> bool {
         let is_live = {
             let mut state = self.lock();
             let live = state.places.forget(key);

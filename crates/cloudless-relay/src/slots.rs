@@ -35,6 +35,19 @@ impl Slots {
             freed.set(self.freed.notified());
         }
     }
+
+    /// Returns once no visitor has one.
+    pub(crate) async fn all_free(&self) {
+        let mut freed = pin!(self.freed.notified());
+        loop {
+            freed.as_mut().enable();
+            if self.n_open.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            freed.as_mut().await;
+            freed.set(self.freed.notified());
+        }
+    }
 }
 
 /// One visitor's place, free again when dropped.

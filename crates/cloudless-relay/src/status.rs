@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use crate::crowd::{Crowd, Place};
+use crate::home_key::HomeKey;
 use crate::outcome::Outcome;
 
 /// A report on the whole relay.
@@ -34,6 +35,9 @@ pub struct Status {
     /// How homes know the relay.
     #[serde(default)]
     pub key: Option<KeyStatus>,
+    /// How SSH clients reach the relay; `None` when it takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<SshStatus>,
     /// Every bound hostname, sorted.
     pub homes: Vec<HomeStatus>,
     /// Sums over all homes.
@@ -46,6 +50,19 @@ pub struct Status {
     pub routes_idle: Vec<Hostname>,
     /// How connections ended up, counted by class since the process started: see [`Outcome`].
     pub outcomes: BTreeMap<String, u64>,
+}
+
+/// How homes that are SSH clients reach the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SshStatus {
+    /// The hosts to dial.
+    pub hosts: Vec<String>,
+    /// The port to dial.
+    pub port: u16,
+    /// The relay's host key, algorithm and key as known_hosts has them.
+    pub host_key: String,
+    /// What `ssh` shows of it.
+    pub fingerprint: String,
 }
 
 /// The keys that the relay proves to homes.
@@ -117,8 +134,8 @@ pub struct ServerStatus {
 pub struct HomeStatus {
     /// The bound name.
     pub hostname: Hostname,
-    /// The home's key.
-    pub key: PublicKey,
+    /// The home's key, which tells by its form what reaches the relay.
+    pub key: HomeKey,
     /// Whether the home's tunnel is up.
     pub online: bool,
     /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is

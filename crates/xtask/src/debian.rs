@@ -23,6 +23,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["test", "-e", "/etc/ssl/certs"],
     },
     Need {
+        package: "autossh",
+        probe: &["autossh", "-V"],
+    },
+    Need {
         package: "cadaver",
         probe: &["cadaver", "--version"],
     },
@@ -41,6 +45,10 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "evolution-data-server",
         probe: &["test", "-x", "/usr/libexec/evolution-addressbook-factory"],
+    },
+    Need {
+        package: "dehydrated",
+        probe: &["test", "-x", "/usr/bin/dehydrated"],
     },
     Need {
         package: "fish",
@@ -89,6 +97,10 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "nftables",
         probe: &["nft", "--version"],
+    },
+    Need {
+        package: "openssh-client",
+        probe: &["ssh", "-V"],
     },
     Need {
         package: "openssl",

@@ -2,6 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use cloudless_proto::Hostname;
+use cloudless_proto::ssh::InvalidAuthorizedKey;
 
 use crate::identity::IdentityError;
 
@@ -111,6 +112,43 @@ pub enum InviteError {
     Ttl,
     /// The invite could not be kept.
     #[error("the invite was not kept")]
+    Write(#[source] WriteError),
+}
+
+/// Why a name was not bound to an SSH client's key.
+#[derive(Debug, thiserror::Error)]
+pub enum AllowSshError {
+    /// The name has a home.
+    #[error("{hostname} belongs to a home already: `--replace` gives it to this key")]
+    HostnameTaken {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The key is none.
+    #[error("the key cannot be used")]
+    Key(#[source] InvalidAuthorizedKey),
+    /// The relay's own name cannot be a home's.
+    #[error("{hostname} is this relay's own name: choose another name for the home")]
+    OwnName {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The name has a route in the relay's configuration.
+    #[error(
+        "{hostname} has a route of its own in relay.toml: take that out first, or choose another name"
+    )]
+    Routed {
+        /// The name.
+        hostname: Hostname,
+    },
+    /// The relay takes no SSH clients.
+    #[error(
+        "this relay does not listen for SSH: set `ssh = \"[::]:2222\"` below `[listen]` in relay.toml, \
+         and start it anew"
+    )]
+    Off,
+    /// The binding could not be kept.
+    #[error("the binding was not kept")]
     Write(#[source] WriteError),
 }
 

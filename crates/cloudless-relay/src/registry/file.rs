@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::Path;
 
-use cloudless_proto::{Hostname, PublicKey};
+use cloudless_proto::Hostname;
 use data_encoding::HEXLOWER;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -17,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use toml::value::Datetime;
 
 use super::{Home, Invite, KEY_FILE, RegistryError, Rotation, WriteError, duplicate};
+use crate::home_key::HomeKey;
 use crate::identity::{pem, public_key};
 
 const HOMES: &str = "homes.toml";
@@ -164,7 +165,7 @@ struct HomesFile {
 #[serde(deny_unknown_fields)]
 struct HomeLine {
     hostname: Hostname,
-    key: PublicKey,
+    key: HomeKey,
     #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
     joined: u64,
 }
@@ -209,7 +210,8 @@ fn write<T: Serialize>(directory: &Path, name: &str, content: &T) -> Result<(), 
         .map_err(|source| WriteError { path, source })
 }
 
-fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
+/// Replaces a file of the relay's state, which nobody but its owner reads.
+pub(crate) fn replace(directory: &Path, name: &str, text: &str) -> io::Result<()> {
     let new = directory.join(format!("{name}.new"));
     let mut file = File::options()
         .write(true)

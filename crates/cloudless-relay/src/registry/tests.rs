@@ -19,8 +19,8 @@ fn a_code_binds_its_name_once() {
         state.redeem(2, "a.example", 7, NOW),
         Err(RedeemError::Rejected)
     ));
-    assert_eq!(state.registry.key_of(&code.hostname), Some(key(1)));
-    assert_eq!(state.registry.hostnames_of(&key(1)), [code.hostname]);
+    assert_eq!(state.registry.key_of(&code.hostname), Some(key(1).into()));
+    assert_eq!(state.registry.hostnames_of(&key(1).into()), [code.hostname]);
     // The answer to the first attempt may have been lost.
     assert_eq!(state.redeem(1, "a.example", 7, NOW).unwrap().replaced, None);
 }
@@ -57,11 +57,11 @@ fn only_an_invite_that_says_so_moves_a_name() {
     state.invite("a.example", true).unwrap();
     assert_eq!(
         state.redeem(2, "a.example", 7, NOW).unwrap().replaced,
-        Some(key(1))
+        Some(key(1).into())
     );
     assert_eq!(
         state.registry.key_of(&"a.example".parse().unwrap()),
-        Some(key(2))
+        Some(key(2).into())
     );
 }
 
@@ -191,7 +191,10 @@ fn a_revoked_name_is_free_and_its_invite_gone() {
     assert!(state.redeem(1, "a.example", 7, NOW).is_err());
     state.invite("a.example", false).unwrap();
     state.redeem(1, "a.example", 7, NOW).unwrap();
-    assert_eq!(state.registry.revoke(&hostname).unwrap(), Some(key(1)));
+    assert_eq!(
+        state.registry.revoke(&hostname).unwrap(),
+        Some(key(1).into())
+    );
     assert_eq!(state.registry.key_of(&hostname), None);
 }
 

@@ -90,7 +90,7 @@ async fn a_name_that_is_bound_is_invited_only_by_force() {
     let Reply::Homes { homes } = relay.command(&Command::Homes).await else {
         panic!()
     };
-    assert_eq!(homes[0].key, HomeKey(1).public());
+    assert_eq!(homes[0].key, HomeKey(1).public().into());
 }
 
 #[test]

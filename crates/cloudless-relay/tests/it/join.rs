@@ -100,7 +100,8 @@ async fn many_that_redeem_one_code_at_once_have_one_winner() {
         let status = relay.status().await;
         let homes = status.homes.iter();
         let mut owners = homes.filter(|home| home.hostname.as_str() == hostname);
-        assert_eq!(winners, [owners.next().unwrap().key]);
+        let owner = owners.next().unwrap().key;
+        assert_eq!(winners, [owner.of_tunnel().unwrap()]);
         // On the disk too, and the code is gone from it.
         let homes = fs::read_to_string(relay.file("homes.toml")).unwrap();
         assert_eq!(homes.matches(&hostname).count(), 1);

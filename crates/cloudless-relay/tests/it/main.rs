@@ -24,6 +24,7 @@ mod reload;
 mod rotation;
 mod routes;
 mod shutdown;
+mod ssh;
 mod support;
 mod takeover;
 mod visitors;

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{
-    HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Tunnel, Visitor, client_hello, connect_tls,
+    HOME_NAME, HomeKey, RELAY_NAME, SshHome, TestRelay, Tunnel, Visitor, client_hello, connect_tls,
     test_config, tls_config, tunnel_hello,
 };
 
@@ -47,6 +47,7 @@ async fn each_outcome_is_counted_and_told_at_debug() {
     tunnels(&mut seen).await;
     refused_homes(&mut seen).await;
     joins(&mut seen).await;
+    ssh(&mut seen).await;
 
     let log = log.text();
     for outcome in Outcome::ALL {
@@ -97,6 +98,29 @@ impl Write for Log {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// What SSH clients come to.
+async fn ssh(seen: &mut Seen) {
+    let relay = TestRelay::start_with(|config| config.timings.ssh_login = SHORT).await;
+    let mut stranger = Visitor::connect(relay.ssh).await;
+    stranger.send(b"GET / HTTP/1.1\r\n\r\n").await;
+    stranger.gone().await;
+    seen.expect(&relay, Outcome::SshHandshakeFailed).await;
+    let mut silent = Visitor::connect(relay.ssh).await;
+    silent.send(b"SSH-2.0-silent\r\n").await;
+    silent.gone().await;
+    seen.expect(&relay, Outcome::SshLoginTimeout).await;
+    let relay = TestRelay::start_with(|config| config.timings.handshake = SHORT).await;
+    relay.allow_ssh(HOME_NAME, 1).await;
+    let mut idle = SshHome::connect(relay.ssh).await;
+    assert!(idle.login(1).await);
+    seen.expect(&relay, Outcome::SshNothingForwarded).await;
+    let relay = TestRelay::start().await;
+    relay.allow_ssh(HOME_NAME, 1).await;
+    let home = SshHome::publish(relay.ssh, 1, HOME_NAME).await;
+    while home.forward(OTHER_NAME, 443).await.is_err() && !home.handle.is_closed() {}
+    seen.expect(&relay, Outcome::SshRefused).await;
 }
 
 /// A relay with a server that is not there for this name.

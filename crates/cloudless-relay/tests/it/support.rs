@@ -4,6 +4,7 @@ mod client;
 mod home;
 mod relay;
 mod slow_path;
+mod ssh_home;
 mod web_server;
 
 use std::time::Duration;
@@ -14,6 +15,7 @@ pub(crate) use home::{
 };
 pub(crate) use relay::{RELAY_NAME, TestRelay, test_config};
 pub(crate) use slow_path::SlowPath;
+pub(crate) use ssh_home::{SshHome, ssh_key_line};
 pub(crate) use web_server::WebServer;
 
 /// The name that most tests register.

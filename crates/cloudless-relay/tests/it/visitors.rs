@@ -252,7 +252,7 @@ async fn the_status_counts_bytes_and_visitors() {
         panic!("{status:?}")
     };
     assert_eq!(home_status.hostname.as_str(), HOME_NAME);
-    assert_eq!(home_status.key, HomeKey(1).public());
+    assert_eq!(home_status.key, HomeKey(1).public().into());
     assert!(home_status.online && home_status.since.is_some());
     assert_eq!(
         (home_status.visitors_now, home_status.visitors_total),

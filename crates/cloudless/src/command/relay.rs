@@ -1,5 +1,6 @@
 //! `cloudless relay`: the machine with a public address.
 
+mod allow_ssh;
 mod homes;
 mod init;
 mod invite;
@@ -7,6 +8,7 @@ mod reload;
 mod revoke;
 mod rotate_key;
 mod run;
+mod ssh_key;
 mod status;
 
 use std::net::SocketAddr;
@@ -16,7 +18,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_relay::admin::{self, Command, Reply};
-use cloudless_relay::{Config, KEY_FILE, Registry, RegistryError};
+use cloudless_relay::{Config, HostKey, KEY_FILE, Registry, RegistryError, Ssh};
 
 use crate::admin_socket;
 use crate::config::address::{Address, HTTPS_PORT};
@@ -47,12 +49,14 @@ pub(super) struct Relay {
 enum RelayCommand {
     Init(init::Init),
     Invite(invite::Invite),
+    AllowSsh(allow_ssh::AllowSsh),
     Run(run::Run),
     Homes(homes::Homes),
     Status(status::Status),
     Reload(reload::Reload),
     Revoke(revoke::Revoke),
     RotateKey(rotate_key::RotateKey),
+    SshKey(ssh_key::SshKey),
 }
 
 impl Relay {
@@ -64,12 +68,14 @@ impl Relay {
         match self.command {
             RelayCommand::Init(init) => init.run(),
             RelayCommand::Invite(invite) => invite.run(),
+            RelayCommand::AllowSsh(allow_ssh) => allow_ssh.run(),
             RelayCommand::Run(run) => run.run(),
             RelayCommand::Homes(homes) => homes.run(),
             RelayCommand::Status(status) => status.run(),
             RelayCommand::Reload(reload) => reload.run(),
             RelayCommand::Revoke(revoke) => revoke.run(),
             RelayCommand::RotateKey(rotate_key) => rotate_key.run(),
+            RelayCommand::SshKey(ssh_key) => ssh_key.run(),
         }
     }
 }
@@ -110,10 +116,17 @@ fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
     }
 }
 
-/// The relay's config, with its key and with `bound`, the addresses that it listens on in fact.
-fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyhow::Result<Config> {
+/// The addresses that the relay listens on in fact.
+#[derive(Clone, Debug)]
+struct Bound {
+    https: Vec<SocketAddr>,
+    ssh: Vec<SocketAddr>,
+}
+
+/// The relay's config, with its keys and with what it is bound to.
+fn config(state: &Path, file: &RelayFile, bound: Option<&Bound>) -> anyhow::Result<Config> {
     let identity = identity::read(&state.join(KEY_FILE), INIT_ADVICE)?;
-    let listening = bound.unwrap_or(&file.listen.https.0);
+    let listening = bound.map_or(&file.listen.https.0, |bound| &bound.https);
     let port = listening.first().map_or(HTTPS_PORT, SocketAddr::port);
     let addresses = file
         .addresses
@@ -127,6 +140,13 @@ fn config(state: &Path, file: &RelayFile, bound: Option<&[SocketAddr]>) -> anyho
     config.fallback = file.fallback.servers();
     config.routes = file.routes.routes();
     config.limits = file.limits.limits();
+    let by_ssh = bound.map_or(&file.listen.ssh.0, |bound| &bound.ssh);
+    if let Some(address) = by_ssh.first() {
+        config.ssh = Some(Ssh {
+            host_key: HostKey::open(state).context("there is no SSH host key")?,
+            port: address.port(),
+        });
+    }
     Ok(config)
 }
 

@@ -60,6 +60,9 @@ pub(crate) struct Listen {
     pub(crate) https: SocketAddresses,
     #[serde(default = "default_http")]
     pub(crate) http: SocketAddresses,
+    /// Homes that are plain SSH clients; nowhere by default.
+    #[serde(default = "nowhere")]
+    pub(crate) ssh: SocketAddresses,
     /// Load balancers before the relay.
     #[serde(default)]
     pub(crate) proxy_protocol_from: Vec<NetworkText>,
@@ -70,6 +73,7 @@ impl Default for Listen {
         Self {
             https: default_https(),
             http: default_http(),
+            ssh: nowhere(),
             proxy_protocol_from: Vec::new(),
         }
     }
@@ -92,7 +96,10 @@ impl RelayFile {
             let UpstreamAddress::Tcp(server) = server else {
                 return false;
             };
-            let mut listens = self.listen.https.0.iter().chain(&self.listen.http.0);
+            let Listen {
+                https, http, ssh, ..
+            } = &self.listen;
+            let mut listens = https.0.iter().chain(&http.0).chain(&ssh.0);
             listens.any(|it| {
                 let is_same = it.ip() == server.ip();
                 let is_covered = it.ip().is_unspecified() && server.ip().is_loopback();
@@ -155,6 +162,8 @@ sandbox = {sandbox}
 https = {https}
 # Answers with a redirect to https for homes, and nothing else. [] turns it off.
 http = {http}
+# Homes that are plain SSH clients (`cloudless relay allow-ssh`), such as \"[::]:2222\". [] turns it off.
+ssh = {ssh}
 # Load balancers before this relay, such as [\"10.0.0.0/8\"]. Each of their connections must begin with a
 # PROXY protocol header, version 1 or 2, and counts for the address in it; no other may have one.
 # proxy_protocol_from = []
@@ -186,6 +195,7 @@ http = {http}
             },
             https = sockets(&self.listen.https),
             http = sockets(&self.listen.http),
+            ssh = sockets(&self.listen.ssh),
             fallback_https = fallback("https", &self.fallback.https, "127.0.0.1:8443"),
             fallback_http = fallback("http", &self.fallback.http, "127.0.0.1:8080"),
             limits = self.limits.render(),
@@ -223,6 +233,10 @@ pub(crate) fn array(values: &[impl Display]) -> String {
 
 fn yes() -> bool {
     true
+}
+
+fn nowhere() -> SocketAddresses {
+    SocketAddresses(Vec::new())
 }
 
 fn default_https() -> SocketAddresses {
@@ -284,6 +298,7 @@ mod tests {
             listen: Listen {
                 https: everywhere(8443),
                 http: SocketAddresses(vec![]),
+                ssh: everywhere(2222),
                 proxy_protocol_from: Vec::new(),
             },
             fallback: ServersTable {
@@ -297,6 +312,7 @@ mod tests {
         assert_eq!(read.render(), file.render());
         assert!(!read.legs && !read.sandbox);
         assert_eq!(read.listen.http, SocketAddresses(vec![]));
+        assert_eq!(read.listen.ssh, everywhere(2222));
         assert_eq!(read.fallback.https, file.fallback.https);
     }
 
@@ -306,6 +322,7 @@ mod tests {
             parse(b"server_name = \"a.example\"\naddresses = [\"a.example\"]\n").unwrap();
         assert_eq!(file.listen.https, everywhere(443));
         assert_eq!(file.listen.http, everywhere(80));
+        assert_eq!(file.listen.ssh, SocketAddresses(vec![]));
         assert_eq!(file.hold, default_hold());
         assert!(file.legs);
     }

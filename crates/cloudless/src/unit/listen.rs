@@ -8,7 +8,10 @@ use crate::exit::Usage;
 /// The values of `ListenStream=`, and the one of `BindIPv6Only=`: as the relay itself would bind
 /// them, where `[::]` takes IPv4 too unless the list has an IPv4 address of the same port.
 pub(super) fn streams(listen: &Listen) -> Result<(Vec<String>, &'static str), Usage> {
-    let addresses = || listen.https.0.iter().chain(&listen.http.0);
+    let Listen {
+        https, http, ssh, ..
+    } = listen;
+    let addresses = || https.0.iter().chain(&http.0).chain(&ssh.0);
     if addresses().any(|address| address.port() == 0) {
         return Err(Usage(
             "a port is 0 in relay.toml, to be chosen when the relay starts; a socket unit needs \

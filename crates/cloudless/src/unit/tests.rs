@@ -23,6 +23,7 @@ fn listen(https: &[&str], http: &[&str]) -> Listen {
     Listen {
         https: addresses(https),
         http: addresses(http),
+        ssh: addresses(&[]),
         proxy_protocol_from: Vec::new(),
     }
 }

@@ -134,6 +134,37 @@ fn no_connection_attempt_is_lost_while_the_relay_is_started_anew() {
     }
 }
 
+#[test]
+fn a_socket_for_ssh_is_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("relay");
+    #[rustfmt::skip]
+    binary::on(&state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
+        "--no-http"]).expect(0);
+    let free = [(); 2].map(|()| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    });
+    let mut command = Command::new("systemd-socket-activate");
+    for address in free {
+        command.arg("-l").arg(address.to_string());
+    }
+    let child = command
+        .args(["--fdname=https:ssh", env!("CARGO_BIN_EXE_cloudless")])
+        .args(["relay", "run", "--state"])
+        .arg(&state)
+        .stdin(Stdio::null())
+        .process_group(0)
+        .spawn();
+    let Ok(child) = child else {
+        return missing("systemd-socket-activate, of Debian's systemd");
+    };
+    let (_sender, lines) = sync_channel(0);
+    let _unit = Unit { child, lines };
+    let answer = attempt(free[1]);
+    assert!(answer.starts_with("SSH-2.0-cloudless_"), "{answer}");
+}
+
 /// The answer to a request in clear, which both ports give: what is for no home is not found, and the
 /// port for TLS says what it is for.
 fn attempt(address: SocketAddr) -> String {

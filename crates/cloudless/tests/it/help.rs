@@ -2,16 +2,18 @@
 
 use crate::binary::cloudless;
 
-pub(crate) const COMMANDS: [&str; 49] = [
+pub(crate) const COMMANDS: [&str; 51] = [
     "relay",
     "relay init",
     "relay invite",
+    "relay allow-ssh",
     "relay run",
     "relay homes",
     "relay status",
     "relay reload",
     "relay revoke",
     "relay rotate-key",
+    "relay ssh-key",
     "home",
     "home join",
     "home run",

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloudless_proto::Hostname;
 use cloudless_proto::join_code::JoinCode;
 use cloudless_relay::admin::{self, Command, Reply};
-use cloudless_relay::{Config, Listeners, Registry, RunError, Status};
+use cloudless_relay::{Config, HostKey, Listeners, Registry, RunError, Ssh, Status};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -21,6 +21,8 @@ pub(crate) struct TestRelay {
     /// An IPv4 and an IPv6 address.
     pub(crate) https: [SocketAddr; 2],
     pub(crate) http: [SocketAddr; 2],
+    /// Where homes that are SSH clients connect.
+    pub(crate) ssh: SocketAddr,
     pub(crate) socket: PathBuf,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), RunError>>,
@@ -42,11 +44,22 @@ impl TestRelay {
         let socket = directory.path().join("relay.sock");
         let (https, https_addresses) = listen().await;
         let (http, http_addresses) = listen().await;
+        let ssh = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let ssh_address = ssh.local_addr().unwrap();
         let mut config = test_config();
+        config.ssh = Some(Ssh {
+            host_key: HostKey::open(directory.path()).unwrap(),
+            port: ssh_address.port(),
+        });
         adjust(&mut config);
         let admin = Some(admin::bind(&socket).unwrap());
         let shutdown = CancellationToken::new();
-        let listeners = Listeners { https, http, admin };
+        let listeners = Listeners {
+            https,
+            http,
+            ssh: vec![ssh],
+            admin,
+        };
         let running = tokio::spawn(cloudless_relay::run(
             config,
             registry,
@@ -56,6 +69,7 @@ impl TestRelay {
         Self {
             https: https_addresses,
             http: http_addresses,
+            ssh: ssh_address,
             socket,
             shutdown,
             running,

@@ -2,9 +2,9 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
-use cloudless_proto::{Hostname, PublicKey};
-use cloudless_relay::HomeRow;
+use cloudless_proto::Hostname;
 use cloudless_relay::admin::{Command, Reply};
+use cloudless_relay::{HomeKey, HomeRow};
 use serde::Serialize;
 
 use crate::clock;
@@ -29,7 +29,7 @@ pub(super) struct Homes {
 #[derive(Serialize)]
 struct Row {
     hostname: Hostname,
-    key: PublicKey,
+    key: HomeKey,
     #[serde(with = "cloudless_proto::rfc3339::seconds")]
     joined_at: u64,
     online: bool,

@@ -95,6 +95,7 @@ impl Init {
             } else {
                 or_default(&self.http, relay::everywhere(80))
             },
+            ssh: SocketAddresses(Vec::new()),
             proxy_protocol_from: Vec::new(),
         };
         let port = listen.https.0.first().map_or(HTTPS_PORT, SocketAddr::port);

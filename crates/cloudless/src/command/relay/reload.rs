@@ -1,4 +1,3 @@
-use std::net::SocketAddr;
 use std::path::Path;
 
 use anyhow::bail;
@@ -6,6 +5,7 @@ use clap::Args;
 use cloudless_relay::admin::{Command, Reply};
 use cloudless_relay::{Reread, Source};
 
+use super::Bound;
 use crate::admin_socket;
 use crate::config::relay::RelayFile;
 use crate::state::RelayState;
@@ -39,9 +39,8 @@ impl Reload {
 }
 
 /// How a running relay, which listens at `bound`, reads its files again.
-pub(super) fn source(state: &Path, started_with: &RelayFile, bound: &[SocketAddr]) -> Source {
+pub(super) fn source(state: &Path, started_with: &RelayFile, bound: Bound) -> Source {
     let state = state.to_owned();
-    let bound = bound.to_vec();
     let sandbox = started_with.sandbox;
     let listen = started_with.listen.clone();
     Source::new(move || {
@@ -50,6 +49,7 @@ pub(super) fn source(state: &Path, started_with: &RelayFile, bound: &[SocketAddr
         let settings = [
             ("listen.https", file.listen.https == listen.https),
             ("listen.http", file.listen.http == listen.http),
+            ("listen.ssh", file.listen.ssh == listen.ssh),
             ("sandbox", file.sandbox == sandbox),
         ];
         let waiting = settings

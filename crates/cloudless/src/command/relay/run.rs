@@ -8,6 +8,7 @@ use cloudless_relay::{Listeners, Registry};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
+use super::Bound;
 use crate::activation::{self, Activated};
 use crate::config::relay::RelayFile;
 use crate::metrics::{self, Metrics};
@@ -45,6 +46,7 @@ struct Ready<'a> {
     role: &'static str,
     https: &'a [SocketAddr],
     http: &'a [SocketAddr],
+    ssh: &'a [SocketAddr],
     metrics: Option<SocketAddr>,
 }
 
@@ -65,11 +67,14 @@ impl Run {
 
         signals::block_on(async {
             let http_ports = activation::ports(&file.listen.http.0);
-            let Activated { https, http } = match activation::take(&http_ports)? {
+            let ssh_ports = activation::ports(&file.listen.ssh.0);
+            let activated = activation::take(&http_ports, &ssh_ports)?;
+            let Activated { https, http, ssh } = match activated {
                 Some(activated) => activated,
                 None => Activated {
                     https: listen::bind(&file.listen.https.0, "`listen.https` in relay.toml")?,
                     http: listen::bind(&file.listen.http.0, "`listen.http` in relay.toml")?,
+                    ssh: listen::bind(&file.listen.ssh.0, "`listen.ssh` in relay.toml")?,
                 },
             };
             let admin = admin_socket::bind(&state, admin_socket::RELAY)
@@ -77,16 +82,23 @@ impl Run {
             let setting = "`metrics` in relay.toml";
             let metrics = Metrics::bind(file.metrics, setting, &state, metrics::relay)?;
             let metrics_address = metrics.address();
-            let (bound_https, bound_http) = (listen::bound(&https)?, listen::bound(&http)?);
-            let mut config = super::config(&state, &file, Some(&bound_https))?;
-            config.source = Some(super::reload::source(&state, &file, &bound_https));
+            let bound = Bound {
+                https: listen::bound(&https)?,
+                ssh: listen::bound(&ssh)?,
+            };
+            let bound_http = listen::bound(&http)?;
+            let mut config = super::config(&state, &file, Some(&bound))?;
+            config.source = Some(super::reload::source(&state, &file, bound.clone()));
 
             terminal::note(format_args!("relay {} is ready", file.server_name));
-            for address in &bound_https {
+            for address in &bound.https {
                 terminal::note(format_args!("  visitors and homes  {address}"));
             }
             for address in &bound_http {
                 terminal::note(format_args!("  redirect to https   {address}"));
+            }
+            for address in &bound.ssh {
+                terminal::note(format_args!("  homes by SSH        {address}"));
             }
             if let Some(address) = metrics_address {
                 terminal::note(format_args!(
@@ -100,6 +112,7 @@ impl Run {
             let listeners = Listeners {
                 https,
                 http,
+                ssh,
                 admin: Some(admin),
             };
             let role = cloudless_relay::run(config, registry, listeners, shutdown.clone());
@@ -113,8 +126,9 @@ impl Run {
             if self.ready_json {
                 terminal::json(&Ready {
                     role: "relay",
-                    https: &bound_https,
+                    https: &bound.https,
                     http: &bound_http,
+                    ssh: &bound.ssh,
                     metrics: metrics_address,
                 })?;
             }

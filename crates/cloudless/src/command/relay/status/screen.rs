@@ -51,6 +51,10 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
     if let Some(key) = &status.key {
         lines.extend(keys(key, status, is_narrow));
     }
+    if let Some(ssh) = &status.ssh {
+        let (port, fingerprint) = (ssh.port, &ssh.fingerprint);
+        lines.push(format!("ssh       port {port}, host key {fingerprint}"));
+    }
     if !status.homes.is_empty() {
         lines.push(totals(status));
         lines.extend(homes(status, is_narrow));
@@ -145,7 +149,11 @@ fn homes(status: &Status, is_narrow: bool) -> Vec<String> {
         );
         [
             shown_name(home, is_narrow),
-            online,
+            if home.key.is_ssh() {
+                format!("{online} (ssh)")
+            } else {
+                online
+            },
             home.round_trip
                 .map_or_else(String::new, figures::round_trip),
             format!("{} of {}", home.visitors_now, home.visitors_total),
