@@ -19,6 +19,7 @@ mod process;
 mod rathole;
 mod recipe;
 mod site;
+mod ssh_home;
 mod visitor;
 mod way;
 

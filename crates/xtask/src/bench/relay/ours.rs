@@ -69,6 +69,24 @@ async fn open_with(
     })
 }
 
+/// A relay that listens for SSH at this address too and gives the name to whoever has this key.
+pub(crate) async fn relay_for_ssh(
+    ground: &Ground<'_>,
+    folder: &Path,
+    ssh: SocketAddr,
+    key: &str,
+) -> Result<(Role, SocketAddr)> {
+    let program = ground.workspace.target("release/cloudless");
+    let (place, state) = (&ground.site.relay, folder.join("relay"));
+    init(&program, place, &state, one_source).await?;
+    let listen = |text: &str| text.replacen("ssh = []", &format!("ssh = \"{ssh}\""), 1);
+    edit(&state.join("relay.toml"), listen)?;
+    let started = start_relay(&program, place, &state, folder).await?;
+    let allow = ["relay", "allow-ssh", HOSTNAME, key.trim()];
+    run(&program, place, &allow, &state).await?;
+    Ok(started)
+}
+
 /// Makes a relay and starts it.
 pub(crate) async fn relay(
     program: &Path,

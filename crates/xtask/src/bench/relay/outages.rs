@@ -25,7 +25,7 @@ const AWAY_MAX: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(2);
 const N_HOMES: usize = 1_000;
 /// The ways that keep a tunnel.
-const WAYS: [Kind; 3] = [Kind::Legs, Kind::Rathole, Kind::Recipe];
+const WAYS: [Kind; 4] = [Kind::Legs, Kind::Rathole, Kind::Recipe, Kind::SshHome];
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -74,7 +74,8 @@ pub(crate) async fn open(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
     })
 }
 
-async fn make_key(path: &Path) -> Result<()> {
+/// Makes a key as people do.
+pub(super) async fn make_key(path: &Path) -> Result<()> {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-N", "", "-f"])
         .arg(path)

@@ -14,7 +14,7 @@ use super::backend::Certificate;
 use super::load::{Job, Load, Outcome};
 use super::process::Process;
 use super::site::{Place, Probing, Site};
-use super::{haproxy, multiplexer, ours, rathole, recipe};
+use super::{haproxy, multiplexer, ours, rathole, recipe, ssh_home};
 use crate::bench::cpu::Stopwatch;
 use crate::bench::memory::pss;
 use crate::workspace::Workspace;
@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     Recipe,
     /// A floor for small requests over one connection: a multiplexer that does nothing else
     Multiplexer,
+    /// `ssh -R` kept by autossh as home, to cloudless' relay
+    SshHome,
 }
 
 /// What every way needs to be built.
@@ -89,6 +91,7 @@ impl Kind {
             Self::Haproxy => "HAProxy, the hop alone",
             Self::Recipe => "sniproxy + autossh",
             Self::Multiplexer => "a bare multiplexer",
+            Self::SshHome => "cloudless, autossh as home",
         }
     }
 
@@ -102,6 +105,7 @@ impl Kind {
             Self::Haproxy => "haproxy",
             Self::Recipe => "recipe",
             Self::Multiplexer => "multiplexer",
+            Self::SshHome => "ssh-home",
         }
     }
 }
@@ -151,6 +155,7 @@ impl Way {
             Kind::Haproxy => haproxy::open(ground, &own)?,
             Kind::Recipe => recipe::open(ground, &own).await?,
             Kind::Multiplexer => multiplexer::open(ground, &own)?,
+            Kind::SshHome => ssh_home::open(ground, &own).await?,
         };
         let way = Self {
             kind,
