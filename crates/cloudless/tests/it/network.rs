@@ -5,6 +5,7 @@
 //! what is promised and print what they measured.
 
 mod clones;
+mod legs;
 mod machines;
 mod name_server;
 mod names;

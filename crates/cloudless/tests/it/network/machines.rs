@@ -209,6 +209,19 @@ impl Machines {
         self.says(&self.bed.relay, "relay", "relay", words);
     }
 
+    /// Waits until the relay's status is as expected.
+    pub(crate) fn relay_until(&self, expected: impl Fn(&Value) -> bool) {
+        let state = self.directory.path().join("relay");
+        let begun = Instant::now();
+        loop {
+            let status = run(&self.bed.relay, &state, &["relay", "status", "--json"]);
+            if expected(&serde_json::from_str(&status).unwrap()) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{status}");
+        }
+    }
+
     fn says(&self, machine: &Namespace, folder: &str, role: &str, words: &str) {
         let state = self.directory.path().join(folder);
         let begun = Instant::now();
@@ -259,7 +272,7 @@ impl Machines {
         self.prober_at(self.second_address())
     }
 
-    fn client(&self, address: SocketAddr) -> Client {
+    pub(crate) fn client(&self, address: SocketAddr) -> Client {
         Client::through_relay(address, &self.ca_file(), &self.password)
     }
 

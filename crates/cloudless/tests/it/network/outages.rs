@@ -200,4 +200,19 @@ fn the_laptop_sleeps_and_wakes(family: Family) {
     signal(Signal::CONT);
     let took = prober.back_after(Instant::now());
     within(2 * SECOND, "laptop woken", family, took);
+
+    if !crate::is_acceptance() {
+        return;
+    }
+    // Mostly the Wi-Fi takes longer to wake up.
+    signal(Signal::STOP);
+    let asleep = Instant::now();
+    machines.bed.forget_mappings();
+    machines.bed.internet.set(Conditions::BLACK_HOLE);
+    assert_eq!(prober.go_on_for(13 * SECOND, asleep), 0);
+    signal(Signal::CONT);
+    assert_eq!(prober.go_on_for(7 * SECOND, Instant::now()), 0);
+    machines.bed.internet.set(Conditions::default());
+    let took = prober.back_after(Instant::now());
+    within(2 * SECOND, "laptop woken, network up later", family, took);
 }

@@ -2,14 +2,18 @@
 //! process.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cloudless_testbed::{Bed, Family, RELAY};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
 use crate::corpus::missing;
 use crate::network::machines::Machines;
@@ -40,11 +44,17 @@ fn a_restart_of_the_relay_loses_no_visitor(family: Family) {
         return missing("systemd-socket-activate, of Debian's systemd");
     }
     let address = SocketAddr::from((RELAY[family as usize], 443));
+    let web_server = SocketAddr::from((RELAY[family as usize], 8443));
     let ip = address.ip().to_string();
     let init = ["--address", &ip];
     let mut pid_file = PathBuf::new();
     let start = |bed: &Bed, state: &Path| {
         pid_file = state.with_extension("pid");
+        let file = state.join("relay.toml");
+        let text = fs::read_to_string(&file).unwrap();
+        let fallback = format!("[fallback]\nhttps = \"{web_server}\"");
+        assert!(text.contains("[fallback]"));
+        fs::write(&file, text.replace("[fallback]", &fallback)).unwrap();
         // The tool starts the relay when somebody comes.
         bed.relay.spawn(move || {
             while TcpStream::connect(address).is_err() {
@@ -61,8 +71,18 @@ fn a_restart_of_the_relay_loses_no_visitor(family: Family) {
         return;
     };
     let relay = Relay { pid_file };
+    let (listening, listens) = sync_channel(1);
+    let web = machines.bed.relay.spawn(move || {
+        listening
+            .send(TcpListener::bind(web_server).unwrap())
+            .unwrap();
+    });
+    let web_listener = listens.recv().unwrap();
+    web.join().unwrap();
     let prober = machines.prober().calm();
     for _ in 0..crate::rounds(ROUNDS) {
+        // Whoever has asked for something, and keeps the connection for later.
+        let _idle = Idle::new(&machines, address, &web_listener);
         let (before, told) = (relay.pid(), Instant::now());
         kill_process(before, Signal::TERM).unwrap();
         machines.await_relay();
@@ -75,6 +95,61 @@ fn a_restart_of_the_relay_loses_no_visitor(family: Family) {
             family,
             longest,
         );
+    }
+}
+
+/// Connections on which nothing moves, to home and to the web server beside the relay.
+struct Idle {
+    end: CancellationToken,
+    phone: Option<thread::JoinHandle<()>>,
+    _web_server: TcpStream,
+}
+
+impl Idle {
+    /// Returns once home has answered, and the web server has heard.
+    fn new(machines: &Machines, relay: SocketAddr, web_server: &TcpListener) -> Self {
+        let end = CancellationToken::new();
+        let (answered, answer) = sync_channel(1);
+        let (client, told) = (machines.client(relay), end.clone());
+        let phone = machines.bed.phone.spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
+            runtime.block_on(async {
+                let mut home = client.connect().await.unwrap();
+                home.get("none.vcf").await.unwrap();
+                let mut web = tokio::net::TcpStream::connect(relay).await.unwrap();
+                web.write_all(&client.named("www.example.test").hello())
+                    .await
+                    .unwrap();
+                answered.send(()).unwrap();
+                told.cancelled().await;
+            });
+        });
+        answer.recv().unwrap();
+        // The first ones are the relay's own looks.
+        let heard = loop {
+            let (mut stream, _) = web_server.accept().unwrap();
+            if stream.read(&mut [0; 16]).is_ok_and(|n| n == 16) {
+                break stream;
+            }
+        };
+        Self {
+            end,
+            phone: Some(phone),
+            _web_server: heard,
+        }
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.end.cancel();
+        if let Some(phone) = self.phone.take() {
+            // What it panicked with is printed already.
+            let _ = phone.join();
+        }
     }
 }
 
