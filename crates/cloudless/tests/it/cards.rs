@@ -16,6 +16,31 @@ pub(crate) fn small(uid: &str) -> Vec<u8> {
     .into_bytes()
 }
 
+/// A card with a photo of 150 KiB that means nothing.
+pub(crate) fn with_photo(uid: &str) -> Vec<u8> {
+    let photo = "/9j/4AAQSkZJRgABAQAB".repeat(150 * 1024 / 20);
+    let photo = chunks(&photo, 74).join("\r\n ");
+    format!(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:Paul Photo\r\nN:Photo;Paul;;;\r\n\
+         item1.EMAIL;type=INTERNET:paul@example.org\r\nitem1.X-ABLabel:Club\r\n\
+         X-CUSTOM:kept\r\nPHOTO;ENCODING=b;TYPE=JPEG:{photo}\r\nEND:VCARD\r\n"
+    )
+    .into_bytes()
+}
+
+/// A group as Apple's programs and DAVx5 write it into version 3.0.
+pub(crate) fn group(uid: &str, members: &[&str]) -> Vec<u8> {
+    let members: String = members
+        .iter()
+        .map(|member| format!("X-ADDRESSBOOKSERVER-MEMBER:urn:uuid:{member}\r\n"))
+        .collect();
+    format!(
+        "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:{uid}\r\nFN:The Club\r\nN:The Club;;;;\r\n\
+         X-ADDRESSBOOKSERVER-KIND:group\r\n{members}END:VCARD\r\n"
+    )
+    .into_bytes()
+}
+
 /// What every large card holds again and again.
 pub(crate) const LARGE_NOTE: &str = "met at the harbor, ";
 

@@ -1,4 +1,7 @@
-//! A real client, vdirsyncer, syncs two folders through relay and home.
+//! A real client, vdirsyncer, syncs two folders through relay and home, configured as
+//! `docs/clients.md` says.
+
+mod kept_out;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,12 +9,13 @@ use std::process::{Command, Output, Stdio};
 
 use crate::cards;
 use crate::corpus;
+use crate::documented;
 use crate::pair::Pair;
 
 /// Cards that no phone wrote in one folder, byte for byte.
 type Contents = BTreeMap<String, Vec<u8>>;
 
-const GENERATED: usize = 300;
+const GENERATED: usize = 1000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_folders_agree_byte_for_byte() {
@@ -25,10 +29,15 @@ async fn two_folders_agree_byte_for_byte() {
     let desktop = Folder::new(&program, pair.folder("desktop"), account);
 
     // Up from one folder, down into another.
-    for (name, card) in corpus.iter().chain(&cards::varied(GENERATED)) {
+    let special = [
+        ("with-photo".to_owned(), cards::with_photo("with-photo")),
+        ("club".to_owned(), cards::group("club", &["with-photo"])),
+    ];
+    let generated = cards::varied(GENERATED);
+    for (name, card) in corpus.iter().chain(&generated).chain(&special) {
         laptop.write(name, card);
     }
-    let total = corpus.len() + GENERATED;
+    let total = corpus.len() + GENERATED + special.len();
     assert_eq!(
         laptop.read().len(),
         total,
@@ -65,6 +74,10 @@ async fn two_folders_agree_byte_for_byte() {
     let with = |text: &str| agreed.values().filter(|card| contains(card, text)).count();
     assert_eq!(with("NOTE:edited on the laptop"), 5);
     assert_eq!(with("NOTE:edited on the desktop"), 4);
+    let cards: Vec<_> = desktop.read().into_values().collect();
+    for (name, card) in special {
+        assert!(cards.contains(&card), "{name}, byte for byte");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -125,7 +138,7 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    fn at_home(pair: &Pair) -> Self {
+    pub(crate) fn at_home(pair: &Pair) -> Self {
         Self {
             url: format!("https://localhost:{}/", pair.relay_port()),
             user: "me",
@@ -162,29 +175,24 @@ impl Folder {
             password,
             ca_file,
         } = &self.account;
-        let config = format!(
-            r#"[general]
-status_path = "{directory}/status"
-
-[pair contacts]
-a = "folder"
-b = "home"
-collections = ["contacts"]
-conflict_resolution = {conflict_resolution}
-
-[storage folder]
-type = "filesystem"
-path = "{directory}/cards"
-fileext = ".vcf"
-
-[storage home]
-type = "carddav"
-url = "{url}"
-username = "{user}"
-password = "{password}"
-verify = "{}"
-"#,
-            ca_file.display()
+        let block = documented::block("clients.md", "## vdirsyncer", "ini");
+        let config = documented::here(
+            block,
+            &[
+                (
+                    "~/.local/share/vdirsyncer/status",
+                    &format!("{directory}/status"),
+                ),
+                ("~/.local/share/contacts", &format!("{directory}/cards")),
+                ("https://contacts.example.org/", url),
+                ("USER", user),
+                ("PASSWORD", password),
+                ("~/ca.pem", &ca_file.display().to_string()),
+                (
+                    "conflict_resolution = null",
+                    &format!("conflict_resolution = {conflict_resolution}"),
+                ),
+            ],
         );
         std::fs::write(self.directory.join("config"), config).unwrap();
     }
