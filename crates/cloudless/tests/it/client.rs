@@ -215,6 +215,12 @@ impl Client {
         self.begin("GET", name, "", &[]).await
     }
 
+    /// Sends the head of a PUT of so many bytes to any path.
+    pub(crate) async fn begin_upload(&self, path: &str, length: usize) -> TlsStream<TcpStream> {
+        let more = format!("content-length: {length}\r\n");
+        self.begin_at("PUT", path, &more, &[]).await
+    }
+
     async fn begin(
         &self,
         method: &str,
@@ -222,11 +228,22 @@ impl Client {
         more: &str,
         body: &[u8],
     ) -> TlsStream<TcpStream> {
+        let path = format!("{BOOK}{name}");
+        self.begin_at(method, &path, more, body).await
+    }
+
+    async fn begin_at(
+        &self,
+        method: &str,
+        path: &str,
+        more: &str,
+        body: &[u8],
+    ) -> TlsStream<TcpStream> {
         let config = self.tls.as_ref().expect("a client that speaks TLS");
         let mut tls = self.tls(config).await.unwrap();
         let (host, authorization) = (&self.hostname, &self.authorization);
         let head = format!(
-            "{method} {BOOK}{name} HTTP/1.1\r\nhost: {host}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: {host}\r\n\
              authorization: {authorization}\r\n{more}\r\n"
         );
         tls.write_all(head.as_bytes()).await.unwrap();

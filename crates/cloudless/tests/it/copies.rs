@@ -216,6 +216,37 @@ fn an_address_book_of_xandikos() {
     expect_counts(&copy.counts(&[]), &[("known", 60), ("fetched", 0)]);
 }
 
+/// As at iCloud: whoever answers for the name says that the cards of this user are on another host.
+#[test]
+fn a_server_whose_address_books_are_on_another_host() {
+    let cards: BTreeMap<_, _> = cards::varied(60).into_iter().collect();
+    let partition = Fake::with_cards(&cards);
+    let home = format!(
+        "<C:addressbook-home-set><href>{}homes/</href></C:addressbook-home-set>",
+        partition.url()
+    );
+    let front = Fake::with_cards(&BTreeMap::new());
+    front.before(move |request: &Request| {
+        let body = multistatus("/me/", &home);
+        let length = body.len();
+        (request.path == "/me/")
+            .then(|| format!("HTTP/1.1 207 Multi-Status\r\ncontent-length: {length}\r\n\r\n{body}"))
+    });
+    let copy = Copy::new(&front.url(), Some("me"));
+    let host = partition.url();
+    let host = host.trim_start_matches("http://").trim_end_matches('/');
+    let asked = copy.run(&[]).expect(1).stderr;
+    assert!(asked.contains(&format!("--from-host {host}")), "{asked}");
+    assert_eq!(copy.stored().len(), 0);
+    let counts = copy.counts(&["--from-host", host]);
+    expect_counts(&counts, &[("found", 60), ("created", 60), ("verified", 60)]);
+    assert_eq!(copy.stored(), sorted(&cards));
+    expect_counts(
+        &copy.counts(&["--from-host", host]),
+        &[("known", 60), ("fetched", 0)],
+    );
+}
+
 #[test]
 fn what_a_killed_copy_has_done_is_not_done_again() {
     let cards: BTreeMap<_, _> = cards::varied(175).into_iter().collect();

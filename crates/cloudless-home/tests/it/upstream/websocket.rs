@@ -145,3 +145,19 @@ async fn a_websocket_ends_when_it_is_idle_or_home_stops() {
         .await
         .unwrap();
 }
+
+/// Browsers open an HTTP/1.1 connection for a WebSocket then (RFC 8441 section 3).
+#[tokio::test]
+async fn none_is_offered_inside_http2() {
+    let (behind, _listener) = Behind::start_listening(|_| {}).await;
+    let stream = behind.connect(b"h2").await;
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let driver = tokio::spawn(connection);
+    let mut requests = requests.ready().await.unwrap();
+    let get = http::Request::get(format!("https://{HOST}/"));
+    let (answer, _) = requests.send_request(get.body(()).unwrap(), true).unwrap();
+    // Home's settings have come by then.
+    timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert!(!requests.is_extended_connect_protocol_enabled());
+    driver.abort();
+}

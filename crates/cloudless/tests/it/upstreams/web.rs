@@ -16,7 +16,7 @@ use crate::pair::{HOSTNAME, Pair};
 const NGINX: &str = "/usr/sbin/nginx";
 const MIB: u64 = 1024 * 1024;
 /// What a stream of any length may add to home's memory, in KiB.
-const GROWTH_MAX: u64 = 24 * 1024;
+pub(super) const GROWTH_MAX: u64 = 24 * 1024;
 
 fn script() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/upstreams/server.py")
@@ -195,7 +195,7 @@ fn large_bodies_pass_in_bounded_memory() {
         .with(&["--output", "/dev/null"])
         .run("/download/4");
     assert!(small.status.success(), "{small:?}");
-    let before = peak(&pair);
+    let before = peak(pair.home_pid());
 
     for version in ["--http1.1", "--http2"] {
         for length in [&["--header", "transfer-encoding: chunked"][..], &[]] {
@@ -218,14 +218,14 @@ fn large_bodies_pass_in_bounded_memory() {
             "{down:?}"
         );
     }
-    let growth = peak(&pair).saturating_sub(before);
+    let growth = peak(pair.home_pid()).saturating_sub(before);
     println!("{mib} MiB each way: {growth} KiB more than {before}");
     assert!(growth < GROWTH_MAX, "{growth} KiB more than {before}");
 }
 
-/// The most memory that home has had, in KiB.
-fn peak(pair: &Pair) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", pair.home_pid())).unwrap();
+/// The most memory that a process has had, in KiB.
+pub(super) fn peak(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     line.and_then(|it| it.trim().strip_suffix(" kB")?.trim().parse().ok())
         .unwrap()
