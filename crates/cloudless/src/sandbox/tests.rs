@@ -1,5 +1,6 @@
-use std::env;
 use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::process::Command;
 use std::thread;
 
@@ -23,8 +24,23 @@ fn what_a_home_gives_up_is_gone_for_good() {
         let certificate = folder.join("certificates").join("cert.pem");
         fs::create_dir(certificate.parent().unwrap()).unwrap();
         fs::write(&certificate, "old").unwrap();
-        let needs = Needs::of_home(&folder.join("state"), std::slice::from_ref(&certificate));
-        attempt(folder, &needs);
+        let server = folder.join("server");
+        fs::create_dir(&server).unwrap();
+        let _server = UnixListener::bind(server.join("socket")).unwrap();
+        let state = folder.join("state");
+        let certificates = std::slice::from_ref(&certificate);
+        let needs = Needs::of_home(&state, certificates, &[server.join("socket")]);
+        let in_force = attempt(folder, &needs);
+        UnixStream::connect(server.join("socket")).unwrap();
+        // Such as the bus of a session.
+        let others = UnixStream::connect(folder.join("bus"));
+        match in_force.sockets {
+            Sockets::All => assert_eq!(others.unwrap_err().kind(), ErrorKind::PermissionDenied),
+            _ => eprintln!(
+                "NOT TESTED, as this kernel's Landlock has no rule for it: sockets of others in the \
+                 file system"
+            ),
+        }
         // What a home needs beside its state, it has.
         assert_eq!(fs::read_to_string(&certificate).unwrap(), "old");
         assert!(fs::write(&certificate, "new").is_err());
@@ -55,11 +71,19 @@ fn in_a_process_of_its_own(test: &str, inside: impl FnOnce(&Path)) {
 }
 
 /// What a role that somebody has taken over would try, on this thread and on one that it starts.
-fn attempt(folder: &Path, needs: &Needs) {
+fn attempt(folder: &Path, needs: &Needs) -> InForce {
     let (state, outside) = (folder.join("state"), folder.join("outside"));
     let read = |path: &Path| fs::read_to_string(path).map_err(|error| error.kind());
     assert_eq!(read(&outside).unwrap(), "secret");
     assert!(Command::new("true").status().unwrap().success());
+    let name = folder.as_os_str().as_bytes();
+    let bus = SocketAddr::from_abstract_name(name).unwrap();
+    let _bus = UnixListener::bind_addr(&bus).unwrap();
+    let _other = UnixListener::bind(folder.join("bus")).unwrap();
+    UnixStream::connect_addr(&bus).unwrap();
+    UnixStream::connect(folder.join("bus")).unwrap();
+    let parent = rustix::process::getppid().unwrap();
+    rustix::process::test_kill_process(parent).unwrap();
 
     let in_force = enter(needs).unwrap();
     assert!(in_force.landlock, "these tests need a kernel with Landlock");
@@ -79,6 +103,22 @@ fn attempt(folder: &Path, needs: &Needs) {
             let refused = rustix::process::chroot(&state).unwrap_err();
             assert_eq!(refused, rustix::io::Errno::PERM);
         }
+        if in_force.sockets >= Sockets::Abstract {
+            let refused = UnixStream::connect_addr(&bus).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::PermissionDenied);
+            let refused = rustix::process::test_kill_process(parent).unwrap_err();
+            assert_eq!(refused, rustix::io::Errno::PERM);
+        } else {
+            eprintln!(
+                "NOT TESTED, as this kernel's Landlock has no scopes: abstract sockets, signals"
+            );
+        }
+        // What home makes itself it reaches, and its own threads.
+        let own = state.join("own.sock");
+        let _ = fs::remove_file(&own);
+        let _listening = UnixListener::bind(&own).unwrap();
+        UnixStream::connect(&own).unwrap();
+        rustix::process::test_kill_process(rustix::process::getpid()).unwrap();
         assert!(rustix::thread::no_new_privs().unwrap());
         assert_eq!(read(&state.join("own")).unwrap(), "own");
         fs::write(state.join("new"), "new").unwrap();
@@ -87,4 +127,11 @@ fn attempt(folder: &Path, needs: &Needs) {
     };
     attempts();
     thread::scope(|scope| scope.spawn(attempts).join().unwrap());
+    in_force
+}
+
+#[test]
+fn a_service_manager_with_an_abstract_socket_is_told_of() {
+    assert!(is_abstract(b"@/org/freedesktop/systemd1/notify"));
+    assert!(!is_abstract(b"/run/systemd/notify") && !is_abstract(b""));
 }

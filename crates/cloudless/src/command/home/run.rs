@@ -7,7 +7,9 @@ use clap::Args;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_home::certificate::CertificateSource;
 use cloudless_home::status::RelayState;
+use cloudless_home::upstream::UpstreamServer;
 use cloudless_home::{Config, Listeners, trust};
+use cloudless_proto::UpstreamAddress;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +57,7 @@ when something changed, not what. A push service in your own network has to be a
 
 A name on the internet is served only while its CAA records in the DNS keep everybody else from a
 certificate for it; `cloudless home doctor` shows them. Home asks three resolvers, watches the public
-logs of certificates, and tells a webhook of one that it did not make. All of it can be changed:
+logs of certificates, and tells a webhook of each alarm (docs/security.md). All of it can be changed:
   trust = \"honest-relay\"  # for all names, before the first [table], or for one below
                           # [hostname.\"NAME\"]: whoever runs the relay can then read everything
   [dns]
@@ -154,7 +156,8 @@ impl Run {
         config.push = super::push(&state, &file.push)?;
         if file.sandbox {
             // The store starts a thread.
-            sandbox::enter(&Needs::of_home(&state, &certificate_files(&config)))?;
+            let (files, servers) = (certificate_files(&config), server_sockets(&config));
+            sandbox::enter(&Needs::of_home(&state, &files, &servers))?;
         }
         let store = super::open(&state).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
@@ -231,6 +234,21 @@ fn certificate_files(config: &Config) -> Vec<PathBuf> {
         _ => None,
     });
     files.flatten().collect()
+}
+
+/// The sockets in the file system of servers behind home.
+fn server_sockets(config: &Config) -> Vec<PathBuf> {
+    let passed = config.passthrough.values();
+    let passed = passed.flat_map(|it| [&it.tls, &it.http].into_iter().flatten());
+    let passed = passed.filter_map(|it| match it {
+        UpstreamAddress::Unix(path) => Some(path.clone()),
+        UpstreamAddress::Tcp(_) => None,
+    });
+    let asked = config.upstreams.iter().filter_map(|it| match &it.server {
+        UpstreamServer::Unix(path) => Some(path.clone()),
+        _ => None,
+    });
+    passed.chain(asked).collect()
 }
 
 /// The running home in a line, without names.
