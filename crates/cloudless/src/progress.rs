@@ -36,6 +36,7 @@ fn spin(ended: &Receiver<()>) {
         return;
     }
     let spinner = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    spinner.set_style(ProgressStyle::default_spinner());
     while goes_on(TICK) {
         spinner.set_message(format!("working, {} s", started.elapsed().as_secs()));
         spinner.tick();

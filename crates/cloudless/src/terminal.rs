@@ -8,8 +8,9 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Standard output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,11 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
 /// Something that went well.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
+/// What is narrower is not written for.
+const WIDTH_MIN: usize = 50;
+/// Text that begins further in begins no column.
+const INDENT_MAX: usize = 30;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 
@@ -34,6 +40,58 @@ pub(crate) fn data(line: impl Display) -> Result<(), StdoutError> {
     writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
         .map_err(StdoutError)
+}
+
+/// Writes lines of data to standard output. On a terminal what is longer than that goes on below, as far
+/// in as its text began.
+pub(crate) fn prose(lines: &[String]) -> Result<(), StdoutError> {
+    let stdout = io::stdout();
+    let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout).ok());
+    let width = size.flatten().map_or(0, |size| usize::from(size.ws_col));
+    let fold = |line: &String| match width < WIDTH_MIN {
+        true => vec![line.clone()],
+        false => folded(line, width),
+    };
+    lines.iter().flat_map(fold).try_for_each(data)
+}
+
+/// A line in as many as it needs, broken at spaces, which go on below where its text began. A word that
+/// does not fit is longer than `width` columns.
+pub(crate) fn folded(line: &str, width: usize) -> Vec<String> {
+    if visible(line) <= width {
+        return vec![line.to_owned()];
+    }
+    let (mut indent, mut gap) = (0, 2);
+    for (column, c) in plain(line).chars().take(INDENT_MAX).enumerate() {
+        match c {
+            ' ' => gap += 1,
+            _ if gap >= 2 => (indent, gap) = (column, 0),
+            _ => gap = 0,
+        }
+    }
+    if indent == 0 || 2 * indent >= width {
+        indent = 4.min(width / 2);
+    }
+    let (mut parts, mut part, mut column) = (Vec::new(), String::new(), 0);
+    for (index, word) in line.split(' ').enumerate() {
+        let length = visible(word);
+        if column > indent && column + 1 + length > width {
+            parts.push(std::mem::replace(&mut part, " ".repeat(indent)));
+            column = indent;
+        } else if index > 0 {
+            part.push(' ');
+            column += 1;
+        }
+        part.push_str(word);
+        column += length;
+    }
+    parts.push(part);
+    parts
+}
+
+/// How many columns a text takes.
+pub(crate) fn visible(text: &str) -> usize {
+    plain(text).chars().filter_map(|it| it.width()).sum()
 }
 
 /// Writes one value as one line of JSON to standard output.
@@ -186,6 +244,33 @@ mod tests {
 
     fn row<const N: usize>(cells: [&str; N]) -> [String; N] {
         cells.map(str::to_owned)
+    }
+
+    #[test]
+    fn what_is_longer_than_the_terminal_goes_on_where_its_text_began() {
+        let bad =
+            format!("  {BAD}BAD{BAD:#}      one two three four five six seven eight nine ten");
+        assert_eq!(
+            folded(&bad, 50),
+            [
+                format!("  {BAD}BAD{BAD:#}      one two three four five six seven eight"),
+                "           nine ten".to_owned(),
+            ]
+        );
+        assert_eq!(folded(&bad, 120), [bad]);
+        let long = "x".repeat(60);
+        assert_eq!(
+            folded(&format!("name: {long} y"), 50),
+            [
+                "name:".to_owned(),
+                format!("    {long}"),
+                "    y".to_owned()
+            ]
+        );
+        assert_eq!(
+            folded(&format!("    a label    {long}"), 50),
+            [format!("    a label    {long}")]
+        );
     }
 
     #[test]

@@ -10,11 +10,9 @@ use serde::Serialize;
 use unicode_width::UnicodeWidthChar as _;
 
 use crate::signals::{self, Signals};
-use crate::terminal::{self, StdoutError};
+use crate::terminal::{self, StdoutError, visible};
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Where the text of a line stands that has a label; what does not fit goes on there.
-const TEXT_COLUMN: usize = 25;
 /// The size of a terminal that does not say its own.
 const USUAL: (usize, usize) = (80, 24);
 
@@ -127,34 +125,8 @@ fn colored(line: &str) -> String {
 
 /// A line in as many as it needs, broken at spaces. A word that does not fit is cut.
 fn wrap(line: &str, width: usize) -> Vec<String> {
-    let indent = if line.starts_with("  ") && width > 2 * TEXT_COLUMN {
-        TEXT_COLUMN
-    } else {
-        4.min(width / 2)
-    };
-    let mut lines = vec![String::new()];
-    let mut used = 0;
-    for word in line.split_inclusive(' ') {
-        let length = visible(word.trim_end());
-        if used > indent && used + length > width {
-            lines.push(" ".repeat(indent));
-            used = indent;
-        }
-        if let Some(last) = lines.last_mut() {
-            last.push_str(&cut(word, width.saturating_sub(used)));
-        }
-        used += visible(word);
-    }
-    for line in &mut lines {
-        line.truncate(line.trim_end().len());
-    }
-    lines
-}
-
-/// How many columns a text takes.
-fn visible(text: &str) -> usize {
-    let plain = strip_str(text).to_string();
-    plain.chars().filter_map(|it| it.width()).sum()
+    let parts = terminal::folded(line, width);
+    parts.iter().map(|part| cut(part, width)).collect()
 }
 
 /// The beginning of a word that fits, with all its colors.
@@ -200,7 +172,8 @@ mod tests {
             }
         }
         let lines = wrap(&line, 60);
-        assert!(lines[1].starts_with(&" ".repeat(TEXT_COLUMN)), "{lines:?}");
+        // Where the text of a line stands that has a label.
+        assert!(lines[1].starts_with(&" ".repeat(25)), "{lines:?}");
         assert!(
             lines.last().is_some_and(|line| line.ends_with('…')),
             "{lines:?}"

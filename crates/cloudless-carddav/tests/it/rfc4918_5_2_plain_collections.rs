@@ -39,6 +39,7 @@ async fn rfc_4918_9_7_1_any_bytes_are_kept_with_their_media_type() {
         assert_eq!(got.header("etag"), etag);
         assert_eq!(got.header("content-security-policy"), "sandbox");
         assert_eq!(got.header("x-content-type-options"), "nosniff");
+        assert_eq!(got.header("content-disposition"), "attachment");
         assert_eq!(got.header("last-modified"), "Sat, 01 Aug 2026 12:00:00 GMT");
         let head = server.send("HEAD", &path, &[], "").await;
         assert_eq!(head.header("content-length"), body.len().to_string());

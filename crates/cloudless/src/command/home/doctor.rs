@@ -43,7 +43,7 @@ impl Doctor {
             terminal::json(&reports)?;
         } else {
             for report in &reports {
-                lines(report).iter().try_for_each(terminal::data)?;
+                show(report)?;
             }
         }
         let checks = reports.iter().flat_map(|report| &report.checks);
@@ -89,13 +89,19 @@ fn add_upstreams(state: &Path, reports: &mut [NameReport]) -> anyhow::Result<()>
     Ok(())
 }
 
-fn lines(report: &NameReport) -> Vec<String> {
+fn show(report: &NameReport) -> anyhow::Result<()> {
     let mut lines = vec![headline(report)];
     lines.extend(report.checks.iter().flat_map(check));
+    terminal::prose(&lines)?;
     if !report.records.is_empty() {
-        lines.push("  The CAA records of the name have to be these, and no other:".to_owned());
-        lines.extend(report.records.iter().map(|record| format!("    {record}")));
+        terminal::data("  The CAA records of the name have to be these, and no other:")?;
+        // Each on one line, to be copied.
+        let records = report.records.iter();
+        records
+            .map(|record| format!("    {record}"))
+            .try_for_each(terminal::data)?;
     }
+    let mut lines = Vec::new();
     let is_address = |it: &&CheckResult| it.title == Check::Addresses.title();
     let is_led = |it: &CheckResult| it.state == CheckState::Good;
     let addresses = report.checks.iter().find(is_address);
@@ -109,7 +115,7 @@ fn lines(report: &NameReport) -> Vec<String> {
     }
     let steps = report.steps.iter().enumerate();
     lines.extend(steps.map(|(index, step)| format!("    {}. {step}", index + 1)));
-    lines
+    Ok(terminal::prose(&lines)?)
 }
 
 fn check(check: &CheckResult) -> Vec<String> {

@@ -63,7 +63,7 @@ impl Status {
         if self.json {
             terminal::json(&shown.status)?;
         } else {
-            shown.screen(false).iter().try_for_each(terminal::data)?;
+            terminal::prose(&shown.screen(false))?;
         }
         if self.check {
             require_online(&shown.status)?;

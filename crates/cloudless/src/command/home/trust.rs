@@ -62,7 +62,7 @@ impl Trust {
             return terminal::json(&reports);
         }
         for report in &reports {
-            lines(report).iter().try_for_each(terminal::data)?;
+            terminal::prose(&lines(report))?;
         }
         Ok(())
     }
