@@ -20,6 +20,7 @@ mod search;
 mod socket;
 
 pub use alarm::Alarm;
+pub(crate) use alarm::recent as recent_alarms;
 pub use book::{Access, Book, BookChange, RemovedBook, Share};
 pub use command::{Command, ImportCard};
 pub use duplicates::{DuplicateGroup, MergeChoice, Merged, SameBecause};
@@ -29,8 +30,8 @@ pub use lookup::CardChoice;
 pub(crate) use renewal::Renewal;
 pub use renewal::Renewed;
 pub use reply::{
-    CardOutcome, ClientCertificate, Device, DeviceAdded, ExportCard, ImportOutcome, Password,
-    Reply, Status, User,
+    CardOutcome, ClientCertificate, Device, DeviceAdded, ExportCard, ImportOutcome, Reply, Status,
+    User,
 };
 pub use restore::{CardRestore, Cards, Difference, NamedCard, RestoreTo, RestoredCard};
 pub use search::Found;

@@ -2,24 +2,24 @@
 
 mod exceptions;
 
-use std::fmt;
 use std::io;
 
+use cloudless_proto::Redacted;
 use cloudless_proto::response_head::{self, NotHttp};
 use data_encoding::BASE64;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use zeroize::Zeroizing;
 
 use self::exceptions::Exceptions;
 
-/// Where the proxy is, how home introduces itself to it, and for whom it is not used. Holds a
-/// password, which no form of it shows.
-#[derive(Clone, PartialEq, Eq)]
+/// Where the proxy is, how home introduces itself to it, and for whom it is not used.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proxy {
     /// `host:port`, resolved anew for every dial.
     address: String,
     /// The value of `Proxy-Authorization`.
-    authorization: Option<String>,
+    authorization: Option<Redacted<String>>,
     exceptions: Exceptions,
 }
 
@@ -77,10 +77,11 @@ impl Proxy {
             None => None,
             Some(login) => {
                 let (user, password) = login.split_once(':').unwrap_or((login, ""));
-                let mut credentials = percent_decoded(user)?;
+                let mut credentials = Zeroizing::new(percent_decoded(user)?);
                 credentials.push(b':');
                 credentials.extend(percent_decoded(password)?);
-                Some(format!("Basic {}", BASE64.encode(&credentials)))
+                let login = format!("Basic {}", BASE64.encode(&credentials));
+                Some(Redacted::new(login))
             }
         };
         Ok(Self {
@@ -108,11 +109,15 @@ impl Proxy {
         tcp: &mut TcpStream,
         target: &str,
     ) -> Result<(), ProxyError> {
-        let login = match &self.authorization {
-            Some(authorization) => format!("Proxy-Authorization: {authorization}\r\n"),
+        let login = Zeroizing::new(match &self.authorization {
+            Some(login) => format!("Proxy-Authorization: {}\r\n", login.expose()),
             None => String::new(),
-        };
-        let request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{login}\r\n");
+        });
+        let request = format!(
+            "CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n{}\r\n",
+            *login
+        );
+        let request = Zeroizing::new(request);
         tcp.write_all(request.as_bytes())
             .await
             .map_err(ProxyError::Io)?;
@@ -152,14 +157,6 @@ fn percent_decoded(text: &str) -> Result<Vec<u8>, ProxyParseError> {
         });
     }
     Ok(decoded)
-}
-
-impl fmt::Debug for Proxy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proxy")
-            .field("address", &self.address)
-            .finish_non_exhaustive()
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cloudless_carddav::CardDav;
 use cloudless_proto::Hostname;
 use cloudless_proto::takeover::Instance;
-use cloudless_store::Store;
+use cloudless_store::{Store, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -19,7 +19,7 @@ use crate::admin::{self, Facts};
 use crate::certificate::acme::{self, Acme, Validations};
 use crate::certificate::{self, Certificates};
 use crate::client_certificate::{ClientCertificateError, Demand};
-use crate::config::{Config, Listeners};
+use crate::config::{Clock, Config, Listeners, unix_ms};
 use crate::index;
 use crate::local;
 use crate::passthrough::Passthroughs;
@@ -28,10 +28,10 @@ use crate::push::{PushKeyError, Pusher};
 use crate::relay_keys::{RelayKeys, RelayKeysError};
 use crate::retention;
 use crate::silence::{self, Silence};
-use crate::status::{Board, RequestStatus};
+use crate::status::{Board, RequestStatus, chain};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
-use crate::trust::{Trust, TrustError};
+use crate::trust::{Alarm, Trust, TrustError};
 use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Process, Visits};
 use crate::upstream::{RouteError, Upstreams};
 use crate::visitor::Visitors;
@@ -194,9 +194,6 @@ pub async fn run(
     if let Some(acme) = acme {
         parts.spawn(acme.run(happened.clone(), stop.clone()));
     }
-    if let Some(trust) = &trust {
-        parts.spawn(trust.clone().keep(stop.clone()));
-    }
     for (index, relay) in config.relays.into_iter().enumerate() {
         let proxy = config.proxy.clone();
         let proxy = proxy.filter(|proxy| relay.addresses.iter().any(|it| proxy.is_for(it)));
@@ -235,6 +232,15 @@ pub async fn run(
             timings.silence_check,
             stop.clone(),
         ));
+    }
+    if let Some(trust) = &trust {
+        trust.tell_also(alarms(
+            store.clone(),
+            certificates.clone(),
+            silence.clone(),
+            config.clock.clone(),
+        ));
+        parts.spawn(trust.clone().keep(stop.clone()));
     }
     if let Some(keep) = config.keep_history {
         parts.spawn(retention::prune_daily(
@@ -335,6 +341,28 @@ pub async fn run(
             Err(RunError::Stopped)
         }
     }
+}
+
+/// What somebody has to look at, beside the protection of the names.
+fn alarms(
+    store: Store,
+    certificates: Arc<Certificates>,
+    silence: Option<Silence>,
+    clock: Clock,
+) -> Arc<dyn Fn() -> Vec<Alarm> + Send + Sync> {
+    Arc::new(move || {
+        let now = unix_ms(clock());
+        let deletions = admin::recent_alarms(&store, Timestamp(now)).unwrap_or_else(|error| {
+            tracing::warn!(error = chain(&error), "Cannot read the alarms");
+            Vec::new()
+        });
+        let silent = silence.as_ref().map(Silence::devices).unwrap_or_default();
+        let certificates = certificates.status().into_iter();
+        let ending = certificates.filter_map(|it| Alarm::of_certificate(it, now));
+        let deletions = deletions.into_iter().map(Alarm::CardsDeleted);
+        let silent = silent.into_iter().map(Alarm::SilentDevice);
+        deletions.chain(silent).chain(ending).collect()
+    })
 }
 
 fn resume_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -229,6 +229,20 @@ pub struct CertificateStatus {
     pub acme: Option<AcmeStatus>,
 }
 
+impl CertificateStatus {
+    /// Whether it ends soon and nothing renewed it: home does so with a third of its life left, and who
+    /// renews files of their own usually too. What home signs itself, it renews by itself. `now`: Unix
+    /// milliseconds.
+    pub fn ends_soon(&self, now: i64) -> bool {
+        let is_from_outside = matches!(self.kind, CertificateKind::Acme | CertificateKind::Files);
+        let (Some(from), Some(until)) = (self.valid_from, self.expires_at) else {
+            return false;
+        };
+        let (life, left) = (until.saturating_sub(from), until.saturating_sub(now));
+        is_from_outside && left < life / 6
+    }
+}
+
 /// How a name's orders at a public authority stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcmeStatus {

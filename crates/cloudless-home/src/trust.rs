@@ -23,7 +23,7 @@ pub use report::{
     Account, CheckResult, CheckState, Holding, LogWatch, NameReport, NamedDevice, Problem,
 };
 pub use transparency::{Issuance, Monitor, TransparencyConfig};
-pub(crate) use watch::Trust;
+pub(crate) use watch::{Alarm, Trust};
 pub use watch::{TrustError, accept_key, examine, unserved};
 
 use crate::config::Relay;

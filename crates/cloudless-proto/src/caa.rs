@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::Hostname;
 use crate::dns::{Answer, Proof};
 
-pub use fault::{Fault, Wanted, faults};
+pub use fault::{Fault, Wanted, faults, lets_others_have_a_wildcard};
 pub use issue::{InvalidIssue, Issue, Parameter};
 
 /// Issuer Critical (RFC 8659 §4.1). Bit 0 counts too: so many people read the RFC that way that

@@ -23,3 +23,23 @@ fn decode(text: &str) -> Option<[u8; 16]> {
     let bytes = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok()?;
     bytes.try_into().ok()
 }
+
+/// The same for values that are secret.
+pub(crate) mod secret {
+    use serde::{Deserializer, Serializer};
+
+    use crate::Redacted;
+
+    pub(crate) fn serialize<S: Serializer>(
+        bytes: &Redacted<[u8; 16]>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::serialize(bytes.expose(), serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Redacted<[u8; 16]>, D::Error> {
+        super::deserialize(deserializer).map(Redacted::new)
+    }
+}

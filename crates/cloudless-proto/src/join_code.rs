@@ -13,7 +13,7 @@ use data_encoding::BASE32_NOPAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Hostname, PublicKey};
+use crate::{Hostname, PublicKey, Redacted};
 
 /// The most addresses that a join code holds.
 pub const ADDRESSES_MAX: usize = 8;
@@ -48,7 +48,7 @@ impl fmt::Display for JoinCode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut payload = Vec::new();
         payload.extend_from_slice(&self.expires_at.to_be_bytes());
-        payload.extend_from_slice(&self.secret.0);
+        payload.extend_from_slice(self.secret.0.expose());
         payload.extend_from_slice(&self.relay_key.0);
         payload.extend_from_slice(self.server_name.as_str().as_bytes());
         for word in [self.hostname.as_str()]
@@ -121,26 +121,20 @@ pub enum JoinCodeError {
 
 /// 128 random bits that are good for joining once.
 ///
-/// The relay keeps only its [`hash`](Self::hash) and compares hashes. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The relay keeps only its [`hash`](Self::hash) and compares hashes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct JoinSecret(#[serde(with = "crate::hex")] [u8; 16]);
+pub struct JoinSecret(#[serde(with = "crate::hex::secret")] Redacted<[u8; 16]>);
 
 impl JoinSecret {
     /// The secret made of these random bytes.
     pub fn new(random: [u8; 16]) -> Self {
-        Self(random)
+        Self(Redacted::new(random))
     }
 
     /// Its SHA-256, which says nothing about 128 random bits.
     pub fn hash(&self) -> [u8; 32] {
-        Sha256::digest(self.0).into()
-    }
-}
-
-impl fmt::Debug for JoinSecret {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JoinSecret(…)")
+        Sha256::digest(self.0.expose()).into()
     }
 }
 
@@ -209,7 +203,7 @@ fn read_payload(payload: &[u8]) -> Option<JoinCode> {
         server_name,
         relay_key: PublicKey(*relay_key),
         hostname,
-        secret: JoinSecret(*secret),
+        secret: JoinSecret::new(*secret),
         expires_at: u64::from_be_bytes(*expires_at),
     })
 }

@@ -23,9 +23,11 @@ mod due;
 mod hand_over;
 mod luck;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::Redacted;
 
 pub use due::Due;
 pub use hand_over::{HandOver, Lost, Send, StreamEnd};
@@ -45,28 +47,22 @@ pub const PREFACE_LEN: usize = MAGIC.len() + 8 + 16;
 /// more, HTTP/1 and the PROXY protocol with a letter or a line end.
 const MAGIC: &[u8; 16] = b"\0cloudless-leg/1";
 
-/// 128 random bits that bind a leg to its visitor, good once. `Debug` does not show them.
+/// 128 random bits that bind a leg to its visitor, good once.
 ///
 /// A relay that is shown one compares its [`bytes`](Self::bytes) in constant time.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Token(#[serde(with = "crate::hex")] [u8; 16]);
+pub struct Token(#[serde(with = "crate::hex::secret")] Redacted<[u8; 16]>);
 
 impl Token {
     /// The token made of these random bytes.
     pub fn new(random: [u8; 16]) -> Self {
-        Self(random)
+        Self(Redacted::new(random))
     }
 
     /// The random bytes.
     pub fn bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Token(…)")
+        self.0.expose()
     }
 }
 
@@ -87,7 +83,7 @@ impl Ticket {
         let (number, token) = rest.split_at_mut(8);
         magic.copy_from_slice(MAGIC);
         number.copy_from_slice(&self.number.to_be_bytes());
-        token.copy_from_slice(&self.token.0);
+        token.copy_from_slice(self.token.bytes());
         preface
     }
 
@@ -97,7 +93,7 @@ impl Ticket {
         let (number, token) = rest.split_first_chunk()?;
         Some(Self {
             number: u64::from_be_bytes(*number),
-            token: Token(token.try_into().ok()?),
+            token: Token::new(token.try_into().ok()?),
         })
     }
 }
@@ -130,7 +126,7 @@ mod tests {
     fn ticket() -> Ticket {
         Ticket {
             number: 0x0102_0304_0506_0708,
-            token: Token([0xab; 16]),
+            token: Token::new([0xab; 16]),
         }
     }
 

@@ -12,6 +12,7 @@
 //! - [`leg`]: how a visitor's bytes leave the tunnel for a connection of their own.
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
+//! - [`Redacted`]: secrets that are never shown, and wiped.
 //! - [`redial`]: when a home dials.
 //! - [`response_head`]: reads what a proxy answers, or whoever is in a relay's place.
 //! - [`rfc3339`]: moments in JSON.
@@ -34,6 +35,7 @@ pub mod lines;
 mod pinned_keys;
 pub mod proxy_protocol;
 mod public_key;
+mod redacted;
 pub mod redial;
 pub mod request_head;
 pub mod response_head;
@@ -47,5 +49,6 @@ mod upstream;
 pub use hostname::{Hostname, InvalidHostname};
 pub use pinned_keys::{InvalidPinnedKeys, PinnedKeys};
 pub use public_key::{InvalidPublicKey, PublicKey};
+pub use redacted::{Redacted, serialize_exposed};
 pub use round_trip::RoundTrip;
 pub use upstream::{InvalidUpstreamAddress, UpstreamAddress};

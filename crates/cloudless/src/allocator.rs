@@ -1,8 +1,17 @@
-//! How much memory the allocator of the C library may keep for later.
+//! The allocator of the C library: what it gets back is wiped first, and how much it may keep for
+//! later.
 
+use std::alloc::System;
 use std::env;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// A password is in more places than those that know it for one: what HTTP, TLS and JSON are read from
+/// and written to. All of these are freed, at the latest with their connection.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// glibc reads it when a program starts.
 const ARENAS: &str = "MALLOC_ARENA_MAX";

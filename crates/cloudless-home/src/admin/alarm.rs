@@ -1,6 +1,6 @@
 //! Devices that deleted a large share of an address book.
 
-use cloudless_store::{Actor, AlarmId, BookError, Store, Timestamp};
+use cloudless_store::{Actor, AlarmId, BookError, Store, StoreError, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
@@ -33,7 +33,7 @@ pub struct Alarm {
 }
 
 /// Those that a person should know of.
-pub(super) fn recent(store: &Store, now: Timestamp) -> Result<Vec<Alarm>, Failure> {
+pub(crate) fn recent(store: &Store, now: Timestamp) -> Result<Vec<Alarm>, StoreError> {
     let alarms = store.alarms()?.into_iter();
     let recent = alarms.filter(|alarm| {
         alarm.undone_at.is_none() && now.0.saturating_sub(alarm.last_at.0) < RECENT_MILLIS

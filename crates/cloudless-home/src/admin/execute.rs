@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use cloudless_carddav::{generate_password, hash_password};
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, Redacted};
 use cloudless_store::{AccountError, Store, Timestamp};
 use data_encoding::BASE64;
 
@@ -14,9 +14,7 @@ use super::command::Command;
 use super::failure::Failure;
 use super::history::{self, Listing};
 use super::import::import;
-use super::reply::{
-    ClientCertificate, Device, DeviceAdded, ExportCard, Password, Reply, Status, User,
-};
+use super::reply::{ClientCertificate, Device, DeviceAdded, ExportCard, Reply, Status, User};
 use super::{alarm, book, duplicates, lookup, restore, search};
 use crate::client_certificate::{Authority, pkcs12};
 use crate::silence::SilentDevice;
@@ -338,7 +336,7 @@ fn device_add(
     Ok(Reply::DeviceAdded(DeviceAdded {
         user,
         device: name,
-        password: Password(password),
+        password: Redacted::new(password),
         public_urls: facts.urls_for(client_certificate),
         local_urls,
         client_certificate: certificate,
@@ -357,8 +355,8 @@ fn certificate(facts: &Facts, name: &str) -> Result<([u8; 32], ClientCertificate
     let packed =
         pkcs12(&issued, &authority, name, &password).map_err(Failure::ClientCertificate)?;
     let certificate = ClientCertificate {
-        pkcs12_base64: BASE64.encode(&packed),
-        password: Password(password),
+        pkcs12_base64: Redacted::new(BASE64.encode(&packed)),
+        password: Redacted::new(password),
     };
     Ok((issued.hash(), certificate))
 }

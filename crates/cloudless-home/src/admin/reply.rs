@@ -1,12 +1,10 @@
 //! The answers.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, Redacted, serialize_exposed};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroize as _;
 
 use super::alarm::Alarm;
 use super::book::{Book, RemovedBook};
@@ -231,7 +229,8 @@ pub struct DeviceAdded {
     /// The device's name.
     pub device: String,
     /// The password, known to nobody after this reply.
-    pub password: Password,
+    #[serde(serialize_with = "serialize_exposed")]
+    pub password: Redacted<String>,
     /// What to give a phone.
     pub public_urls: Vec<String>,
     /// What to give a program on this machine.
@@ -242,35 +241,14 @@ pub struct DeviceAdded {
 }
 
 /// A certificate and its key, known to nobody after this reply.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
     /// PKCS#12 (RFC 7292), in standard base64 with padding.
-    pub pkcs12_base64: String,
+    #[serde(serialize_with = "serialize_exposed")]
+    pub pkcs12_base64: Redacted<String>,
     /// What the file is encrypted with.
-    pub password: Password,
-}
-
-impl fmt::Debug for ClientCertificate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClientCertificate(..)")
-    }
-}
-
-/// A password on its way to the person; masked in debug output, and wiped from memory afterwards.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Password(pub String);
-
-impl Drop for Password {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password(..)")
-    }
+    #[serde(serialize_with = "serialize_exposed")]
+    pub password: Redacted<String>,
 }
 
 /// A device. Times are Unix milliseconds, and RFC 3339 in JSON.

@@ -16,11 +16,10 @@ pub(super) mod stored;
 mod validations;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, Redacted};
 use rustls_pki_types::CertificateDer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -63,18 +62,12 @@ pub struct AcmeConfig {
 }
 
 /// An account of an authority's own site (RFC 8555 section 7.3.4).
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ExternalAccount {
     /// Its identifier.
     pub key_id: String,
     /// The secret that goes with it.
-    pub hmac_key: Vec<u8>,
-}
-
-impl fmt::Debug for ExternalAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExternalAccount").finish_non_exhaustive()
-    }
+    pub hmac_key: Redacted<Vec<u8>>,
 }
 
 /// The part of home that orders certificates.

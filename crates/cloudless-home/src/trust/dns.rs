@@ -115,15 +115,8 @@ impl Dns {
     pub(crate) async fn observe(&self, hostname: &Hostname) -> Observation {
         let mut views = JoinSet::new();
         for (address, resolver) in self.resolvers.iter().cloned() {
-            let hostname = hostname.clone();
-            views.spawn(async move {
-                let view = view(&resolver, Source::Resolver(address), &hostname, None).await;
-                let delegations = match view.addresses {
-                    Some(_) => delegations(&resolver, &hostname).await,
-                    None => BTreeSet::new(),
-                };
-                (view, delegations)
-            });
+            let (hostname, source) = (hostname.clone(), Source::Resolver(address));
+            views.spawn(async move { look(&resolver, source, &hostname, None).await });
         }
         let found = timeout(LOOK_MAX, self.name_servers(hostname)).await;
         let (zone, name_servers) = found.ok().flatten().unwrap_or_default();
@@ -138,14 +131,7 @@ impl Dns {
                     name: server.name.clone(),
                     address,
                 };
-                views.spawn(async move {
-                    let view = view(&resolver, source, &hostname, Some(&zone)).await;
-                    let delegations = match is_silent(&view) {
-                        false => delegations(&resolver, &hostname).await,
-                        true => BTreeSet::new(),
-                    };
-                    (view, delegations)
-                });
+                views.spawn(async move { look(&resolver, source, &hostname, Some(&zone)).await });
             }
         }
         let mut observation = Observation {
@@ -154,14 +140,20 @@ impl Dns {
         };
         while let Some(seen) = views.join_next().await {
             match seen {
-                Ok((view, delegations)) => {
-                    observation.views.push(view);
-                    observation.delegations.extend(delegations);
+                Ok(seen) => {
+                    observation.views.push(seen.view);
+                    observation.delegations.extend(seen.delegations);
+                    observation.delegations_above.extend(seen.delegations_above);
                 }
                 Err(error) => tracing::error!(%error, "Asking a name server failed"),
             }
         }
         observation.views.sort_by(|a, b| a.source.cmp(&b.source));
+        // Above the top of its zone others rule, who can give the whole zone away, or a registry.
+        if zone.is_empty() || zone == hostname.as_str() {
+            observation.views.iter_mut().for_each(|it| it.above.clear());
+            observation.delegations_above.clear();
+        }
         observation
     }
 
@@ -256,15 +248,63 @@ fn resolver(
     builder.build()
 }
 
-/// What one server says of a name. A name server is asked for names in its zone only.
-async fn view(
+/// What one server says.
+struct Seen {
+    view: View,
+    delegations: BTreeSet<Delegation>,
+    delegations_above: BTreeSet<Delegation>,
+}
+
+/// Asks one server for everything. A name server is asked for names in its zone only.
+async fn look(
     resolver: &TokioResolver,
     source: Source,
     hostname: &Hostname,
     zone: Option<&str>,
-) -> View {
+) -> Seen {
+    // A top-level domain has no wildcards.
+    let above = climb(hostname).nth(1).filter(|it| it.contains('.'));
+    let caa_above = async {
+        match above {
+            Some(_) => caa_answers(resolver, climb(hostname).skip(1), zone).await,
+            None => Vec::new(),
+        }
+    };
+    let (caa, caa_above, addresses) = tokio::join!(
+        caa_answers(resolver, climb(hostname), zone),
+        caa_above,
+        addresses(resolver, hostname.as_str())
+    );
+    let view = View {
+        source,
+        caa,
+        above: caa_above,
+        addresses,
+    };
+    // Whoever said nothing is asked no more.
+    let is_heard = match zone {
+        None => view.addresses.is_some(),
+        Some(_) => !is_silent(&view),
+    };
+    let given = async |name: Option<&str>| match name.filter(|_| is_heard) {
+        Some(name) => delegations(resolver, name).await,
+        None => BTreeSet::new(),
+    };
+    Seen {
+        delegations: given(Some(hostname.as_str())).await,
+        delegations_above: given(above).await,
+        view,
+    }
+}
+
+/// The CAA answers from the first of these names up to the one that decides.
+async fn caa_answers<'a>(
+    resolver: &TokioResolver,
+    names: impl Iterator<Item = &'a str>,
+    zone: Option<&str>,
+) -> Vec<Answer<Property>> {
     let mut caa = Vec::new();
-    for name in climb(hostname) {
+    for name in names {
         let mut answer = caa_answer(resolver, name, zone.is_some()).await;
         answer.proof = match (zone, answer.proof) {
             (_, Proof::Missing) => Proof::Missing,
@@ -282,11 +322,7 @@ async fn view(
             break;
         }
     }
-    View {
-        addresses: addresses(resolver, hostname.as_str()).await,
-        source,
-        caa,
-    }
+    caa
 }
 
 /// The CAA records at one name, or where its CNAME records lead. A name server is not asked about
@@ -331,11 +367,11 @@ async fn caa_answer(
     answer
 }
 
-/// The names below `hostname` that prove control of it, where somebody else has them.
-async fn delegations(resolver: &TokioResolver, hostname: &Hostname) -> BTreeSet<Delegation> {
+/// The names below `domain` that prove control of it, where somebody else has them.
+async fn delegations(resolver: &TokioResolver, domain: &str) -> BTreeSet<Delegation> {
     let mut found = BTreeSet::new();
     for label in CHALLENGE_LABELS {
-        let name = format!("{label}.{hostname}");
+        let name = format!("{label}.{domain}");
         for kind in [RecordType::CNAME, RecordType::NS] {
             let (targets, _) = targets(resolver, &name, kind).await;
             found.extend(targets.into_iter().map(|to| Delegation {

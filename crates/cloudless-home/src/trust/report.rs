@@ -90,6 +90,13 @@ pub struct CheckResult {
     pub problems: Vec<Problem>,
 }
 
+impl CheckResult {
+    /// Whether the level does not hold because of it.
+    pub fn is_bad(&self) -> bool {
+        self.state == CheckState::Bad
+    }
+}
+
 /// How a check ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, Redacted};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
@@ -31,7 +31,7 @@ pub struct TransparencyConfig {
     /// Where crt.sh is; `None` if it is not asked.
     pub crt_sh: Option<String>,
     /// Gets a POST with JSON for each certificate that raises an alarm.
-    pub webhook: Option<String>,
+    pub webhook: Option<Redacted<String>>,
     /// Who vouches for these servers.
     pub roots: Vec<CertificateDer<'static>>,
     /// Between two looks at Cert Spotter (default 1 h).

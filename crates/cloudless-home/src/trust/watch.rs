@@ -2,29 +2,30 @@
 
 mod alarm;
 mod kept;
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
-use cloudless_proto::trust::zone::{self, Check, Observation, RelaySite, Trap, Verdict};
+use cloudless_proto::trust::zone::{self, Observation, RelaySite, Trap, Verdict};
 use cloudless_proto::trust::{Level, is_special_use};
 use cloudless_store::Device;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::alarm::Alarm;
+use self::alarm::Elsewhere;
 use self::kept::{Kept, KeptName, accept, read, write};
 pub use self::kept::{TrustError, accept_key};
 use super::dns::Dns;
 use super::fetch::Fetcher;
-use super::report::{Account, Findings, NameReport, assign, records, report, wanted};
+use super::report::{Findings, NameReport, assign, report, wanted};
 use super::transparency::{Monitor, Schedule, Transparency, take_in};
 use super::{TrustConfig, relay_site};
-use crate::certificate::{
-    CertificateSource, Gate, IntendedOrder, KeyRecord, Permission, Refusal, read_ledger,
-};
+use crate::certificate::{CertificateSource, KeyRecord, read_ledger};
 use crate::config::{Clock, Config, Relay, unix_ms};
 use crate::proxy::Proxy;
 use crate::status::chain;
@@ -34,8 +35,6 @@ const LOOK: Duration = Duration::from_secs(60 * 60);
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// The longest sleep between two looks at what is due.
 const PACE: Duration = Duration::from_secs(60);
-/// What the logs may take before an order is let wait.
-const LOGS_MAX: Duration = Duration::from_secs(45);
 
 /// What is known while home runs.
 #[derive(Default)]
@@ -70,6 +69,7 @@ pub(crate) struct Trust {
     looking: tokio::sync::Mutex<()>,
     /// The webhook is told one thing after another, and each once.
     telling: tokio::sync::Mutex<()>,
+    elsewhere: OnceLock<Elsewhere>,
     started: Instant,
 }
 
@@ -107,7 +107,7 @@ impl Trust {
             let hash = |key: KeyRecord| key.spki_sha256.as_str().to_owned();
             Ok(keys.into_iter().map(hash).collect())
         };
-        Self::new(Parts {
+        let trust = Self::new(Parts {
             config: trust,
             hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
             demanding: config.client_certificates.clone(),
@@ -117,8 +117,16 @@ impl Trust {
             proxy: config.proxy.clone(),
             ledger: Arc::new(ledger),
             clock: config.clock.clone(),
-        })
-        .map(Some)
+        })?;
+        let is_ordered = |hostname: &&Hostname| {
+            let source = config.certificates.get(*hostname);
+            matches!(source, Some(CertificateSource::Acme))
+        };
+        if let Some(acme) = &config.acme {
+            let names = trust.hostnames.iter().filter(is_ordered);
+            names.for_each(|hostname| trust.catch_up(hostname, &config.state_dir, acme));
+        }
+        Ok(Some(trust))
     }
 
     /// Reads what is kept. Blocks on the disk.
@@ -161,6 +169,7 @@ impl Trust {
             }),
             looking: tokio::sync::Mutex::new(()),
             telling: tokio::sync::Mutex::new(()),
+            elsewhere: OnceLock::new(),
             started: Instant::now(),
         })
     }
@@ -198,55 +207,6 @@ impl Trust {
         let mut state = self.state();
         accept(&mut state.kept, key);
         write(&self.path, &state.kept)
-    }
-
-    /// Whether an order may be made: `Err` says why not and what to do.
-    pub(crate) async fn decide(&self, hostname: &Hostname, account: Account) -> Result<(), String> {
-        self.learn(hostname, account);
-        match self.config.level(hostname) {
-            Level::HonestRelay => return Ok(()),
-            Level::Pinned => {
-                return Err(format!(
-                    "{hostname} is pinned: its certificate is of home's own authority, and no other is ordered"
-                ));
-            }
-            Level::Public | Level::ClientCertificates => {}
-        }
-        if is_special_use(hostname) {
-            return Err(format!(
-                "nothing is ordered for {hostname}: no public authority may issue for a name like this. \
-                 For one of your own, write trust = \"honest-relay\" below [hostname.\"{hostname}\"] in \
-                 home.toml"
-            ));
-        }
-        let traps = self.look(hostname).await.unwrap_or_default();
-        let (leads, guards): (Vec<_>, Vec<_>) = traps
-            .iter()
-            .partition(|trap| trap.check() == Check::Addresses);
-        if let Some(refusal) = self.refusal(hostname, &guards) {
-            return Err(refusal);
-        }
-        self.require_clean(hostname).await?;
-        match self.refusal(hostname, &leads) {
-            Some(refusal) => Err(refusal),
-            None => Ok(()),
-        }
-    }
-
-    /// Takes note of the account that a name's next order is made with: whatever the level, as the
-    /// level may be raised while a certificate of that account is there.
-    fn learn(&self, hostname: &Hostname, account: Account) {
-        let known = self.kept(hostname);
-        if known.ordering() == Some(&account) {
-            return;
-        }
-        if known.account.is_some() && !self.is_free(hostname) {
-            tracing::warn!(
-                "The CAA records of a name have to name another account or method from its next order \
-                 on; see `cloudless home doctor`"
-            );
-        }
-        self.change(hostname, |name| name.learn(account));
     }
 
     /// Keeps watch until `shutdown`.
@@ -405,68 +365,8 @@ impl Trust {
                 );
             }
         }
-        self.change(hostname, |name| name.is_protected = is_protected);
-    }
-
-    /// The text of a refusal, when something stands against it.
-    fn refusal(&self, hostname: &Hostname, traps: &[&Trap]) -> Option<String> {
-        let mut wrong = traps.iter().filter(|trap| !trap.is_advice()).peekable();
-        wrong.peek()?;
-        let told: Vec<_> = wrong
-            .map(|trap| format!("{trap}: {}", trap.remedy()))
-            .collect();
-        let mut text = format!("nothing is ordered for {hostname} yet. {}", told.join(". "));
-        let is_caa = |trap: &&&Trap| trap.check() == Check::Caa;
-        if traps.iter().any(|trap| is_caa(&trap)) {
-            let wanted = wanted(self.config.level(hostname), self.kept(hostname).ordering());
-            let records = records(hostname, wanted.as_ref()).join(" and ");
-            text.push_str(&format!(". The records to publish: {records}"));
-        }
-        Some(text)
-    }
-
-    /// Before the first order the logs must have told everything, and nothing unknown.
-    async fn require_clean(&self, hostname: &Hostname) -> Result<(), String> {
-        let known = || self.kept(hostname);
-        if known().is_clean {
-            return Ok(());
-        }
-        let Some(transparency) = &self.transparency else {
-            tracing::warn!(
-                "A certificate is ordered without a look at who else has one: nobody watches the logs, \
-                 as [transparency] in home.toml says"
-            );
-            return Ok(());
-        };
-        if transparency.has(Monitor::CertSpotter) {
-            let asked = async {
-                let _ = self
-                    .ask_logs(transparency, Monitor::CertSpotter, hostname)
-                    .await;
-                // What is not taken now is tried again by the watch.
-                let _ = self.tell().await;
-            };
-            let _ = timeout(LOGS_MAX, asked).await;
-        }
-        let watched = known().watched;
-        if let Some(issuance) = watched.unknown.first() {
-            return Err(format!(
-                "nothing is ordered for {hostname}: {issuance}, and home did not make its key: whoever \
-                 has that key can imitate the name until the certificate ends. If you had it made \
-                 yourself, say `cloudless home trust --accept {}`; otherwise use a name that was never \
-                 used",
-                issuance.key
-            ));
-        }
-        if watched.checked_at.is_none() {
-            let cause = watched.error.unwrap_or_else(|| "no answer yet".to_owned());
-            return Err(format!(
-                "nothing is ordered for {hostname} yet: whether somebody else has a certificate for it \
-                 is not known, as the logs could not be asked ({cause})"
-            ));
-        }
-        self.change(hostname, |name| name.is_clean = true);
-        Ok(())
+        let now = unix_ms((self.clock)());
+        self.change(hostname, |name| name.see(is_protected, now));
     }
 
     fn report(&self, state: &State, hostname: &Hostname) -> NameReport {
@@ -493,8 +393,12 @@ impl Trust {
     }
 
     fn change(&self, hostname: &Hostname, change: impl FnOnce(&mut KeptName)) {
+        self.keep_change(|kept| change(kept.names.entry(hostname.clone()).or_default()));
+    }
+
+    fn keep_change(&self, change: impl FnOnce(&mut Kept)) {
         let mut state = self.state();
-        change(state.kept.names.entry(hostname.clone()).or_default());
+        change(&mut state.kept);
         if let Err(error) = write(&self.path, &state.kept) {
             tracing::warn!(
                 error = chain(&error),
@@ -511,40 +415,6 @@ impl Trust {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Gate for Trust {
-    fn learn(&self, order: &IntendedOrder) {
-        if let Some(account) = account_of(order) {
-            self.learn(&order.hostname, account);
-        }
-    }
-
-    fn may_order<'a>(&'a self, order: &'a IntendedOrder) -> Permission<'a> {
-        Box::pin(async move {
-            let Some(account) = account_of(order) else {
-                return Err(Refusal {
-                    message: format!(
-                        "nothing is ordered for {}: the authority's directory does not say by which \
-                         name CAA records know it (caaIdentities), so nobody else can be kept from \
-                         a certificate; use another authority",
-                        order.hostname
-                    ),
-                });
-            };
-            let decided = self.decide(&order.hostname, account).await;
-            decided.map_err(|message| Refusal { message })
-        })
-    }
-}
-
-/// As CAA records name it; `None` where they cannot.
-fn account_of(order: &IntendedOrder) -> Option<Account> {
-    Some(Account {
-        issuer: order.caa_identities.first()?.clone(),
-        uri: order.account_uri.clone(),
-        method: order.method.to_string(),
-    })
 }
 
 /// The names that home will not serve before a look has found them protected, by what is known from

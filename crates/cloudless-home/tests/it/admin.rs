@@ -30,8 +30,8 @@ fn a_device_gets_a_password_and_addresses() {
     else {
         panic!();
     };
-    assert_eq!(password.0.len(), 26);
-    assert!(!format!("{password:?}").contains(&password.0));
+    assert_eq!(password.expose().len(), 26);
+    assert!(!format!("{password:?}").contains(password.expose()));
     assert_eq!(public_urls, [format!("https://{HOST}:8443/")]);
     assert!(matches!(add("me", "phone", false), Reply::Error { .. }));
     assert!(matches!(add("you", "phone", false), Reply::Error { .. }));

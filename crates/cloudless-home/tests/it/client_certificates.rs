@@ -126,16 +126,18 @@ struct Enrolled {
 impl Enrolled {
     fn new(added: &DeviceAdded) -> Self {
         let packed = added.client_certificate.as_ref().expect("a certificate");
-        let bytes = BASE64.decode(packed.pkcs12_base64.as_bytes()).unwrap();
+        let bytes = BASE64
+            .decode(packed.pkcs12_base64.expose().as_bytes())
+            .unwrap();
         let policy = Pkcs12ImportPolicy::Strict;
-        let store = KeyStore::from_pkcs12(&bytes, &packed.password.0, policy).unwrap();
+        let store = KeyStore::from_pkcs12(&bytes, packed.password.expose(), policy).unwrap();
         let (name, chain) = store.private_key_chain().expect("a key");
         assert_eq!(name, format!("{} {}", added.user, added.device));
         let der = |it: &p12_keystore::Certificate| CertificateDer::from(it.as_der().to_vec());
         let certificates: Vec<_> = chain.certs().iter().map(der).collect();
         assert_eq!(certificates.len(), 2, "the authority is there too");
         let key = PrivatePkcs8KeyDer::from(chain.key().as_der().to_vec());
-        let credentials = format!("{}:{}", added.user, added.password.0);
+        let credentials = format!("{}:{}", added.user, added.password.expose());
         Self {
             authorization: format!("Basic {}", BASE64.encode(credentials.as_bytes())),
             chain: (certificates, key.into()),

@@ -85,7 +85,7 @@ impl Home {
         };
         let shutdown = CancellationToken::new();
         let task = tokio::spawn(run(config, store, listeners, shutdown.clone()));
-        let credentials = format!("{}:{}", added.user, added.password.0);
+        let credentials = format!("{}:{}", added.user, added.password.expose());
         Self {
             directory,
             local,

@@ -2,8 +2,11 @@
 
 use std::fmt::Debug;
 
-use cloudless_home::admin::{ClientCertificate, Password, Reply};
+use cloudless_home::admin::{ClientCertificate, Reply};
+use cloudless_home::certificate::{AcmeConfig, ExternalAccount, ValidationMethod};
+use cloudless_home::trust::{TransparencyConfig, TrustConfig};
 use cloudless_home::{Config, Proxy, PushConfig, PushTimings};
+use cloudless_proto::Redacted;
 use cloudless_proto::join_code::JoinSecret;
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -35,10 +38,10 @@ fn no_secret_is_in_debug_output() {
     let directory = tempfile::tempdir().unwrap();
     let store = cloudless_store::Store::open(directory.path()).unwrap();
     let mut added = add_device(&store, "me", "phone", 7);
-    let password = added.password.0.clone();
+    let password = added.password.expose().clone();
     let certificate = ClientCertificate {
-        pkcs12_base64: "cGtjczEyLXNlY3JldA".to_owned(),
-        password: Password("pkcs12-password".to_owned()),
+        pkcs12_base64: Redacted::new("cGtjczEyLXNlY3JldA".to_owned()),
+        password: Redacted::new("pkcs12-password".to_owned()),
     };
     added.client_certificate = Some(certificate);
     let reply = Reply::DeviceAdded(added);
@@ -62,6 +65,26 @@ fn no_secret_is_in_debug_output() {
         roots: vec![],
         timings: PushTimings::default(),
     });
+    config.acme = Some(AcmeConfig {
+        external_account: Some(ExternalAccount {
+            key_id: "me".to_owned(),
+            hmac_key: Redacted::new(b"hmac-key".to_vec()),
+        }),
+        directory: "https://ca.example/directory".to_owned(),
+        roots: vec![],
+        contact: None,
+        profile: None,
+        method: ValidationMethod::default(),
+    });
+    config.trust = Some(TrustConfig {
+        transparency: Some(TransparencyConfig {
+            webhook: Some(Redacted::new("https://alarm.example/token".to_owned())),
+            ..TransparencyConfig::default()
+        }),
+        ..TrustConfig::default()
+    });
+    assert_hides(&config, b"hmac-key");
+    assert_hides(&config, b"alarm.example/token");
     assert_hides(&config, key.secret_pkcs8_der());
     assert_hides(&config, b"proxy-password");
     assert_hides(&config, BASE64.encode(b"me:proxy-password").as_bytes());

@@ -240,6 +240,27 @@ pub fn faults(answers: &[Answer<Property>], wanted: &Wanted) -> Vec<Fault> {
     faults
 }
 
+/// Whether the CAA records of a domain, of answers in the order of [`climb`](super::climb), let a CA
+/// issue for `*.` and the domain to anybody but who is wanted. Nothing is known without answers, and a
+/// CA that cannot ask does not issue.
+pub fn lets_others_have_a_wildcard(answers: &[Answer<Property>], wanted: &Wanted) -> bool {
+    let records = match relevant(answers) {
+        Err(_) => return false,
+        Ok(None) => return !answers.is_empty(),
+        Ok(Some(answer)) => &answer.records,
+    };
+    if records.iter().any(|it| it.is_critical() && !it.is_known()) {
+        return false;
+    }
+    let with = |tag| records.iter().filter(move |it: &&Property| it.is(tag));
+    let is_wild = with("issuewild").next().is_some();
+    let mut governing = with(if is_wild { "issuewild" } else { "issue" }).peekable();
+    // Its own account, by whatever method, is nobody else.
+    let is_other =
+        |fault: &Fault| !fault.is_advice() && !matches!(fault, Fault::OtherMethod { .. });
+    governing.peek().is_none() || governing.any(|it| of_record(it, wanted).iter().any(is_other))
+}
+
 fn of_records(answer: &Answer<Property>, wanted: &Wanted) -> Vec<Fault> {
     let records = &answer.records;
     let mut faults = Vec::new();

@@ -295,6 +295,42 @@ fn the_records_to_publish_are_without_fault() {
     }
 }
 
+#[test]
+fn who_may_have_a_wildcard_is_what_issuewild_says_and_issue_without_one() {
+    for (lines, expected) in [
+        (&[GOOD, NO_WILD][..], false),
+        (&[NO_WILD], false),
+        (&["0 issue other.example", NO_WILD], false),
+        (&["0 issue ;"], false),
+        (&[GOOD], false),
+        (
+            &["0 issue ca.example; accounturi=OURS; validationmethods=dns-01"],
+            false,
+        ),
+        (&["0 issue ca.example; accounturi=OURS"], false),
+        (&["128 tbs unknown"], false),
+        (&["0 issue ca.example"], true),
+        (&["0 issue ca.example; accounturi=THEIRS"], true),
+        (&["0 issue other.example"], true),
+        (&[GOOD, "0 issuewild ca.example"], true),
+        (&[NO_WILD, "0 issuewild other.example"], true),
+        (&["0 iodef mailto:me@home.example"], true),
+        (&[], true),
+    ] {
+        let answers = [secure("example.org", lines), secure("org", &[])];
+        let found = lets_others_have_a_wildcard(&answers, &wanted());
+        assert_eq!(found, expected, "{lines:?}");
+    }
+    // What counts comes from further up, and silence is no leave.
+    let above = [secure("example.org", &[]), secure("org", &[NO_WILD])];
+    assert!(!lets_others_have_a_wildcard(&above, &wanted()));
+    let silent = [Answer::new("example.org", Vec::new(), Proof::Missing)];
+    assert!(!lets_others_have_a_wildcard(&silent, &wanted()));
+    assert!(!lets_others_have_a_wildcard(&[], &wanted()));
+    let pinned = [secure("example.org", &[GOOD])];
+    assert!(lets_others_have_a_wildcard(&pinned, &Wanted::Nobody));
+}
+
 fn piece() -> impl Strategy<Value = String> {
     const PIECES: &[&str] = &[
         "ca.example",
@@ -341,6 +377,12 @@ proptest! {
             records.extend(wanted().records());
         }
         let answers = [Answer::new("home", records.clone(), Proof::Secure)];
+        if !lets_others_have_a_wildcard(&answers, &wanted()) {
+            for issuer in ["ca.example", "other.example"] {
+                let request = Request { issuer, is_wildcard: true, ..request(THEIRS) };
+                prop_assert!(!authorizes(&records, &request), "{:?}", request);
+            }
+        }
         let found = faults(&answers, &wanted());
         if found.iter().all(Fault::is_advice) {
             prop_assert!(authorizes(&records, &request(OURS)));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::caa::{Fault, Property, Wanted, faults, relevant};
+use crate::caa::{Fault, Property, Wanted, faults, lets_others_have_a_wildcard, relevant};
 use crate::dns::Answer;
 
 /// A clock that is wrong by more than this, in seconds, spoils certificates and signatures.
@@ -19,6 +19,8 @@ pub struct Observation {
     pub name_servers: Vec<NameServer>,
     /// Names below it that prove control of it to a CA, and to whom they were given.
     pub delegations: BTreeSet<Delegation>,
+    /// The same below the domain above, where the name's zone has it.
+    pub delegations_above: BTreeSet<Delegation>,
     /// By how many seconds this machine's clock is ahead of others; `None` where nobody was asked.
     pub clock_skew: Option<i64>,
 }
@@ -30,6 +32,9 @@ pub struct View {
     pub source: Source,
     /// The CAA answers, in the order of [`climb`](crate::caa::climb), as far as they count.
     pub caa: Vec<Answer<Property>>,
+    /// The same for the domain above, which decides about `*.` and that domain: a wildcard that covers
+    /// the name. Empty where the domain above is in another zone, or is a top-level domain.
+    pub above: Vec<Answer<Property>>,
     /// The name's A and AAAA records; `None` where no answer came.
     pub addresses: Option<BTreeSet<IpAddr>>,
 }
@@ -100,6 +105,8 @@ pub enum Check {
     Dnssec,
     /// Names that prove control are in the owner's hands.
     Delegations,
+    /// Who may get a wildcard certificate that covers the name.
+    Wildcards,
     /// The name servers are not at the relay's company.
     NameServers,
     /// This machine's clock.
@@ -110,13 +117,14 @@ pub enum Check {
 
 impl Check {
     /// All, in the order in which they are to be put right.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Clock,
         Self::Views,
         Self::NameServers,
         Self::Delegations,
         Self::Dnssec,
         Self::Caa,
+        Self::Wildcards,
         Self::Addresses,
     ];
 
@@ -127,6 +135,7 @@ impl Check {
             Self::Caa => "the CAA records let nobody else get a certificate",
             Self::Dnssec => "the zone is signed with DNSSEC",
             Self::Delegations => "no name that proves control to a CA was given away",
+            Self::Wildcards => "nobody else gets a wildcard certificate of the domain above",
             Self::NameServers => "the name servers are not where the relay is",
             Self::Clock => "this machine's clock is right",
             Self::Addresses => "the name leads to the relay and nowhere else",
@@ -151,6 +160,17 @@ pub enum Trap {
     /// `_acme-challenge` or the like belongs to somebody else.
     #[error("{name} was given to {to}, who can prove the name to a CA with it")]
     Delegated {
+        /// The name.
+        name: String,
+        /// To whom.
+        to: String,
+    },
+    /// `_acme-challenge` or the like of the domain above belongs to somebody else, and CAA records let
+    /// them have a wildcard certificate.
+    #[error(
+        "{name} was given to {to}, who can get a wildcard certificate with it that covers the name"
+    )]
+    DelegatedAbove {
         /// The name.
         name: String,
         /// To whom.
@@ -183,6 +203,12 @@ pub enum Trap {
     /// A server that does not answer, where enough others do and agree.
     #[error("{0} does not answer; enough others do, and agree")]
     Missed(Source),
+    /// Who proves the domain above to a CA gets a wildcard that covers the name.
+    #[error(
+        "the CAA records of {0} let others have a certificate for *.{0}, which covers the name; the relay \
+         alone cannot get one, but who may write to that zone can"
+    )]
+    WildcardAbove(String),
     /// No name server of the zone was found.
     #[error("no name server of the name's zone was found")]
     NoNameServer,
@@ -199,6 +225,7 @@ impl Trap {
             Self::Caa { .. } => Check::Caa,
             Self::Clock(_) => Check::Clock,
             Self::Delegated { .. } => Check::Delegations,
+            Self::DelegatedAbove { .. } | Self::WildcardAbove(_) => Check::Wildcards,
             Self::Disagrees(_) | Self::Missed(_) | Self::NoNameServer | Self::Silent(_) => {
                 Check::Views
             }
@@ -211,7 +238,7 @@ impl Trap {
     pub fn is_advice(&self) -> bool {
         match self {
             Self::Caa { fault, .. } => fault.is_advice(),
-            Self::Missed(_) => true,
+            Self::Missed(_) | Self::WildcardAbove(_) => true,
             _ => false,
         }
     }
@@ -220,7 +247,11 @@ impl Trap {
     /// does one server that sees something else than the rest.
     pub fn is_open(&self) -> bool {
         let is_guard = match self.check() {
-            Check::Caa | Check::Delegations | Check::Dnssec | Check::NameServers => true,
+            Check::Caa
+            | Check::Delegations
+            | Check::Dnssec
+            | Check::NameServers
+            | Check::Wildcards => true,
             Check::Addresses | Check::Clock | Check::Views => false,
         };
         is_guard && !self.is_advice()
@@ -248,6 +279,10 @@ impl Trap {
             Self::Caa { fault, .. } => fault.remedy(),
             Self::Clock(_) => "set it, and keep it with an NTP client such as systemd-timesyncd",
             Self::Delegated { .. } => "remove that CNAME or NS record; home needs none",
+            Self::DelegatedAbove { .. } => {
+                "forbid wildcards there with a CAA record `0 issuewild \";\"`, or remove that CNAME or NS \
+                 record"
+            }
             Self::Disagrees(_) => {
                 "if the records were changed lately, wait for their TTL; otherwise look whether all \
                  name servers have the same zone"
@@ -263,6 +298,9 @@ impl Trap {
             Self::NoAddress => "publish A and AAAA records with the relay's addresses",
             Self::Silent(_) => {
                 "check the network of this machine; name other resolvers below [dns] in home.toml"
+            }
+            Self::WildcardAbove(_) => {
+                "publish a CAA record `0 issuewild \";\"` there, if you use no wildcard certificate of it"
             }
             Self::NoNameServer => "register the domain, or correct the name",
         }
@@ -347,6 +385,7 @@ pub fn examine(observation: &Observation, wanted: &Wanted, relay: &RelaySite) ->
     for Delegation { name, to } in observation.delegations.iter().cloned() {
         traps.push(Trap::Delegated { name, to });
     }
+    wildcards(observation, wanted, &mut traps);
     let mut caa: Vec<(Fault, Vec<Source>)> = Vec::new();
     for view in observation
         .views
@@ -369,6 +408,18 @@ pub fn examine(observation: &Observation, wanted: &Wanted, relay: &RelaySite) ->
     traps
 }
 
+fn wildcards(observation: &Observation, wanted: &Wanted, traps: &mut Vec<Trap>) {
+    let mut views = observation.views.iter();
+    let Some(open) = views.find(|it| lets_others_have_a_wildcard(&it.above, wanted)) else {
+        return;
+    };
+    for Delegation { name, to } in observation.delegations_above.iter().cloned() {
+        traps.push(Trap::DelegatedAbove { name, to });
+    }
+    let domain = open.above.first().map(|it| it.name.clone());
+    traps.extend(domain.map(Trap::WildcardAbove));
+}
+
 fn views(observation: &Observation, traps: &mut Vec<Trap>) {
     let mut name_servers: BTreeMap<&str, Vec<&View>> = BTreeMap::new();
     let mut resolvers = Vec::new();
@@ -378,7 +429,9 @@ fn views(observation: &Observation, traps: &mut Vec<Trap>) {
             Source::Resolver(_) => resolvers.push(vec![view]),
         }
     }
-    if name_servers.is_empty() {
+    // A line without DNS is told as that.
+    let is_heard = |it: &Vec<&View>| it.iter().any(|view| !is_silent(view));
+    if name_servers.is_empty() && (resolvers.is_empty() || resolvers.iter().any(is_heard)) {
         traps.push(Trap::NoNameServer);
     }
     let truth = name_servers.values().flatten().find_map(|it| records(it));

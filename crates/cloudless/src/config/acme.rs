@@ -1,10 +1,10 @@
 //! `[acme]` in `home.toml`: the authority that signs public certificates, and how it is asked.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use cloudless_home::certificate::{AcmeConfig, ExternalAccount, ValidationMethod};
+use cloudless_proto::Redacted;
 use data_encoding::BASE64URL_NOPAD;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -44,19 +44,12 @@ pub(crate) enum Challenge {
 }
 
 /// `external_account`: what the authority's site gives out.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ExternalAccountTable {
     key_id: String,
     #[serde(deserialize_with = "hmac_key")]
-    hmac_key: Vec<u8>,
-}
-
-impl fmt::Debug for ExternalAccountTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExternalAccountTable")
-            .finish_non_exhaustive()
-    }
+    hmac_key: Redacted<Vec<u8>>,
 }
 
 impl Default for AcmeTable {
@@ -147,10 +140,11 @@ fn contact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>,
     )))
 }
 
-fn hmac_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    let text = text.trim_end_matches('=');
-    BASE64URL_NOPAD.decode(text.as_bytes()).map_err(|_| {
+fn hmac_key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Redacted<Vec<u8>>, D::Error> {
+    let text = Redacted::<String>::deserialize(deserializer)?;
+    let text = text.expose().trim_end_matches('=');
+    let key = BASE64URL_NOPAD.decode(text.as_bytes());
+    key.map(Redacted::new).map_err(|_| {
         // The key is a secret and is not repeated.
         de::Error::custom("this is no base64url; copy the HMAC key as the authority gives it")
     })
@@ -194,8 +188,9 @@ mod tests {
     fn the_key_of_an_external_account_is_never_shown() {
         let table =
             read("external_account = { key_id = \"kid-1\", hmac_key = \"c2VjcmV0\" }").unwrap();
-        assert!(!format!("{table:?}").contains("kid-1"), "{table:?}");
-        assert_eq!(table.external_account.unwrap().hmac_key, b"secret");
+        let shown = format!("{table:?}");
+        assert!(shown.contains("hmac_key: [redacted]"), "{shown}");
+        assert_eq!(table.external_account.unwrap().hmac_key.expose(), b"secret");
         let fault = read("external_account = { key_id = \"1\", hmac_key = \"s3cr3t!\" }");
         // The line itself is shown, as for every mistake; the message does not repeat the key.
         assert!(fault.unwrap_err().contains("this is no base64url"));

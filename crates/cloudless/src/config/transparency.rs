@@ -1,6 +1,7 @@
 //! `[transparency]` in `home.toml`: how the logs of all certificates are watched.
 
 use cloudless_home::trust::TransparencyConfig;
+use cloudless_proto::Redacted;
 use serde::{Deserialize, Deserializer, de};
 
 /// The table; all of it may be left out.
@@ -17,7 +18,7 @@ pub(crate) struct TransparencyTable {
     crt_sh: Option<String>,
     /// Is told of each alarm.
     #[serde(deserialize_with = "http")]
-    webhook: Option<String>,
+    webhook: Option<Redacted<String>>,
 }
 
 impl Default for TransparencyTable {
@@ -52,8 +53,10 @@ fn https<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D
     url(deserializer, &["https://"])
 }
 
-fn http<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    url(deserializer, &["https://", "http://"])
+/// It may hold a token.
+fn http<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Redacted<String>>, D::Error> {
+    let url = url(deserializer, &["https://", "http://"])?;
+    Ok(url.map(Redacted::new))
 }
 
 fn url<'de, D: Deserializer<'de>>(
@@ -93,7 +96,7 @@ mod tests {
             config.cert_spotter.as_deref(),
             Some("https://ct.example:8443/api")
         );
-        assert_eq!(config.webhook.as_deref(), Some("http://192.168.1.5/x"));
+        assert_eq!(config.webhook.unwrap().expose(), "http://192.168.1.5/x");
         for wrong in [
             "crt_sh = \"http://ct.example\"",
             "webhook = \"sh -c x\"",

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use cloudless_proto::Redacted;
 use data_encoding::BASE64;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, LOCATION, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
@@ -44,7 +45,7 @@ const SOFTWARE: &str = concat!("cloudless/", env!("CARGO_PKG_VERSION"));
 /// Who asks.
 pub(crate) struct Login {
     pub(crate) user: String,
-    pub(crate) password: String,
+    pub(crate) password: Redacted<String>,
 }
 
 /// Why there is no answer.
@@ -148,7 +149,7 @@ impl Client {
             .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let authorization = login.map(|login| {
-            let credentials = format!("{}:{}", login.user, login.password);
+            let credentials = format!("{}:{}", login.user, login.password.expose());
             let text = format!("Basic {}", BASE64.encode(credentials.as_bytes()));
             let mut value = HeaderValue::try_from(text)?;
             value.set_sensitive(true);

@@ -4,16 +4,23 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use cloudless_proto::Redacted;
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
 
 const VARIABLE: &str = "CLOUDLESS_FROM_PASSWORD";
 const LENGTH_MAX: usize = 4096;
 
 /// Finds the password. It is never an argument: other users of this machine see these.
-pub(crate) fn password(user: &str, host: &str, file: Option<&Path>) -> anyhow::Result<String> {
+pub(crate) fn password(
+    user: &str,
+    host: &str,
+    file: Option<&Path>,
+) -> anyhow::Result<Redacted<String>> {
     if let Some(file) = file {
         let text = std::fs::read_to_string(file);
         let text = text.with_context(|| format!("cannot read {}", file.display()))?;
+        let text = Zeroizing::new(text);
         return some(text.lines().next().unwrap_or_default());
     }
     if let Some(value) = std::env::var_os(VARIABLE) {
@@ -36,7 +43,7 @@ pub(crate) fn password(user: &str, host: &str, file: Option<&Path>) -> anyhow::R
     write!(stderr, "password of {user} at {host}: ").context("cannot ask for a password")?;
     stderr.flush().context("cannot ask for a password")?;
     tcsetattr(&stdin, OptionalActions::Flush, &quiet).context("cannot ask for a password")?;
-    let mut line = String::new();
+    let mut line = Zeroizing::new(String::new());
     let read = stdin.lock().read_line(&mut line);
     // Whatever was typed, the terminal is as before.
     let restored = tcsetattr(&stdin, OptionalActions::Flush, &before);
@@ -46,9 +53,9 @@ pub(crate) fn password(user: &str, host: &str, file: Option<&Path>) -> anyhow::R
     some(line.trim_end_matches(['\r', '\n']))
 }
 
-fn some(text: &str) -> anyhow::Result<String> {
+fn some(text: &str) -> anyhow::Result<Redacted<String>> {
     if text.is_empty() || text.len() > LENGTH_MAX {
         bail!("the password is empty, or too long to be one");
     }
-    Ok(text.to_owned())
+    Ok(Redacted::new(text.to_owned()))
 }

@@ -8,6 +8,7 @@ mod capture;
 mod huffman;
 mod process;
 mod scanner;
+mod wiped;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -64,6 +64,6 @@ pub(super) async fn open_or_create(
 
 impl ExternalAccount {
     fn key(&self) -> ExternalAccountKey {
-        ExternalAccountKey::new(self.key_id.clone(), &self.hmac_key)
+        ExternalAccountKey::new(self.key_id.clone(), self.hmac_key.expose())
     }
 }

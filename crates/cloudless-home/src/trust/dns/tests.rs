@@ -14,6 +14,9 @@ fn wanted() -> Wanted {
     }
 }
 
+/// Says that a zone lets anybody have a wildcard.
+const OPEN: &str = "; open\n";
+
 /// CAA records at a name, as they should be, and an address of the relay.
 fn good(name: &str) -> String {
     let records = wanted().records();
@@ -67,6 +70,13 @@ impl World {
             top.push('\n');
         }
         let mut zones = zones.to_vec();
+        for (zone, records, _) in &mut zones {
+            let at_top = format!("{zone}. 60 CAA");
+            let has_caa = records.lines().any(|line| line.starts_with(&at_top));
+            if !has_caa && !records.contains(OPEN) {
+                records.push_str(&format!("{zone}. 60 CAA 0 issuewild \";\"\n"));
+            }
+        }
         zones.push(("test", top, Signed::Nsec));
         Knot::start(&self.keys, &zones)
     }
@@ -275,6 +285,33 @@ async fn aliases_and_names_given_away_are_found() {
         given("_validation-persist", "ns.test"),
     ];
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn the_domain_above_is_asked_for_its_wildcards_and_challenge_names() {
+    if is_missing() {
+        return;
+    }
+    let world = World::new();
+    let given = "_acme-challenge.alice.test. 60 CNAME x.relay.alice.test.\n";
+    let open = good("home.alice.test") + OPEN;
+    let advice = Trap::WildcardAbove("alice.test".to_owned());
+    let red = Trap::DelegatedAbove {
+        name: "_acme-challenge.alice.test".to_owned(),
+        to: "x.relay.alice.test".to_owned(),
+    };
+    for (name, records, expected) in [
+        ("home.alice.test", open.clone(), vec![advice.clone()]),
+        ("home.alice.test", open + given, vec![red, advice]),
+        // Forbidden, who has the name gets nothing that covers home's.
+        ("home.alice.test", good("home.alice.test") + given, vec![]),
+        // Above the top of a zone is somebody else's.
+        ("alice.test", good("alice.test"), vec![]),
+    ] {
+        let server = world.serve(&[("alice.test", records, Signed::Nsec)]);
+        let found = traps(&world.dns(&server, &[]), name).await;
+        assert_eq!(found, expected, "{name}");
+    }
 }
 
 #[test]

@@ -19,7 +19,8 @@ pub(super) fn next(
             "do what `cloudless home doctor` says about the certificate that home did not ask for"
         }
         _ if in_force != level => {
-            "put right what `cloudless home doctor` shows in red; home does not serve the name until then"
+            "put right what `cloudless home doctor` shows in red or could not see; home does not serve the \
+             name until then"
         }
         Level::HonestRelay => "\"public\" keeps the relay out",
         Level::Public if !is_signed => {

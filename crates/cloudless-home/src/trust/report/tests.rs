@@ -36,6 +36,11 @@ fn view(source: Source, proof: Proof) -> View {
     View {
         source,
         caa: vec![Answer::new(NAME, wanted.records(), proof)],
+        above: vec![Answer::new(
+            "alice.de",
+            vec![Property::new("issuewild", ";")],
+            proof,
+        )],
         addresses: Some([ip("203.0.113.5")].into()),
     }
 }
@@ -57,6 +62,7 @@ fn good() -> Observation {
             addresses: vec![ip("198.51.100.53")],
         }],
         delegations: BTreeSet::new(),
+        delegations_above: BTreeSet::new(),
         clock_skew: Some(0),
     }
 }
@@ -118,6 +124,11 @@ fn a_good_name_is_green_and_in_force() {
     assert!(report.is_served && report.in_force == Level::Public && report.is_signed);
 }
 
+fn wildcards_of_others(observation: &mut Observation) {
+    let views = observation.views.iter_mut();
+    views.for_each(|view| view.above[0].records.clear());
+}
+
 /// One way in which a name's protection is lost.
 type Trapped = fn(&mut Observation);
 
@@ -125,7 +136,7 @@ type Trapped = fn(&mut Observation);
 /// and all that open the name take it offline.
 #[test]
 fn every_trap_is_a_red_check_with_what_to_do() {
-    let traps: [(&str, bool, Trapped); 17] = [
+    let traps: [(&str, bool, Trapped); 19] = [
         ("the name is a CNAME to the relay", true, |it| {
             let views = it.views.iter_mut();
             views.for_each(|view| view.caa[0].alias = Some("static.5.hosting.example".to_owned()));
@@ -136,6 +147,23 @@ fn every_trap_is_a_red_check_with_what_to_do() {
                 to: "static.5.hosting.example".to_owned(),
             });
         }),
+        ("_validation-persist was given to the relay", true, |it| {
+            it.delegations.insert(Delegation {
+                name: format!("_validation-persist.{NAME}"),
+                to: "static.5.hosting.example".to_owned(),
+            });
+        }),
+        (
+            "the relay can get a wildcard that covers the name",
+            true,
+            |it| {
+                wildcards_of_others(it);
+                it.delegations_above.insert(Delegation {
+                    name: "_acme-challenge.alice.de".to_owned(),
+                    to: "static.5.hosting.example".to_owned(),
+                });
+            },
+        ),
         ("the zone is on a name server of the relay's", true, |it| {
             it.name_servers[0].addresses = vec![ip("203.0.113.5")];
         }),
@@ -234,7 +262,11 @@ fn every_trap_is_a_red_check_with_what_to_do() {
 /// What could be better and leaves the level in force.
 #[test]
 fn advice_is_not_red() {
-    let advised: [(&str, Trapped); 3] = [
+    let advised: [(&str, Trapped); 4] = [
+        (
+            "a wildcard of the domain above is not forbidden",
+            wildcards_of_others,
+        ),
         ("there is no issuewild", |it| {
             records(it, |it| it.truncate(1))
         }),

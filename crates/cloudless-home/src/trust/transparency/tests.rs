@@ -15,7 +15,7 @@ pub(crate) fn config(server: &LogServer) -> TransparencyConfig {
     TransparencyConfig {
         cert_spotter: Some(url.clone()),
         crt_sh: Some(url.clone()),
-        webhook: Some(format!("{url}/webhook")),
+        webhook: Some(Redacted::new(format!("{url}/webhook"))),
         roots: vec![server.root().clone()],
         crt_sh_pause: Duration::ZERO,
         ..TransparencyConfig::default()

@@ -1,29 +1,129 @@
-//! What the owner is told without asking: each certificate whose key home did not make, in home's log
-//! once and at the webhook until that has taken it, and that the watch hears nothing.
+//! What the owner is told without asking, in home's log once and at the webhook until that has taken it.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
+use cloudless_proto::trust::Level;
 use serde::Serialize;
 
 use super::{Trust, random};
-use crate::status::chain;
-use crate::trust::report::LogWatch;
+use crate::admin;
+use crate::silence::SilentDevice;
+use crate::status::{CertificateStatus, chain};
+use crate::trust::report::{LogWatch, NameReport};
 use crate::trust::transparency::{Issuance, Schedule};
 
 /// The longest wait between two tries.
 const WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 
-/// What the webhook gets.
-#[derive(Serialize)]
-struct Alarm<'a> {
-    event: &'static str,
-    hostname: &'a Hostname,
-    #[serde(flatten)]
-    issuance: &'a Issuance,
+/// Something that somebody has to look at, as the webhook gets it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Alarm {
+    /// A device deleted a large share of an address book.
+    CardsDeleted(admin::Alarm),
+    /// A certificate of a public authority, or in the owner's files, ends soon, and no other one came.
+    CertificateEnds {
+        hostname: Hostname,
+        #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
+        expires_at: i64,
+        /// Why it was not renewed, where home knows.
+        error: Option<String>,
+    },
+    /// Nothing is heard from the logs of certificates.
+    LogsSilent { hostname: Hostname },
+    /// A name that was protected is not any more: its CAA records are gone, say.
+    NotProtected {
+        hostname: Hostname,
+        level: Level,
+        /// What is wrong.
+        problems: Vec<String>,
+    },
+    /// A device with a client certificate does not come any more.
+    SilentDevice(SilentDevice),
+    /// Somebody has a certificate whose key home did not make.
+    UnknownCertificate {
+        hostname: Hostname,
+        #[serde(flatten)]
+        issuance: Issuance,
+    },
 }
 
+impl Alarm {
+    /// What tells it from all others, over restarts. It is told once for as long as it lasts.
+    fn key(&self) -> String {
+        match self {
+            Self::CardsDeleted(alarm) => format!("deletion {}", alarm.alarm),
+            Self::CertificateEnds {
+                hostname,
+                expires_at,
+                ..
+            } => format!("ends {hostname} {expires_at}"),
+            Self::LogsSilent { hostname } => format!("logs {hostname}"),
+            Self::NotProtected { hostname, .. } => format!("unprotected {hostname}"),
+            Self::SilentDevice(device) => {
+                let SilentDevice {
+                    user,
+                    name,
+                    last_seen_at,
+                } = device;
+                format!("silent {user} {last_seen_at} {name}")
+            }
+            Self::UnknownCertificate { hostname, issuance } => {
+                format!("certificate {hostname} {}", issuance.key)
+            }
+        }
+    }
+
+    /// What is wrong with a name. `was_protected`: before it is set up, that it is not is no news.
+    fn of_name(report: NameReport, was_protected: bool) -> Vec<Self> {
+        let mut alarms = Vec::new();
+        let hostname = || report.hostname.clone();
+        if !report.is_served && was_protected {
+            let red = report.checks.iter().filter(|it| it.is_bad());
+            let problems = red.flat_map(|it| &it.problems);
+            alarms.push(Self::NotProtected {
+                hostname: hostname(),
+                level: report.level,
+                problems: problems.map(|it| it.message.clone()).collect(),
+            });
+        }
+        if report.logs == LogWatch::Silent {
+            alarms.push(Self::LogsSilent {
+                hostname: hostname(),
+            });
+        }
+        let unknown = report.unknown_certificates.iter().cloned();
+        alarms.extend(unknown.map(|issuance| Self::UnknownCertificate {
+            hostname: hostname(),
+            issuance,
+        }));
+        alarms
+    }
+
+    /// That a certificate ends, if it does. `now`: Unix milliseconds.
+    pub(crate) fn of_certificate(status: CertificateStatus, now: i64) -> Option<Self> {
+        let expires_at = status.expires_at.filter(|_| status.ends_soon(now))?;
+        Some(Self::CertificateEnds {
+            hostname: status.hostname,
+            expires_at,
+            error: status.error,
+        })
+    }
+}
+
+/// Gives the alarms of home's other parts. It may block.
+pub(crate) type Elsewhere = Arc<dyn Fn() -> Vec<Alarm> + Send + Sync>;
+
 impl Trust {
+    /// Tells the alarms of home's other parts too, from now on. The first caller counts.
+    pub(crate) fn tell_also(&self, elsewhere: Elsewhere) {
+        // A second caller there is not.
+        let _ = self.elsewhere.set(elsewhere);
+    }
+
     /// Tells the webhook what it has not taken yet, also from before a restart. It ends with the
     /// first that is not taken: the rest waits for the next try.
     ///
@@ -37,28 +137,37 @@ impl Trust {
             return Ok(());
         };
         let _telling = self.telling.lock().await;
-        for (hostname, issuance) in self.untold() {
-            let alarm = Alarm {
-                event: "unknown_certificate",
-                hostname: &hostname,
-                issuance: &issuance,
-            };
-            let Ok(json) = serde_json::to_vec(&alarm) else {
+        let alarms = self.alarms().await;
+        let mut present = BTreeSet::new();
+        for alarm in &alarms {
+            let key = alarm.key();
+            present.insert(key.clone());
+            if self.state().kept.told.contains(&key) {
+                continue;
+            }
+            let Ok(json) = serde_json::to_vec(alarm) else {
                 continue;
             };
-            if let Err(error) = transparency.fetcher.post(webhook, json).await {
+            if let Err(error) = transparency.fetcher.post(webhook.expose(), json).await {
                 tracing::warn!(
                     error = chain(&error),
-                    "The webhook was not told of a certificate; it is tried again"
+                    "The webhook was not told of an alarm; it is tried again"
                 );
                 return Err(error.retry_after());
             }
-            self.change(&hostname, |name| {
-                name.told.insert(issuance.key);
-                let unknown = &name.watched.unknown;
-                name.told
-                    .retain(|key| unknown.iter().any(|it| it.key == *key));
+            self.keep_change(|kept| {
+                kept.told.insert(key);
             });
+        }
+        // What is over is told anew when it comes again.
+        if self
+            .state()
+            .kept
+            .told
+            .iter()
+            .any(|it| !present.contains(it))
+        {
+            self.keep_change(|kept| kept.told.retain(|it| present.contains(it)));
         }
         Ok(())
     }
@@ -93,15 +202,20 @@ impl Trust {
         *was_silent = is_silent;
     }
 
-    fn untold(&self) -> Vec<(Hostname, Issuance)> {
-        let state = self.state();
-        let names = self.hostnames.iter().filter_map(|hostname| {
-            let name = state.kept.names.get(hostname)?;
-            let unknown = name.watched.unknown.iter();
-            let untold = unknown.filter(|it| !name.told.contains(&it.key));
-            Some(untold.map(|it| (hostname.clone(), it.clone())))
-        });
-        names.flatten().collect()
+    /// All of this moment.
+    async fn alarms(&self) -> Vec<Alarm> {
+        let mut alarms = Vec::new();
+        for report in self.reports() {
+            let was_protected = self.kept(&report.hostname).protected_at.is_some();
+            alarms.extend(Alarm::of_name(report, was_protected));
+        }
+        if let Some(elsewhere) = self.elsewhere.get().cloned() {
+            match tokio::task::spawn_blocking(move || elsewhere()).await {
+                Ok(found) => alarms.extend(found),
+                Err(error) => tracing::error!(%error, "Looking for alarms failed"),
+            }
+        }
+        alarms
     }
 }
 

@@ -12,6 +12,9 @@ use crate::trust::dns::DnsConfigError;
 use crate::trust::report::Account;
 use crate::trust::transparency::Watched;
 
+/// So long, in milliseconds, the logs need not be asked again before an order: each look in between
+/// finds the name protected, so that nobody else could get a certificate.
+const UNBROKEN_MAX: u64 = 7 * 24 * 60 * 60 * 1000;
 /// The file in the state directory.
 const FILE: &str = "trust.json";
 
@@ -41,6 +44,8 @@ pub(super) struct Kept {
     pub(super) names: BTreeMap<Hostname, KeptName>,
     /// Keys that the owner has said are theirs.
     pub(super) accepted: BTreeSet<String>,
+    /// The alarms of this moment that the webhook has taken.
+    pub(super) told: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -53,11 +58,14 @@ pub(super) struct KeptName {
     pub(super) next: Option<Account>,
     /// Whether the last look that saw anything found the name protected.
     pub(super) is_protected: bool,
-    /// Whether the logs showed nothing unknown before the first order.
+    /// When a look last found it protected, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub(super) protected_at: Option<i64>,
+    /// Whether the logs showed nothing unknown before the first order, and the name has been protected
+    /// ever since. Without that the next order is as good as the first: somebody else may have got a
+    /// certificate in the meantime.
     pub(super) is_clean: bool,
     pub(super) watched: Watched,
-    /// The keys among the unknown that the webhook has taken.
-    pub(super) told: BTreeSet<String>,
 }
 
 impl KeptName {
@@ -70,10 +78,25 @@ impl KeptName {
     /// being judged by the one before, too.
     pub(super) fn learn(&mut self, account: Account) {
         let is_other = self.account.as_ref().is_some_and(|it| *it != account);
+        let is_other_account =
+            |it: &Account| (&it.issuer, &it.uri) != (&account.issuer, &account.uri);
+        if self.ordering().is_some_and(is_other_account) {
+            self.is_clean = false;
+        }
         if is_other && self.is_protected {
             self.next = Some(account);
         } else {
             (self.account, self.next) = (Some(account), None);
+        }
+    }
+
+    /// A look saw something, at `now` in Unix milliseconds.
+    pub(super) fn see(&mut self, is_protected: bool, now: i64) {
+        let is_unbroken = |at: i64| now.abs_diff(at) < UNBROKEN_MAX;
+        self.is_clean &= is_protected && self.protected_at.is_some_and(is_unbroken);
+        self.is_protected = is_protected;
+        if is_protected {
+            self.protected_at = Some(now);
         }
     }
 

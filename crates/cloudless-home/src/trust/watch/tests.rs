@@ -5,12 +5,15 @@ use std::time::SystemTime;
 use cloudless_proto::trust::Level;
 
 use super::*;
-use crate::certificate::ValidationMethod;
+use crate::certificate::{AcmeConfig, Gate, IntendedOrder, ValidationMethod, import_accounts};
 use crate::trust::dns::DnsConfig;
 use crate::trust::dns::tests::knot::{Keys, Knot, Signed, is_missing};
+use crate::trust::report::{Account, records};
 use crate::trust::transparency::tests::config;
 use crate::trust::transparency::tests::log_server::{Log, LogServer};
 use crate::trust::{CheckResult, CheckState, LogWatch, TransparencyConfig};
+
+mod alarm;
 
 /// What an IPv6 address is to a line without IPv6: sending to it fails at once, on every machine.
 const UNREACHABLE: Ipv4Addr = Ipv4Addr::BROADCAST;
@@ -144,7 +147,8 @@ async fn the_order_of_steps_is_kept() {
     let refusal = refused.unwrap_err();
     assert!(refusal.contains("no A and no AAAA"), "{refusal}");
     assert!(is_served, "the name is protected from here on");
-    let (allowed, is_served, trust) = decide(&(caa() + ADDRESS)).await;
+    let wildcards = "alice.de. 60 CAA 0 issuewild \";\"\n";
+    let (allowed, is_served, trust) = decide(&(caa() + ADDRESS + wildcards)).await;
     assert_eq!(allowed, Ok(()));
     assert!(is_served);
     let report = trust.reports().remove(0);
@@ -286,64 +290,6 @@ async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() 
 }
 
 #[tokio::test]
-async fn a_webhook_that_fails_is_told_again_until_it_has_taken_the_alarm() {
-    let state = tempfile::tempdir().unwrap();
-    let logs = LogServer::start().await;
-    let theirs = [logs.issue(NAME), logs.issue(NAME)];
-    logs.log.lock().unwrap().refusals = 1;
-    let trust = Arc::new(watch_alone(&logs, state.path()));
-    let shutdown = CancellationToken::new();
-    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
-    logs.until(|log| log.alarms.len() == 2).await;
-    // What was taken is told no more. (This waits until the watch has noted it.)
-    trust.tell().await.unwrap();
-    shutdown.cancel();
-    watch.await.unwrap();
-    let alarms = logs.log.lock().unwrap().alarms.clone();
-    let keys: Vec<_> = alarms
-        .iter()
-        .map(|it| it["key"].as_str().unwrap())
-        .collect();
-    assert_eq!(keys, theirs);
-    let told = |requests: Vec<String>| requests.iter().filter(|it| *it == "/webhook").count();
-    assert_eq!(told(logs.requests()), 3);
-}
-
-#[tokio::test]
-async fn an_alarm_outlives_a_restart_until_the_webhook_has_taken_it() {
-    let state = tempfile::tempdir().unwrap();
-    let logs = LogServer::start().await;
-    let theirs = logs.issue(NAME);
-    logs.log.lock().unwrap().refusals = 1;
-    let trust = watch_alone(&logs, state.path());
-    let name: Hostname = NAME.parse().unwrap();
-    let transparency = trust.transparency.clone().unwrap();
-    trust
-        .ask_logs(&transparency, Monitor::CertSpotter, &name)
-        .await
-        .unwrap();
-    trust.tell().await.unwrap_err();
-    assert_eq!(logs.log.lock().unwrap().alarms.len(), 0);
-    drop(trust);
-    // The logs have nothing new to tell, and do not even answer.
-    let mut trust = watch_alone(&logs, state.path());
-    let asked = &mut trust.transparency.as_mut().unwrap().config;
-    asked.cert_spotter = None;
-    asked.crt_sh = None;
-    let trust = Arc::new(trust);
-    let shutdown = CancellationToken::new();
-    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
-    logs.until(|log| !log.alarms.is_empty()).await;
-    trust.tell().await.unwrap();
-    shutdown.cancel();
-    watch.await.unwrap();
-    assert_eq!(logs.log.lock().unwrap().alarms[0]["key"], theirs);
-    logs.requests();
-    watch_alone(&logs, state.path()).tell().await.unwrap();
-    assert_eq!(logs.requests(), [""; 0]);
-}
-
-#[tokio::test]
 async fn a_watch_that_hears_nothing_is_noticed_once() {
     let state = tempfile::tempdir().unwrap();
     let logs = LogServer::start().await;
@@ -397,6 +343,132 @@ async fn a_name_with_a_certificate_can_be_protected_without_another_order() {
     let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
     trust.look_at_all().await;
     assert!(trust.is_served(&name));
+}
+
+/// A certificate that somebody got while nothing was known to forbid it lasts for months.
+#[tokio::test]
+async fn the_logs_are_asked_again_once_protection_was_broken_and_not_before() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let name: Hostname = NAME.parse().unwrap();
+    let mine = order(7, ValidationMethod::TlsAlpn01);
+    let good = serve(&keys, &(caa() + ADDRESS));
+    let open = serve(&keys, ADDRESS);
+    let other = serve(&keys, &(caa().replace("acct/7", "acct/8") + ADDRESS));
+    let week = 7 * 24 * 60 * 60 * 1000;
+    for broken in ["", "method", "open", "away", "account", "before"] {
+        let logs = LogServer::start().await;
+        let state = tempfile::tempdir().unwrap();
+        let start = |dns: &Knot| home(&keys, dns, &logs, state.path(), Level::Public);
+        let trust = start(&good);
+        assert_eq!(trust.may_order(&mine).await, Ok(()));
+        let theirs = logs.issue(NAME);
+        let mut next = mine.clone();
+        match broken {
+            "method" => Gate::learn(&trust, &order(7, ValidationMethod::Http01)),
+            "open" => {
+                start(&open).look_at_all().await;
+                start(&good).look_at_all().await;
+            }
+            "away" => trust.change(&name, |it| {
+                let at = it.protected_at.as_mut().unwrap();
+                *at -= week;
+            }),
+            "account" => next = order(8, ValidationMethod::TlsAlpn01),
+            // What an earlier version kept.
+            "before" => trust.change(&name, |it| it.protected_at = None),
+            _ => {}
+        }
+        let dns = if broken == "account" { &other } else { &good };
+        logs.requests();
+        // A restart changes nothing. All the time the name is served.
+        let trust = start(dns);
+        let decided = trust.may_order(&next).await;
+        if ["", "method"].contains(&broken) {
+            assert_eq!(decided, Ok(()), "{broken}");
+            assert_eq!(logs.requests(), [""; 0]);
+        } else {
+            let refusal = decided.unwrap_err().message;
+            assert!(refusal.contains(&theirs), "{broken}: {refusal}");
+            assert!(trust.is_served(&name));
+            trust.accept(&theirs).unwrap();
+            assert_eq!(trust.may_order(&next).await, Ok(()), "{broken}");
+        }
+    }
+}
+
+/// The CAA records that doctor shows are those for what was set or imported, also before the next start.
+#[tokio::test]
+async fn what_was_imported_or_set_while_home_was_stopped_is_told_before_it_starts() {
+    if is_missing() {
+        return;
+    }
+    let keys = Keys::new(&["test", "de", "alice.de"]);
+    let logs = LogServer::start().await;
+    let name: Hostname = NAME.parse().unwrap();
+    let dns = serve(&keys, &(caa() + ADDRESS));
+    let directory = "https://ca.example/directory";
+    let imported = |state: &Path, directory: &str, number: u32| {
+        let account = serde_json::json!({
+            "id": format!("https://ca.example/acct/{number}"),
+            "key_pkcs8": "AAAA",
+            "directory": directory,
+        });
+        let copy = serde_json::json!({ directory: account }).to_string();
+        import_accounts(state, &copy, true).unwrap();
+    };
+    let told = |trust: &Trust| account_told(trust).1[0].clone();
+    for (number, method, expected) in [
+        (
+            7,
+            ValidationMethod::TlsAlpn01,
+            "acct/7; validationmethods=tls-alpn-01",
+        ),
+        (
+            8,
+            ValidationMethod::TlsAlpn01,
+            "acct/8; validationmethods=tls-alpn-01",
+        ),
+        (
+            7,
+            ValidationMethod::Http01,
+            "acct/7; validationmethods=http-01",
+        ),
+    ] {
+        let state = tempfile::tempdir().unwrap();
+        let trust = home(&keys, &dns, &logs, state.path(), Level::Public);
+        let mut acme = AcmeConfig {
+            directory: directory.to_owned(),
+            roots: vec![],
+            contact: None,
+            profile: None,
+            method,
+            external_account: None,
+        };
+        // Nothing is known of the authority before the first start.
+        imported(state.path(), directory, 7);
+        trust.catch_up(&name, state.path(), &acme);
+        assert_eq!(trust.reports()[0].records, [""; 0]);
+        assert_eq!(
+            trust
+                .may_order(&order(7, ValidationMethod::TlsAlpn01))
+                .await,
+            Ok(())
+        );
+        imported(state.path(), directory, number);
+        trust.catch_up(&name, state.path(), &acme);
+        let shown = told(&trust);
+        assert!(shown.contains(expected), "{shown}");
+        assert!(trust.is_served(&name));
+        // By which name another authority is known is heard when home starts.
+        let known = trust.kept(&name).ordering().cloned();
+        acme.directory = "https://other.example/directory".to_owned();
+        imported(state.path(), &acme.directory, 9);
+        trust.catch_up(&name, state.path(), &acme);
+        assert_eq!(trust.kept(&name).ordering().cloned(), known);
+    }
 }
 
 #[tokio::test]

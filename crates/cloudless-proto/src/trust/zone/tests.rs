@@ -32,6 +32,11 @@ fn view(source: Source) -> View {
     View {
         source,
         caa: vec![Answer::new("home.alice.de", wanted().records(), proof)],
+        above: vec![Answer::new(
+            "alice.de",
+            vec![Property::new("issuewild", ";")],
+            proof,
+        )],
         addresses: Some([ip("203.0.113.5")].into()),
     }
 }
@@ -50,6 +55,7 @@ fn good() -> Observation {
             addresses: vec![ip("198.51.100.53")],
         }],
         delegations: BTreeSet::new(),
+        delegations_above: BTreeSet::new(),
         clock_skew: Some(2),
     }
 }
@@ -252,6 +258,15 @@ fn while_the_account_changes_the_records_of_both_protect_and_no_others() {
 #[test]
 fn what_does_not_answer_is_no_agreement() {
     check(|it| drop(it.views.remove(0)), &[Trap::NoNameServer]);
+    // Nobody answers at all: that says nothing of the zone.
+    let nobody = [1, 2, 3].map(|it| Trap::Silent(resolver(it)));
+    check(
+        |it| {
+            it.views.remove(0);
+            it.views.iter_mut().for_each(silent);
+        },
+        &nobody,
+    );
     // It gives addresses and no CAA answer: an attack, or a broken server.
     let fault = Fault::NoAnswer("home.alice.de".to_owned());
     check(
@@ -291,6 +306,40 @@ fn a_challenge_name_of_somebody_else_is_a_trap() {
         },
         &[Trap::Delegated { name, to }],
     );
+}
+
+/// Who can prove the domain above gets `*.alice.de`, unless CAA records there forbid it.
+#[test]
+fn a_wildcard_of_the_domain_above_is_advice_and_red_where_its_challenge_name_was_given_away() {
+    let delegation = Delegation {
+        name: "_acme-challenge.alice.de".to_owned(),
+        to: "relay.example".to_owned(),
+    };
+    let Delegation { name, to } = delegation.clone();
+    let advice = Trap::WildcardAbove("alice.de".to_owned());
+    assert!(advice.is_advice() && !advice.is_open());
+    let open = |it: &mut Observation| it.views[2].above[0].records.clear();
+    check(open, std::slice::from_ref(&advice));
+    let given = |it: &mut Observation| {
+        it.delegations_above.insert(delegation.clone());
+    };
+    check(given, &[]);
+    let red = Trap::DelegatedAbove { name, to };
+    let both = |it: &mut Observation| {
+        open(it);
+        given(it);
+    };
+    check(both, &[red, advice]);
+    let mut observation = good();
+    both(&mut observation);
+    let traps = examine(&observation, &wanted(), &relay());
+    assert_eq!(judge(&observation, &traps), Verdict::Open);
+    // The name is the top of its zone, or nobody answered about the domain above.
+    check(
+        |it| it.views.iter_mut().for_each(|it| it.above.clear()),
+        &[],
+    );
+    check(|it| it.views[1].above[0].proof = Proof::Missing, &[]);
 }
 
 #[test]

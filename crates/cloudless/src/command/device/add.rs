@@ -98,7 +98,7 @@ impl Add {
 
 /// Writes a new file that its owner alone may read.
 fn write(file: &Path, certificate: &ClientCertificate) -> anyhow::Result<()> {
-    let bytes = BASE64.decode(certificate.pkcs12_base64.as_bytes());
+    let bytes = BASE64.decode(certificate.pkcs12_base64.expose().as_bytes());
     let bytes = bytes.context("home's answer is damaged")?;
     let mut new = OpenOptions::new();
     let mut new = new.write(true).create_new(true).mode(0o600).open(file)?;
@@ -112,7 +112,10 @@ fn write(file: &Path, certificate: &ClientCertificate) -> anyhow::Result<()> {
 
 fn tell(added: &DeviceAdded, file: Option<&Path>, state: &Path) -> anyhow::Result<()> {
     terminal::data(format_args!("user      {BOLD}{}{BOLD:#}", added.user))?;
-    terminal::data(format_args!("password  {BOLD}{}{BOLD:#}", added.password.0))?;
+    terminal::data(format_args!(
+        "password  {BOLD}{}{BOLD:#}",
+        added.password.expose()
+    ))?;
     for url in &added.public_urls {
         terminal::data(format_args!("URL       {BOLD}{url}{BOLD:#}"))?;
     }
@@ -120,7 +123,7 @@ fn tell(added: &DeviceAdded, file: Option<&Path>, state: &Path) -> anyhow::Resul
         terminal::data(format_args!("local     {url}"))?;
     }
     if let (Some(file), Some(certificate)) = (file, &added.client_certificate) {
-        let password = &certificate.password.0;
+        let password = certificate.password.expose();
         terminal::data(format_args!("file      {BOLD}{}{BOLD:#}", file.display()))?;
         terminal::data(format_args!("its password  {BOLD}{password}{BOLD:#}"))?;
         terminal::note(

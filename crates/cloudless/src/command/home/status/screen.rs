@@ -53,6 +53,10 @@ impl Show for Shown {
         }
         for certificate in &status.certificates {
             let until = match certificate.expires_at {
+                Some(at) if certificate.ends_soon(now) => format!(
+                    "{BAD}alarm{BAD:#}: it ends at {}, and no other one came",
+                    clock::utc_ms(at)
+                ),
                 Some(at) => format!("valid until {}", clock::utc_ms(at)),
                 None => {
                     format!("{BAD}none that is valid now{BAD:#}, so that phones are not answered")
