@@ -3,8 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::mpsc::sync_channel;
-use std::thread;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 use cloudless_testbed::{Family, RELAY};
@@ -14,6 +13,8 @@ use crate::network::outages::within;
 
 /// How long a phone may wait for bytes that will not come.
 const PROMISE: Duration = Duration::from_secs(30);
+/// Between two pieces of what it downloads.
+const PACE: Duration = Duration::from_millis(20);
 
 #[test]
 fn a_download_on_a_leg_ends_when_home_s_address_is_replaced_over_ipv4() {
@@ -31,10 +32,11 @@ fn a_download_on_a_leg_ends_when_home_s_address_is_replaced(family: Family) {
         return;
     };
     let (listening, listens) = sync_channel(1);
+    let (stop, stopped) = sync_channel::<()>(0);
     let server = machines.bed.home.spawn(move || {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listening.send(listener.local_addr().unwrap()).unwrap();
-        dribble(listener.accept().unwrap().0);
+        dribble(listener.accept().unwrap().0, &stopped);
     });
     let address = listens.recv().unwrap();
     machines.kill_home();
@@ -61,12 +63,12 @@ fn a_download_on_a_leg_ends_when_home_s_address_is_replaced(family: Family) {
     phone.join().unwrap();
     let event = "home's address replaced, a download on a leg ends";
     within(PROMISE, event, family, moved.elapsed());
+    drop(stop);
     server.join().unwrap();
 }
 
-/// Sends without an end, slowly.
-fn dribble(mut visitor: TcpStream) {
-    while visitor.write_all(&[7; 16 * 1024]).is_ok() {
-        thread::sleep(Duration::from_millis(20));
-    }
+/// Sends without an end, slowly, until the visitor has gone or the test is over.
+fn dribble(mut visitor: TcpStream, stopped: &Receiver<()>) {
+    let goes_on = || stopped.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout);
+    while visitor.write_all(&[7; 16 * 1024]).is_ok() && goes_on() {}
 }
