@@ -319,7 +319,7 @@ fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Rela
             knows_next_key: key
                 .rotation
                 .as_ref()
-                .and(row.key.of_tunnel())
+                .and_then(|_| row.key.of_tunnel())
                 .map(|home| registry.has_pinned(&home)),
             since: session.as_ref().map(|session| session.since),
             round_trip: session.and_then(|session| session.liveness.round_trip()),
