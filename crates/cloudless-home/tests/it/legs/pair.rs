@@ -95,6 +95,7 @@ impl Pair {
         let listeners = Listeners {
             https,
             http: Vec::new(),
+            ssh: Vec::new(),
             admin: Some(admin::bind(&socket).unwrap()),
         };
         let shutdown = CancellationToken::new();
