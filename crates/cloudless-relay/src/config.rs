@@ -5,6 +5,7 @@ use cloudless_proto::Hostname;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
 
+use crate::crowd::Room;
 use crate::network::Network;
 use crate::reload::Source;
 use crate::routes::{Routes, Servers};
@@ -93,15 +94,19 @@ pub struct Listeners {
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections of one listener that have not said yet what they want, as many tunnels in their
-    /// handshake, and four times as many whose handshake the relay has yet to begin. Beyond it the
-    /// oldest one of the source address with most of them is closed.
+    /// handshake, and four times as many whose handshake the relay has yet to begin. Beyond it one of
+    /// the source address with most of them is closed.
     pub handshakes: usize,
-    /// Connections of one source address, of every kind: an IPv4 address or an IPv6 /64.
+    /// Connections of one source address, an IPv4 address or an IPv6 /64: those of one listener that
+    /// have not said yet what they want, as many tunnels whose handshake the relay has yet to begin,
+    /// and as many visitors. Beyond it one of the same source is closed for the newcomer. Tunnels that
+    /// are up, and legs, do not count: they have limits of their own.
     pub connections_per_source: usize,
-    /// Visitors in total, those passed to a fallback included.
+    /// Visitors in total, at most half of them passed to servers beside the relay. Beyond it one of
+    /// the source with most of them is closed, of those that have moved little if there are such.
     pub visitors: usize,
-    /// Visitors of one hostname at a time. Beyond it the oldest one of the source with most of them
-    /// is closed. Homes take 1,023.
+    /// Visitors of one home at a time, whatever the number of its names. Beyond it one of the source
+    /// with most of them is closed, as for `visitors`. Homes take 1,023.
     pub visitors_per_home: usize,
     /// Legs of one home at a time, those included that are offered but not made yet.
     pub legs_per_home: usize,
@@ -116,6 +121,24 @@ pub struct Limits {
     pub joins_per_minute_per_source: u32,
     /// Connections to the admin socket at a time.
     pub admin_connections: usize,
+}
+
+impl Limits {
+    /// For connections of a listener that have not said yet what they want.
+    pub(crate) fn undecided(&self) -> Room {
+        Room {
+            all: self.handshakes,
+            per_source: self.connections_per_source,
+        }
+    }
+
+    /// For visitors, wherever they go.
+    pub(crate) fn visitors(&self) -> Room {
+        Room {
+            all: self.visitors,
+            per_source: self.connections_per_source,
+        }
+    }
 }
 
 impl Default for Limits {

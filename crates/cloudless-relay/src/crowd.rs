@@ -1,124 +1,145 @@
 //! Connections that compete for a number of places.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+pub(crate) mod ranks;
 
-use tokio_util::sync::CancellationToken;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::limits::source_of;
+use tokio::sync::SetOnce;
 
-/// Connections by source: those of one listener that have not said yet what they want, or the
-/// visitors of one home.
+use crate::outcome::Outcome;
+use ranks::Ranks;
+
+/// The part of a client's address that limits count by: an IPv4 address or an IPv6 /64, because a
+/// /64 is what one customer of a provider gets.
+pub(crate) fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => IpAddr::V4(address),
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+            address.to_bits() & !u128::from(u64::MAX),
+        )),
+    }
+}
+
+/// Connections by source that are not visitors yet, as those of one listener that have not said
+/// what they want.
 ///
-/// When there are too many, the oldest one of the source with most of them goes. A few sources with
-/// many connections push themselves out, and a newcomer gets in, however large the crowd is.
-#[derive(Debug, Default)]
+/// A newcomer gets in, however large the crowd is. When its source has too many, one of them goes;
+/// when there are too many in all, one of the source with most of them. So a few sources with many
+/// connections push themselves out.
+#[derive(Debug)]
 pub(crate) struct Crowd {
     open: Mutex<Open>,
+}
+
+/// How many connections a crowd takes, of all and of one source. One is always taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    pub(crate) all: usize,
+    pub(crate) per_source: usize,
+}
+
+impl Room {
+    /// Room for so many, wherever they are from.
+    pub(crate) fn for_all(all: usize) -> Self {
+        Self {
+            all,
+            per_source: usize::MAX,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 struct Open {
     n_admitted: u64,
-    count: usize,
-    /// Invariant: no source is empty. The numbers are in the order of arrival.
-    sources: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
-    /// Invariant: the rank of each source. The last one has to make room, which floods ask for
-    /// thousands of times in a second.
-    ranks: BTreeSet<Rank>,
-}
-
-/// How many connections a source has, the number of its oldest one, and which it is.
-type Rank = (usize, Reverse<u64>, IpAddr);
-
-fn rank(source: IpAddr, connections: &BTreeMap<u64, CancellationToken>) -> Option<Rank> {
-    let (oldest, _) = connections.first_key_value()?;
-    Some((connections.len(), Reverse(*oldest), source))
+    ranks: Ranks<Shed>,
 }
 
 impl Crowd {
-    /// Counts a connection until the permit is dropped, and cancels others' so that there are at
-    /// most `max`, which is at least one.
-    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, max: usize) -> Place {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            open: Mutex::default(),
+        })
+    }
+
+    /// Counts a connection until the place is dropped, and sheds others so that there is room.
+    /// `shed` is told when this one has to go.
+    pub(crate) fn admit(self: &Arc<Self>, shed: &Shed, address: IpAddr, room: Room) -> Place {
         let source = source_of(address);
-        let shed = CancellationToken::new();
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        while open.count >= max.max(1) {
-            open.shed_one();
+        let mut open = self.lock();
+        while open.ranks.count_of(source) >= room.per_source.max(1)
+            && let Some((_, shed)) = open.ranks.remove_first_of(source)
+        {
+            shed.tell(Outcome::SourceLimit);
         }
-        let number = open.add(source, shed.clone());
+        while open.ranks.count() >= room.all.max(1)
+            && let Some((_, shed)) = open.ranks.remove_first()
+        {
+            shed.tell(Outcome::HandshakeLimit);
+        }
+        let number = open.n_admitted;
+        open.n_admitted += 1;
+        open.ranks.insert(source, (false, number), shed.clone());
         Place {
             crowd: Arc::clone(self),
             source,
             number,
-            shed,
+            has_settled: AtomicBool::new(false),
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Open {
-    fn add(&mut self, source: IpAddr, shed: CancellationToken) -> u64 {
-        let number = self.n_admitted;
-        self.n_admitted += 1;
-        self.count += 1;
-        let connections = self.sources.entry(source).or_default();
-        if let Some(before) = rank(source, connections) {
-            self.ranks.remove(&before);
-        }
-        connections.insert(number, shed);
-        self.ranks.extend(rank(source, connections));
-        number
+/// Tells one connection that it has to go, and why. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shed(Arc<SetOnce<Outcome>>);
+
+impl Shed {
+    /// Returns when the connection has to make room, with what becomes of it.
+    pub(crate) async fn told(&self) -> Outcome {
+        *self.0.wait().await
     }
 
-    fn shed_one(&mut self) {
-        if let Some((_, Reverse(oldest), source)) = self.ranks.last().copied()
-            && let Some(shed) = self.remove(source, oldest)
-        {
-            shed.cancel();
-        }
+    pub(crate) fn tell(&self, outcome: Outcome) {
+        // It may have been told before.
+        let _ = self.0.set(outcome);
     }
 
-    fn remove(&mut self, source: IpAddr, number: u64) -> Option<CancellationToken> {
-        let connections = self.sources.get_mut(&source)?;
-        let before = rank(source, connections)?;
-        let removed = connections.remove(&number)?;
-        self.count -= 1;
-        self.ranks.remove(&before);
-        match rank(source, connections) {
-            Some(now) => {
-                self.ranks.insert(now);
-            }
-            None => {
-                self.sources.remove(&source);
-            }
-        }
-        Some(removed)
+    #[cfg(test)]
+    pub(crate) fn outcome(&self) -> Option<Outcome> {
+        self.0.get().copied()
     }
 }
 
-/// One connection's place.
+/// One connection's place in a crowd.
 #[derive(Debug)]
 pub(crate) struct Place {
     crowd: Arc<Crowd>,
     source: IpAddr,
     number: u64,
-    shed: CancellationToken,
+    has_settled: AtomicBool,
 }
 
 impl Place {
-    /// Cancelled when the connection has to go.
-    pub(crate) fn shed(&self) -> CancellationToken {
-        self.shed.clone()
+    /// From here on it goes only after all those of its source that have not settled.
+    pub(crate) fn settle(&self) {
+        let mut open = self.crowd.lock();
+        if !self.has_settled.swap(true, Ordering::Relaxed)
+            && let Some(shed) = open.ranks.remove(self.source, (false, self.number))
+        {
+            open.ranks.insert(self.source, (true, self.number), shed);
+        }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let open = &self.crowd.open;
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.remove(self.source, self.number);
+        let order = (*self.has_settled.get_mut(), self.number);
+        self.crowd.lock().ranks.remove(self.source, order);
     }
 }
 
@@ -126,43 +147,109 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    fn admit(crowd: &Arc<Crowd>, address: &str, max: usize) -> Place {
-        crowd.admit(address.parse().unwrap(), max)
+    /// A connection of a crowd that takes so many.
+    struct Admitted {
+        shed: Shed,
+        place: Place,
     }
 
-    fn is_shed(permit: &Place) -> bool {
-        permit.shed.is_cancelled()
+    impl Admitted {
+        fn outcome(&self) -> Option<Outcome> {
+            self.shed.outcome()
+        }
+
+        fn is_shed(&self) -> bool {
+            self.outcome().is_some()
+        }
+    }
+
+    fn crowd() -> Arc<Crowd> {
+        Crowd::new()
+    }
+
+    fn admit_to(crowd: &Arc<Crowd>, address: &str, room: Room) -> Admitted {
+        let shed = Shed::default();
+        let place = crowd.admit(&shed, address.parse().unwrap(), room);
+        Admitted { shed, place }
+    }
+
+    fn admit(crowd: &Arc<Crowd>, address: &str, max: usize) -> Admitted {
+        admit_to(crowd, address, Room::for_all(max))
     }
 
     #[test]
     fn the_largest_crowd_loses_its_oldest() {
-        let crowd = Arc::new(Crowd::default());
+        let crowd = crowd();
         let alone = admit(&crowd, "192.0.2.1", 4);
         let many = [(); 3].map(|()| admit(&crowd, "192.0.2.2", 4));
         let newcomer = admit(&crowd, "192.0.2.3", 4);
-        assert_eq!(many.each_ref().map(is_shed), [true, false, false]);
-        assert!(!is_shed(&alone) && !is_shed(&newcomer));
+        let outcomes = many.each_ref().map(Admitted::outcome);
+        assert_eq!(outcomes, [Some(Outcome::HandshakeLimit), None, None]);
+        assert!(!alone.is_shed() && !newcomer.is_shed());
     }
 
     #[test]
-    fn among_equals_the_oldest_goes() {
-        let crowd = Arc::new(Crowd::default());
-        let old = admit(&crowd, "192.0.2.1", 2);
-        let young = admit(&crowd, "192.0.2.2", 2);
-        let newcomer = admit(&crowd, "192.0.2.3", 2);
-        assert_eq!([&old, &young, &newcomer].map(is_shed), [true, false, false]);
+    fn among_equals_the_oldest_goes_that_has_not_settled() {
+        let crowd = crowd();
+        let settled = admit(&crowd, "192.0.2.1", 3);
+        settled.place.settle();
+        let old = admit(&crowd, "192.0.2.2", 3);
+        let young = admit(&crowd, "192.0.2.3", 3);
+        let newcomer = admit(&crowd, "192.0.2.4", 3);
+        let all = [&settled, &old, &young, &newcomer];
+        assert_eq!(
+            all.map(Admitted::is_shed),
+            [false, true, false, false],
+            "who has settled stays"
+        );
+        young.place.settle();
+        newcomer.place.settle();
+        let last = admit(&crowd, "192.0.2.5", 3);
+        assert!(
+            settled.is_shed() && !last.is_shed(),
+            "if all have, the oldest goes"
+        );
+    }
+
+    #[test]
+    fn a_source_makes_room_for_its_own() {
+        let crowd = crowd();
+        let room = Room {
+            all: 100,
+            per_source: 2,
+        };
+        let other = admit_to(&crowd, "2001:db8:1:3::a", room);
+        // An IPv6 customer is one source.
+        let first = admit_to(&crowd, "2001:db8:1:2::a", room);
+        let second = admit_to(&crowd, "2001:db8:1:2:ffff::b", room);
+        first.place.settle();
+        let third = admit_to(&crowd, "2001:db8:1:2::c", room);
+        assert_eq!(second.outcome(), Some(Outcome::SourceLimit));
+        assert!(!first.is_shed() && !third.is_shed() && !other.is_shed());
+    }
+
+    #[test]
+    fn a_mapped_address_is_the_ipv4_source() {
+        let crowd = crowd();
+        let room = Room {
+            all: 100,
+            per_source: 1,
+        };
+        let first = admit_to(&crowd, "192.0.2.1", room);
+        let _second = admit_to(&crowd, "::ffff:192.0.2.1", room);
+        assert!(first.is_shed());
     }
 
     #[test]
     fn who_has_decided_makes_room_and_leaves_nothing_behind() {
-        let crowd = Arc::new(Crowd::default());
+        let crowd = crowd();
         drop(admit(&crowd, "192.0.2.1", 1));
         let second = admit(&crowd, "192.0.2.2", 1);
+        second.place.settle();
         let third = admit(&crowd, "192.0.2.3", 1);
-        assert!(is_shed(&second) && !is_shed(&third));
+        third.place.settle();
+        assert!(second.is_shed() && !third.is_shed());
         drop((second, third));
-        let open = crowd.open.lock().unwrap();
-        assert!(open.sources.is_empty() && open.ranks.is_empty());
-        assert_eq!(open.count, 0);
+        assert!(crowd.lock().ranks.is_empty());
     }
 }

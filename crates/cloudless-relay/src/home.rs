@@ -13,6 +13,7 @@ use http::{Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::home_key::HomeKey;
 use crate::listener::Connection;
 use crate::outcome::Outcome;
 use crate::pump;
@@ -20,57 +21,59 @@ use crate::run::Relay;
 use crate::session::{Link, Session, TunnelLink};
 use crate::slots::Slot;
 use crate::status::Visit;
+use crate::visitors::Goal;
 use crate::{socket, ssh};
 
 /// What proves a name to a certificate authority is a line of text.
 const VALIDATION_LEN_MAX: usize = 64 * 1024;
+
+/// Counts a visitor of a hostname that belongs to the home with this key. It may have to make room
+/// from here on, which its listener sees to.
+pub(crate) fn enter(
+    relay: &Relay,
+    connection: &mut Connection,
+    hostname: &Hostname,
+    key: HomeKey,
+) -> Visit {
+    let limits = &relay.config().limits;
+    let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
+    let of_home = (Goal::Home(key), limits.visitors_per_home);
+    let seat = relay
+        .visitors
+        .admit(shed, source, of_home, limits.visitors());
+    connection.permits.decided();
+    let (counters, home) = (relay.counters.of(hostname), relay.homes.of(key));
+    Visit::new(counters, hostname, home, seat)
+}
 
 /// Serves a visitor of a registered hostname, to its end. `opening` is what was read from it.
 ///
 /// The visitor is held while its home is offline, and gets a TLS alert when that takes too long.
 pub(crate) async fn visit(
     relay: &Arc<Relay>,
-    connection: Connection,
-    hostname: Hostname,
+    mut connection: Connection,
+    (hostname, key): (Hostname, HomeKey),
     opening: Bytes,
 ) {
+    let visit = enter(relay, &mut connection, &hostname, key);
     let Connection {
         stream: visitor,
         peer,
         permits: _permits,
         ..
     } = connection;
-    let Some(_permit) = relay.visitors.admit(relay.config().limits.visitors) else {
-        relay.counters.count(Outcome::VisitorLimit);
-        return socket::alert(visitor).await;
-    };
-    let counters = relay.counters.of(&hostname);
-    let visitors_max = relay.config().limits.visitors_per_home;
-    let visit = counters.visit(&hostname, peer.ip(), visitors_max);
-    let shed = visit.shed();
-    tokio::select! {
-        () = shed.cancelled() => relay.counters.count(Outcome::HomeLimit),
-        () = bring(relay, visitor, peer, &hostname, opening, &visit) => {}
-    }
+    bring(relay, visitor, peer, &hostname, opening, &visit).await;
 }
 
 /// Asks the home of `hostname` for what a certificate authority wants to see: `request`, which is
 /// all that the home gets. `None` when the home is offline, or does not answer such requests.
 pub(crate) async fn validate(
     relay: &Relay,
-    connection: &Connection,
+    peer: SocketAddr,
     hostname: &Hostname,
     request: Vec<u8>,
 ) -> Option<Vec<u8>> {
     let config = relay.config();
-    let Some(_permit) = relay.visitors.admit(config.limits.visitors) else {
-        relay.counters.count(Outcome::VisitorLimit);
-        return None;
-    };
-    let visitors_max = config.limits.visitors_per_home;
-    let counters = relay.counters.of(hostname);
-    let visit = counters.visit(hostname, connection.peer.ip(), visitors_max);
-    let shed = visit.shed();
     let deadline = Instant::now() + config.hold;
     let key = || relay.registry.key_of(hostname);
     let takes = |session: &Session| session.takes(hostname, Port::Http);
@@ -81,17 +84,11 @@ pub(crate) async fn validate(
             Link::Tunnel(link) => link,
             Link::Ssh(link) => {
                 let (to, max) = ((&session, link), VALIDATION_LEN_MAX);
-                return ssh::validate(relay, to, connection.peer, hostname, request, max).await;
+                return ssh::validate(relay, to, peer, hostname, request, max).await;
             }
         };
-        let opened = connect(
-            relay,
-            (&session, link),
-            connection.peer,
-            hostname,
-            Port::Http,
-            &request,
-        );
+        let to = (&*session, link);
+        let opened = connect(relay, to, peer, hostname, Port::Http, &request);
         let Opened {
             response,
             send: _send,
@@ -111,10 +108,6 @@ pub(crate) async fn validate(
     };
     tokio::select! {
         () = session.closed.cancelled() => None,
-        () = shed.cancelled() => {
-            relay.counters.count(Outcome::HomeLimit);
-            None
-        }
         answer = relay.in_time(config.timings.handshake, answer) => answer.ok().flatten(),
     }
 }
@@ -145,12 +138,8 @@ async fn bring(
             let is_bound = || relay.registry.key_of(hostname) == Some(key);
             let unbound = relay.sessions.unbound(is_bound);
             match stream {
-                Stream::Ssh(stream) => {
-                    ssh::pump(relay, visitor, stream, visit.counters(), unbound).await;
-                }
-                Stream::Tunnel(stream) => {
-                    pump::pump(relay, visitor, stream, visit.counters(), unbound).await;
-                }
+                Stream::Ssh(stream) => ssh::pump(relay, visitor, stream, visit, unbound).await,
+                Stream::Tunnel(stream) => pump::pump(relay, visitor, stream, visit, unbound).await,
             }
         }
         Err(Unreached::Offline) => {

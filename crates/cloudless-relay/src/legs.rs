@@ -21,7 +21,7 @@ use crate::listener::Connection;
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::socket;
-use crate::status::{HomeCounters, LegCount};
+use crate::status::{LegCount, Visit};
 
 /// The legs that are offered and not made yet.
 #[derive(Debug, Default)]
@@ -39,15 +39,13 @@ struct Offered {
 }
 
 impl Legs {
-    /// Offers one more leg to a home; `None` when it, or all together, have as many as they may.
-    pub(crate) fn offer(
-        self: &Arc<Self>,
-        home: &Arc<HomeCounters>,
-        limits: &Limits,
-    ) -> Option<Offer> {
+    /// Offers one more leg for a visitor; `None` when its home, or all together, have as many as
+    /// they may.
+    pub(crate) fn offer(self: &Arc<Self>, visit: &Visit, limits: &Limits) -> Option<Offer> {
         let place = Place {
             _total: self.total.admit(limits.legs)?,
-            _home: home.leg(limits.legs_per_home)?,
+            _home: visit.home().legs.admit(limits.legs_per_home)?,
+            _count: visit.counters().leg(),
         };
         let mut random = [0; 16];
         getrandom::fill(&mut random).ok()?;
@@ -212,7 +210,8 @@ impl Drop for Leg {
 #[derive(Debug)]
 struct Place {
     _total: TotalPermit,
-    _home: LegCount,
+    _home: TotalPermit,
+    _count: LegCount,
 }
 
 /// Serves a connection whose first bytes, `opening`, are those of a leg: gives it to its visitor.
@@ -266,10 +265,31 @@ async fn read_preface(
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
+    use cloudless_splice::Pipes;
     use socket2::SockRef;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::crowd::{Room, Shed};
+    use crate::home_share::HomeShares;
+    use crate::visitors::{Goal, Visitors};
+
+    fn visit() -> Visit {
+        let key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+            .parse()
+            .unwrap();
+        let home = HomeShares::new(Pipes::new(1), 1).of(key);
+        let address = "192.0.2.1".parse().unwrap();
+        let visitors = Arc::new(Visitors::default());
+        let goal = (Goal::Home(key), 1);
+        let seat = visitors.admit(&Shed::default(), address, goal, Room::for_all(1));
+        Visit::new(
+            Arc::default(),
+            &"home.example.test".parse().unwrap(),
+            home,
+            seat,
+        )
+    }
 
     fn is_by_bbr(leg: &Leg) -> bool {
         let name = SockRef::from(&leg.stream).tcp_congestion().unwrap();
@@ -280,10 +300,10 @@ mod tests {
     async fn one_leg_of_a_session_at_a_time_sends_by_bbr() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (all, home) = (Arc::<Legs>::default(), Arc::<HomeCounters>::default());
+        let (all, visit) = (Arc::<Legs>::default(), visit());
         let of_session = OfSession::default();
         let leg = async || {
-            let offer = all.offer(&home, &Limits::default()).unwrap();
+            let offer = all.offer(&visit, &Limits::default()).unwrap();
             let stream = TcpStream::connect(address).await.unwrap();
             // Here BBR may be the default.
             SockRef::from(&stream).set_tcp_congestion(b"reno").unwrap();

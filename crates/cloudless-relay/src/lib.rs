@@ -24,6 +24,7 @@ mod crowd;
 mod health;
 mod home;
 mod home_key;
+mod home_share;
 mod identity;
 mod keys;
 mod legs;
@@ -52,6 +53,7 @@ mod tunnel;
 mod turns;
 mod upstream;
 mod visitor;
+mod visitors;
 
 pub use config::{Config, Limits, Listeners, Timings};
 pub use home_key::{HomeKey, InvalidHomeKey};

@@ -12,8 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::crowd::{Crowd, Place};
-use crate::limits::SourcePermit;
+use crate::crowd::{Crowd, Place, Room, Shed};
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::{load_balancer, port80, ssh, visitor};
@@ -45,15 +44,16 @@ pub(crate) struct Connection {
 /// One connection's share of the limits.
 #[derive(Debug)]
 pub(crate) struct Permits {
-    _source: SourcePermit,
-    /// Given back as soon as the connection has said what it wants, a tunnel when it may.
+    /// Told by whichever crowd it has to make room in.
+    pub(crate) shed: Shed,
+    /// Given back when the connection has another place: a visitor its seat, a tunnel its session.
     undecided: Option<Place>,
     /// The drain at shutdown waits for it.
     visiting: Option<TaskTrackerToken>,
 }
 
 impl Permits {
-    /// It is clear what the connection is, and that it may stay.
+    /// It is clear what the connection is, and it has a place among its like.
     pub(crate) fn decided(&mut self) {
         self.undecided = None;
     }
@@ -61,6 +61,14 @@ impl Permits {
     /// The connection has said a part of what it wants, and competes with others that have.
     pub(crate) fn competes_as(&mut self, place: Place) {
         self.undecided = Some(place);
+    }
+
+    /// The connection has shown that it may get what it wants. It goes only after all others of its
+    /// source that have not.
+    pub(crate) fn settle(&self) {
+        if let Some(place) = &self.undecided {
+            place.settle();
+        }
     }
 
     /// The connection is a home's tunnel: a drain waits for its visitors, not for it.
@@ -71,8 +79,9 @@ impl Permits {
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
-    let undecided = Arc::new(Crowd::default());
-    let unseen_max = UNSEEN_MAX.min(relay.config().limits.handshakes / 2).max(1);
+    let undecided = Crowd::new();
+    let room = relay.config().limits.undecided();
+    let unseen_max = UNSEEN_MAX.min(room.all.min(room.per_source) / 2).max(1);
     let unseen = Arc::new(Semaphore::new(unseen_max));
     // A drain waits until what was accepted last is among the connections that it waits for.
     let _accepting = relay.visiting.token();
@@ -117,13 +126,14 @@ fn admit(
         let accepting = relay.visiting.token();
         connections.spawn(async move {
             let client = behind_load_balancer(&relay, client, &undecided).await;
-            let serve = client.and_then(|it| serve_client(&relay, it, &undecided, protocol, None));
+            let serve = client.map(|it| serve_client(&relay, it, &undecided, protocol, None));
             drop(accepting);
             if let Some(serve) = serve {
                 serve.await;
             }
         });
-    } else if let Some(serve) = serve_client(relay, client, undecided, protocol, unseen) {
+    } else {
+        let serve = serve_client(relay, client, undecided, protocol, unseen);
         relay.connections.spawn(serve);
     }
 }
@@ -142,15 +152,17 @@ async fn behind_load_balancer(
     undecided: &Arc<Crowd>,
 ) -> Option<Client> {
     let config = relay.config();
-    let place = undecided.admit(client.peer.ip(), config.limits.handshakes);
-    let shed = place.shed();
+    let shed = Shed::default();
+    // The load balancer's address is that of many.
+    let room = Room::for_all(config.limits.handshakes);
+    let _place = undecided.admit(&shed, client.peer.ip(), room);
     let header = relay.in_time(
         config.timings.client_hello,
         load_balancer::read_header(&mut client.stream),
     );
     let outcome = tokio::select! {
         () = relay.stopped.cancelled() => return None,
-        () = shed.cancelled() => Outcome::HandshakeLimit,
+        outcome = shed.told() => outcome,
         header = header => match header {
             Ok(Ok(None)) => return Some(client),
             Ok(Ok(Some(addresses))) => {
@@ -169,39 +181,33 @@ async fn behind_load_balancer(
     None
 }
 
-/// Serves a connection to its end; `None` when it is not taken.
+/// Serves a connection to its end.
 fn serve_client(
     relay: &Arc<Relay>,
     client: Client,
     undecided: &Arc<Crowd>,
     protocol: Protocol,
     unseen: Option<OwnedSemaphorePermit>,
-) -> Option<impl Future<Output = ()> + Send + 'static + use<>> {
+) -> impl Future<Output = ()> + Send + 'static + use<> {
     let Client {
         stream,
         peer,
         destination,
     } = client;
-    let config = relay.config();
-    let per_source_max = config.limits.connections_per_source;
-    let Some(source) = relay.sources.admit(peer.ip(), per_source_max) else {
-        relay.counters.count(Outcome::SourceLimit);
-        return None;
-    };
-    let undecided = undecided.admit(peer.ip(), config.limits.handshakes);
-    let shed = undecided.shed();
+    let shed = Shed::default();
+    let undecided = undecided.admit(&shed, peer.ip(), relay.config().limits.undecided());
     let connection = Connection {
         stream,
         peer,
         destination,
         permits: Permits {
-            _source: source,
+            shed: shed.clone(),
             undecided: Some(undecided),
             visiting: Some(relay.visiting.token()),
         },
     };
     let relay = Arc::clone(relay);
-    Some(async move {
+    async move {
         let mut serve = pin!(async {
             match protocol {
                 Protocol::Http => port80::serve(&relay, connection).await,
@@ -216,10 +222,10 @@ fn serve_client(
         }
         tokio::select! {
             () = relay.stopped.cancelled() => {}
-            () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),
+            outcome = shed.told() => relay.counters.count(outcome),
             () = serve => {}
         }
-    })
+    }
 }
 
 /// Waits after a failed accept, unless only that one connection failed.

@@ -38,7 +38,7 @@ macro_rules! outcomes {
 outcomes! {
     ClientHelloTimeout = "client_hello_timeout": "closed: no whole ClientHello in time",
     ClosedEarly = "closed_early": "ended by the client before its ClientHello was whole",
-    HandshakeLimit = "handshake_limit": "closed for a newcomer, having said nothing yet",
+    HandshakeLimit = "handshake_limit": "closed for a newcomer, before it had said what it wants, or when it had been answered",
     HomeLimit = "home_limit": "a visitor reset for a newcomer: its home has as many as it may",
     HomeOffline = "home_offline": "a visitor got an alert: its home stayed away",
     HomeRefused = "home_refused": "a visitor got an alert: its home did not take it",
@@ -96,7 +96,7 @@ outcomes! {
     ServerUnreachable = "server_unreachable": "closed: the server that it is for cannot be reached",
     Session = "session": "a home online",
     SessionLimit = "session_limit": "a home turned away: as many are online as may be",
-    SourceLimit = "source_limit": "closed at once: its source has as many connections as it may",
+    SourceLimit = "source_limit": "closed for a newcomer: its source has as many connections as it may",
     SshHandshakeFailed = "ssh_handshake_failed": "an SSH connection ended before its client had proven a key that has a name",
     SshLoginTimeout = "ssh_login_timeout": "an SSH connection closed: no key proven in time",
     SshNothingForwarded = "ssh_nothing_forwarded": "an SSH connection of a known key ended: it had nothing forwarded",
@@ -108,7 +108,7 @@ outcomes! {
     TunnelSilent = "tunnel_silent": "a home's session ended: it answered no ping, or took no message",
     UnknownName = "unknown_name": "a ClientHello for no home: to the fallback, or closed",
     Visitor = "visitor": "a visitor brought to its home",
-    VisitorLimit = "visitor_limit": "a visitor turned away: as many are connected as may be",
+    VisitorLimit = "visitor_limit": "a visitor reset for a newcomer: as many are connected as may be, or as many of those for no home",
     VisitorSilent = "visitor_silent": "a visitor reset: nothing moved for too long",
     VisitorStalled = "visitor_stalled": "a visitor reset: it does not read, and too much waits for its home's visitors",
 }

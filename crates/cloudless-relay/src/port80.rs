@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
 use crate::config::Config;
+use crate::home_key::HomeKey;
 use crate::listener::Connection;
 use crate::outcome::Outcome;
 use crate::routes::Servers;
@@ -27,7 +28,6 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
     let config = relay.config();
     let head = read_head(&mut connection.stream);
     let read = relay.in_time(config.timings.client_hello, head).await;
-    connection.permits.decided();
     let (parsed, head) = match read {
         Ok(Ok(read)) => read,
         Ok(Err(error)) => {
@@ -50,11 +50,13 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
         return upstream::pass(relay, &config, connection, opening, address, version).await;
     }
     drop(head);
-    if let Route::Validation(hostname, Some(request)) = &route
-        && let Some(answer) = home::validate(relay, &connection, hostname, request.clone()).await
-    {
+    if let Route::Validation(hostname, key, Some(request)) = &route {
+        let _visit = home::enter(relay, &mut connection, hostname, *key);
+        let answer = home::validate(relay, connection.peer, hostname, request.clone()).await;
+        let answer = answer.unwrap_or_else(|| route.answer());
         return socket::close(connection.stream, &answer).await;
     }
+    // It keeps its place among the undecided: whoever is slow to take an answer makes room first.
     socket::close(connection.stream, &route.answer()).await;
 }
 
@@ -68,7 +70,7 @@ enum Route<'a> {
     Redirect(String),
     TooLong,
     /// A validation of a home's name, and the request for it that goes to the home.
-    Validation(Hostname, Option<Vec<u8>>),
+    Validation(Hostname, HomeKey, Option<Vec<u8>>),
 }
 
 impl Route<'_> {
@@ -101,7 +103,8 @@ fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
     let Some(host) = request.host.clone() else {
         return Route::NoHome(Outcome::HttpNoHost, &config.fallback);
     };
-    if host == config.server_name || relay.registry.key_of(&host).is_none() {
+    let key = relay.registry.key_of(&host);
+    let Some(key) = key.filter(|_| host != config.server_name) else {
         return match config.routes.of(&host) {
             Some(servers) => Route::NoHome(Outcome::HttpRoute, servers),
             None if host == config.server_name => {
@@ -109,9 +112,9 @@ fn route<'a>(relay: &Relay, config: &'a Config, parsed: Parsed) -> Route<'a> {
             }
             None => Route::NoHome(Outcome::HttpUnknownHost, &config.fallback),
         };
-    }
+    };
     if request.is_validation() {
-        return Route::Validation(host, request.validation_request());
+        return Route::Validation(host, key, request.validation_request());
     }
     // `*` asks about the server as a whole.
     let path = &request.target_path;

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cloudless_proto::leg::Lost;
-use cloudless_splice::Pipes;
 use h2::{Reason, RecvStream, SendStream};
 use tokio::net::TcpStream;
 
@@ -26,7 +25,7 @@ use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
 use crate::socket;
-use crate::status::HomeCounters;
+use crate::status::Visit;
 
 /// A visitor's stream, once the home has accepted it.
 #[derive(Debug)]
@@ -53,7 +52,7 @@ pub(crate) async fn pump(
     relay: &Relay,
     visitor: TcpStream,
     stream: Stream,
-    counters: &Arc<HomeCounters>,
+    visit: &Visit,
     unbound: impl Future<Output = ()>,
 ) {
     let Stream {
@@ -70,14 +69,13 @@ pub(crate) async fn pump(
         visitor: &visitor,
         ways: Ways::new(slot),
         activity: Activity::new(),
-        counters,
-        pipes: &relay.pipes,
+        visit,
     };
     let (closed, key) = (session.closed.clone(), session.key);
     let number = send.stream_id().as_u32();
     let make_leg = async {
         if let Some(legs) = &legs {
-            let offers = shared.ways.make_leg(relay, counters, session, legs, number);
+            let offers = shared.ways.make_leg(relay, visit, session, legs, number);
             offers.await;
         }
         pending().await
@@ -158,8 +156,7 @@ struct Shared<'a> {
     visitor: &'a TcpStream,
     ways: Ways,
     activity: Activity,
-    counters: &'a HomeCounters,
-    pipes: &'a Pipes,
+    visit: &'a Visit,
 }
 
 /// What an owner has to know of a home whose legs break.

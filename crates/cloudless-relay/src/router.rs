@@ -22,7 +22,7 @@ const HTTPS_IS_SPOKEN_HERE: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
 /// Serves a connection whose first bytes are `opening`, to its end.
 pub(crate) async fn route(
     relay: &Arc<Relay>,
-    mut connection: Connection,
+    connection: Connection,
     parsed: Parsed,
     opening: Bytes,
 ) {
@@ -38,15 +38,15 @@ pub(crate) async fn route(
         }
         parsed => parsed,
     };
-    connection.permits.decided();
     let config = relay.config();
+    // A home that is offline is still a home: what is meant for it goes nowhere else.
+    if let Parsed::Name(hostname, _) = &parsed
+        && *hostname != config.server_name
+        && let Some(key) = relay.registry.key_of(hostname)
+    {
+        return home::visit(relay, connection, (hostname.clone(), key), opening).await;
+    }
     let (outcome, servers) = match &parsed {
-        // A home that is offline is still a home: what is meant for it goes nowhere else.
-        Parsed::Name(hostname, _)
-            if *hostname != config.server_name && relay.registry.key_of(hostname).is_some() =>
-        {
-            return home::visit(relay, connection, hostname.clone(), opening).await;
-        }
         Parsed::Name(hostname, _) => match config.routes.of(hostname) {
             Some(servers) => (Outcome::Route, servers),
             None if *hostname == config.server_name => (Outcome::OwnName, &config.fallback),

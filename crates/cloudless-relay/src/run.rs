@@ -16,10 +16,10 @@ use crate::config::{Config, Listeners};
 use crate::crowd::Crowd;
 use crate::health::{self, Health};
 use crate::home_key::HomeKey;
+use crate::home_share::HomeShares;
 use crate::identity::IdentityError;
 use crate::keys::{self, Keys};
 use crate::legs::Legs;
-use crate::limits::{Sources, Total};
 use crate::listener::{self, Protocol};
 use crate::rate::Rate;
 use crate::registry::Registry;
@@ -28,10 +28,15 @@ use crate::ssh;
 use crate::status::{Counters, ReloadStatus, Reloads};
 use crate::tunnel;
 use crate::turns::Turns;
+use crate::visitors::Visitors;
 
 /// Connections that are spliced at the same moment; each takes two file descriptors and up to
 /// 256 KiB of the system's memory. More are copied.
 const PIPES_MAX: usize = 256;
+/// Those of one home: a few homes whose visitors stop reading leave others theirs.
+const PIPES_PER_HOME_MAX: usize = PIPES_MAX / 4;
+/// Those of the servers beside the relay.
+const PIPES_PASSED_MAX: usize = PIPES_MAX / 2;
 
 /// Serves until `shutdown` is cancelled; then homes are told, no connection is accepted any more,
 /// and visitors may go on for `config.timings.drain`, as long as something moves for them. All tasks have ended when this returns.
@@ -129,10 +134,11 @@ pub(crate) struct Relay {
     pub(crate) counters: Counters,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) legs: Arc<Legs>,
-    pub(crate) sources: Arc<Sources>,
     pub(crate) joins: Mutex<Rate>,
-    pub(crate) visitors: Arc<Total>,
+    pub(crate) visitors: Arc<Visitors>,
+    /// What those are spliced through that are for no home.
     pub(crate) pipes: Pipes,
+    pub(crate) homes: Arc<HomeShares>,
     pub(crate) health: Health,
     pub(crate) coalescing: Coalescing,
     /// Every task that serves a connection.
@@ -153,6 +159,7 @@ impl Relay {
     ) -> Result<Self, RunError> {
         let keys = Keys::new(&config.identity, &registry).map_err(RunError::Identity)?;
         let keys = Arc::new(keys);
+        let pipes = Pipes::new(PIPES_MAX);
         Ok(Self {
             acceptor: tunnel::acceptor(Arc::clone(&keys)).map_err(RunError::Tls)?,
             keys,
@@ -160,16 +167,16 @@ impl Relay {
                 .ssh
                 .as_ref()
                 .map(|ssh| ssh::Protocol::new(&ssh.host_key, &config.timings)),
-            waiting: Arc::default(),
-            unwelcomed: Arc::default(),
+            waiting: Crowd::new(),
+            unwelcomed: Crowd::new(),
             handshakes: Turns::new(),
             counters: Counters::new(),
             sessions: Sessions::new(),
             legs: Arc::default(),
-            sources: Arc::default(),
             joins: Mutex::new(Rate::new(Instant::now())),
             visitors: Arc::default(),
-            pipes: Pipes::new(PIPES_MAX),
+            pipes: pipes.part(PIPES_PASSED_MAX),
+            homes: HomeShares::new(pipes, PIPES_PER_HOME_MAX),
             health: Health::default(),
             coalescing: Coalescing::default(),
             connections: TaskTracker::new(),

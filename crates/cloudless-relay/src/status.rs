@@ -1,18 +1,17 @@
 //! What the relay counts, and the report made of it.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cloudless_proto::{Hostname, PublicKey, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
-use tokio_util::sync::CancellationToken;
 
-use crate::crowd::{Crowd, Place};
 use crate::home_key::HomeKey;
+use crate::home_share::HomeShare;
 use crate::outcome::Outcome;
+use crate::visitors::Seat;
 
 /// A report on the whole relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -256,29 +255,9 @@ pub(crate) struct HomeCounters {
     pub(crate) leg_bytes_down: AtomicU64,
     last_server_name: Mutex<Option<Hostname>>,
     last_error: Mutex<Option<PastError>>,
-    crowd: Arc<Crowd>,
 }
 
 impl HomeCounters {
-    /// Counts a visitor until the guard is dropped. Of more than `visitors_max` some have to go.
-    pub(crate) fn visit(
-        self: &Arc<Self>,
-        server_name: &Hostname,
-        source: IpAddr,
-        visitors_max: usize,
-    ) -> Visit {
-        self.visitors_now.fetch_add(1, Ordering::Relaxed);
-        self.visitors_total.fetch_add(1, Ordering::Relaxed);
-        *self
-            .last_server_name
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
-        Visit {
-            counters: Arc::clone(self),
-            place: self.crowd.admit(source, visitors_max),
-        }
-    }
-
     /// The home's tunnel ended or was refused, for a reason that is put in plain words. Returns whether
     /// it is another one than the last time.
     pub(crate) fn failed(&self, message: &str) -> bool {
@@ -302,14 +281,10 @@ impl HomeCounters {
             .clone()
     }
 
-    /// Counts a leg until the guard is dropped; `None` when there are `legs_max` already.
-    pub(crate) fn leg(self: &Arc<Self>, legs_max: usize) -> Option<LegCount> {
-        let legs_max = legs_max as u64;
-        let more = |now| (now < legs_max).then_some(now + 1);
-        self.legs_now
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .ok()?;
-        Some(LegCount(Arc::clone(self)))
+    /// Counts a leg until the guard is dropped.
+    pub(crate) fn leg(self: &Arc<Self>) -> LegCount {
+        self.legs_now.fetch_add(1, Ordering::Relaxed);
+        LegCount(Arc::clone(self))
     }
 
     pub(crate) fn last_server_name(&self) -> Option<Hostname> {
@@ -324,17 +299,51 @@ impl HomeCounters {
 #[derive(Debug)]
 pub(crate) struct Visit {
     counters: Arc<HomeCounters>,
-    place: Place,
+    home: Arc<HomeShare>,
+    seat: Seat,
 }
 
 impl Visit {
+    /// Counts a visitor of `server_name` until this is dropped.
+    pub(crate) fn new(
+        counters: Arc<HomeCounters>,
+        server_name: &Hostname,
+        home: Arc<HomeShare>,
+        seat: Seat,
+    ) -> Self {
+        counters.visitors_now.fetch_add(1, Ordering::Relaxed);
+        counters.visitors_total.fetch_add(1, Ordering::Relaxed);
+        *counters
+            .last_server_name
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(server_name.clone());
+        Self {
+            counters,
+            home,
+            seat,
+        }
+    }
+
+    /// Those of the name that was asked for.
     pub(crate) fn counters(&self) -> &Arc<HomeCounters> {
         &self.counters
     }
 
-    /// Cancelled when the visitor has to make room.
-    pub(crate) fn shed(&self) -> CancellationToken {
-        self.place.shed()
+    /// What this and all other visitors of the home take together.
+    pub(crate) fn home(&self) -> &HomeShare {
+        &self.home
+    }
+
+    /// Counts bytes that went from the visitor to the home.
+    pub(crate) fn moved_up(&self, n: u64) {
+        self.counters.bytes_up.fetch_add(n, Ordering::Relaxed);
+        self.seat.moved(n);
+    }
+
+    /// Counts bytes that went from the home to the visitor.
+    pub(crate) fn moved_down(&self, n: u64) {
+        self.counters.bytes_down.fetch_add(n, Ordering::Relaxed);
+        self.seat.moved(n);
     }
 }
 

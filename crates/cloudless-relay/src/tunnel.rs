@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::crowd::Room;
 use crate::keys::Keys;
 use crate::listener::{Connection, Permits};
 use crate::liveness::Heard;
@@ -62,29 +63,22 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     // From here on it competes with tunnels alone: whoever begins thousands of them pushes out no
     // visitor that has not said yet what it wants.
     let config = relay.config();
-    let waiting_max = config.limits.handshakes.saturating_mul(WAITING_MAX);
-    let place = relay.waiting.admit(peer.ip(), waiting_max);
-    let shed = place.shed();
-    permits.competes_as(place);
-    // It waits no longer than those before it take, who are not many.
-    let turn = tokio::select! {
-        () = shed.cancelled() => return relay.counters.count(Outcome::HandshakeLimit),
-        turn = relay.handshakes.wait() => turn,
+    let room = Room {
+        all: config.limits.handshakes.saturating_mul(WAITING_MAX),
+        per_source: config.limits.connections_per_source,
     };
+    permits.competes_as(relay.waiting.admit(&permits.shed, peer.ip(), room));
+    // It waits no longer than those before it take, who are not many.
+    let turn = relay.handshakes.wait().await;
     // A home that has lost its patience costs nothing more: its next dial waits, too.
     if socket::has_gone(&stream) {
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
     }
     // It was the relay that was slow until now. Whoever is slow after this is pushed out.
-    let place = relay.unwelcomed.admit(peer.ip(), config.limits.handshakes);
-    let shed = place.shed();
-    permits.competes_as(place);
+    let room = Room::for_all(config.limits.handshakes);
+    permits.competes_as(relay.unwelcomed.admit(&permits.shed, peer.ip(), room));
     // On the heap, so that who waits has no room for a session in it.
-    let home = Box::pin(greet(relay, stream, opening, turn, peer, permits));
-    tokio::select! {
-        () = shed.cancelled() => relay.counters.count(Outcome::HandshakeLimit),
-        () = home => {}
-    }
+    Box::pin(greet(relay, stream, opening, turn, peer, permits)).await;
 }
 
 /// Ends the TLS of a home, and holds its session.
@@ -113,6 +107,10 @@ async fn greet(
     let Some(key) = peer_key(&tunnel) else {
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
+    if !relay.registry.hostnames_of(&key.into()).is_empty() {
+        // Strangers who begin tunnels without end do not push it out any more.
+        permits.settle();
+    }
     let home = Home { key, address: peer };
     session::serve(relay, Heard::new(tunnel), home, permits).await;
 }

@@ -16,6 +16,7 @@ use crate::listener::Connection;
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::socket;
+use crate::visitors::{Goal, Seat};
 
 /// A connection to a server.
 pub(crate) enum Server {
@@ -48,14 +49,18 @@ pub(crate) async fn connect(address: &UpstreamAddress, opening: &[u8]) -> io::Re
 pub(crate) async fn pass(
     relay: &Relay,
     config: &Config,
-    connection: Connection,
+    mut connection: Connection,
     opening: Bytes,
     address: &UpstreamAddress,
     version: Option<Version>,
 ) {
-    let Some(_permit) = relay.visitors.admit(config.limits.visitors) else {
-        return relay.counters.count(Outcome::VisitorLimit);
-    };
+    let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
+    let limits = &config.limits;
+    let passed = (Goal::Server, limits.visitors / 2);
+    let seat = relay
+        .visitors
+        .admit(shed, source, passed, limits.visitors());
+    connection.permits.decided();
     let opening = match version {
         Some(version) => {
             let mut bytes = proxy_protocol::encode(version, addresses(&connection));
@@ -79,8 +84,8 @@ pub(crate) async fn pass(
     relay.health.reached(address);
     drop(opening);
     match server {
-        Server::Tcp(server) => join(relay, config, connection.stream, server).await,
-        Server::Unix(server) => join(relay, config, connection.stream, server).await,
+        Server::Tcp(server) => join(relay, config, (connection.stream, &seat), server).await,
+        Server::Unix(server) => join(relay, config, (connection.stream, &seat), server).await,
     }
 }
 
@@ -97,12 +102,18 @@ fn addresses(connection: &Connection) -> Option<Addresses> {
 }
 
 /// Moves bytes both ways until both sides have ended, or one cuts the other.
-async fn join<S: Socket + AsFd>(relay: &Relay, config: &Config, client: TcpStream, server: S) {
+async fn join<S: Socket + AsFd>(
+    relay: &Relay,
+    config: &Config,
+    (client, seat): (TcpStream, &Seat),
+    server: S,
+) {
     let (activity, pipes) = (Activity::new(), &relay.pipes);
+    let watched = (&activity, seat);
     let both = async {
         tokio::try_join!(
-            one_way(&client, &server, pipes, &activity),
-            one_way(&server, &client, pipes, &activity)
+            one_way(&client, &server, pipes, watched),
+            one_way(&server, &client, pipes, watched)
         )
     };
     let cut = tokio::select! {
@@ -132,9 +143,13 @@ async fn one_way(
     from: &impl Socket,
     to: &impl Socket,
     pipes: &Pipes,
-    activity: &Activity,
+    (activity, seat): (&Activity, &Seat),
 ) -> Result<(), ForwardError> {
-    cloudless_splice::forward(from, to, pipes, |_| activity.moved()).await?;
+    let moved = |n| {
+        activity.moved();
+        seat.moved(n);
+    };
+    cloudless_splice::forward(from, to, pipes, moved).await?;
     activity.half_closed();
     Ok(())
 }

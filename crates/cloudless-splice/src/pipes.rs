@@ -1,5 +1,6 @@
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io;
 
@@ -17,6 +18,14 @@ const IDLE_MAX: usize = 16;
 /// that is worth it, bytes are copied.
 #[derive(Debug)]
 pub struct Pipes {
+    pool: Arc<Pool>,
+    /// Of the pool's pipes.
+    max: usize,
+    n_leased: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Pool {
     max: usize,
     state: Mutex<State>,
 }
@@ -32,14 +41,58 @@ impl Pipes {
     /// At most `max` pipes at a time, each of two file descriptors and up to 256 KiB of the
     /// system's memory. With none, bytes are always copied.
     pub fn new(max: usize) -> Self {
-        Self {
+        let pool = Pool {
             max,
             state: Mutex::default(),
+        };
+        Self::of(Arc::new(pool), max)
+    }
+
+    /// The same pipes, of which at most `max` are in use through this part at a time: whoever has
+    /// it, and stops reading with bytes in each of them, leaves others to the rest.
+    pub fn part(&self, max: usize) -> Self {
+        Self::of(Arc::clone(&self.pool), max)
+    }
+
+    fn of(pool: Arc<Pool>, max: usize) -> Self {
+        Self {
+            pool,
+            max,
+            n_leased: AtomicUsize::new(0),
         }
     }
 
     /// An empty pipe; `None` when there is none to be had.
     pub(crate) fn take(&self) -> Option<Lease<'_>> {
+        let one_more = |n_leased| (n_leased < self.max).then_some(n_leased + 1);
+        self.n_leased
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .ok()?;
+        let pipe = self.pool.take();
+        if pipe.is_none() {
+            self.n_leased.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(Lease {
+            pipes: self,
+            pipe: Some(pipe?),
+            len: 0,
+        })
+    }
+
+    /// How many there are, in use or not.
+    #[cfg(test)]
+    pub(crate) fn n_open(&self) -> usize {
+        self.lock().n_open
+    }
+
+    #[cfg(test)]
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.pool.lock()
+    }
+}
+
+impl Pool {
+    fn take(&self) -> Option<Pipe> {
         let idle = {
             let mut state = self.lock();
             let idle = state.idle.pop();
@@ -51,25 +104,14 @@ impl Pipes {
             }
             idle
         };
-        let pipe = idle.or_else(|| match Pipe::open() {
+        idle.or_else(|| match Pipe::open() {
             Ok(pipe) => Some(pipe),
             Err(error) => {
                 tracing::debug!(%error, "No pipe to splice through: bytes are copied");
                 self.lock().n_open -= 1;
                 None
             }
-        })?;
-        Some(Lease {
-            pipes: self,
-            pipe: Some(pipe),
-            len: 0,
         })
-    }
-
-    /// How many there are, in use or not.
-    #[cfg(test)]
-    pub(crate) fn n_open(&self) -> usize {
-        self.lock().n_open
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -120,7 +162,8 @@ impl Drop for Lease<'_> {
         let Some(pipe) = self.pipe.take() else {
             return;
         };
-        let mut state = self.pipes.lock();
+        self.pipes.n_leased.fetch_sub(1, Ordering::Relaxed);
+        let mut state = self.pipes.pool.lock();
         if self.len == 0 && state.idle.len() < IDLE_MAX {
             state.idle.push(pipe);
         } else {

@@ -154,8 +154,7 @@ impl<'a> Down<'a> {
             self.advance(n);
             let flow_control = self.receive.flow_control();
             flow_control.release_capacity(n).map_err(Cut::Home)?;
-            let counters = self.shared.counters;
-            counters.bytes_down.fetch_add(n as u64, Ordering::Relaxed);
+            self.shared.visit.moved_down(n as u64);
             self.shared.activity.moved();
             self.shared.ways.moved_down(n);
         }
@@ -186,15 +185,15 @@ async fn on_leg(shared: &Shared<'_>) -> Result<(), Cut> {
         visitor,
         ways,
         activity,
-        counters,
-        pipes,
+        visit,
     } = shared;
+    let counters = visit.counters();
     let moved = |n| {
-        counters.bytes_down.fetch_add(n, Ordering::Relaxed);
+        visit.moved_down(n);
         counters.leg_bytes_down.fetch_add(n, Ordering::Relaxed);
         activity.moved();
     };
-    match forward(ways.leg().await, *visitor, pipes, moved).await {
+    match forward(ways.leg().await, *visitor, &visit.home().pipes, moved).await {
         Ok(_) => {
             activity.half_closed();
             ways.leg_ended().map_err(Cut::Lost)

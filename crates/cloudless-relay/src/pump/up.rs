@@ -31,8 +31,7 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
         visitor,
         ways,
         activity,
-        counters,
-        ..
+        visit,
     } = shared;
     let mut pace = Pace::new();
     loop {
@@ -75,7 +74,7 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
                 Poll::Pending => Err(Cut::Home(error)),
             };
         }
-        counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
+        visit.moved_up(n as u64);
         activity.moved();
         ways.moved_up(n);
         pace.moved(n as u64).await;
@@ -87,15 +86,15 @@ async fn on_leg(shared: &Shared<'_>) -> Result<UpEnd, Cut> {
         visitor,
         ways,
         activity,
-        counters,
-        pipes,
+        visit,
     } = shared;
+    let counters = visit.counters();
     let moved = |n| {
-        counters.bytes_up.fetch_add(n, Ordering::Relaxed);
+        visit.moved_up(n);
         counters.leg_bytes_up.fetch_add(n, Ordering::Relaxed);
         activity.moved();
     };
-    match forward(*visitor, ways.leg().await, pipes, moved).await {
+    match forward(*visitor, ways.leg().await, &visit.home().pipes, moved).await {
         Ok(_) => {
             ways.finish();
             activity.half_closed();

@@ -13,7 +13,7 @@ use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::session::Session;
 use crate::slots::Slot;
-use crate::status::HomeCounters;
+use crate::status::Visit;
 
 /// What both directions of a visitor know of its ways.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ impl Ways {
     pub(super) async fn make_leg(
         &self,
         relay: &Relay,
-        counters: &Arc<HomeCounters>,
+        visit: &Visit,
         session: Arc<Session>,
         legs: &OfSession,
         stream: u32,
@@ -73,7 +73,7 @@ impl Ways {
             if legs.is_resting() {
                 continue;
             }
-            let Some(offer) = relay.legs.offer(counters, &relay.config().limits) else {
+            let Some(offer) = relay.legs.offer(visit, &relay.config().limits) else {
                 relay.counters.count(Outcome::LegLimit);
                 continue;
             };
@@ -97,6 +97,7 @@ impl Ways {
             };
             legs.send_by_bbr(&mut leg);
             self.lock().hand_over.ready(number);
+            let counters = visit.counters();
             counters.legs_total.fetch_add(1, Ordering::Relaxed);
             // The trailer says it too, if there is no room for this.
             session.mention(FromRelay::LegReady { stream, number });

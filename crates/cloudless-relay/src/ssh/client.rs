@@ -202,6 +202,8 @@ impl Handler for Client {
         match self.known(key.public_key) {
             Some(key) => {
                 let _ = self.shared.proven.set(key);
+                // Strangers who begin to log in without end do not push it out any more.
+                self.permits.settle();
                 Ok(Auth::Accept)
             }
             None => Ok(Auth::reject()),

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::future::pending;
 use std::io::{self, IoSlice};
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -17,7 +16,7 @@ use crate::budget::Share;
 use crate::outcome::Outcome;
 use crate::run::Relay;
 use crate::socket;
-use crate::status::HomeCounters;
+use crate::status::Visit;
 
 const READ_LEN: usize = 64 * 1024;
 /// A read that fills less of its buffer is copied.
@@ -63,7 +62,7 @@ pub(crate) async fn pump(
     relay: &Relay,
     visitor: TcpStream,
     stream: Stream,
-    counters: &HomeCounters,
+    visit: &Visit,
     unbound: impl Future<Output = ()>,
 ) {
     let Stream {
@@ -76,7 +75,7 @@ pub(crate) async fn pump(
     let shared = Shared {
         visitor: &visitor,
         activity: Activity::new(),
-        counters,
+        visit,
     };
     let (receiver, sender) = channel.halves();
     let up = up(&shared, sender);
@@ -117,7 +116,7 @@ pub(crate) async fn pump(
 struct Shared<'a> {
     visitor: &'a TcpStream,
     activity: Activity,
-    counters: &'a HomeCounters,
+    visit: &'a Visit,
 }
 
 /// Why a visitor is cut before the home has closed its channel.
@@ -142,7 +141,7 @@ async fn up(shared: &Shared<'_>, mut sender: Sender<'_>) -> Cut {
     let Shared {
         visitor,
         activity,
-        counters,
+        visit,
     } = shared;
     let mut pace = Pace::new();
     loop {
@@ -171,7 +170,7 @@ async fn up(shared: &Shared<'_>, mut sender: Sender<'_>) -> Cut {
         if sender.send(bytes).await.is_err() {
             return Cut::Session;
         }
-        counters.bytes_up.fetch_add(n as u64, Ordering::Relaxed);
+        visit.moved_up(n as u64);
         activity.moved();
         pace.moved(n as u64).await;
     }
@@ -260,8 +259,7 @@ impl Down<'_> {
                 Err(error) => return Err(Cut::Visitor(error)),
             };
             self.advance(n);
-            let counters = self.shared.counters;
-            counters.bytes_down.fetch_add(n as u64, Ordering::Relaxed);
+            self.shared.visit.moved_down(n as u64);
             self.shared.activity.moved();
         }
         Ok(())

@@ -3,9 +3,8 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
+use cloudless_proto::control::{FromRelay, Refusal};
 use cloudless_proto::leg::{THRESHOLD, Ticket, Token};
-use cloudless_proto::takeover::Instance;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -275,13 +274,7 @@ async fn a_home_that_makes_legs_without_end_gets_those_that_it_was_offered() {
     let (mut other, mut visitor, mut stream) = bystander(&relay).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
     let mut home = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    home.say(&FromHome::Hello {
-        version: VERSION,
-        software: "test/1".to_owned(),
-        instance: Instance::new([1; 16]),
-        epoch: 1,
-        legs: true,
-    });
+    home.hello_with_legs(1, 1);
     home.hear_welcome().await;
     let bulk = vec![7; usize::try_from(THRESHOLD).unwrap()];
     let mut visitors = Vec::new();

@@ -123,7 +123,9 @@ async fn limits_count_clients_and_not_the_load_balancer() {
         open.push((balancer, server));
     }
     let mut balancer = Visitor::connect(relay.https[1]).await;
-    balancer.send(&header(Version::V1, "203.0.113.1:2")).await;
-    balancer.gone().await;
+    let again = header(Version::V1, "203.0.113.1:2");
+    balancer.send(&[again, hello].concat()).await;
+    let (first, _) = &mut open[0];
+    first.gone().await;
     assert_eq!(relay.outcome("source_limit").await, 1);
 }

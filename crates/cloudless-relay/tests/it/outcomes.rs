@@ -224,9 +224,9 @@ async fn limits(seen: &mut Seen) {
     seen.expect(&relay, Outcome::HandshakeLimit).await;
 
     let relay = TestRelay::start_with(|config| config.limits.connections_per_source = 1).await;
-    let _first = Visitor::connect(relay.address()).await;
-    let mut second = Visitor::connect(relay.address()).await;
-    second.gone().await;
+    let mut first = Visitor::connect(relay.address()).await;
+    let _second = Visitor::connect(relay.address()).await;
+    first.gone().await;
     seen.expect(&relay, Outcome::SourceLimit).await;
 
     for (visitors, visitors_per_home, outcome) in [
@@ -333,13 +333,7 @@ async fn legs(seen: &mut Seen) {
 async fn leg_home(relay: &TestRelay) -> Tunnel {
     relay.enroll(HomeKey(1), HOME_NAME).await;
     let mut home = Tunnel::dial(relay.address(), HomeKey(1)).await;
-    home.say(&FromHome::Hello {
-        version: VERSION,
-        software: "test/1".to_owned(),
-        instance: Instance::new([1; 16]),
-        epoch: 1,
-        legs: true,
-    });
+    home.hello_with_legs(1, 1);
     home.hear_welcome().await;
     home
 }

@@ -74,18 +74,20 @@ async fn what_the_files_say_is_in_force_and_open_connections_stay() {
     let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     let mut stream = home.accept(&hello).await;
 
+    relay.enroll(HomeKey(2), OTHER_NAME).await;
     for limit in [1, 2] {
         let mut config = test_config();
-        config.limits.visitors = limit;
+        config.limits.sessions = limit;
         let reply = reload(&relay, &next, Ok(config)).await;
         let waiting = vec!["the port takes a restart".to_owned()];
         assert_eq!(reply, Reply::Reloaded { waiting });
         // The limit counts who was there before it.
-        let (mut second, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+        let mut second = Tunnel::dial(relay.address(), HomeKey(2)).await;
+        second.hello(2, limit as u64);
         if limit == 1 {
-            second.gone().await;
+            assert_eq!(second.hear_refused().await, Refusal::RateLimited);
         } else {
-            home.accept(&hello).await;
+            second.hear_welcome().await;
         }
     }
     let mut config = test_config();

@@ -64,6 +64,20 @@ fn there_are_never_more_pipes_than_allowed() {
 }
 
 #[test]
+fn who_has_a_part_leaves_others_to_the_rest() {
+    let pipes = Pipes::new(4);
+    let part = pipes.part(2);
+    let in_use: Vec<_> = std::iter::from_fn(|| part.take()).collect();
+    assert_eq!(in_use.len(), 2);
+    let other = pipes.part(4);
+    let rest: Vec<_> = std::iter::from_fn(|| other.take()).collect();
+    assert_eq!(rest.len(), 2);
+    drop(in_use);
+    // What was tried in vain does not count.
+    assert!(part.take().is_some() && other.take().is_some());
+}
+
+#[test]
 fn a_pipe_that_is_too_small_is_none() {
     let pipe = Pipe::with_len(4096, 64 * 1024);
     assert_eq!(pipe.unwrap_err(), io::Errno::NOBUFS);

@@ -53,8 +53,8 @@ impl LimitsTable {
     pub(crate) fn render(&self) -> String {
         let default = Limits::default();
         let mut text = String::from(
-            "[limits]\n# What peers may take; beyond it connections are closed. A source is an IPv4 \
-             address or an IPv6 /64.\n",
+            "[limits]\n# What peers may take; beyond it one makes room for a newcomer. A source is an \
+             IPv4 address or an IPv6 /64.\n",
         );
         let mut line = |name: &str, value: Option<u32>, default: usize, meaning: &str| {
             // Writing to a string does not fail.
@@ -68,7 +68,7 @@ impl LimitsTable {
             "connections_per_source",
             get(self.connections_per_source),
             default.connections_per_source,
-            "connections of one source, of every kind",
+            "connections of one source: as many of one port before they say what they want, tunnels begun, visitors",
         );
         line(
             "handshakes",
@@ -86,13 +86,13 @@ impl LimitsTable {
             "visitors",
             get(self.visitors),
             default.visitors,
-            "visitors in all",
+            "visitors in all, half of them for no home at most",
         );
         line(
             "visitors_per_home",
             get(self.visitors_per_home),
             default.visitors_per_home,
-            "visitors of one name",
+            "visitors of one home",
         );
         line(
             "legs",

@@ -164,13 +164,17 @@ async fn of_many_that_log_in_never_the_oldest_go() {
 }
 
 #[tokio::test]
-async fn one_source_has_its_share_and_no_more() {
+async fn a_neighbour_on_the_same_address_locks_no_home_out() {
     let relay = relay_with(|config| config.limits.connections_per_source = 2).await;
+    let mut silent = Vec::new();
+    for _ in 0..5 {
+        silent.push(Visitor::connect(relay.ssh).await);
+    }
     let _home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
-    let _second = Visitor::connect(relay.ssh).await;
-    let mut third = Visitor::connect(relay.ssh).await;
-    third.gone().await;
-    relay.until_outcome("source_limit", 1).await;
+    relay.until_outcome("source_limit", 4).await;
+    for client in &mut silent[..4] {
+        client.gone().await;
+    }
 }
 
 /// A home's connection whose client reads nothing.

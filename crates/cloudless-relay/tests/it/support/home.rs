@@ -182,12 +182,21 @@ impl Tunnel {
     }
 
     pub(crate) fn hello(&mut self, instance: u8, epoch: u64) {
+        self.say_hello(instance, epoch, false);
+    }
+
+    /// As a home that would dial legs.
+    pub(crate) fn hello_with_legs(&mut self, instance: u8, epoch: u64) {
+        self.say_hello(instance, epoch, true);
+    }
+
+    fn say_hello(&mut self, instance: u8, epoch: u64, legs: bool) {
         self.say(&FromHome::Hello {
             version: VERSION,
             software: "test/1".to_owned(),
             instance: Instance::new([instance; 16]),
             epoch,
-            legs: false,
+            legs,
         });
     }
 
