@@ -114,10 +114,11 @@ pub struct Limits {
     pub legs: usize,
     /// Homes online in total.
     pub sessions: usize,
-    /// Bytes that one home's visitors may leave waiting in the relay. Beyond it the stream with
-    /// most bytes waiting is reset.
+    /// Bytes that may wait in the relay for one home's visitors, and as many for the home from them,
+    /// beside the first message of each. Beyond it the stream with most bytes waiting for its visitor
+    /// is reset, and no more is read from visitors until the home takes some.
     pub queued_bytes_per_home: usize,
-    /// Join requests in a minute from one source address.
+    /// Wrong join codes in a minute from one source address.
     pub joins_per_minute_per_source: u32,
     /// Connections to the admin socket at a time.
     pub admin_connections: usize,

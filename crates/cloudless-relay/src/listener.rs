@@ -99,7 +99,10 @@ pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Pr
             (Ok((stream, peer)), unseen) => {
                 admit(&relay, stream, peer, &undecided, protocol, unseen);
             }
-            (Err(error), _) => accept_backoff(&error).await,
+            (Err(error), _) => {
+                relay.counters.count(Outcome::AcceptFailed);
+                accept_backoff(&error).await;
+            }
         }
     }
 }

@@ -4,6 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+/// The prefix by which IPv6 addresses hold IPv4 addresses, `::ffff:0:0/96` (RFC 4291 section 2.5.5.2).
+const MAPPED_LEN: u8 = 96;
+
 /// A network in CIDR notation (RFC 4632), such as `10.0.0.0/8`; a single address is one too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -44,6 +47,11 @@ impl FromStr for Network {
             None => (text, None),
         };
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
+        let mapped_len = if address == address.to_canonical() {
+            0
+        } else {
+            MAPPED_LEN
+        };
         let prefix_len_max = if address.is_ipv4() { 32 } else { 128 };
         let prefix_len = match prefix_len {
             None => prefix_len_max,
@@ -55,9 +63,10 @@ impl FromStr for Network {
         if prefix_len > prefix_len_max {
             return Err(invalid());
         }
+        // IPv4 addresses that are mapped into IPv6 are those of an IPv4 network, or of none.
         Ok(Self {
-            address,
-            prefix_len,
+            address: address.to_canonical(),
+            prefix_len: u8::checked_sub(prefix_len, mapped_len).ok_or_else(invalid)?,
         })
     }
 }
@@ -84,6 +93,9 @@ mod tests {
             ("2001:db8::/32", "2001:db8:ffff::1", "2001:db9::"),
             ("::/0", "2001:db8::1", "192.0.2.1"),
             ("10.0.0.0/8", "::ffff:10.1.1.1", "::10.1.1.1"),
+            ("::ffff:10.0.0.0/104", "10.1.1.1", "11.0.0.0"),
+            ("::ffff:192.0.2.7", "192.0.2.7", "192.0.2.6"),
+            ("::ffff:0:0/96", "203.0.113.9", "2001:db8::1"),
         ] {
             let network: Network = network.parse().unwrap();
             assert!(
@@ -107,6 +119,7 @@ mod tests {
             "10.0.0.0/+8",
             "10.0.0.0/",
             "a/8",
+            "::ffff:10.0.0.0/95",
         ] {
             assert!(text.parse::<Network>().is_err(), "{text:?}");
         }

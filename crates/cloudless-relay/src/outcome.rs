@@ -36,6 +36,7 @@ macro_rules! outcomes {
 }
 
 outcomes! {
+    AcceptFailed = "accept_failed": "no connection accepted: the system refused, most often for want of file descriptors",
     ClientHelloTimeout = "client_hello_timeout": "closed: no whole ClientHello in time",
     ClosedEarly = "closed_early": "ended by the client before its ClientHello was whole",
     HandshakeLimit = "handshake_limit": "closed for a newcomer, before it had said what it wants, or when it had been answered",

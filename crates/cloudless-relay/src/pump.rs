@@ -87,7 +87,7 @@ pub(crate) async fn pump(
             Err(lost) => lost,
         }
     };
-    let up = up::up(&shared, &mut send);
+    let up = up::up(&shared, &mut send, &share);
     let down = Down::new(&shared, &mut receive, &share).run(first);
     let outcome = tokio::select! {
         // First: the name may have been lost before this.

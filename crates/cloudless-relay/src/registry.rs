@@ -180,6 +180,21 @@ impl Registry {
         })
     }
 
+    /// Whether [`redeem`](Self::redeem) would not reject this. It changes nothing and takes no lock
+    /// for long, however often strangers guess.
+    pub(crate) fn is_redeemable(
+        &self,
+        key: PublicKey,
+        hostname: &Hostname,
+        secret: &JoinSecret,
+        now: u64,
+    ) -> bool {
+        let tables = self.0.tables();
+        let invite = tables.open_invite(hostname, &secret.hash(), now);
+        let owner = tables.homes.get(hostname);
+        invite.is_some() || owner.is_some_and(|home| home.key == HomeKey::from(key))
+    }
+
     /// Uses up the invite for `hostname` and binds the name to `key`; of several callers with the
     /// same code exactly one succeeds. A name with one of `routes` of its own is not given away. `now`
     /// is Unix time in seconds.

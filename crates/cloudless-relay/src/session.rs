@@ -487,15 +487,24 @@ async fn join(
     hostname: Hostname,
     secret: JoinSecret,
 ) -> Result<Hostname, Refused> {
-    let source = source_of(home.address.ip());
-    let admitted = {
-        let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        let per_source_max = relay.config().limits.joins_per_minute_per_source;
-        joins.admit(source, per_source_max, Instant::now())
-    };
-    if let Err(wait) = admitted {
-        let message = "too many join requests: try again later";
-        return Err(Refused::new(Refusal::RateLimited, message).for_now(wait));
+    // Only guesses have a rate: who has a right code is kept from it by nobody of the same source.
+    if !relay
+        .registry
+        .is_redeemable(home.key, &hostname, &secret, unix_now())
+    {
+        let source = source_of(home.address.ip());
+        let admitted = {
+            let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
+            let per_source_max = relay.config().limits.joins_per_minute_per_source;
+            joins.admit(source, per_source_max, Instant::now())
+        };
+        return Err(match admitted {
+            Ok(()) => Refused::new(Refusal::JoinRejected, &RedeemError::Rejected.to_string()),
+            Err(wait) => {
+                let message = "too many join requests: try again later";
+                Refused::new(Refusal::RateLimited, message).for_now(wait)
+            }
+        });
     }
     let (registry, config) = (relay.registry.clone(), relay.config());
     let name = hostname.clone();

@@ -5,18 +5,14 @@ use std::io;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use cloudless_proto::leg::{self, TRAILER};
 use cloudless_splice::{ForwardError, Pace, forward};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue};
 
 use super::{Cut, Shared, send_all};
-
-const READ_LEN: usize = 64 * 1024;
-/// A read that fills less of its buffer is copied, so that few bytes do not hold a large buffer
-/// while they wait to be sent.
-const COPY_MAX: usize = READ_LEN / 4;
+use crate::budget::Share;
 
 /// Who ended the direction from the visitor to the home.
 pub(super) enum UpEnd {
@@ -26,7 +22,11 @@ pub(super) enum UpEnd {
     Visitor,
 }
 
-pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Result<UpEnd, Cut> {
+pub(super) async fn up(
+    shared: &Shared<'_>,
+    send: &mut SendStream<Bytes>,
+    share: &Share,
+) -> Result<UpEnd, Cut> {
     let Shared {
         visitor,
         ways,
@@ -39,16 +39,20 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
             send.send_trailers(trailers(number)).map_err(Cut::Home)?;
             return on_leg(shared).await;
         }
-        tokio::select! {
-            ready = visitor.readable() => ready.map_err(Cut::Visitor)?,
+        let readable = async {
+            visitor.readable().await?;
+            io::Result::Ok(share.room().await)
+        };
+        let room = tokio::select! {
+            room = readable => room.map_err(Cut::Visitor)?,
             reset = poll_fn(|cx| send.poll_reset(cx)) => {
                 activity.half_closed();
                 return end(reset);
             }
             _ = ways.leg() => continue,
-        }
+        };
         // The buffer exists only while there is something to read: an idle visitor holds none.
-        let mut buffer = BytesMut::with_capacity(READ_LEN);
+        let mut buffer = room.buffer();
         let n = match visitor.try_read_buf(&mut buffer) {
             Ok(0) => {
                 send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
@@ -60,12 +64,7 @@ pub(super) async fn up(shared: &Shared<'_>, send: &mut SendStream<Bytes>) -> Res
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(Cut::Visitor(error)),
         };
-        let bytes = if n <= COPY_MAX {
-            Bytes::copy_from_slice(&buffer)
-        } else {
-            buffer.freeze()
-        };
-        if let Err(error) = send_all(send, bytes).await {
+        if let Err(error) = send_all(send, room.fill(buffer)).await {
             activity.half_closed();
             // A stream that was reset says so with an error that does not tell why.
             let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;

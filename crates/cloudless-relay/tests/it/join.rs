@@ -155,7 +155,7 @@ async fn an_unknown_key_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn join_requests_of_one_source_have_a_rate() {
+async fn guesses_of_one_source_have_a_rate_and_right_codes_have_none() {
     let relay = TestRelay::start_with(|config| config.limits.joins_per_minute_per_source = 3).await;
     let mut code = relay.invite(HOME_NAME).await;
     let good = code.secret.clone();
@@ -165,7 +165,6 @@ async fn join_requests_of_one_source_have_a_rate() {
         tunnel.join(&code);
         assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
     }
-    code.secret = good;
     let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
     tunnel.join(&code);
     let Some(FromRelay::Refused {
@@ -177,9 +176,14 @@ async fn join_requests_of_one_source_have_a_rate() {
         panic!()
     };
     assert!(retry_after_ms.is_some_and(|wait_ms| wait_ms <= 60_000));
-    // Another source is another matter.
-    if relay.https[1].is_ipv6() {
-        let mut tunnel = Tunnel::dial(relay.https[1], HomeKey(1)).await;
+    // Another source has a rate of its own.
+    let mut tunnel = Tunnel::dial(relay.https[1], HomeKey(2)).await;
+    tunnel.join(&code);
+    assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
+    // Whoever has the right code shares the source of the guesses, and not their rate.
+    code.secret = good;
+    for _ in 0..2 {
+        let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(1)).await;
         tunnel.join(&code);
         tunnel.hear_joined().await;
     }

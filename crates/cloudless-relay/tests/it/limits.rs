@@ -3,10 +3,17 @@
 use std::time::Duration;
 
 use cloudless_proto::leg::THRESHOLD;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
-use crate::support::{HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor, WebServer, tunnel_hello};
+use crate::support::{
+    HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor, WebServer, soon, tunnel_hello,
+};
 
 const OTHER_NAME: &str = "other.example.test";
+/// How long a write waits for room before it counts as stuck.
+const SHORT: Duration = Duration::from_millis(300);
 const LONG: Duration = Duration::from_secs(3600);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,6 +241,64 @@ async fn who_was_answered_and_stays_makes_room() {
     // Those who are for the other port are no part of it.
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
+}
+
+/// An honest home on a slow line, and strangers who upload.
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_home_has_a_bound_and_keeps_nobody_waiting_longer_than_the_home() {
+    const MIB: usize = 1024 * 1024;
+    const UPLOAD: [u8; 384 * 1024] = [7; 384 * 1024];
+    let relay = TestRelay::start_with(|config| {
+        config.limits.queued_bytes_per_home = 4 * MIB;
+        config.limits.connections_per_source = 4096;
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut phone, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut stream = home.accept(&hello).await;
+    let mut uploads = Vec::new();
+    for _ in 0..200 {
+        let (visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+        uploads.push((visitor, home.accept(&hello).await));
+    }
+    home.freeze();
+    let before = resident();
+    let mut sending = JoinSet::new();
+    for (mut visitor, stream) in uploads {
+        sending.spawn(async move {
+            let mut rest = &UPLOAD[..];
+            while let Ok(Ok(n @ 1..)) = timeout(SHORT, visitor.stream.write(rest)).await {
+                rest = &rest[n..];
+            }
+            (visitor, stream, UPLOAD.len() - rest.len())
+        });
+    }
+    let uploads = soon(sending.join_all()).await;
+    let grown = resident().saturating_sub(before);
+    // Without a bound each holds 256 KiB and more.
+    assert!(grown < 24 * MIB, "{} MiB", grown / MIB);
+    phone.send(b"a small request").await;
+    home.thaw();
+    stream.expect(b"a small request").await;
+    for (_visitor, mut stream, n) in uploads {
+        stream.expect(&UPLOAD[..n]).await;
+    }
+}
+
+/// What this process has in memory, in bytes.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib: usize = line
+        .unwrap()
+        .split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse()
+        .unwrap();
+    kib * 1024
 }
 
 #[tokio::test(flavor = "multi_thread")]

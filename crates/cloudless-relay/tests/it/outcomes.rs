@@ -12,6 +12,8 @@ use cloudless_proto::takeover::Instance;
 use cloudless_relay::admin::Command;
 use cloudless_relay::{Config, Outcome, Reread, Servers, Source};
 use h2::Reason;
+#[cfg(unix)]
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tracing_subscriber::filter::LevelFilter;
@@ -37,6 +39,8 @@ async fn each_outcome_is_counted_and_told_at_debug() {
     let _guard = tracing::subscriber::set_default(subscriber.finish());
     let mut seen = Seen::default();
 
+    #[cfg(unix)]
+    descriptors(&mut seen, &log).await;
     hellos(&mut seen).await;
     late_hellos(&mut seen).await;
     plain_http(&mut seen).await;
@@ -156,6 +160,24 @@ async fn hellos(seen: &mut Seen) {
     visitor.send(b"\x16\x03").await;
     visitor.finish().await;
     seen.expect(&relay, Outcome::ClosedEarly).await;
+}
+
+/// The process has no file descriptor left for a connection.
+#[cfg(unix)]
+async fn descriptors(seen: &mut Seen, log: &Log) {
+    let relay = TestRelay::start().await;
+    let before = getrlimit(Resource::Nofile);
+    let _waiting = std::net::TcpStream::connect(relay.address()).unwrap();
+    let none = Rlimit {
+        current: Some(0),
+        ..before
+    };
+    setrlimit(Resource::Nofile, none).unwrap();
+    while !log.text().contains(Outcome::AcceptFailed.name()) {
+        tokio::task::yield_now().await;
+    }
+    setrlimit(Resource::Nofile, before).unwrap();
+    seen.expect(&relay, Outcome::AcceptFailed).await;
 }
 
 async fn late_hellos(seen: &mut Seen) {

@@ -110,13 +110,13 @@ impl LimitsTable {
             "queued_mib_per_home",
             self.queued_mib_per_home.map(|mib| u32::from(mib.get())),
             default.queued_bytes_per_home / MIB,
-            "bytes that visitors of a home leave unread here",
+            "bytes that wait here for the visitors of a home, and as many for the home",
         );
         line(
             "joins_per_minute_per_source",
             get(self.joins_per_minute_per_source),
             default.joins_per_minute_per_source as usize,
-            "attempts to redeem a join code",
+            "wrong join codes",
         );
         text
     }

@@ -24,11 +24,10 @@ use rustls_pki_types::{
     CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime,
 };
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_util::sync::CancellationToken;
 
 use super::{RELAY_NAME, soon};
 
@@ -58,7 +57,7 @@ pub(crate) struct Tunnel {
     receive: RecvStream,
     decoder: Decoder,
     arrivals: mpsc::Receiver<Arrival>,
-    frozen: CancellationToken,
+    frozen: watch::Sender<bool>,
     driver: JoinSet<()>,
 }
 
@@ -146,13 +145,14 @@ impl Tunnel {
         let send = respond.send_response(Response::new(()), false).unwrap();
 
         let (arrived, arrivals) = mpsc::channel(64);
-        let frozen = CancellationToken::new();
+        let (frozen, mut is_frozen) = watch::channel(false);
         let mut driver = JoinSet::new();
-        let freeze = frozen.clone();
         driver.spawn(async move {
             loop {
+                // The tunnel lives longer than this task.
+                let _ = is_frozen.wait_for(|frozen| !frozen).await;
                 let accepted = tokio::select! {
-                    () = freeze.cancelled() => return std::future::pending().await,
+                    _ = is_frozen.wait_for(|frozen| *frozen) => continue,
                     accepted = connection.accept() => accepted,
                 };
                 match accepted {
@@ -285,7 +285,12 @@ impl Tunnel {
 
     /// Goes on holding the connection but does nothing with it, not even answer pings.
     pub(crate) fn freeze(&self) {
-        self.frozen.cancel();
+        self.frozen.send_replace(true);
+    }
+
+    /// Goes on after that.
+    pub(crate) fn thaw(&self) {
+        self.frozen.send_replace(false);
     }
 
     /// Waits until the relay has closed the tunnel.
