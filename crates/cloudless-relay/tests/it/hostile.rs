@@ -337,3 +337,13 @@ async fn tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing() {
     visitor.send(b"still here").await;
     stream.expect(b"still here").await;
 }
+
+over_ipv6! {
+    a_crowd_that_never_speaks_keeps_nobody_out,
+    a_crowd_that_comes_at_once_pushes_out_nobody_who_has_spoken,
+    a_crowd_of_unfinished_tunnels_keeps_no_home_out,
+    a_crowd_of_unfinished_tunnels_pushes_out_no_visitor_that_is_slow,
+    a_home_that_never_reads_costs_the_others_nothing,
+    a_home_that_makes_legs_without_end_gets_those_that_it_was_offered,
+    tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing,
+}

@@ -37,7 +37,7 @@ async fn a_source_s_newcomer_takes_the_place_of_its_oldest() {
             stream.expect(b"still here").await;
         }
         // Another source is another matter.
-        let (_other, hello) = Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
+        let (_other, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
         home.accept(&hello).await;
         assert_eq!(relay.outcome("source_limit").await, 2);
     }
@@ -105,14 +105,14 @@ async fn those_who_are_for_no_home_leave_homes_their_visitors() {
     let mut crowd = Vec::new();
     for source in 2..12 {
         let source = [127, 0, 0, source];
-        crowd.push(Visitor::hello_from(source, relay.address(), "unknown.example.test").await);
+        crowd.push(Visitor::hello_from(source, relay.https[0], "unknown.example.test").await);
     }
     relay.until_outcome("visitor_limit", 6).await;
     for (visitor, stream) in &mut visits {
         visitor.send(b"still here").await;
         stream.expect(b"still here").await;
     }
-    let (_newcomer, hello) = Visitor::hello_from([127, 0, 0, 99], relay.address(), HOME_NAME).await;
+    let (_newcomer, hello) = Visitor::hello_from([127, 0, 0, 99], relay.https[0], HOME_NAME).await;
     home.accept(&hello).await;
 }
 
@@ -128,8 +128,7 @@ async fn of_a_home_s_visitors_the_largest_crowd_makes_room() {
 
     let mut crowd = Vec::new();
     for n_shed in [0, 0, 0, 1, 2, 3] {
-        let (visitor, hello) =
-            Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
+        let (visitor, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
         let stream = home.accept(&hello).await;
         crowd.push((visitor, stream));
         relay.until_outcome("home_limit", n_shed).await;
@@ -153,8 +152,7 @@ async fn of_all_visitors_the_largest_crowd_makes_room_whosever_they_are() {
     let mut other = relay.home(HomeKey(2), OTHER_NAME).await;
     let mut crowd = Vec::new();
     for _ in 0..4 {
-        let (visitor, hello) =
-            Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
+        let (visitor, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
         crowd.push((visitor, home.accept(&hello).await));
     }
     let (mut phone, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
@@ -188,7 +186,7 @@ async fn who_has_moved_much_stays_when_strangers_come_one_by_one() {
         let mut crowd = Vec::new();
         for source in 2..12 {
             let source = [127, 0, 0, source];
-            let (stranger, hello) = Visitor::hello_from(source, relay.address(), HOME_NAME).await;
+            let (stranger, hello) = Visitor::hello_from(source, relay.https[0], HOME_NAME).await;
             crowd.push((stranger, home.accept(&hello).await));
         }
         phone.send(b"still here").await;
@@ -325,4 +323,10 @@ async fn a_hello_must_come_in_time() {
     silent.send(b"\x16\x03\x01").await;
     assert_eq!(silent.read_to_end().await, b"");
     relay.until_outcome("client_hello_timeout", 1).await;
+}
+
+over_ipv6! {
+    a_home_with_two_names_gets_no_more_than_one_with_one,
+    silent_connections_delay_nobody,
+    a_hello_must_come_in_time,
 }

@@ -79,3 +79,10 @@ async fn the_status_says_how_long_a_ping_takes_and_why_a_tunnel_ended() {
     let error = status.homes[0].last_error.as_ref().unwrap();
     assert!(error.message.starts_with("the tunnel ended: "), "{error:?}");
 }
+
+over_ipv6! {
+    a_home_that_answers_no_ping_is_dead_after_a_while,
+    a_home_that_answers_pings_stays,
+    a_visitor_finds_out_at_once_whether_a_quiet_home_is_there,
+    the_status_says_how_long_a_ping_takes_and_why_a_tunnel_ended,
+}

@@ -6,6 +6,9 @@
     reason = "a test fails by panicking, its support code too, and says loudly what it lacks"
 )]
 
+#[macro_use]
+mod support;
+
 mod admin;
 mod client_hello;
 mod coalescing;
@@ -25,6 +28,5 @@ mod rotation;
 mod routes;
 mod shutdown;
 mod ssh;
-mod support;
 mod takeover;
 mod visitors;

@@ -92,3 +92,9 @@ async fn without_visitors_it_stops_at_once() {
     relay.shutdown.cancel();
     soon(relay.running).await.unwrap().unwrap();
 }
+
+over_ipv6! {
+    homes_are_told_and_visitors_may_finish,
+    visitors_that_do_not_finish_are_cut,
+    without_visitors_it_stops_at_once,
+}

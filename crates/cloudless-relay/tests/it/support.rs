@@ -13,10 +13,24 @@ pub(crate) use client::{Visitor, client_hello};
 pub(crate) use home::{
     HomeKey, HomeStream, Tunnel, connect_tls, tls_builder, tls_config, tunnel_hello,
 };
-pub(crate) use relay::{RELAY_NAME, TestRelay, test_config};
+pub(crate) use relay::{RELAY_NAME, TestRelay, over_ipv6, test_config};
 pub(crate) use slow_path::SlowPath;
 pub(crate) use ssh_home::{SshHome, ssh_key_line};
 pub(crate) use web_server::WebServer;
+
+/// Runs these tests of a file over IPv6, too.
+macro_rules! over_ipv6 {
+    ($($test:ident,)*) => {
+        mod over_ipv6 {
+            $(
+                #[test]
+                fn $test() {
+                    crate::support::over_ipv6(super::$test);
+                }
+            )*
+        }
+    };
+}
 
 /// The name that most tests register.
 pub(crate) const HOME_NAME: &str = "home.example.test";

@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,6 +18,18 @@ use super::{HomeKey, Tunnel, soon};
 
 pub(crate) const RELAY_NAME: &str = "relay.example.test";
 
+thread_local! {
+    /// Which of a relay's addresses the test on this thread is about.
+    static FAMILY: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Runs a test whose relays are reached over IPv6.
+pub(crate) fn over_ipv6(test: fn()) {
+    FAMILY.set(1);
+    test();
+    FAMILY.set(0);
+}
+
 pub(crate) struct TestRelay {
     /// An IPv4 and an IPv6 address.
     pub(crate) https: [SocketAddr; 2],
@@ -27,6 +40,7 @@ pub(crate) struct TestRelay {
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<Result<(), RunError>>,
     directory: TempDir,
+    family: usize,
 }
 
 impl TestRelay {
@@ -74,6 +88,7 @@ impl TestRelay {
             shutdown,
             running,
             directory,
+            family: FAMILY.get(),
         }
     }
 
@@ -85,7 +100,7 @@ impl TestRelay {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.https[0]
+        self.https[self.family]
     }
 
     /// One of the relay's own files.
