@@ -1,0 +1,207 @@
+//! Homes without cloudless: `ssh` and `autossh`, with the programs that people have behind them.
+
+mod classic;
+mod refused;
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::binary::{self, on};
+use crate::corpus;
+use crate::role::Role;
+
+/// It resolves everywhere.
+const HOSTNAME: &str = "localhost";
+
+/// A relay that listens for SSH, and a machine at home with keys and a known_hosts.
+struct Bed {
+    directory: TempDir,
+    relay: Role,
+    https: SocketAddr,
+    http: SocketAddr,
+    ssh: SocketAddr,
+}
+
+impl Bed {
+    fn start() -> Option<Self> {
+        for program in ["ssh", "autossh"] {
+            let found = Command::new(program).arg("-V").output();
+            if found.is_err() {
+                corpus::missing(&format!(
+                    "{program}: run `cargo xtask test`, which installs it"
+                ));
+                return None;
+            }
+        }
+        let directory = TempDir::new().unwrap();
+        let state = directory.path().join("relay");
+        #[rustfmt::skip]
+        on(&state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
+            "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).expect(0);
+        let config = state.join("relay.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        assert!(
+            text.contains("\nssh = []\n"),
+            "SSH is off by default: {text}"
+        );
+        fs::write(
+            &config,
+            text.replace("\nssh = []\n", "\nssh = \"127.0.0.1:0\"\n"),
+        )
+        .unwrap();
+        let (relay, ready) = Role::start(&state, "relay");
+        let address = |name: &str| {
+            ready[name][0]
+                .as_str()
+                .unwrap()
+                .parse::<SocketAddr>()
+                .unwrap()
+        };
+        let (https, http, ssh) = (address("https"), address("http"), address("ssh"));
+        // A relay that is started again has to be found where it was.
+        let text = fs::read_to_string(&config).unwrap();
+        let mut pinned = text;
+        for (name, address) in [("https", https), ("http", http), ("ssh", ssh)] {
+            let open = format!("\n{name} = \"127.0.0.1:0\"\n");
+            assert!(pinned.contains(&open), "{pinned}");
+            pinned = pinned.replace(&open, &format!("\n{name} = \"{address}\"\n"));
+        }
+        fs::write(&config, pinned).unwrap();
+        let bed = Self {
+            directory,
+            relay,
+            https,
+            http,
+            ssh,
+        };
+        bed.make_key("id");
+        bed.learn_host_key();
+        Some(bed)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.path("relay")
+    }
+
+    fn restart_relay(&mut self) {
+        self.relay.kill();
+        let (relay, ready) = Role::start(&self.state(), "relay");
+        self.relay = relay;
+        assert_eq!(ready["ssh"][0], self.ssh.to_string());
+    }
+
+    /// Makes a key as people do.
+    fn make_key(&self, name: &str) {
+        let made = Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "laptop", "-f"])
+            .arg(self.path(name))
+            .status();
+        assert!(made.unwrap().success());
+    }
+
+    fn public_key(&self, name: &str) -> String {
+        fs::read_to_string(self.path(&format!("{name}.pub"))).unwrap()
+    }
+
+    /// What `relay ssh-key` prints is what known_hosts takes.
+    fn learn_host_key(&self) {
+        let lines = on(&self.state(), &["relay", "ssh-key"]).expect(0).stdout;
+        fs::write(self.path("known_hosts"), lines).unwrap();
+    }
+
+    /// Binds the name to a key, and returns what the command says.
+    fn allow(&self, name: &str) -> Value {
+        let key = self.public_key(name);
+        let words: Vec<_> = key.split_whitespace().collect();
+        let arguments = [&["relay", "allow-ssh", HOSTNAME], &words[..], &["--json"]].concat();
+        on(&self.state(), &arguments).expect(0).json()
+    }
+
+    /// `ssh`, or a program that starts it, with what this bed needs.
+    fn ssh_by(&self, program: &str, key: &str) -> Command {
+        let known_hosts = format!("UserKnownHostsFile={}", self.path("known_hosts").display());
+        let mut command = Command::new(program);
+        if program == "autossh" {
+            let environment = [("AUTOSSH_GATETIME", "0"), ("AUTOSSH_POLL", "5")];
+            command.args(["-M", "0"]).envs(environment);
+        }
+        command
+            .args(["-F", "/dev/null", "-o", &known_hosts])
+            .args(["-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes"])
+            .args(["-o", "IdentitiesOnly=yes", "-i"])
+            .arg(self.path(key))
+            .args(["-p", &self.ssh.port().to_string()])
+            .env_remove("SSH_AUTH_SOCK")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `ssh` to its end.
+    fn ssh(&self, key: &str, arguments: &[&str]) -> Output {
+        let mut command = self.ssh_by("ssh", key);
+        command.args(arguments).output().unwrap()
+    }
+
+    fn is_online(&self, is_online: bool) {
+        binary::until(&self.state(), "relay", |status| {
+            status["homes"][0]["online"] == is_online
+        });
+    }
+
+    /// What a URL of the name answers, through the relay.
+    fn curl(&self, path: &str, arguments: &[&str]) -> String {
+        let url = format!("https://{HOSTNAME}:{}{path}", self.https.port());
+        curl(&[&["--ipv4", &url], arguments].concat())
+    }
+}
+
+fn curl(arguments: &[&str]) -> String {
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--include", "--max-time", "20"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    let told = [output.stdout, output.stderr].concat();
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+/// A program that runs until it is dropped, and those that it has started.
+struct Running(Child);
+
+impl Running {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let log = fs::File::options().create(true).append(true).open(log);
+        let log = log.unwrap();
+        let command = command.stdout(log.try_clone().unwrap()).stderr(log);
+        Self(
+            std::os::unix::process::CommandExt::process_group(command, 0)
+                .spawn()
+                .unwrap(),
+        )
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.0.id()).ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let group = i32::try_from(self.0.id()).ok();
+        if let Some(group) = group.and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        }
+        let _ = self.0.wait();
+    }
+}
