@@ -45,7 +45,7 @@ async fn a_source_s_newcomer_takes_the_place_of_its_oldest() {
 
 /// Somebody in the same house, or behind the same router of a provider.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_neighbour_locks_neither_home_nor_phone_out() {
+async fn a_neighbor_locks_neither_home_nor_phone_out() {
     let silent = async |address| Visitor::connect(address).await;
     let served = async |address| Visitor::hello(address, "unknown.example.test").await.0;
     let at_home = async |address| Visitor::hello(address, OTHER_NAME).await.0;

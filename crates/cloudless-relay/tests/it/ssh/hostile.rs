@@ -164,7 +164,7 @@ async fn of_many_that_log_in_never_the_oldest_go() {
 }
 
 #[tokio::test]
-async fn a_neighbour_on_the_same_address_locks_no_home_out() {
+async fn a_neighbor_on_the_same_address_locks_no_home_out() {
     let relay = relay_with(|config| config.limits.connections_per_source = 2).await;
     let mut silent = Vec::new();
     for _ in 0..5 {
