@@ -24,6 +24,8 @@ use super::visitor::hello;
 
 /// The name of the attackers' own home.
 pub(crate) const EVIL: &str = "evil.example.org";
+/// A name of no home.
+const STRANGE: &str = "strange.example.org";
 /// Nobody waits longer for an answer.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Between attempts at a rate, of which several are begun at a time.
@@ -61,6 +63,8 @@ pub(crate) enum Attack {
     LegGuesses,
     DeafHome,
     ResettingHome,
+    HeldVisitors,
+    HeldStrangers,
 }
 
 /// What they have done.
@@ -71,7 +75,7 @@ pub(crate) struct Count {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::HalfOpen,
         Self::HalfTunnels,
         Self::Garbage,
@@ -82,6 +86,8 @@ impl Attack {
         Self::LegGuesses,
         Self::DeafHome,
         Self::ResettingHome,
+        Self::HeldVisitors,
+        Self::HeldStrangers,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -96,6 +102,8 @@ impl Attack {
             Self::LegGuesses => "legs with wrong tickets",
             Self::DeafHome => "64 uploads to a home that does not read",
             Self::ResettingHome => "visitors of a home that resets them",
+            Self::HeldVisitors => "5,000 visitors of the same home that say hello and stay",
+            Self::HeldStrangers => "5,000 connections for the fallback that say hello and stay",
         }
     }
 
@@ -105,7 +113,12 @@ impl Attack {
             Self::Garbage | Self::LegGuesses => 2_000,
             Self::FloodFromOne | Self::FloodFromMany => 4_000,
             Self::TunnelGuesses | Self::ResettingHome => 400,
-            Self::HalfOpen | Self::HalfTunnels | Self::SlowHellos | Self::DeafHome => 0,
+            Self::HalfOpen
+            | Self::HalfTunnels
+            | Self::SlowHellos
+            | Self::DeafHome
+            | Self::HeldVisitors
+            | Self::HeldStrangers => 0,
         }
     }
 
@@ -263,6 +276,8 @@ impl Attackers {
         let mut stream = self.connect(false).await?;
         match self.target.attack {
             Attack::HalfTunnels => stream.write_all(&self.hello).await.ok()?,
+            Attack::HeldVisitors => stream.write_all(&hello(HOSTNAME)?).await.ok()?,
+            Attack::HeldStrangers => stream.write_all(&hello(STRANGE)?).await.ok()?,
             Attack::SlowHellos => {
                 for byte in hello(HOSTNAME)? {
                     stream.write_all(&[byte]).await.ok()?;
@@ -290,7 +305,9 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
         tasks.spawn(async move { evil_home(&target, &key).await.unwrap_or_default() });
     }
     let n_held = match attack {
-        Attack::HalfOpen | Attack::HalfTunnels => N_HELD,
+        Attack::HalfOpen | Attack::HalfTunnels | Attack::HeldVisitors | Attack::HeldStrangers => {
+            N_HELD
+        }
         Attack::SlowHellos => N_SLOW,
         Attack::DeafHome => N_UPLOADS,
         _ => 0,
