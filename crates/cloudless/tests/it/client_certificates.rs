@@ -13,16 +13,16 @@ use crate::pair::{HOSTNAME, Pair};
 use crate::role::{LOG, Role};
 
 /// It leads to loopback wherever that is asked, RFC 6761 section 6.3.
-const DEMANDING: &str = "m.localhost";
+pub(crate) const DEMANDING: &str = "m.localhost";
 
 /// What `device add` printed.
-struct Enrolled {
-    password: String,
-    file: PathBuf,
-    file_password: String,
+pub(crate) struct Enrolled {
+    pub(crate) password: String,
+    pub(crate) file: PathBuf,
+    pub(crate) file_password: String,
 }
 
-fn enroll(pair: &Pair, name: &str) -> Enrolled {
+pub(crate) fn enroll(pair: &Pair, name: &str) -> Enrolled {
     let file = pair.folder("devices").join(format!("{name}.p12"));
     let path = file.to_str().unwrap();
     let add = [
@@ -60,7 +60,7 @@ fn enroll(pair: &Pair, name: &str) -> Enrolled {
 }
 
 /// A home with a name of its own for such devices.
-fn start() -> Pair {
+pub(crate) fn start() -> Pair {
     let mut pair = Pair::start();
     let home = pair.folder("home");
     let add = ["device", "add", "me", "tablet", "--client-certificate"];

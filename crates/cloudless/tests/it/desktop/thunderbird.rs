@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{MANY, ROWERS, add_device, assert_has, change_on, export, host, import, is_kept};
 use super::{photo, portrait, revoke};
 use crate::cards;
+use crate::client_certificates::{self, DEMANDING};
 use crate::pair::Pair;
 use marionette::{Thunderbird, Trust};
 
@@ -22,6 +23,11 @@ fn add_address_book(it: &mut Thunderbird, pair: &Pair, password: &str, trust: &s
 fn set_up(thunderbird: &mut Thunderbird, pair: &Pair, password: &str) {
     let added = add_address_book(thunderbird, pair, password, "known");
     assert_eq!(added, json!({"books": ["Contacts"], "told": [PROMPT]}));
+}
+
+/// A name that demands a certificate, and the port that stands for 443.
+fn demanding(pair: &Pair) -> String {
+    format!("{DEMANDING}:{}", pair.relay_port())
 }
 
 /// The server has what was sent for a card.
@@ -77,6 +83,19 @@ async fn thunderbird_takes_a_thousand_cards_and_changes_go_both_ways() {
     assert_eq!(thunderbird.run("sync", &[]), json!({"told": []}));
     assert_eq!(thunderbird.run("count", &[]), MANY + 2 - 1 + 1 - 1);
     assert_eq!(pair.phone().names().await.len(), MANY + 1);
+
+    // As when home has an older copy of its store.
+    thunderbird.run("setToken", &["https://cloudless.invalid/sync/unknown/1"]);
+    assert!(
+        phone
+            .delete("card-4.vcf")
+            .await
+            .unwrap()
+            .status
+            .is_success()
+    );
+    assert_eq!(thunderbird.run("sync", &[]), json!({"told": []}));
+    assert_eq!(thunderbird.run("shown", &["card-4"]), Value::Null);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,4 +153,36 @@ async fn thunderbird_keeps_what_is_changed_while_home_is_away() {
     let shown = thunderbird.run("shown", &["card-1"]);
     assert_eq!(shown["name"], "Small card-1");
     assert_has(&mut phone, "card-0.vcf", kept["sent"].as_str().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thunderbird_needs_its_certificate_on_a_name_that_demands_one() {
+    let pair = client_certificates::start();
+    let tablet = client_certificates::enroll(&pair, "tablet");
+    let add = |it: &mut Thunderbird, trust| {
+        let arguments = [&demanding(&pair), "me", &tablet.password, trust];
+        it.run("addAddressBook", &arguments)
+    };
+    let Some(mut without) = Thunderbird::start(&pair, Trust::Profile) else {
+        return;
+    };
+    // Nothing is asked for: the handshake fails.
+    let failed = json!({"error": "Failed to connect.", "told": []});
+    assert_eq!(add(&mut without, "cancel"), failed);
+    drop(without);
+    std::fs::remove_dir_all(pair.folder("thunderbird")).unwrap();
+
+    let started = Thunderbird::start_with(&pair, Trust::Profile, Some(&tablet));
+    let mut thunderbird = started.expect("it was there");
+    let prompt = PROMPT.replace("localhost", DEMANDING);
+    let added = json!({"books": ["Contacts"], "told": [prompt]});
+    assert_eq!(add(&mut thunderbird, "known"), added);
+    let card = "BEGIN:VCARD\r\nVERSION:4.0\r\nFN:New\r\nUID:new\r\nEND:VCARD\r\n";
+    let pushed = thunderbird.run("add", &[card]);
+    assert_pushed(&pair, "new.vcf", &pushed).await;
+
+    revoke(&pair, "tablet");
+    let refused = thunderbird.run("sync", &[]);
+    assert_eq!(refused["told"], json!([]));
+    assert_ne!(refused.get("error"), None, "{refused}");
 }

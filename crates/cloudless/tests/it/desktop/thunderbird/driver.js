@@ -170,6 +170,11 @@ const commands = {
     return (await answered).responseStatus;
   },
 
+  /** How far it has synced. */
+  setToken(token) {
+    book().setStringValue("carddav.token", token);
+  },
+
   /** Settings, Passwords. */
   async changePassword(user, password) {
     const logins = await Services.logins.searchLoginsAsync({ origin: origin() });

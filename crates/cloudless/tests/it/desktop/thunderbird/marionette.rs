@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::client_certificates::Enrolled;
 use crate::corpus;
 use crate::pair::Pair;
 
@@ -24,6 +25,7 @@ user_pref("datareporting.policy.dataSubmissionPolicyBypassNotification", true);
 user_pref("mail.provider.suppress_dialog_on_startup", true);
 user_pref("mail.spotlight.firstRunDone", true);
 user_pref("mailnews.start_page.enabled", false);
+user_pref("security.default_personal_cert", "Select Automatically");
 "#;
 
 /// Whether the profile has home's authority.
@@ -43,20 +45,36 @@ pub(super) struct Thunderbird {
 impl Thunderbird {
     /// Starts one with a new profile; None where it is not installed.
     pub(super) fn start(pair: &Pair, trust: Trust) -> Option<Self> {
+        Self::start_with(pair, trust, None)
+    }
+
+    /// The same with a client certificate, which it shows without asking.
+    pub(super) fn start_with(
+        pair: &Pair,
+        trust: Trust,
+        certificate: Option<&Enrolled>,
+    ) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             corpus::missing("thunderbird");
             return None;
         }
         let profile = pair.folder("thunderbird/profile");
         fs::write(profile.join("user.js"), PREFERENCES).unwrap();
+        let database = format!("sql:{}", profile.display());
         if trust == Trust::Profile {
-            let ca_file = pair.ca_file();
-            let import = ["-A", "-n", "home", "-t", "C,,", "-i"];
-            certutil(&profile, &["-N", "--empty-password"]);
-            certutil(
-                &profile,
-                &[&import[..], &[ca_file.to_str().unwrap()]].concat(),
-            );
+            nss("certutil", &database, &["-N", "--empty-password"]);
+            for (number, authority) in authorities(pair).iter().enumerate() {
+                let file = pair.folder("thunderbird").join("authority.pem");
+                fs::write(&file, authority).unwrap();
+                let (name, file) = (format!("home-{number}"), file.to_str().unwrap());
+                let import = ["-A", "-n", &name, "-t", "C,,", "-i", file];
+                nss("certutil", &database, &import);
+            }
+        }
+        if let Some(enrolled) = certificate {
+            let file = enrolled.file.to_str().unwrap();
+            let import = ["-i", file, "-W", &enrolled.file_password];
+            nss("pk12util", &database, &import);
         }
         let said = fs::File::create(pair.folder("thunderbird").join("said")).unwrap();
         let mut command = Command::new("unshare");
@@ -158,9 +176,17 @@ fn port(child: &mut Child, file: &Path) -> u16 {
     }
 }
 
-fn certutil(profile: &Path, arguments: &[&str]) {
-    let database = format!("sql:{}", profile.display());
-    let mut command = Command::new("certutil");
-    command.args(["-d", &database]).args(arguments);
-    assert!(command.status().unwrap().success(), "{command:?}");
+/// Each authority of home's alone: programs take the first one of a file.
+fn authorities(pair: &Pair) -> Vec<String> {
+    let text = fs::read_to_string(pair.ca_file()).unwrap();
+    let authorities = text.split_inclusive("-----END CERTIFICATE-----\n");
+    authorities.map(str::to_owned).collect()
+}
+
+/// Runs a program on a database of certificates.
+fn nss(program: &str, database: &str, arguments: &[&str]) {
+    let mut command = Command::new(program);
+    command.args(["-d", database]).args(arguments);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {output:?}");
 }
