@@ -18,6 +18,7 @@ use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
 use crate::trust::TrustConfig;
+use crate::tunnel::ssh::SshRelay;
 use crate::upstream::Upstream;
 
 /// Tells the time of day; tests hand in one that they move.
@@ -53,6 +54,8 @@ pub(crate) fn unix_ms(time: SystemTime) -> i64 {
 pub struct Config {
     /// The relays to keep a tunnel to, one tunnel each.
     pub relays: Vec<Relay>,
+    /// Plain SSH servers in the place of relays, one tunnel each.
+    pub ssh_relays: Vec<SshRelay>,
     /// The names that this home answers for; any other server name is closed.
     pub hostnames: Vec<Hostname>,
     /// Those of `hostnames` whose connections go to other servers.
@@ -111,6 +114,7 @@ impl Config {
     ) -> Self {
         Self {
             relays,
+            ssh_relays: Vec::new(),
             hostnames,
             passthrough: HashMap::new(),
             upstreams: Vec::new(),
@@ -136,10 +140,20 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Where home reaches all of its relays, `host:port` each.
+    pub(crate) fn relay_addresses(&self) -> Vec<String> {
+        let relays = self.relays.iter().flat_map(|relay| &relay.addresses);
+        let ssh_relays = self.ssh_relays.iter().map(SshRelay::address);
+        relays.cloned().chain(ssh_relays).collect()
+    }
+}
+
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("relays", &self.relays)
+            .field("ssh_relays", &self.ssh_relays)
             .field("hostnames", &self.hostnames)
             .field("passthrough", &self.passthrough)
             .field("upstreams", &self.upstreams)

@@ -44,4 +44,5 @@ pub use relay_keys::{FILE as RELAY_KEYS_FILE, RelayKeys, RelayKeysError};
 pub use run::{RunError, run};
 pub use silence::SilentDevice;
 pub use tunnel::join::{JoinError, join};
+pub use tunnel::ssh;
 pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};

@@ -16,9 +16,8 @@ use tokio::time::timeout;
 
 use crate::config::Passthrough;
 use crate::status::PassthroughStatus;
-use crate::tunnel::Stream;
 use crate::validation::{self, VALIDATION};
-use crate::visitor::HTTPS_PORT;
+use crate::visitor::{HTTPS_PORT, Stream};
 
 /// A server on this machine or in its network has accepted long before.
 const CONNECT: Duration = Duration::from_secs(5);

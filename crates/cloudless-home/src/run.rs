@@ -32,7 +32,10 @@ use crate::status::{Board, RequestStatus, chain};
 use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Alarm, Trust, TrustError};
-use crate::tunnel::{self, Context, Identity, IdentityError, Known, Pinning, Process, Visits};
+use crate::tunnel::{
+    self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Process, Transport, Visits,
+    ssh,
+};
 use crate::upstream::{RouteError, Upstreams};
 use crate::visitor::Visitors;
 
@@ -95,6 +98,7 @@ pub async fn run(
     if let Some(trust) = &trust {
         config.gate = trust.clone();
     }
+    let relay_addresses = config.relay_addresses();
     let relay_keys = RelayKeys::open(&config.state_dir).map_err(RunError::RelayKeys)?;
     let relay_keys = Arc::new(relay_keys);
     let mut random = [0; 16];
@@ -131,9 +135,9 @@ pub async fn run(
     let certificates = Arc::new(certificates.map_err(RunError::Tls)?);
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
-    let board = Board::new(&config.relays, config.clock.clone());
+    let board = Board::new(&config.relays, &config.ssh_relays, config.clock.clone());
     let proxy = config.proxy.as_ref();
-    let mut addresses = config.relays.iter().flat_map(|relay| &relay.addresses);
+    let mut addresses = relay_addresses.iter();
     let is_proxied = proxy.is_some_and(|proxy| addresses.any(|address| proxy.is_for(address)));
     let validations = Arc::new(Validations::default());
     let acme = config.acme.map(|acme| {
@@ -194,22 +198,37 @@ pub async fn run(
     if let Some(acme) = acme {
         parts.spawn(acme.run(happened.clone(), stop.clone()));
     }
-    for (index, relay) in config.relays.into_iter().enumerate() {
+    let proxy_for = |addresses: &[String]| {
         let proxy = config.proxy.clone();
-        let proxy = proxy.filter(|proxy| relay.addresses.iter().any(|it| proxy.is_for(it)));
+        proxy.filter(|proxy| addresses.iter().any(|it| proxy.is_for(it)))
+    };
+    let mut transports = Vec::new();
+    for (index, relay) in config.relays.into_iter().enumerate() {
+        let proxy = proxy_for(&relay.addresses);
         let pinning = Pinning::new(identity.clone(), relay.key, relay_keys.clone());
         let pinning = pinning.map_err(RunError::Identity)?;
         board.keys(index, &pinning.keys());
-        let context = Context {
-            index,
-            pinning: Arc::new(pinning),
+        let relay = OwnRelay {
+            relay,
+            pinning,
+            process: Process::new(instance, epochs.clone()),
             // They would have to leave this network another way.
             legs: config.legs && proxy.is_none(),
+        };
+        transports.push((Transport::Own(Arc::new(relay)), proxy));
+    }
+    for relay in config.ssh_relays {
+        let proxy = proxy_for(&[relay.address()]);
+        let server = ssh::Server::new(relay, config.hostnames.clone(), epochs.clone());
+        transports.push((Transport::Ssh(Arc::new(server)), proxy));
+    }
+    for (index, (transport, proxy)) in transports.into_iter().enumerate() {
+        let context = Context {
+            index,
+            transport,
             proxy,
-            relay,
             known: Known::default(),
             timings: timings.clone(),
-            process: Process::new(instance, epochs.clone()),
             visits: Visits::new(stop.clone()),
             board: board.clone(),
             happened: happened.clone(),

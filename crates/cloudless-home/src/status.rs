@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::certificate::{CertificateSource, SpkiHash};
 use crate::config::{Clock, Relay, unix_ms};
+use crate::tunnel::ssh::SshRelay;
 
 /// How a home and one of its relays stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +27,25 @@ pub enum RelayState {
     Refused,
 }
 
+/// How a home and one of its relays speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TransportKind {
+    /// As relays of cloudless do.
+    #[default]
+    Tunnel,
+    /// By SSH, with a server that knows nothing of cloudless.
+    Ssh,
+}
+
 /// One relay's row of the status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RelayStatus {
-    /// The relay's own name.
-    pub server_name: Hostname,
+    /// The relay's own name; for an SSH server the name that it has in `known_hosts`.
+    pub server_name: String,
+    /// How home and relay speak.
+    #[serde(default)]
+    pub transport: TransportKind,
     /// Connected or not.
     pub state: RelayState,
     /// Since when, in Unix milliseconds.
@@ -304,28 +319,35 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    pub(crate) fn new(relays: &[Relay], clock: Clock) -> Self {
+    pub(crate) fn new(relays: &[Relay], ssh_relays: &[SshRelay], clock: Clock) -> Self {
         let since = unix_ms(clock());
-        let rows = relays.iter().map(|relay| RelayStatus {
-            server_name: relay.server_name.clone(),
-            state: RelayState::Dialing,
-            since,
-            error: None,
-            last_error: None,
-            warning: None,
-            address: None,
-            keys: Vec::new(),
-            next_dial: None,
-            round_trip: None,
-            hostnames: Vec::new(),
-            visitors_now: 0,
-            visitors_total: 0,
-            bytes_up: 0,
-            bytes_down: 0,
-            leg_bytes_up: 0,
-            leg_bytes_down: 0,
-        });
+        let own = |relay: &Relay| (relay.server_name.to_string(), TransportKind::Tunnel);
+        let ssh = |relay: &SshRelay| (relay.name(), TransportKind::Ssh);
+        let relays = relays.iter().map(own).chain(ssh_relays.iter().map(ssh));
+        let relays: Vec<_> = relays.collect();
         let traffic = relays.iter().map(|_| Arc::default()).collect();
+        let rows = relays
+            .into_iter()
+            .map(|(server_name, transport)| RelayStatus {
+                server_name,
+                transport,
+                state: RelayState::Dialing,
+                since,
+                error: None,
+                last_error: None,
+                warning: None,
+                address: None,
+                keys: Vec::new(),
+                next_dial: None,
+                round_trip: None,
+                hostnames: Vec::new(),
+                visitors_now: 0,
+                visitors_total: 0,
+                bytes_up: 0,
+                bytes_down: 0,
+                leg_bytes_up: 0,
+                leg_bytes_down: 0,
+            });
         Self {
             relays: Arc::new(Mutex::new(rows.enumerate().collect())),
             traffic: Arc::new(traffic),

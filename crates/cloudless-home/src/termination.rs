@@ -17,8 +17,8 @@ use crate::client_certificate::Demand;
 use crate::config::Timings;
 use crate::http::{self, Behind, Hosts, Site};
 use crate::trust::Trust;
-use crate::tunnel::Stream;
 use crate::upstream::Upstreams;
+use crate::visitor::Stream;
 
 /// Serves visitors of every relay.
 pub(crate) struct Termination {

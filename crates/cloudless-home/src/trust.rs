@@ -26,8 +26,6 @@ pub use transparency::{Issuance, Monitor, TransparencyConfig};
 pub(crate) use watch::{Alarm, Trust};
 pub use watch::{TrustError, accept_key, examine, unserved};
 
-use crate::config::Relay;
-
 /// How names are to be protected.
 #[derive(Clone, Debug, Default)]
 pub struct TrustConfig {
@@ -50,9 +48,9 @@ impl TrustConfig {
 }
 
 /// Where the relays are. A relay that cannot be looked up is left out.
-async fn relay_site(relays: &[Relay], dns: &Dns) -> RelaySite {
+async fn relay_site(relays: &[String], dns: &Dns) -> RelaySite {
     let mut site = RelaySite::default();
-    for address in relays.iter().flat_map(|relay| &relay.addresses) {
+    for address in relays {
         let found = lookup_host(address.as_str()).await;
         site.addresses
             .extend(found.into_iter().flatten().map(|it: SocketAddr| it.ip()));

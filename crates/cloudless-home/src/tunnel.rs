@@ -9,11 +9,13 @@ mod identity;
 mod inspection;
 pub(crate) mod join;
 mod leg;
+mod liveness;
 mod lookup;
 mod path;
 mod pinning;
 mod process;
 mod session;
+pub mod ssh;
 mod stream;
 mod visits;
 mod ways;
@@ -39,9 +41,9 @@ pub(crate) use lookup::Known;
 use path::Path;
 pub(crate) use pinning::Pinning;
 pub(crate) use process::Process;
-pub(crate) use session::Context;
+pub(crate) use session::{Context, OwnRelay, Transport};
 use session::{End, News, Tokens};
-pub(crate) use stream::Stream;
+pub(crate) use stream::{Cut, Stream};
 pub(crate) use visits::Visits;
 
 use crate::status::{RelayState, chain};
@@ -175,8 +177,19 @@ impl Tunnel {
         self.tokens.insert(number, tokens.clone());
         let context = self.context.clone();
         let news = self.news_sender.clone();
-        self.sessions
-            .spawn(async move { (number, session::run(context, number, news, tokens).await) });
+        self.sessions.spawn(async move {
+            let ended = match &context.transport {
+                Transport::Own(relay) => {
+                    let relay = relay.clone();
+                    session::run(context, relay, number, news, tokens).await
+                }
+                Transport::Ssh(server) => {
+                    let server = server.clone();
+                    ssh::run(context, server, number, news, tokens).await
+                }
+            };
+            (number, ended)
+        });
     }
 
     fn heed(&mut self, number: u64, news: News) {
@@ -192,7 +205,8 @@ impl Tunnel {
                 self.answered = Some(number);
                 self.schedule.answered(now());
             }
-            News::Answered => {}
+            News::Waiting(error) if self.tokens.contains_key(&number) => self.waits(number, error),
+            News::Answered | News::Waiting(_) => {}
             // Only the newest session counts.
             _ if self.current.is_none_or(|current| current.number != number) => {}
             News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
@@ -251,6 +265,24 @@ impl Tunnel {
             .reached(context.index, remote.map(|path| path.remote));
     }
 
+    /// A session is as good as there, but for what the relay holds back. As long as it goes on asking
+    /// for that, no other dial would come to more.
+    fn waits(&mut self, number: u64, error: String) {
+        self.answered = Some(number);
+        // What holds it back may be the session before, which was in doubt when this one was begun.
+        if let Some(doubted) = self.current.take() {
+            if let Some(tokens) = self.tokens.get(&doubted.number) {
+                tokens.retire.cancel();
+            }
+            self.schedule.lost(now());
+        }
+        self.schedule.answered(now());
+        let (relay, board) = (self.context.index, &self.context.board);
+        if board.set(relay, RelayState::Refused, Some(error)) {
+            tracing::warn!(relay, "The relay does not send visitors; see the status");
+        }
+    }
+
     fn ended(&mut self, number: u64, end: End) {
         self.tokens.remove(&number);
         if self.current.is_some_and(|current| current.number == number) {
@@ -263,7 +295,13 @@ impl Tunnel {
         }
         let (state, error) = match &end {
             End::Retired => (RelayState::Dialing, None),
-            End::Failed(error) => (RelayState::Dialing, Some(chain(error))),
+            End::Failed(error) => match error.retry_after() {
+                Some(wait) => {
+                    self.schedule.retry_after(now(), wait, random());
+                    (RelayState::Refused, Some(chain(error)))
+                }
+                None => (RelayState::Dialing, Some(chain(error))),
+            },
             // Another session of this very process is newer.
             End::Refused {
                 reason: Refusal::OldEpoch,
@@ -302,6 +340,9 @@ impl Tunnel {
             }
             End::Failed(ConnectionError::Dial(DialError::Portal { .. })) => {
                 tracing::warn!(relay, "A captive portal answers for the relay");
+            }
+            End::Failed(error) if error.retry_after().is_some() => {
+                tracing::warn!(relay, "The relay refuses this home; see the status");
             }
             End::Failed(ConnectionError::Control(ControlError::Version { .. })) => {
                 tracing::warn!(relay, error, "Relay and home do not go together");

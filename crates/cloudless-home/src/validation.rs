@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::certificate::acme::Validations;
-use crate::tunnel::Stream;
+use crate::visitor::Stream;
 
 /// A whole validation: a short question and a line of text.
 pub(crate) const VALIDATION: Duration = Duration::from_secs(10);

@@ -1,5 +1,7 @@
 //! Where a visitor goes once the relay has announced it: to a server beside home, or to home's own.
 
+mod stream;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -12,11 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::passthrough::Passthroughs;
 use crate::probe::Arrivals;
 use crate::termination::Termination;
-use crate::tunnel::Stream;
 use crate::validation;
+pub(crate) use stream::Stream;
 
 pub(crate) const HTTPS_PORT: u16 = 443;
-const HTTP_PORT: u16 = 80;
+pub(crate) const HTTP_PORT: u16 = 80;
 
 /// What the relay says of a visitor. It may lie: a name only chooses who ends the TLS, where the
 /// name in the ClientHello counts, and the address is a hint for logs and never lets anybody in.

@@ -7,6 +7,7 @@ pub(crate) mod devices;
 pub(crate) mod dns;
 pub(crate) mod history;
 pub(crate) mod home;
+pub(crate) mod home_relay;
 pub(crate) mod hostname;
 pub(crate) mod limits;
 pub(crate) mod metrics;

@@ -107,6 +107,10 @@ pub(crate) const TESTS: &[Need] = &[
         probe: &["openssl", "version"],
     },
     Need {
+        package: "openssh-server",
+        probe: &["test", "-x", "/usr/sbin/sshd"],
+    },
+    Need {
         package: "pebble",
         probe: &["sh", "-c", "command -v pebble"],
     },
@@ -137,6 +141,10 @@ pub(crate) const TESTS: &[Need] = &[
     Need {
         package: "python3-venv",
         probe: &["python3", "-c", "import ensurepip, venv"],
+    },
+    Need {
+        package: "sniproxy",
+        probe: &["/usr/sbin/sniproxy", "-V"],
     },
     Need {
         package: "strace",

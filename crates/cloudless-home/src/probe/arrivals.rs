@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::tunnel::Stream;
+use crate::visitor::Stream;
 
 /// The random of a ClientHello (RFC 8446 section 4.1.2), which no two share.
 pub(crate) type ClientRandom = [u8; 32];

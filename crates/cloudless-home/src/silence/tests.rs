@@ -233,7 +233,7 @@ async fn only_time_with_a_tunnel_counts_and_it_is_kept_at_the_end() {
         key: cloudless_proto::PublicKey([1; 32]),
     };
     let run = || {
-        let board = Board::new(std::slice::from_ref(&relay), Arc::new(SystemTime::now));
+        let board = Board::new(std::slice::from_ref(&relay), &[], Arc::new(SystemTime::now));
         let (silence, stop) = (bed.open(), CancellationToken::new());
         let (store, minute) = (bed.store.clone(), HOUR / 60);
         let task = watch(silence.clone(), store, board.clone(), minute, stop.clone());

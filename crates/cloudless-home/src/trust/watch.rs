@@ -26,7 +26,7 @@ use super::report::{Findings, NameReport, assign, report, wanted};
 use super::transparency::{Monitor, Schedule, Transparency, take_in};
 use super::{TrustConfig, relay_site};
 use crate::certificate::{CertificateSource, KeyRecord, read_ledger};
-use crate::config::{Clock, Config, Relay, unix_ms};
+use crate::config::{Clock, Config, unix_ms};
 use crate::proxy::Proxy;
 use crate::status::chain;
 
@@ -58,7 +58,7 @@ pub(crate) struct Trust {
     demanding: BTreeSet<Hostname>,
     /// Those whose very certificate devices trust.
     trusted_alone: BTreeSet<Hostname>,
-    relays: Vec<Relay>,
+    relays: Vec<String>,
     dns: Dns,
     transparency: Option<Transparency>,
     ledger: Ledger,
@@ -79,7 +79,7 @@ struct Parts {
     hostnames: Vec<Hostname>,
     demanding: BTreeSet<Hostname>,
     trusted_alone: BTreeSet<Hostname>,
-    relays: Vec<Relay>,
+    relays: Vec<String>,
     state_dir: PathBuf,
     proxy: Option<Proxy>,
     ledger: Ledger,
@@ -112,7 +112,7 @@ impl Trust {
             hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
             demanding: config.client_certificates.clone(),
             trusted_alone: config.hostnames.iter().filter(is_pinned).cloned().collect(),
-            relays: config.relays.clone(),
+            relays: config.relay_addresses(),
             state_dir: config.state_dir.clone(),
             proxy: config.proxy.clone(),
             ledger: Arc::new(ledger),

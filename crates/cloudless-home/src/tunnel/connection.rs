@@ -15,8 +15,10 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
-use super::dial::{DialError, Tls, Way, dial};
+use super::dial::{DialError, Tls, Way, dial_tls};
 use super::path::Path;
+use super::ssh::SshError;
+use crate::config::Relay;
 
 /// Visitors in one session; the relay is told so.
 pub(crate) const VISITORS_MAX: u32 = 1024;
@@ -54,9 +56,23 @@ pub enum ConnectionError {
     /// Nothing was heard for too long.
     #[error("nothing was heard from the relay for {} seconds", .0.as_secs())]
     Silent(Duration),
+    /// An SSH server in the relay's place does not do what is needed.
+    #[error(transparent)]
+    Ssh(SshError),
     /// The relay was not reached, or did not answer, in time.
     #[error("the relay did not answer within {} seconds", .0.as_secs())]
     Timeout(Duration),
+}
+
+impl ConnectionError {
+    /// For how long the relay is not to be dialed, where it has said no.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Dial(DialError::Ssh { source, .. }) => source.retry_after(),
+            Self::Ssh(error) => error.retry_after(),
+            _ => None,
+        }
+    }
 }
 
 /// An open connection. Nothing moves on it but while [`next`](Self::next) is polled.
@@ -83,9 +99,11 @@ impl Connection {
     /// [`PingPong`] works only while the connection is polled.
     pub(crate) async fn open(
         way: Way<'_>,
+        relay: &Relay,
         tls: Arc<ClientConfig>,
     ) -> Result<(Self, PingPong), ConnectionError> {
-        let tls = dial(way, tls).await.map_err(ConnectionError::Dial)?;
+        let dialed = dial_tls(way, relay, tls).await;
+        let tls = dialed.map_err(ConnectionError::Dial)?;
         let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
         let relay_key = certificates.first().and_then(|it| PublicKey::from_spki(it));
         let relay_key = relay_key.ok_or(ConnectionError::Closed)?;

@@ -1,4 +1,4 @@
-//! A TLS connection to a relay, by whichever of its addresses answers first.
+//! A connection to a relay, by whichever of its addresses answers first.
 
 use std::collections::VecDeque;
 use std::io;
@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 use super::identity::OtherKey;
 use super::inspection::{Found, inspect};
 use super::lookup::{Candidate, Known, Lookup};
+use super::ssh::HandshakeError;
 use crate::config::Relay;
 use crate::proxy::{Proxy, ProxyError};
 use crate::status::chain;
@@ -70,6 +71,15 @@ pub enum DialError {
         /// What it did.
         #[source]
         source: ProxyError,
+    },
+    /// An SSH server in the relay's place is of no use.
+    #[error("the SSH server at {address} is of no use yet")]
+    Ssh {
+        /// The address tried.
+        address: SocketAddr,
+        /// Why, and what to do.
+        #[source]
+        source: Box<HandshakeError>,
     },
     /// TLS failed for a reason other than the key.
     #[error("what answers at {address} does not answer as a cloudless relay")]
@@ -131,7 +141,7 @@ impl DialError {
             Self::Resolve { .. } => 1,
             Self::Connect { .. } => 2,
             Self::Proxy { .. } => 3,
-            Self::Tls { .. } => 4,
+            Self::Ssh { .. } | Self::Tls { .. } => 4,
             Self::WrongKey { .. } => 5,
             Self::Portal { .. } => 6,
             Self::Intercepted { .. } => 7,
@@ -142,7 +152,10 @@ impl DialError {
 /// Where a dial leads, and through what.
 #[derive(Clone, Copy)]
 pub(crate) struct Way<'a> {
-    pub(crate) relay: &'a Relay,
+    /// The relay's name in messages.
+    pub(crate) name: &'a str,
+    /// `host:port`, each resolved anew.
+    pub(crate) addresses: &'a [String],
     /// Used for those of the relay's addresses that it [is for](Proxy::is_for).
     pub(crate) proxy: Option<&'a Proxy>,
     /// Between the addresses.
@@ -156,13 +169,41 @@ pub(crate) struct Way<'a> {
     pub(crate) answered: &'a Notify,
 }
 
-/// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
-/// or as soon as that one failed (RFC 8305), and returns the first that proves the pinned key.
-/// Sets no overall deadline: drop the future to give up.
-pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, DialError> {
-    let relay = Arc::new(way.relay.clone());
+/// What a TCP connection has reached.
+#[derive(Clone, Copy)]
+pub(crate) struct Reached {
+    pub(crate) address: SocketAddr,
+    /// The address is the proxy's.
+    pub(crate) is_proxied: bool,
+}
+
+/// A TLS connection to a relay that proves a pinned key. Sets no overall deadline.
+pub(crate) async fn dial_tls(
+    way: Way<'_>,
+    relay: &Relay,
+    tls: Arc<ClientConfig>,
+) -> Result<Tls, DialError> {
+    let relay = Arc::new(relay.clone());
     let connector = TlsConnector::from(tls);
-    let mut lookup = Lookup::start(way.relay, way.proxy, way.known);
+    let shake = |reached, tcp| {
+        let (connector, relay) = (connector.clone(), Arc::clone(&relay));
+        async move { greet(&connector, &relay, reached, tcp).await }
+    };
+    dial(way, shake).await
+}
+
+/// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
+/// or as soon as that one failed (RFC 8305), and returns what the first handshake comes to that
+/// `shake` is content with. Sets no overall deadline: drop the future to give up.
+pub(crate) async fn dial<T, F>(
+    way: Way<'_>,
+    shake: impl Fn(Reached, TcpStream) -> F,
+) -> Result<T, DialError>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T, DialError>> + Send + 'static,
+{
+    let mut lookup = Lookup::start(way.addresses, way.proxy, way.known);
     let mut is_looked_up = false;
     let mut queue: VecDeque<Candidate> = VecDeque::new();
     let mut connects = JoinSet::new();
@@ -171,7 +212,7 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
     // Of an address, or of a handshake with one that is connected.
     let mut next_start = Instant::now();
     let mut worst = DialError::NoAddress {
-        relay: relay.server_name.to_string(),
+        relay: way.name.to_owned(),
     };
     let mut fail = |error: DialError| {
         tracing::debug!(error = %chain(&error), "Dial failed");
@@ -185,11 +226,12 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
             && let Some((candidate, tcp)) = connected.pop_front()
         {
             way.answered.notify_one();
-            let (connector, relay) = (connector.clone(), Arc::clone(&relay));
-            handshakes.spawn(async move {
-                let shaken = greet(&connector, &relay, &candidate, tcp).await;
-                (candidate, shaken)
-            });
+            let reached = Reached {
+                address: candidate.address,
+                is_proxied: candidate.through.is_some(),
+            };
+            let shaken = shake(reached, tcp);
+            handshakes.spawn(async move { (candidate, shaken.await) });
             next_start = Instant::now() + way.handshake;
         } else if (is_due || connects.is_empty() && handshakes.is_empty())
             && let Some(candidate) = queue.pop_front()
@@ -236,15 +278,15 @@ pub(crate) async fn dial(way: Way<'_>, tls: Arc<ClientConfig>) -> Result<Tls, Di
     }
 }
 
-/// The handshake with what answers at the candidate's address, or what is found out about it.
+/// The handshake with what answers at an address, or what is found out about it.
 async fn greet(
     connector: &TlsConnector,
     relay: &Relay,
-    candidate: &Candidate,
+    reached: Reached,
     tcp: TcpStream,
 ) -> Result<Tls, DialError> {
-    match handshake(connector, relay, candidate.address, tcp).await {
-        Err(error) if candidate.through.is_none() => Err(explained(error, relay).await),
+    match handshake(connector, relay, reached.address, tcp).await {
+        Err(error) if !reached.is_proxied => Err(explained(error, relay).await),
         shaken => shaken,
     }
 }

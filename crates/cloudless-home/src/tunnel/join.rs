@@ -65,14 +65,15 @@ pub async fn join(
     let timings = Timings::default();
     timeout(timings.dial, async {
         let way = Way {
-            relay: &relay,
+            name: relay.server_name.as_str(),
+            addresses: &relay.addresses,
             proxy,
             stagger: timings.stagger,
             handshake: timings.handshake,
             known: &Known::default(),
             answered: &Notify::new(),
         };
-        let (mut connection, _ping_pong) = Connection::open(way, tls)
+        let (mut connection, _ping_pong) = Connection::open(way, &relay, tls)
             .await
             .map_err(JoinError::Connection)?;
         redeem(&mut connection, code).await

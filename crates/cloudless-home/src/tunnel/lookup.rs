@@ -11,7 +11,6 @@ use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::config::Relay;
 use crate::proxy::Proxy;
 
 /// More addresses than this in one dial are left out.
@@ -74,10 +73,10 @@ pub(super) struct Found {
 
 impl<'a> Lookup<'a> {
     /// Asks DNS anew for each of the relay's addresses, or for the proxy where one is for it.
-    pub(super) fn start(relay: &Relay, proxy: Option<&Proxy>, known: &'a Known) -> Self {
+    pub(super) fn start(addresses: &[String], proxy: Option<&Proxy>, known: &'a Known) -> Self {
         let mut tasks = JoinSet::new();
         let mut places = Vec::new();
-        for address in relay.addresses.iter().take(ADDRESSES_MAX) {
+        for address in addresses.iter().take(ADDRESSES_MAX) {
             let proxy = proxy.filter(|proxy| proxy.is_for(address));
             let name = proxy.map_or(address.as_str(), Proxy::address).to_owned();
             let number = places.len();

@@ -24,10 +24,12 @@ use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
 use super::dial::Way;
 use super::leg::Legs;
+use super::liveness::{Due, Liveness};
 use super::lookup::Known;
 use super::path::Path;
 use super::pinning::Pinning;
 use super::process::Process;
+use super::ssh;
 use super::stream::Stream;
 use super::visits::Visits;
 use super::ways::Ways;
@@ -35,7 +37,7 @@ use crate::config::{Relay, Timings};
 use crate::proxy::Proxy;
 use crate::status::Board;
 use crate::surroundings::Happened;
-use crate::visitor::{Visitor, Visitors};
+use crate::visitor::{self, Visitor, Visitors};
 use greeting::{Greeting, greet, refused};
 use relay_keys::Announced;
 
@@ -49,8 +51,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 const UNREAD_MAX: usize = 64 * 1024 * 1024;
 /// How often that is looked at; HTTP/2 does not tell.
 const UNREAD_CHECK: Duration = Duration::from_millis(100);
-/// For so long after a visitor has gone another one is likely.
-const VISITED: Duration = Duration::from_secs(60);
 /// How often a session that ends looks whether its streams are through; HTTP/2 does not tell.
 const FLUSH_CHECK: Duration = Duration::from_millis(20);
 
@@ -58,16 +58,12 @@ const FLUSH_CHECK: Duration = Duration::from_millis(20);
 pub(crate) struct Context {
     /// The relay's row on the board.
     pub(crate) index: usize,
-    pub(crate) relay: Relay,
-    /// Where it was before.
+    pub(crate) transport: Transport,
+    /// Where the relay was before.
     pub(crate) known: Known,
-    pub(crate) pinning: Arc<Pinning>,
     pub(crate) timings: Timings,
-    pub(crate) process: Process,
     /// The relay is dialed through it.
     pub(crate) proxy: Option<Proxy>,
-    /// Whether legs that the relay offers are dialed.
-    pub(crate) legs: bool,
     pub(crate) visits: Visits,
     pub(crate) board: Board,
     /// What happens to this machine.
@@ -75,11 +71,31 @@ pub(crate) struct Context {
     pub(crate) visitors: Arc<Visitors>,
 }
 
+/// How the far end is spoken to.
+pub(crate) enum Transport {
+    /// It is a relay of cloudless.
+    Own(Arc<OwnRelay>),
+    /// It is an SSH server.
+    Ssh(Arc<ssh::Server>),
+}
+
+/// A relay of cloudless.
+pub(crate) struct OwnRelay {
+    pub(crate) relay: Relay,
+    pub(crate) pinning: Pinning,
+    pub(crate) process: Process,
+    /// Whether legs that the relay offers are dialed.
+    pub(crate) legs: bool,
+}
+
 /// What a session tells its tunnel before it ends.
 #[derive(Debug)]
 pub(crate) enum News {
     /// The dial has reached something: the relay, as far as can be told yet.
     Answered,
+    /// The relay knows home, and does not send visitors yet: why, and what to do. Told again and again
+    /// for as long as it is so.
+    Waiting(String),
     /// Visitors come through it.
     Welcomed {
         epoch: u64,
@@ -128,6 +144,7 @@ pub(crate) struct Tokens {
 
 pub(crate) async fn run(
     context: Arc<Context>,
+    own: Arc<OwnRelay>,
     number: u64,
     news: mpsc::Sender<(u64, News)>,
     tokens: Tokens,
@@ -135,14 +152,15 @@ pub(crate) async fn run(
     let deadline = Instant::now() + context.timings.dial;
     let answered = Notify::new();
     let way = Way {
-        relay: &context.relay,
+        name: own.relay.server_name.as_str(),
+        addresses: &own.relay.addresses,
         proxy: context.proxy.as_ref(),
         stagger: context.timings.stagger,
         handshake: context.timings.handshake,
         known: &context.known,
         answered: &answered,
     };
-    let open = Connection::open(way, context.pinning.tls());
+    let open = Connection::open(way, &own.relay, own.pinning.tls());
     let tell = async {
         loop {
             answered.notified().await;
@@ -162,9 +180,9 @@ pub(crate) async fn run(
         Ok(Err(error)) => return End::Failed(error),
         Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
     };
-    let id = context.process.next_session();
+    let id = own.process.next_session();
     let greeted = tokio::select! {
-        greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &context, id)) => greeted,
+        greeted = tokio::time::timeout_at(deadline, greet(&mut connection, &own, id)) => greeted,
         () = tokens.retire.cancelled() => return End::Retired,
     };
     let Greeting {
@@ -179,7 +197,7 @@ pub(crate) async fn run(
                 ..
             } = end
             {
-                outdated(&context, id);
+                outdated(&context, &own.process, id);
             }
             return end;
         }
@@ -188,12 +206,12 @@ pub(crate) async fn run(
     let epoch = id.epoch;
     tracing::debug!(number, epoch, "Session welcomed");
     let path = connection.path;
-    let legs = path
-        .filter(|_| context.legs)
-        .map(|path| Legs::new(path.remote));
+    let legs = path.filter(|_| own.legs).map(|path| Legs::new(path.remote));
     let ended = CancellationToken::new();
     let mut session = Session {
+        liveness: Liveness::new(&context.timings),
         context,
+        own,
         number,
         news,
         retire: tokens.retire,
@@ -206,12 +224,6 @@ pub(crate) async fn run(
         _ended: ended.clone().drop_guard(),
         ended,
         budget: Budget::new(UNREAD_MAX),
-        ping_sent: None,
-        must_probe: false,
-        ping_limit: Duration::ZERO,
-        visited: None,
-        measured: None,
-        in_doubt: false,
         draining: false,
         announced: Announced::default(),
     };
@@ -230,10 +242,10 @@ pub(crate) async fn run(
 }
 
 /// The relay has a newer session of this instance.
-fn outdated(context: &Context, id: SessionId) {
+fn outdated(context: &Context, process: &Process, id: SessionId) {
     let mut random = [0; 16];
     // Without random bytes all stays as it is until the next dial.
-    if getrandom::fill(&mut random).is_ok() && context.process.outdated(id, Instance::new(random)) {
+    if getrandom::fill(&mut random).is_ok() && process.outdated(id, Instance::new(random)) {
         tracing::warn!(
             relay = context.index,
             "A copy of this running machine is connected with this home's key"
@@ -244,6 +256,7 @@ fn outdated(context: &Context, id: SessionId) {
 /// A welcomed session.
 struct Session {
     context: Arc<Context>,
+    own: Arc<OwnRelay>,
     number: u64,
     news: mpsc::Sender<(u64, News)>,
     retire: CancellationToken,
@@ -260,17 +273,7 @@ struct Session {
     ended: CancellationToken,
     _ended: DropGuard,
     budget: Budget,
-    /// When the ping that is on its way was sent.
-    ping_sent: Option<Instant>,
-    /// How long its answer may take before the session is in doubt.
-    ping_limit: Duration,
-    /// Whether a ping is wanted however much was heard lately.
-    must_probe: bool,
-    /// When a visitor was last there.
-    visited: Option<Instant>,
-    /// When a ping was last answered.
-    measured: Option<Instant>,
-    in_doubt: bool,
+    liveness: Liveness,
     draining: bool,
     announced: Announced,
 }
@@ -296,21 +299,18 @@ impl Session {
                     Err(_) if self.draining => return End::Retired,
                     Err(error) => return End::Failed(error),
                 },
-                answered = pong(&mut self.ping_pong), if self.ping_sent.is_some() => {
+                answered = pong(&mut self.ping_pong), if self.liveness.is_pinging() => {
                     if let Err(error) = answered {
                         return End::Failed(error);
                     }
-                    self.measured().await;
-                    if std::mem::take(&mut self.in_doubt) && !self.draining {
-                        self.tell(News::Trusted).await;
-                    }
+                    self.answered().await;
                 }
                 _ = check.tick(), if !self.budget.is_empty() => {
                     self.budget.enforce();
                     self.ways.retain(|_, ways| ways.strong_count() > 0);
                 }
                 () = sleep_until(wake) => {}
-                () = probe.notified() => self.must_probe = true,
+                () = probe.notified() => self.liveness.probe(),
                 () = retire.cancelled() => {
                     self.drain().await;
                     return End::Retired;
@@ -321,63 +321,33 @@ impl Session {
 
     /// Pings, doubts or gives up as the silence demands; returns when to look again.
     async fn keep_alive(&mut self) -> Result<Instant, ConnectionError> {
-        let timings = &self.context.timings;
-        let heard = self.connection.activity.last_read();
-        let now = Instant::now();
-        let dead = heard + timings.dead;
-        if now >= dead {
-            return Err(ConnectionError::Silent(timings.dead));
-        }
-        // A session full of visitors is measured as often as a silent one; a new one at once.
-        if !self.visitors.is_empty() {
-            self.visited = Some(now);
-        }
-        let is_visited = self.visited.is_some_and(|at| now < at + VISITED);
-        let silence = if is_visited {
-            timings.ping_visited.min(timings.ping_idle)
-        } else {
-            timings.ping_idle
-        };
-        let ping = match self.measured {
-            Some(measured) if !self.must_probe => {
-                (measured + timings.ping_idle).min(heard + silence)
+        loop {
+            let now = Instant::now();
+            if !self.visitors.is_empty() {
+                self.liveness.visited(now);
             }
-            _ => now,
-        };
-        let doubt = match self.ping_sent {
-            None if now < ping => return Ok(ping.min(dead)),
-            None => {
-                self.ping_pong
-                    .send_ping(Ping::opaque())
-                    .map_err(ConnectionError::Http2)?;
-                self.ping_sent = Some(now);
-                self.ping_limit = if std::mem::take(&mut self.must_probe) {
-                    timings.ping_changed.min(timings.ping_doubt)
-                } else {
-                    timings.ping_doubt
-                };
-                now + self.ping_limit
+            match self.liveness.due(now, self.connection.activity.last_read()) {
+                Due::Nothing(until) => return Ok(until),
+                Due::Ping => {
+                    self.ping_pong
+                        .send_ping(Ping::opaque())
+                        .map_err(ConnectionError::Http2)?;
+                    self.liveness.pinged(now);
+                }
+                Due::Doubt => self.tell(News::Doubted).await,
+                Due::Death => return Err(ConnectionError::Silent(self.context.timings.dead)),
             }
-            // Whatever else the relay sends is a sign of life too.
-            Some(sent) => sent.max(heard) + self.ping_limit,
-        };
-        if self.in_doubt || self.draining {
-            return Ok(dead);
         }
-        if now < doubt {
-            return Ok(doubt.min(dead));
-        }
-        self.in_doubt = true;
-        self.tell(News::Doubted).await;
-        Ok(dead)
     }
 
     /// The ping on its way is answered.
-    async fn measured(&mut self) {
-        let now = Instant::now();
-        self.measured = Some(now);
-        if let Some(sent) = self.ping_sent.take() {
-            self.tell(News::Measured(now - sent)).await;
+    async fn answered(&mut self) {
+        let pong = self.liveness.answered(Instant::now());
+        if let Some(time) = pong.time {
+            self.tell(News::Measured(time)).await;
+        }
+        if pong.is_trusted_again {
+            self.tell(News::Trusted).await;
         }
     }
 
@@ -388,6 +358,7 @@ impl Session {
             FromRelay::Keys { keys } => self.relay_keys(keys).await,
             FromRelay::Drain { retry_after_ms } => {
                 self.draining = true;
+                self.liveness.ending();
                 self.context.visits.draining.notify_waiters();
                 self.tell(News::Draining(Duration::from_millis(retry_after_ms)))
                     .await;
@@ -447,7 +418,7 @@ impl Session {
                 return;
             }
         };
-        self.visited = Some(Instant::now());
+        self.liveness.visited(Instant::now());
         let ways = Ways::new(self.visitors.token());
         if visitor.may_leave() {
             let stream = send.stream_id().as_u32();
@@ -468,6 +439,7 @@ impl Session {
         tasks.spawn(async move {
             let rest = stream.rest();
             let visit = async {
+                let stream = visitor::Stream::Tunnel(stream);
                 visitors.serve(visitor, stream, shutdown).await;
                 rest.linger(&visits.stopping).await;
             };

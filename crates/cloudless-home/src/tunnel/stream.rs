@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::join::Cut;
 use self::reading::{Reading, lock};
 use super::ways::Ways;
 use crate::status::Traffic;

@@ -5,6 +5,7 @@ mod certificate;
 mod doctor;
 mod join;
 mod run;
+mod ssh;
 mod status;
 mod trust;
 
@@ -21,6 +22,7 @@ use crate::admin_socket;
 use crate::clock;
 use crate::config::address::HTTPS_PORT;
 use crate::config::home::HomeFile;
+use crate::config::home_relay::SshTable;
 use crate::config::proxy;
 use crate::config::push::PushTable;
 use crate::progress;
@@ -55,6 +57,7 @@ enum HomeCommand {
     Join(join::Join),
     Run(run::Run),
     Status(status::Status),
+    Ssh(ssh::Ssh),
     Certificate(certificate::Certificate),
     Trust(trust::Trust),
     Doctor(doctor::Doctor),
@@ -71,6 +74,7 @@ impl Home {
             HomeCommand::Join(join) => join.run(),
             HomeCommand::Run(run) => run.run(),
             HomeCommand::Status(status) => status.run(),
+            HomeCommand::Ssh(ssh) => ssh.run(),
             HomeCommand::Certificate(certificate) => certificate.run(),
             HomeCommand::Trust(trust) => trust.run(),
             HomeCommand::Doctor(doctor) => doctor.run(),
@@ -125,8 +129,14 @@ fn open(state: &Path) -> Result<Store, OpenError> {
 
 /// The config of a home that has joined, with its key.
 fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
-    let identity = identity::read(&state.join(KEY_FILE), KEY_ADVICE)?;
-    let relays = file.relay.iter().map(|relay| cloudless_home::Relay {
+    let key_file = state.join(KEY_FILE);
+    if file.relay.own.is_empty() {
+        // SSH servers know home by another key, and nobody has joined with this one.
+        state::create(state)?;
+        state::as_owner(state, || identity::create(&key_file))?;
+    }
+    let identity = identity::read(&key_file, KEY_ADVICE)?;
+    let relays = file.relay.own.iter().map(|relay| cloudless_home::Relay {
         addresses: relay
             .addresses
             .iter()
@@ -137,6 +147,10 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     });
     let hostnames = file.hostnames.clone();
     let mut config = Config::new(relays.collect(), hostnames, identity, state.to_owned());
+    let tables = file.relay.ssh.iter();
+    config.ssh_relays = tables
+        .map(|table| table.relay(state))
+        .collect::<Result<_, _>>()?;
     let tables = file.hostname.iter();
     config.passthrough = tables
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
@@ -186,10 +200,14 @@ fn push(state: &Path, table: &PushTable) -> anyhow::Result<Option<PushConfig>> {
     }))
 }
 
-/// The port that phones use: the one that home dials.
+/// The port that phones use: the one that home dials, or that an SSH server listens on for all.
 fn public_port(file: &HomeFile) -> u16 {
-    let first = file.relay.first().and_then(|relay| relay.addresses.first());
-    first.and_then(|address| address.port).unwrap_or(HTTPS_PORT)
+    let own = file.relay.own.first();
+    let first = own.and_then(|relay| relay.addresses.first());
+    let own = first.and_then(|address| address.port);
+    let ssh = || file.relay.ssh.iter().find_map(SshTable::public_port);
+    let port = if own.is_some() { own } else { ssh() };
+    port.unwrap_or(HTTPS_PORT)
 }
 
 /// What is known of a home that does not run.

@@ -1,6 +1,7 @@
 //! `cloudless relay`: the machine with a public address.
 
 mod allow_ssh;
+mod doctor;
 mod homes;
 mod init;
 mod invite;
@@ -57,6 +58,7 @@ enum RelayCommand {
     Revoke(revoke::Revoke),
     RotateKey(rotate_key::RotateKey),
     SshKey(ssh_key::SshKey),
+    Doctor(doctor::Doctor),
 }
 
 impl Relay {
@@ -76,6 +78,7 @@ impl Relay {
             RelayCommand::Revoke(revoke) => revoke.run(),
             RelayCommand::RotateKey(rotate_key) => rotate_key.run(),
             RelayCommand::SshKey(ssh_key) => ssh_key.run(),
+            RelayCommand::Doctor(doctor) => doctor.run(),
         }
     }
 }

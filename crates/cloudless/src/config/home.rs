@@ -13,16 +13,16 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::ConfigError;
 use super::acme::{AcmeTable, Challenge};
-use super::address::Address;
 use super::carddav::CardDavTable;
 use super::devices::DevicesTable;
 use super::dns::DnsTable;
 use super::history::HistoryTable;
+pub(crate) use super::home_relay::RelayTable;
+use super::home_relay::Relays;
 use super::hostname::{HostnameTable, HostnameTables, level};
 use super::metrics::MetricsAddress;
 use super::probe::ProbeTable;
 use super::push::PushTable;
-use super::relay::some_addresses;
 use super::sockets::SocketAddresses;
 use super::transparency::TransparencyTable;
 use super::upstream::{self, UpstreamTable};
@@ -56,8 +56,8 @@ pub(crate) struct HomeFile {
     pub(crate) sandbox: bool,
     #[serde(default)]
     pub(crate) metrics: Option<MetricsAddress>,
-    #[serde(default, deserialize_with = "some_relays")]
-    pub(crate) relay: Vec<RelayTable>,
+    #[serde(default)]
+    pub(crate) relay: Relays,
     #[serde(default)]
     pub(crate) upstream: Vec<UpstreamTable>,
     #[serde(default)]
@@ -80,16 +80,6 @@ pub(crate) struct HomeFile {
     pub(crate) push: PushTable,
     #[serde(default)]
     pub(crate) probe: ProbeTable,
-}
-
-/// `[[relay]]`: a relay that home keeps a tunnel to.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct RelayTable {
-    #[serde(deserialize_with = "some_addresses")]
-    pub(crate) addresses: Vec<Address>,
-    pub(crate) server_name: Hostname,
-    pub(crate) key: PublicKey,
 }
 
 impl HomeFile {
@@ -387,14 +377,6 @@ fn some_hostnames<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Host
         ));
     }
     Ok(hostnames)
-}
-
-fn some_relays<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<RelayTable>, D::Error> {
-    let relays = Vec::<RelayTable>::deserialize(deserializer)?;
-    if relays.is_empty() {
-        return Err(de::Error::custom("expected at least one [[relay]]"));
-    }
-    Ok(relays)
 }
 
 #[cfg(test)]

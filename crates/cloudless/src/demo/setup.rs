@@ -308,7 +308,7 @@ fn save_relay(state: &Path, address: SocketAddr) -> anyhow::Result<()> {
 fn save_home(state: &Path, relay: SocketAddr, local: Option<SocketAddr>) -> anyhow::Result<()> {
     let file = HomeFile::read(state)?;
     let mut document = HomeDocument::read(state)?.context("home.toml vanished")?;
-    for (hostname, table) in file.hostnames.iter().zip(file.relay) {
+    for (hostname, table) in file.hostnames.iter().zip(file.relay.own) {
         let table = RelayTable {
             addresses: vec![reached_at(relay)],
             ..table

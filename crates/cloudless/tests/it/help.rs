@@ -2,7 +2,7 @@
 
 use crate::binary::cloudless;
 
-pub(crate) const COMMANDS: [&str; 51] = [
+pub(crate) const COMMANDS: [&str; 55] = [
     "relay",
     "relay init",
     "relay invite",
@@ -14,10 +14,14 @@ pub(crate) const COMMANDS: [&str; 51] = [
     "relay revoke",
     "relay rotate-key",
     "relay ssh-key",
+    "relay doctor",
     "home",
     "home join",
     "home run",
     "home status",
+    "home ssh",
+    "home ssh key",
+    "home ssh trust",
     "home certificate",
     "home certificate show",
     "home certificate renew",

@@ -66,6 +66,7 @@ mod role;
 mod rotation;
 mod sandbox;
 mod soak;
+mod ssh;
 mod ssh_homes;
 mod status;
 mod units;

@@ -6,11 +6,11 @@
 
 mod clones;
 mod legs;
-mod machines;
+pub(crate) mod machines;
 mod name_server;
 mod names;
 mod outages;
-mod prober;
+pub(crate) mod prober;
 mod relays;
 mod restarts;
 mod strict;

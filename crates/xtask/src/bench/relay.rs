@@ -20,6 +20,7 @@ mod rathole;
 mod recipe;
 mod site;
 mod ssh_home;
+mod sshd;
 mod visitor;
 mod way;
 

@@ -90,11 +90,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
         hostnames: vec![NAME.parse().unwrap()],
         demanding: BTreeSet::new(),
         trusted_alone: BTreeSet::new(),
-        relays: vec![Relay {
-            addresses: vec!["203.0.113.5:443".to_owned()],
-            server_name: "relay.cloudless.internal".parse().unwrap(),
-            key: cloudless_proto::PublicKey([1; 32]),
-        }],
+        relays: vec!["203.0.113.5:443".to_owned()],
         state_dir: state.to_owned(),
         proxy: None,
         ledger: Arc::new(|| Ok(HashSet::from(["0".repeat(64)]))),

@@ -10,7 +10,7 @@ use h2::server::SendResponse;
 use h2::{Reason, RecvStream};
 use http::Request;
 
-use super::{Context, End};
+use super::{End, OwnRelay};
 use crate::tunnel::SOFTWARE;
 use crate::tunnel::connection::{Connection, ConnectionError, Event, VISITORS_MAX};
 
@@ -32,7 +32,7 @@ pub(super) struct Greeting {
 /// Says Hello and awaits the relay's word.
 pub(super) async fn greet(
     connection: &mut Connection,
-    context: &Context,
+    own: &OwnRelay,
     id: SessionId,
 ) -> Result<Greeting, End> {
     let hello = FromHome::Hello {
@@ -40,7 +40,7 @@ pub(super) async fn greet(
         software: SOFTWARE.to_owned(),
         instance: id.instance,
         epoch: id.epoch,
-        legs: context.legs,
+        legs: own.legs,
     };
     connection
         .control

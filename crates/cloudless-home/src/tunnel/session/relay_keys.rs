@@ -29,8 +29,8 @@ impl Session {
             return;
         }
         let is_rotated = keys.len() > 1;
-        let (pinning, proven) = (self.context.pinning.clone(), self.connection.relay_key);
-        let taken = tokio::task::spawn_blocking(move || pinning.announced(&proven, &keys));
+        let (own, proven) = (self.own.clone(), self.connection.relay_key);
+        let taken = tokio::task::spawn_blocking(move || own.pinning.announced(&proven, &keys));
         let (relay, board) = (self.context.index, &self.context.board);
         match taken.await {
             Ok(Ok(is_news)) => {
@@ -42,7 +42,7 @@ impl Session {
                 } else if is_news {
                     tracing::info!(relay, "The relay's older key is trusted no more");
                 }
-                board.keys(relay, &self.context.pinning.keys());
+                board.keys(relay, &self.own.pinning.keys());
                 if is_news {
                     board.calm(relay);
                 }
@@ -56,7 +56,7 @@ impl Session {
             }
             Err(error) => tracing::error!(relay, %error, "The relay's next key cannot be kept"),
         }
-        let is_pinned = self.context.pinning.keys().keys().first() == Some(&newest);
+        let is_pinned = self.own.pinning.keys().keys().first() == Some(&newest);
         if is_rotated && is_pinned && self.announced.pinned != Some(newest) {
             self.announced.pinned = Some(newest);
             let pinned = FromHome::Pinned { key: newest };

@@ -2,7 +2,8 @@ use std::path::Path;
 
 use anyhow::bail;
 use clap::Args;
-use cloudless_home::admin::Command;
+use cloudless_home::admin::{Command, Reply};
+use cloudless_home::status::{RelayState, RelayStatus, TransportKind};
 use cloudless_home::trust::{CheckResult, CheckState, NameReport, Problem};
 use cloudless_home::upstream;
 use cloudless_proto::Hostname;
@@ -39,6 +40,7 @@ impl Doctor {
         let state = self.state.directory()?;
         let mut reports = reports(&state, &Command::Doctor, self.name.as_ref())?;
         add_upstreams(&state, &mut reports)?;
+        add_ssh_servers(&state, &mut reports)?;
         if self.json {
             terminal::json(&reports)?;
         } else {
@@ -52,6 +54,49 @@ impl Doctor {
             1 => bail!("one check is red"),
             count => bail!("{count} checks are red"),
         }
+    }
+}
+
+/// What the running home sees of the SSH servers in a relay's place, which all names come through.
+fn add_ssh_servers(state: &Path, reports: &mut [NameReport]) -> anyhow::Result<()> {
+    if HomeFile::read(state)?.relay.ssh.is_empty() {
+        return Ok(());
+    }
+    let Reply::Status(status) = super::execute(state, &Command::Status)? else {
+        bail!("home answered something else than its status");
+    };
+    let ssh = |row: &&RelayStatus| row.transport == TransportKind::Ssh;
+    let mut results: Vec<_> = status.relays.iter().filter(ssh).map(ssh_server).collect();
+    if results.is_empty() {
+        results.push(CheckResult {
+            title: "the SSH server listens for home".to_owned(),
+            state: CheckState::Unknown,
+            problems: vec![Problem {
+                message: "home is not running".to_owned(),
+                remedy: "start it with `cloudless home run`, and look again".to_owned(),
+            }],
+        });
+    }
+    for report in reports {
+        report.checks.extend(results.iter().cloned());
+    }
+    Ok(())
+}
+
+fn ssh_server(row: &RelayStatus) -> CheckResult {
+    let is_well = row.state == RelayState::Connected && row.error.is_none();
+    let message = row.error.clone().filter(|_| !is_well);
+    CheckResult {
+        title: format!("the SSH server {} listens for home", row.server_name),
+        state: match is_well {
+            true => CheckState::Good,
+            false => CheckState::Bad,
+        },
+        problems: Vec::from_iter(message.map(|message| Problem {
+            message,
+            remedy: "on the server, `cloudless relay doctor --ssh` says what to change in sshd's settings"
+                .to_owned(),
+        })),
     }
 }
 

@@ -96,6 +96,14 @@ and all; home ends the other names itself:
   passthrough_http = \"127.0.0.1:80\"  # for its ACME client: gets the ACME path and nothing else
   proxy_protocol = \"v2\"              # tells it the visitor's address, as the relay says
 
+A plain SSH server can be the relay, with nothing of cloudless on it (docs/sshd.md):
+  [[relay]]
+  transport = \"ssh\"
+  host = \"vps.example.org\"
+  user = \"tunnel\"
+  forward = \"127.0.0.1:8443\"         # or \"*:8443\", or \"unix:/run/cloudless/contacts.sock\"
+  forward_http = \"127.0.0.1:8080\"    # port 80: certificate authorities alone are answered
+
 A server that is there already gets the requests for a path, or for a name of its own; home ends
 TLS and tells it who came (docs/upstreams.md):
   [[upstream]]

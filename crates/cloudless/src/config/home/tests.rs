@@ -43,7 +43,7 @@ fn joining_twice_keeps_comments_and_both_names() {
     let hostnames: Vec<_> = file.hostnames.iter().map(Hostname::as_str).collect();
     assert_eq!(hostnames, ["a.example", "b.example", "c.example"]);
     assert_eq!(
-        file.relay,
+        file.relay.own,
         [relay("203.0.113.6:443", 1), relay("203.0.113.7:443", 2)]
     );
     assert_eq!(file.local.0, [DEFAULT_LOCAL]);
@@ -62,16 +62,16 @@ fn a_relay_with_another_key_at_the_same_place_is_the_same_relay() {
     // It was set up anew, or rotated its key while home was away.
     let (old, new) = (relay("203.0.113.5:443", 1), relay("203.0.113.5:443", 2));
     let file = add(&[old.clone(), new.clone()], |_| false);
-    assert_eq!(file.relay, [new]);
+    assert_eq!(file.relay.own, [new]);
     assert_eq!(file.hostnames.len(), 1);
     // It has announced that key, and what home joined with stays the mark of it.
     let moved = relay("203.0.113.6:443", 2);
     let file = add(&[old.clone(), moved.clone()], |known| {
         known == PublicKey([1; 32])
     });
-    assert_eq!(file.relay, [relay("203.0.113.6:443", 1)]);
+    assert_eq!(file.relay.own, [relay("203.0.113.6:443", 1)]);
     assert_eq!(
-        add(&[old.clone(), moved.clone()], |_| false).relay,
+        add(&[old.clone(), moved.clone()], |_| false).relay.own,
         [old, moved]
     );
 }
@@ -286,7 +286,7 @@ fn settings_may_be_there_before_the_first_name() {
     assert!(text.contains("# mine\n[history]\nkeep = \"2y\" # or more\n"));
     let file: HomeFile = parse(text.as_bytes()).unwrap();
     assert_eq!(file.hostnames.len(), 1, "{text}");
-    assert_eq!(file.relay, [relay], "{text}");
+    assert_eq!(file.relay.own, [relay], "{text}");
     assert!(file.history.keep.duration().is_some() && !file.push.enabled);
     assert_eq!(file.local.0, [DEFAULT_LOCAL]);
 }

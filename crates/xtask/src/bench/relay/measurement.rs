@@ -32,13 +32,14 @@ const N_FAR_FIRST_BYTES: usize = 30;
 const IDLE: [usize; 4] = [125, 125, 250, 500];
 const TITLE: &str = "MiB of the relay by idle visitors or homes";
 /// Far from home nobody runs HAProxy, which is no tunnel.
-const FAR: [Kind; 6] = [
+const FAR: [Kind; 7] = [
     Kind::NoRelay,
     Kind::Legs,
     Kind::Streams,
     Kind::Rathole,
     Kind::Recipe,
     Kind::SshHome,
+    Kind::Sshd,
 ];
 
 /// Runs everything that was asked for and prints it.

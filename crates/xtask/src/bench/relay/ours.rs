@@ -161,7 +161,7 @@ fn home_config(text: &str, backend: SocketAddr, legs: bool) -> String {
 }
 
 impl Role {
-    fn start(
+    pub(super) fn start(
         name: &'static str,
         program: &Path,
         place: &Place,
@@ -181,7 +181,7 @@ impl Role {
     }
 
     /// The next line that it says when it has come further.
-    async fn line(&mut self) -> Result<String> {
+    pub(super) async fn line(&mut self) -> Result<String> {
         let line = timeout(READY_MAX, self.lines.next_line()).await;
         let line = line.with_context(|| self.process.failure("was not ready in time"))?;
         line.ok()
@@ -191,7 +191,12 @@ impl Role {
 }
 
 /// Runs a command of the command line on a state, as a user would, and returns what it prints.
-async fn run(program: &Path, place: &Place, arguments: &[&str], state: &Path) -> Result<String> {
+pub(super) async fn run(
+    program: &Path,
+    place: &Place,
+    arguments: &[&str],
+    state: &Path,
+) -> Result<String> {
     let mut command = place.command(program);
     command.args(arguments).arg("--state").arg(state);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output();

@@ -25,7 +25,13 @@ const AWAY_MAX: Duration = Duration::from_secs(60);
 const CALM: Duration = Duration::from_secs(2);
 const N_HOMES: usize = 1_000;
 /// The ways that keep a tunnel.
-const WAYS: [Kind; 4] = [Kind::Legs, Kind::Rathole, Kind::Recipe, Kind::SshHome];
+const WAYS: [Kind; 5] = [
+    Kind::Legs,
+    Kind::Rathole,
+    Kind::Recipe,
+    Kind::SshHome,
+    Kind::Sshd,
+];
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -222,7 +228,7 @@ mod tests {
             (Event::BlackHole, Kind::Legs, None),
         ]);
         let table = outages.table();
-        let row = "| home's address replaced | 0.1 | – | not in 60 |\n";
+        let row = "| home's address replaced | 0.1 | – | not in 60 | – | – |\n";
         assert!(table.contains(row), "{table}");
         let mut verdicts = Verdicts::default();
         outages.judge(&mut verdicts);

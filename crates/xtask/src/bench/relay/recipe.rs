@@ -13,7 +13,7 @@ use super::way::{Ground, Parts};
 use crate::bench::peer::free_port;
 
 /// sshd wants this folder when root starts it; Debian's service makes it.
-const SSHD_FOLDER: &str = "/run/sshd";
+pub(super) const SSHD_FOLDER: &str = "/run/sshd";
 
 /// Each with a config and keys of its own.
 pub(crate) async fn open(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
@@ -87,6 +87,6 @@ pub(super) async fn make_key(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write(path: &Path, text: &str) -> Result<()> {
+pub(super) fn write(path: &Path, text: &str) -> Result<()> {
     std::fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }

@@ -14,7 +14,7 @@ use super::backend::Certificate;
 use super::load::{Job, Load, Outcome};
 use super::process::Process;
 use super::site::{Place, Probing, Site};
-use super::{haproxy, multiplexer, ours, rathole, recipe, ssh_home};
+use super::{haproxy, multiplexer, ours, rathole, recipe, ssh_home, sshd};
 use crate::bench::cpu::Stopwatch;
 use crate::bench::memory::pss;
 use crate::workspace::Workspace;
@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     Multiplexer,
     /// `ssh -R` kept by autossh as home, to cloudless' relay
     SshHome,
+    /// cloudless at home, with a plain sshd as the relay
+    Sshd,
 }
 
 /// What every way needs to be built.
@@ -92,6 +94,7 @@ impl Kind {
             Self::Recipe => "sniproxy + autossh",
             Self::Multiplexer => "a bare multiplexer",
             Self::SshHome => "cloudless, autossh as home",
+            Self::Sshd => "sshd as the relay",
         }
     }
 
@@ -106,6 +109,7 @@ impl Kind {
             Self::Recipe => "recipe",
             Self::Multiplexer => "multiplexer",
             Self::SshHome => "ssh-home",
+            Self::Sshd => "sshd",
         }
     }
 }
@@ -156,6 +160,7 @@ impl Way {
             Kind::Recipe => recipe::open(ground, &own).await?,
             Kind::Multiplexer => multiplexer::open(ground, &own)?,
             Kind::SshHome => ssh_home::open(ground, &own).await?,
+            Kind::Sshd => sshd::open(ground, &own).await?,
         };
         let way = Self {
             kind,

@@ -2,7 +2,9 @@
 
 use cloudless_home::SilentDevice;
 use cloudless_home::admin::Alarm;
-use cloudless_home::status::{PublicStatus, Reachability, RelayState, RelayStatus, UpstreamStatus};
+use cloudless_home::status::{
+    PublicStatus, Reachability, RelayState, RelayStatus, TransportKind, UpstreamStatus,
+};
 
 use cloudless_home::trust::{Issuance, LogWatch, NameReport};
 use cloudless_proto::trust::Level;
@@ -265,7 +267,11 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
         RelayState::Refused => format!("refused {since}"),
     };
     let name = &row.server_name;
-    let mut lines = vec![format!("relay {BOLD}{name}{BOLD:#}: {state}")];
+    let by = match row.transport {
+        TransportKind::Tunnel => "",
+        TransportKind::Ssh => " (plain SSH)",
+    };
+    let mut lines = vec![format!("relay {BOLD}{name}{BOLD:#}{by}: {state}")];
     if let Some(address) = row.address {
         lines.push(labeled("address", &address.to_string()));
     }

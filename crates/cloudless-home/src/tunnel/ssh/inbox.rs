@@ -1,0 +1,321 @@
+//! What the visitors of one SSH session have sent and home has not read.
+//!
+//! SSH has a window for each channel (RFC 4254 section 5.2), but russh opens it again as it
+//! receives, not as somebody reads: the server cannot be told to wait with one visitor alone, and to
+//! wait with all would let one stop the others. So what is unread is kept here, and has a bound for
+//! all visitors together: who has left most of it unread then is reset.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::ReadBuf;
+use tokio_util::sync::CancellationToken;
+
+/// What all visitors of a session may leave unread, in bytes.
+const UNREAD_MAX: usize = 64 * 1024 * 1024;
+/// A buffer that has grown larger is not kept once it is empty.
+const KEPT_LEN: usize = 64 * 1024;
+
+/// The inboxes of one session.
+#[derive(Clone)]
+pub(super) struct Inboxes(Arc<Mutex<Table>>);
+
+struct Table {
+    max: usize,
+    unread: usize,
+    /// By the number of the channel.
+    inboxes: HashMap<u32, Contents>,
+    /// The session is over.
+    is_closed: bool,
+}
+
+struct Contents {
+    bytes: BytesMut,
+    end: Option<End>,
+    reader: Option<Waker>,
+    evicted: CancellationToken,
+}
+
+/// How the direction from a visitor has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The visitor has said all.
+    Fin,
+    /// Nothing more comes, and perhaps something is missing.
+    Reset,
+}
+
+impl Inboxes {
+    pub(super) fn new() -> Self {
+        Self::bounded(UNREAD_MAX)
+    }
+
+    fn bounded(max: usize) -> Self {
+        Self(Arc::new(Mutex::new(Table {
+            max,
+            unread: 0,
+            inboxes: HashMap::new(),
+            is_closed: false,
+        })))
+    }
+
+    /// An inbox for a new visitor, which is there until the returned value is dropped.
+    pub(super) fn open(&self, channel: u32) -> Inbox {
+        let evicted = CancellationToken::new();
+        let mut table = self.lock();
+        let contents = Contents {
+            bytes: BytesMut::new(),
+            end: table.is_closed.then_some(End::Reset),
+            reader: None,
+            evicted: evicted.clone(),
+        };
+        table.inboxes.insert(channel, contents);
+        Inbox {
+            inboxes: self.clone(),
+            channel,
+            evicted,
+        }
+    }
+
+    /// A visitor has sent these bytes.
+    pub(super) fn received(&self, channel: u32, bytes: &[u8]) {
+        let mut table = self.lock();
+        let Some(contents) = table.inboxes.get_mut(&channel) else {
+            return;
+        };
+        if contents.end.is_some() {
+            return;
+        }
+        contents.bytes.extend_from_slice(bytes);
+        contents.wake();
+        table.unread += bytes.len();
+        while table.unread > table.max {
+            table.evict_largest();
+        }
+    }
+
+    /// Nothing more comes from a visitor.
+    pub(super) fn ended(&self, channel: u32, end: End) {
+        if let Some(contents) = self.lock().inboxes.get_mut(&channel) {
+            contents.ended(end);
+        }
+    }
+
+    /// Nothing more comes from anybody.
+    pub(super) fn close(&self) {
+        let mut table = self.lock();
+        table.is_closed = true;
+        for contents in table.inboxes.values_mut() {
+            contents.ended(End::Reset);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Table {
+    fn evict_largest(&mut self) {
+        let inboxes = self.inboxes.values_mut();
+        let Some(largest) = inboxes.max_by_key(|contents| contents.bytes.len()) else {
+            return;
+        };
+        let length = largest.bytes.len();
+        tracing::debug!(length, "A visitor that leaves too much unread is reset");
+        largest.bytes = BytesMut::new();
+        largest.end = Some(End::Reset);
+        largest.evicted.cancel();
+        largest.wake();
+        self.unread -= length;
+    }
+}
+
+impl Contents {
+    fn ended(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.wake();
+    }
+
+    fn wake(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
+    fn wait<T>(&mut self, cx: &Context<'_>) -> Poll<T> {
+        self.reader = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+/// The inbox of one visitor. One reads it at a time.
+pub(super) struct Inbox {
+    inboxes: Inboxes,
+    channel: u32,
+    /// Cancelled when the visitor has to go.
+    pub(super) evicted: CancellationToken,
+}
+
+impl Inbox {
+    /// Reads what is there; nothing at the visitor's FIN.
+    pub(super) fn poll_read(
+        &self,
+        cx: &Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_some(cx, 0, |bytes| {
+            let length = bytes.len().min(buf.remaining());
+            buf.put_slice(&bytes[..length]);
+            length
+        })
+    }
+
+    /// The next bytes; none at the visitor's FIN.
+    pub(super) fn poll_chunk(&self, cx: &Context<'_>, max: usize) -> Poll<io::Result<Bytes>> {
+        let mut chunk = Bytes::new();
+        let polled = self.poll_some(cx, 0, |bytes| {
+            let length = bytes.len().min(max);
+            chunk = Bytes::copy_from_slice(&bytes[..length]);
+            length
+        });
+        polled.map_ok(|()| chunk)
+    }
+
+    /// A copy of what is there, which stays to be read, once that is more than `known` bytes or all
+    /// that will ever be.
+    pub(super) fn poll_peek(&self, cx: &Context<'_>, known: usize) -> Poll<io::Result<Bytes>> {
+        let mut peeked = Bytes::new();
+        let polled = self.poll_some(cx, known, |bytes| {
+            peeked = Bytes::copy_from_slice(bytes);
+            0
+        });
+        polled.map_ok(|()| peeked)
+    }
+
+    /// Drops all that comes, until the end.
+    pub(super) fn poll_discard(&self, cx: &Context<'_>) -> Poll<()> {
+        loop {
+            let mut length = 0;
+            let polled = self.poll_some(cx, 0, |bytes| {
+                length = bytes.len();
+                length
+            });
+            match polled {
+                Poll::Ready(Ok(())) if length > 0 => {}
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+
+    /// Gives `take` what is there once it is more than `known` bytes, or the visitor has said all;
+    /// takes as many of them away as it returns.
+    fn poll_some(
+        &self,
+        cx: &Context<'_>,
+        known: usize,
+        take: impl FnOnce(&[u8]) -> usize,
+    ) -> Poll<io::Result<()>> {
+        let mut table = self.inboxes.lock();
+        let Some(contents) = table.inboxes.get_mut(&self.channel) else {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        };
+        if contents.bytes.len() <= known {
+            match contents.end {
+                None => return contents.wait(cx),
+                Some(End::Reset) => {
+                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                }
+                Some(End::Fin) => {}
+            }
+        }
+        let taken = take(&contents.bytes);
+        contents.bytes.advance(taken);
+        if contents.bytes.is_empty() && contents.bytes.capacity() > KEPT_LEN {
+            contents.bytes = BytesMut::new();
+        }
+        table.unread -= taken;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        let mut table = self.inboxes.lock();
+        if let Some(contents) = table.inboxes.remove(&self.channel) {
+            table.unread -= contents.bytes.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::future::poll_fn;
+
+    async fn read(inbox: &Inbox) -> io::Result<Bytes> {
+        poll_fn(|cx| inbox.poll_chunk(cx, 100)).await
+    }
+
+    #[tokio::test]
+    async fn who_leaves_most_unread_is_reset_and_nobody_else() {
+        let inboxes = Inboxes::bounded(100);
+        let (reader, hoarder) = (inboxes.open(1), inboxes.open(2));
+        inboxes.received(1, &[1; 30]);
+        inboxes.received(2, &[2; 70]);
+        assert!(!hoarder.evicted.is_cancelled());
+        inboxes.received(1, &[1]);
+        assert!(hoarder.evicted.is_cancelled() && !reader.evicted.is_cancelled());
+        assert!(read(&hoarder).await.is_err());
+        // What it goes on sending counts no more, and the room is there for others.
+        inboxes.received(2, &[2; 1000]);
+        inboxes.received(1, &[1; 69]);
+        assert_eq!(read(&reader).await.unwrap().len(), 100);
+        drop(hoarder);
+        inboxes.received(1, &[1; 100]);
+        assert!(!reader.evicted.is_cancelled());
+        // What is dropped unread gives its room back too.
+        drop(reader);
+        assert_eq!(inboxes.lock().unread, 0);
+        inboxes.received(1, &[1; 1000]);
+        assert_eq!(inboxes.lock().unread, 0);
+    }
+
+    #[tokio::test]
+    async fn what_has_come_is_read_before_the_end_and_a_reset_is_no_fin() {
+        let inboxes = Inboxes::bounded(100);
+        let (polite, rude) = (inboxes.open(1), inboxes.open(2));
+        for number in [1, 2] {
+            inboxes.received(number, b"last words");
+        }
+        inboxes.ended(1, End::Fin);
+        // sshd closes the channel of whoever has said FIN, too.
+        inboxes.ended(1, End::Reset);
+        inboxes.ended(2, End::Reset);
+        for inbox in [&polite, &rude] {
+            assert_eq!(read(inbox).await.unwrap(), "last words");
+        }
+        assert_eq!(read(&polite).await.unwrap(), "");
+        assert!(read(&rude).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_peek_waits_for_more_and_takes_nothing() {
+        let inboxes = Inboxes::bounded(100);
+        let inbox = inboxes.open(1);
+        inboxes.received(1, b"one");
+        assert_eq!(poll_fn(|cx| inbox.poll_peek(cx, 0)).await.unwrap(), "one");
+        let more = poll_fn(|cx| inbox.poll_peek(cx, 3));
+        let (more, ()) = tokio::join!(more, async { inboxes.received(1, b" two") });
+        assert_eq!(more.unwrap(), "one two");
+        inboxes.close();
+        assert_eq!(read(&inbox).await.unwrap(), "one two");
+        // Who comes after the end of the session is told so.
+        assert!(read(&inboxes.open(2)).await.is_err());
+    }
+}

@@ -1,0 +1,456 @@
+//! One session with an SSH server: from the dial to the end of its last visitor.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use cloudless_proto::Hostname;
+
+use russh::client::Handle;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::client::{Client, Notes};
+use super::forward::Forward;
+use super::handshake::{Link, shake};
+use super::server::SshRelay;
+use super::stream::{Stream, linger};
+use super::visit::{Arrival, Kind, answer, identify};
+use crate::status::chain;
+use crate::tunnel::activity::Activity;
+use crate::tunnel::connection::{ConnectionError, VISITORS_MAX};
+use crate::tunnel::dial::{DialError, Reached, Way, dial};
+use crate::tunnel::liveness::{Due, Liveness};
+use crate::tunnel::path::Path;
+use crate::tunnel::session::{Context, End, News, Tokens};
+
+/// Visitors of one session, and of all sessions with the server.
+const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
+const ALL_VISITORS_MAX: usize = 2 * SESSION_VISITORS_MAX;
+/// How often a server is asked again for a place that it does not give.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How long a server may take to close a session that home has ended.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// Why a session with an SSH server came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SshError {
+    /// The server does not listen where it was asked to.
+    #[error(
+        "the SSH server does not listen at {forward} for home: {}. `cloudless relay doctor --ssh` on \
+         the server tells what to change",
+        reason(*.had_it)
+    )]
+    Forward {
+        /// Where.
+        forward: Forward,
+        /// Whether it has done so for this home before.
+        had_it: bool,
+    },
+    /// The connection broke.
+    #[error("the connection to the SSH server broke")]
+    Ssh(#[source] russh::Error),
+}
+
+impl SshError {
+    /// For how long the server is not to be dialed, where it has said no.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Forward { .. } => Some(ASK_AGAIN),
+            Self::Ssh(_) => None,
+        }
+    }
+}
+
+/// What keeps a server from listening. It does not say itself.
+fn reason(had_it: bool) -> &'static str {
+    if had_it {
+        "it did so before, and still keeps the place for a session that is dead; home takes it as soon \
+         as sshd gives that up, which it does sooner with ClientAliveInterval 5 and ClientAliveCountMax \
+         2 in sshd_config, or never misses it with a Unix socket and StreamLocalBindUnlink yes"
+    } else {
+        "something else listens there, or an older session does, or this user may not \
+         (AllowTcpForwarding, PermitListen, the options in authorized_keys; ports below 1024 are for \
+         root)"
+    }
+}
+
+/// An SSH server, and what its sessions share.
+pub(crate) struct Server {
+    pub(crate) relay: Arc<SshRelay>,
+    /// The names that lead to this home: the server knows of none.
+    pub(crate) hostnames: Vec<Hostname>,
+    /// The last epoch used at any relay.
+    epochs: Arc<AtomicU64>,
+    /// Whether it has listened for this home since the start.
+    has_listened: AtomicBool,
+}
+
+impl Server {
+    pub(crate) fn new(relay: SshRelay, hostnames: Vec<Hostname>, epochs: Arc<AtomicU64>) -> Self {
+        Self {
+            relay: Arc::new(relay),
+            hostnames,
+            epochs,
+            has_listened: AtomicBool::new(false),
+        }
+    }
+}
+
+pub(crate) async fn run(
+    context: Arc<Context>,
+    server: Arc<Server>,
+    number: u64,
+    news: mpsc::Sender<(u64, News)>,
+    tokens: Tokens,
+) -> End {
+    let deadline = Instant::now() + context.timings.dial;
+    let tell = Teller { number, news };
+    let link = tokio::select! {
+        opened = timeout_at(deadline, open(&context, &server.relay, &tell)) => match opened {
+            Ok(Ok(link)) => link,
+            Ok(Err(error)) => return End::Failed(ConnectionError::Dial(error)),
+            Err(_) => return End::Failed(ConnectionError::Timeout(context.timings.dial)),
+        },
+        () = tokens.dialing.cancelled() => return End::Retired,
+    };
+    let Link {
+        handle,
+        arrivals,
+        activity,
+        notes,
+        path,
+        cut,
+    } = link;
+    let ended = CancellationToken::new();
+    let mut session = Session {
+        liveness: Liveness::new(&context.timings),
+        context,
+        server,
+        tell,
+        handle: Arc::new(handle),
+        arrivals,
+        activity,
+        notes,
+        cut,
+        visitors: TaskTracker::new(),
+        retire: tokens.retire,
+        probe: tokens.probe,
+        _ended: ended.clone().drop_guard(),
+        ended,
+    };
+    let end = match session.listen(&tokens.dialing).await {
+        Ok(()) => {
+            session.welcome(path).await;
+            session.serve().await
+        }
+        Err(end) => end,
+    };
+    session.close().await;
+    end
+}
+
+/// Dials the server and proves both keys.
+async fn open(context: &Context, server: &Arc<SshRelay>, tell: &Teller) -> Result<Link, DialError> {
+    let (answered, addresses) = (Notify::new(), [server.address()]);
+    let way = Way {
+        name: &server.host,
+        addresses: &addresses,
+        proxy: context.proxy.as_ref(),
+        stagger: context.timings.stagger,
+        handshake: context.timings.handshake,
+        known: &context.known,
+        answered: &answered,
+    };
+    let shake = |reached: Reached, tcp| {
+        let server = server.clone();
+        async move {
+            let shaken = shake(server, tcp).await;
+            shaken.map_err(|source| DialError::Ssh {
+                address: reached.address,
+                source: Box::new(source),
+            })
+        }
+    };
+    let telling = async {
+        loop {
+            answered.notified().await;
+            tell.tell(News::Answered).await;
+        }
+    };
+    tokio::select! {
+        dialed = dial(way, shake) => dialed,
+        never = telling => never,
+    }
+}
+
+struct Teller {
+    number: u64,
+    news: mpsc::Sender<(u64, News)>,
+}
+
+impl Teller {
+    async fn tell(&self, news: News) {
+        // The tunnel outlives its sessions, so this fails only while it is being dropped.
+        let _ = self.news.send((self.number, news)).await;
+    }
+}
+
+/// A ping on its way.
+type Ping = Pin<Box<dyn Future<Output = Result<(), russh::Error>> + Send>>;
+
+struct Session {
+    context: Arc<Context>,
+    server: Arc<Server>,
+    tell: Teller,
+    handle: Arc<Handle<Client>>,
+    arrivals: mpsc::Receiver<Arrival>,
+    activity: Activity,
+    notes: Notes,
+    /// Ends the connection, whatever it is at.
+    cut: DropGuard,
+    liveness: Liveness,
+    visitors: TaskTracker,
+    retire: CancellationToken,
+    probe: Arc<Notify>,
+    /// Ends the visitors, also when it is dropped.
+    ended: CancellationToken,
+    _ended: DropGuard,
+}
+
+impl Session {
+    /// Has the server listen for visitors; asks again for as long as it does not, and tells why.
+    async fn listen(&mut self, dialing: &CancellationToken) -> Result<(), End> {
+        let server = self.server.relay.clone();
+        // What this key may ask for is settled when it is proven, so that the owner's changes count
+        // for the next session.
+        let deadline = Instant::now() + self.context.timings.dial;
+        for forward in std::iter::once(&server.forward).chain(&server.forward_http) {
+            while let Err(error) = self.ask(forward, dialing).await? {
+                let error = ConnectionError::Ssh(error);
+                if Instant::now() > deadline {
+                    return Err(End::Failed(error));
+                }
+                self.tell.tell(News::Waiting(chain(&error))).await;
+                tokio::select! {
+                    () = sleep(ASK_AGAIN) => {}
+                    () = dialing.cancelled() => return Err(End::Retired),
+                    () = self.retire.cancelled() => return Err(End::Retired),
+                }
+            }
+        }
+        self.server.has_listened.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Asks once.
+    async fn ask(
+        &self,
+        forward: &Forward,
+        dialing: &CancellationToken,
+    ) -> Result<Result<(), SshError>, End> {
+        let handle = &self.handle;
+        let asked = async {
+            match forward {
+                Forward::Tcp { host, port } => {
+                    let asked = handle.tcpip_forward(host.as_str(), u32::from(*port)).await;
+                    asked.map(drop)
+                }
+                Forward::Unix(path) => handle.streamlocal_forward(path.as_str()).await,
+            }
+        };
+        let limit = self.context.timings.dial;
+        let asked = tokio::select! {
+            asked = timeout(limit, asked) => asked,
+            () = dialing.cancelled() => return Err(End::Retired),
+            () = self.retire.cancelled() => return Err(End::Retired),
+        };
+        match asked {
+            Ok(Ok(())) => Ok(Ok(())),
+            Ok(Err(russh::Error::RequestDenied)) => Ok(Err(SshError::Forward {
+                forward: forward.clone(),
+                had_it: self.server.has_listened.load(Ordering::Relaxed),
+            })),
+            Ok(Err(error)) => Err(End::Failed(self.broken(Some(error)))),
+            Err(_) => Err(End::Failed(ConnectionError::Timeout(limit))),
+        }
+    }
+
+    async fn welcome(&mut self, path: Option<Path>) {
+        let welcomed = News::Welcomed {
+            epoch: self.server.epochs.fetch_add(1, Ordering::Relaxed) + 1,
+            hostnames: self.server.hostnames.clone(),
+            path,
+        };
+        self.tell.tell(welcomed).await;
+    }
+
+    async fn serve(&mut self) -> End {
+        let (retire, probe) = (self.retire.clone(), self.probe.clone());
+        let mut ping: Option<Ping> = None;
+        loop {
+            let now = Instant::now();
+            if !self.visitors.is_empty() {
+                self.liveness.visited(now);
+            }
+            let wake = match self.liveness.due(now, self.activity.last_read()) {
+                Due::Nothing(until) => until,
+                Due::Ping => {
+                    self.liveness.pinged(now);
+                    let handle = self.handle.clone();
+                    ping = Some(Box::pin(async move { handle.send_ping().await }));
+                    continue;
+                }
+                Due::Doubt => {
+                    self.tell.tell(News::Doubted).await;
+                    continue;
+                }
+                Due::Death => {
+                    return End::Failed(ConnectionError::Silent(self.context.timings.dead));
+                }
+            };
+            tokio::select! {
+                arrival = self.arrivals.recv() => match arrival {
+                    Some(arrival) => self.admit(arrival),
+                    None => return End::Failed(self.broken(None)),
+                },
+                answered = pong(&mut ping) => {
+                    ping = None;
+                    match answered {
+                        Ok(()) => self.answered().await,
+                        Err(error) => return End::Failed(self.broken(Some(error))),
+                    }
+                }
+                () = sleep_until(wake) => {}
+                () = probe.notified() => self.liveness.probe(),
+                () = retire.cancelled() => {
+                    self.drain().await;
+                    return End::Retired;
+                }
+            }
+        }
+    }
+
+    /// The ping on its way is answered.
+    async fn answered(&mut self) {
+        let pong = self.liveness.answered(Instant::now());
+        if let Some(time) = pong.time {
+            self.tell.tell(News::Measured(time)).await;
+        }
+        if pong.is_trusted_again {
+            self.tell.tell(News::Trusted).await;
+        }
+    }
+
+    /// Starts serving a visitor, or resets it.
+    fn admit(&mut self, arrival: Arrival) {
+        let visits = self.context.visits.clone();
+        self.liveness.visited(Instant::now());
+        let is_full =
+            self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= ALL_VISITORS_MAX;
+        let count = self.context.board.visitor(self.context.index);
+        let traffic = self.context.board.traffic(self.context.index);
+        let visitors = self.context.visitors.clone();
+        let (server, limit) = (self.server.clone(), self.context.timings.tls_handshake);
+        let (retire, ended) = (self.retire.clone(), self.ended.clone());
+        let in_session = self.visitors.token();
+        let tasks = visits.tasks.clone();
+        tasks.spawn(async move {
+            let (inbox, evicted) = (arrival.inbox.clone(), arrival.inbox.evicted.clone());
+            let stream = Stream::new(inbox.clone(), &arrival.channel, traffic);
+            let has_written = stream.has_written();
+            let visit = async {
+                let is_own = |hostname: &Hostname| server.hostnames.contains(hostname);
+                let version = server.relay.proxy_protocol;
+                let identified = identify(stream, &arrival, version, is_own);
+                if let Ok(Some((visitor, stream))) = timeout(limit, identified).await {
+                    visitors.serve(visitor, stream, retire).await;
+                    // What is no validation under way is not there.
+                    if arrival.kind == Kind::Http && !has_written.load(Ordering::Relaxed) {
+                        answer(arrival.channel.make_writer(), "404 Not Found", None).await;
+                    }
+                }
+                linger(&inbox).await;
+            };
+            if !is_full {
+                tokio::select! {
+                    () = visit => {}
+                    () = evicted.cancelled() => {}
+                    () = ended.cancelled() => {}
+                    () = visits.cut.cancelled() => {}
+                }
+            }
+            drop(count);
+            // The channel is there until both sides have closed it.
+            tokio::select! {
+                _ = arrival.channel.close() => {}
+                () = ended.cancelled() => {}
+            }
+            drop(in_session);
+        });
+    }
+
+    /// Has the server listen no more where that would keep the next session out, and lets the visitors
+    /// finish.
+    async fn drain(&mut self) {
+        let relay = self.server.relay.clone();
+        let cancel = async {
+            for forward in std::iter::once(&relay.forward).chain(&relay.forward_http) {
+                // At a Unix socket the next session may listen already.
+                if let Forward::Tcp { host, port } = forward {
+                    let port = u32::from(*port);
+                    let _ = self.handle.cancel_tcpip_forward(host.as_str(), port).await;
+                }
+            }
+        };
+        let _ = timeout(FAREWELL, cancel).await;
+        let deadline = Instant::now() + self.context.timings.drain;
+        self.visitors.close();
+        loop {
+            tokio::select! {
+                arrival = self.arrivals.recv() => match arrival {
+                    // It came just before.
+                    Some(arrival) => self.admit(arrival),
+                    None => break,
+                },
+                () = self.visitors.wait() => break,
+                () = sleep_until(deadline) => break,
+            }
+        }
+    }
+
+    /// Ends the connection and all that needs it.
+    async fn close(mut self) {
+        self.ended.cancel();
+        self.visitors.close();
+        self.visitors.wait().await;
+        let goodbye = russh::Disconnect::ByApplication;
+        let _ = timeout(FAREWELL, self.handle.disconnect(goodbye, "", "")).await;
+        if let Some(handle) = Arc::get_mut(&mut self.handle)
+            && timeout(FAREWELL, &mut *handle).await.is_err()
+        {
+            drop(self.cut);
+            // It cannot go on without its connection.
+            let _ = handle.await;
+        }
+    }
+
+    /// Why the connection is no more.
+    fn broken(&self, error: Option<russh::Error>) -> ConnectionError {
+        match self.notes.end().or(error) {
+            None | Some(russh::Error::Disconnect | russh::Error::HUP) => ConnectionError::Closed,
+            Some(error) => ConnectionError::Ssh(SshError::Ssh(error)),
+        }
+    }
+}
+
+/// Awaits the answer to the ping on its way, for ever if there is none.
+async fn pong(ping: &mut Option<Ping>) -> Result<(), russh::Error> {
+    match ping {
+        Some(ping) => ping.await,
+        None => std::future::pending().await,
+    }
+}
