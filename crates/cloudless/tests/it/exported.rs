@@ -161,7 +161,7 @@ fn khard_lists_and_searches_an_exported_folder() {
 }
 
 /// khard, which `cargo xtask test` installs.
-fn khard() -> Option<PathBuf> {
+pub(crate) fn khard() -> Option<PathBuf> {
     let program = std::env::var_os("CLOUDLESS_KHARD").map(PathBuf::from);
     if program.is_none() {
         corpus::missing("khard: run `cargo xtask test`, which installs it");

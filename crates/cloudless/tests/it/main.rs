@@ -48,6 +48,7 @@ mod faults;
 mod fronts;
 mod help;
 mod history;
+mod khard;
 mod libdav;
 mod line;
 mod litmus;
