@@ -100,6 +100,8 @@ pub(crate) async fn pump(
     };
     let leg_broke = match &outcome {
         Err(Cut::Leg(_)) => true,
+        // Home saw it first.
+        Err(Cut::Home(error)) => error.is_reset() && error.is_remote(),
         // The visitor has said all, and the home's end never came.
         Err(Cut::Silent) => {
             shared.activity.is_half_closed()
