@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream, UdpSocket};
 use std::path::Path;
 use std::thread;
 
@@ -76,6 +77,75 @@ async fn logs_hold_no_contact_and_no_password() {
                     "{role} says {private} above DEBUG: {line}"
                 );
             }
+        }
+    }
+}
+
+/// From the start of both to the end of one: visitors of all kinds, wrong logins, both sides lost in
+/// turn, files read again, a name taken away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_whole_run_at_info_names_no_host_and_no_address() {
+    const NAME: &str = "canaria.example.test";
+    let mut pair = Pair::start_as(NAME);
+    pair.restart_with_log("info", "text");
+    let phone = async |pair: &Pair| {
+        let mut connection = pair.phone().connect().await.unwrap();
+        let put = connection.put("one.vcf", &cards::small("canary-uid")).await;
+        assert!(put.unwrap().status.is_success());
+    };
+    phone(&pair).await;
+    let stranger = pair.phone().authorized_by("Basic bWU6d3Jvbmc=");
+    let refused = stranger.connect().await.unwrap().get("one.vcf").await;
+    assert_eq!(refused.unwrap().status, StatusCode::UNAUTHORIZED);
+    let get = |host: &str, path: &str| {
+        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes()
+    };
+    let (https, http) = (pair.relay_address(), pair.relay_http_address());
+    for (address, opening) in [
+        (https, pair.phone().named("unknown.example.test").hello()),
+        (https, pair.phone().hello()[..40].to_vec()),
+        (https, get(NAME, "/")),
+        (https, vec![0xa5; 1024]),
+        (http, get(NAME, "/")),
+        (http, get(NAME, "/.well-known/acme-challenge/token")),
+        (http, get("unknown.example.test", "/")),
+        (http, b"nonsense\r\n\r\n".to_vec()),
+    ] {
+        let mut stream = TcpStream::connect(address).unwrap();
+        // The relay may have closed it before all was said.
+        let _ = stream.write_all(&opening);
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read_to_end(&mut Vec::new());
+    }
+    pair.kill_home();
+    pair.start_home();
+    pair.await_tunnel();
+    phone(&pair).await;
+    pair.kill_relay();
+    pair.start_relay();
+    // It is held until home is back.
+    phone(&pair).await;
+    let relay = pair.folder("relay");
+    binary::on(&relay, &["relay", "reload"]).expect(0);
+    binary::on(&relay, &["relay", "revoke", NAME]).expect(0);
+    let is_refused = |status: &Value| status.to_string().contains("refused");
+    binary::until(&pair.folder("home"), "home", is_refused);
+    pair.kill_home();
+    pair.kill_relay();
+    for (role, said) in [("relay", "A home is offline"), ("home", "refused")] {
+        let log = pair.log(role);
+        assert!(log.contains(said), "{role}: {log}");
+        assert!(!log.contains(" DEBUG "), "{role}: {log}");
+        for private in [
+            NAME,
+            "canaria",
+            "unknown.example",
+            "relay.test",
+            "127.0.0.1",
+            "::1",
+        ] {
+            let line = log.lines().find(|line| line.contains(private));
+            assert_eq!(line, None, "{role} says {private} above DEBUG");
         }
     }
 }
