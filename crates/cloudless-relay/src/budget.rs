@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -160,21 +160,21 @@ pub(crate) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Room {
     /// As large as what may be read.
-    pub(crate) fn buffer(&self) -> BytesMut {
+    pub(crate) fn buffer(&self) -> Vec<u8> {
         let len = self
             .0
             .as_ref()
             .map_or(READ_LEN, |permit| permit.num_permits());
-        BytesMut::with_capacity(len)
+        Vec::with_capacity(len)
     }
 
     /// What was read into that buffer. It takes its room until the last reference to it is dropped.
-    pub(crate) fn fill(self, buffer: BytesMut) -> Bytes {
+    pub(crate) fn fill(self, buffer: Vec<u8>) -> Bytes {
         let is_copied = buffer.len() < buffer.capacity() / COPIED_PART;
         let bytes = if is_copied {
             Bytes::copy_from_slice(&buffer)
         } else {
-            buffer.freeze()
+            buffer.into()
         };
         let room = self.0.and_then(|mut permit| {
             if is_copied {

@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use cloudless_proto::leg::{self, TRAILER};
-use cloudless_splice::{ForwardError, Pace, forward};
+use cloudless_splice::{ForwardError, Pace, forward, read};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue};
 
@@ -53,7 +53,7 @@ pub(super) async fn up(
         };
         // The buffer exists only while there is something to read: an idle visitor holds none.
         let mut buffer = room.buffer();
-        let n = match visitor.try_read_buf(&mut buffer) {
+        let n = match read(*visitor, &mut buffer) {
             Ok(0) => {
                 send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
                 ways.finish();
