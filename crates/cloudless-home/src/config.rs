@@ -17,6 +17,7 @@ use crate::certificate::{AcmeConfig, CertificateSource, Gate, HonestRelay};
 use crate::probe::ProbeConfig;
 use crate::proxy::Proxy;
 use crate::push::PushConfig;
+use crate::reload::Source;
 use crate::trust::TrustConfig;
 use crate::tunnel::ssh::SshRelay;
 use crate::upstream::Upstream;
@@ -62,6 +63,8 @@ pub struct Config {
     pub passthrough: HashMap<Hostname, Passthrough>,
     /// Servers behind home that get some of the requests.
     pub upstreams: Vec<Upstream>,
+    /// How `upstreams` are read again; `None` if they are not.
+    pub source: Option<Source>,
     /// Where the certificates of `hostnames` come from; home's own authority where nothing is said.
     pub certificates: HashMap<Hostname, CertificateSource>,
     /// The public authority; needed when a certificate comes from one.
@@ -118,6 +121,7 @@ impl Config {
             hostnames,
             passthrough: HashMap::new(),
             upstreams: Vec::new(),
+            source: None,
             certificates: HashMap::new(),
             acme: None,
             gate: Arc::new(HonestRelay::default()),

@@ -28,7 +28,7 @@ use self::requests::Requests;
 pub(crate) use self::requests::{Waiting, WaitingGuard};
 use crate::config::Timings;
 use crate::tunnel::{Activity, Watched};
-use crate::upstream::{self, Found, Tunnels, Upstreams, Visit};
+use crate::upstream::{self, Current, Found, Tunnels, Visit};
 
 /// The longest request head, HTTP/1 and HTTP/2 alike, in bytes.
 const HEAD_MAX: u32 = 32 * 1024;
@@ -129,7 +129,7 @@ pub(crate) struct Site {
 
 /// The servers behind home, and what they are told of a connection.
 pub(crate) struct Behind {
-    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) upstreams: Arc<Current>,
     /// The visitor, as the relay told.
     pub(crate) address: Option<SocketAddr>,
     /// The port that visitors reach the relay at.
@@ -137,12 +137,12 @@ pub(crate) struct Behind {
 }
 
 impl Site {
-    /// The servers for the connection's name, if there are any.
+    /// What servers behind home need to know, of a connection that gets to them.
     fn visit(&self, waiting: Arc<Waiting>, shutdown: &CancellationToken) -> Option<Visit> {
         let (behind, Hosts::Only(hostname)) = (self.behind.as_ref()?, &self.hosts) else {
             return None;
         };
-        behind.upstreams.has_any(hostname).then(|| Visit {
+        Some(Visit {
             hostname: hostname.clone(),
             address: behind.address,
             public_port: behind.public_port,
@@ -272,7 +272,8 @@ async fn respond(
         }
     }
     if let (Some(visit), Some(behind)) = (visit, &site.behind) {
-        match behind.upstreams.find(&visit.hostname, request.uri().path()) {
+        let upstreams = behind.upstreams.get();
+        match upstreams.find(&visit.hostname, request.uri().path()) {
             Found::Own => {}
             Found::Server(server) => return server.serve(request, visit).await,
             Found::NoSlash => return upstream::to_slash(request.uri()),

@@ -26,6 +26,7 @@ use crate::passthrough::Passthroughs;
 use crate::probe::Prober;
 use crate::push::{PushKeyError, Pusher};
 use crate::relay_keys::{RelayKeys, RelayKeysError};
+use crate::reload::Reload;
 use crate::retention;
 use crate::silence::{self, Silence};
 use crate::status::{Board, RequestStatus, chain};
@@ -36,7 +37,7 @@ use crate::tunnel::{
     self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Process, Transport, Visits,
     ssh,
 };
-use crate::upstream::{RouteError, Upstreams};
+use crate::upstream::{Current, RouteError};
 use crate::visitor::Visitors;
 
 /// What is left after the drain is given this long to notice that it is over.
@@ -116,8 +117,10 @@ pub async fn run(
         None => carddav,
     };
     let passthroughs = Passthroughs::new(config.passthrough);
-    let upstreams = Upstreams::new(config.upstreams, &config.clock).map_err(RunError::Upstream)?;
+    let upstreams = Current::new(config.upstreams, &config.clock).map_err(RunError::Upstream)?;
     let upstreams = Arc::new(upstreams);
+    let reload = Reload::new(config.source, upstreams.clone(), config.clock.clone());
+    let reload = Arc::new(reload);
     let own = |hostname: &&Hostname| passthroughs.tls(hostname).is_none();
     let own: Vec<_> = config.hostnames.iter().filter(own).cloned().collect();
     let demanding = config.client_certificates.clone();
@@ -312,8 +315,9 @@ pub async fn run(
             orders: orders.unwrap_or_default(),
         };
         let watch = trust.clone();
-        let watched = upstreams.clone();
+        let (watched, reloaded) = (upstreams.clone(), reload.clone());
         let facts = move || Facts {
+            reload: reloaded.status(),
             trust: watch.as_ref().map(|it| it.reports()).unwrap_or_default(),
             relays: board.relays(),
             public: public.as_ref().map(|it| it.status()).unwrap_or_default(),
@@ -331,6 +335,7 @@ pub async fn run(
             restored,
             prober,
             renewal,
+            reload,
             trust,
         };
         parts.spawn(admin::serve(listener, admin, stop.clone()));

@@ -92,6 +92,19 @@ pub struct RelayStatus {
     pub leg_bytes_down: u64,
 }
 
+/// An attempt to read home's file again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadStatus {
+    /// When it was, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
+    pub at: i64,
+    /// Why the file was refused, so that what was in force before still is; `None` when it is in
+    /// force.
+    pub refused: Option<String>,
+    /// What takes a restart to be in force, a sentence each.
+    pub waiting: Vec<String>,
+}
+
 /// CardDAV requests of one kind since the start, local ones included.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestStatus {

@@ -17,7 +17,7 @@ use crate::client_certificate::Demand;
 use crate::config::Timings;
 use crate::http::{self, Behind, Hosts, Site};
 use crate::trust::Trust;
-use crate::upstream::Upstreams;
+use crate::upstream::Current;
 use crate::visitor::Stream;
 
 /// Serves visitors of every relay.
@@ -30,7 +30,7 @@ pub(crate) struct Termination {
     pub(crate) carddav: CardDav,
     pub(crate) demand: Demand,
     /// The servers behind home.
-    pub(crate) upstreams: Arc<Upstreams>,
+    pub(crate) upstreams: Arc<Current>,
     /// The port that visitors reach the relay at.
     pub(crate) public_port: u16,
     pub(crate) timings: Timings,

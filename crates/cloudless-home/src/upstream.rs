@@ -6,6 +6,7 @@
 
 mod body;
 mod connect;
+mod current;
 mod exchange;
 mod fields;
 mod path;
@@ -23,6 +24,7 @@ use cloudless_proto::Hostname;
 use rustls_pki_types::{CertificateDer, ServerName};
 
 pub(crate) use body::{UpstreamBody, UpstreamBodyError};
+pub(crate) use current::Current;
 pub(crate) use exchange::{Visit, says, to_slash};
 pub use path::{InvalidUpstreamPath, UpstreamPath};
 pub use routes::RouteError;
@@ -31,7 +33,7 @@ pub(crate) use tunnel::Tunnels;
 pub use watch::reach;
 
 /// A server behind home, and which requests it gets.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// The name whose requests it gets; `None` for all names where home itself answers `/`.
     pub hostname: Option<Hostname>,

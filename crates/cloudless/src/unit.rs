@@ -180,12 +180,10 @@ fn adapt_service(
         "ExecStart",
         &format!("{executable} {name} run --state {state}"),
     );
-    if role == Role::Relay {
-        text.set(
-            "ExecReload",
-            &format!("{executable} {name} reload --state {state}"),
-        );
-    }
+    text.set(
+        "ExecReload",
+        &format!("{executable} {name} reload --state {state}"),
+    );
     if scope == Scope::User {
         return Ok(());
     }

@@ -29,6 +29,8 @@ pub enum Command {
     },
     /// Tries now whether phones reach home, then answers as to `Status`.
     Check,
+    /// Puts in force what home's file says now. Only a running home can.
+    Reload,
     /// Makes new certificates now, whether they are due or not. Only a running home can.
     CertificateRenew {
         /// For this name; for all but those that devices have pinned if absent.

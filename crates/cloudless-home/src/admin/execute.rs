@@ -19,8 +19,8 @@ use super::{alarm, book, duplicates, lookup, restore, search};
 use crate::client_certificate::{Authority, pkcs12};
 use crate::silence::SilentDevice;
 use crate::status::{
-    CertificateStatus, PassthroughStatus, PublicStatus, RelayState, RelayStatus, RequestStatus,
-    UpstreamStatus, chain,
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayState, RelayStatus, ReloadStatus,
+    RequestStatus, UpstreamStatus, chain,
 };
 use crate::trust::{self, NameReport};
 
@@ -66,6 +66,8 @@ pub struct Facts {
     pub certificates: Vec<CertificateStatus>,
     /// The names of a running home whose TLS another server ends.
     pub passthrough: Vec<PassthroughStatus>,
+    /// What came of the last time that a running home read its file again.
+    pub reload: Option<ReloadStatus>,
     /// The servers behind a running home.
     pub upstreams: Vec<UpstreamStatus>,
     /// How well the names of a running home are protected.
@@ -128,7 +130,7 @@ fn run(
     match command {
         Command::Status | Command::Check => status(store, facts, now),
         Command::Summary => Ok(summary(facts)),
-        Command::CertificateRenew { .. } => Err(Failure::NotRunning),
+        Command::CertificateRenew { .. } | Command::Reload => Err(Failure::NotRunning),
         Command::Trust | Command::Doctor => {
             let mut names = facts.trust.clone();
             trust::assign(&mut names, &store.devices(None)?);
@@ -273,6 +275,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         certificates: facts.certificates.clone(),
         passthrough: facts.passthrough.clone(),
         upstreams: facts.upstreams.clone(),
+        reload: facts.reload.clone(),
         public_urls: facts.public_urls(),
         local_urls: facts.local_urls(),
         local_addresses: facts.local.clone(),

@@ -15,7 +15,8 @@ use super::restore::{Difference, RestoredCard};
 use super::search::Found;
 use crate::silence::SilentDevice;
 use crate::status::{
-    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, RequestStatus, UpstreamStatus,
+    CertificateStatus, PassthroughStatus, PublicStatus, RelayStatus, ReloadStatus, RequestStatus,
+    UpstreamStatus,
 };
 use crate::trust::NameReport;
 
@@ -137,6 +138,11 @@ pub enum Reply {
         /// How many bytes they had. The room is used again; the file does not shrink.
         bytes: u64,
     },
+    /// To `Reload`.
+    Reloaded {
+        /// What takes a restart to be in force, a sentence each.
+        waiting: Vec<String>,
+    },
     /// To `Backup`.
     BackedUp {
         /// How large the file is.
@@ -180,6 +186,9 @@ pub struct Status {
     /// Servers behind home.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub upstreams: Vec<UpstreamStatus>,
+    /// What came of the last time that home read its file again; `None` if it never did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reload: Option<ReloadStatus>,
     /// Whether phones reach home: one row for each hostname; empty when not running, or not tested.
     #[serde(default)]
     pub public: Vec<PublicStatus>,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Command, Facts, MAX_LINE, Renewal, Reply, execute};
 use crate::config::{Clock, unix_ms};
 use crate::probe::Prober;
+use crate::reload::Reload;
 use crate::trust::Trust;
 
 /// Connections at one time; further ones wait.
@@ -40,6 +41,8 @@ pub(crate) struct Admin {
     pub(crate) prober: Option<Arc<Prober>>,
     /// Who makes certificates.
     pub(crate) renewal: Renewal,
+    /// Who reads home's file again.
+    pub(crate) reload: Arc<Reload>,
     /// Who watches over the names, if anybody does.
     pub(crate) trust: Option<Arc<Trust>>,
 }
@@ -158,6 +161,12 @@ async fn answer(admin: &Arc<Admin>, line: Vec<u8>) -> Reply {
         if let Command::CertificateRenew { hostname } = command {
             let certificates = runtime.block_on(admin.renewal.renew(hostname));
             return Reply::CertificatesRenewed { certificates };
+        }
+        if command == Command::Reload {
+            return match admin.reload.reload() {
+                Ok(waiting) => Reply::Reloaded { waiting },
+                Err(message) => Reply::Error { message },
+            };
         }
         match (&command, &admin.trust) {
             (Command::Doctor, Some(trust)) => runtime.block_on(trust.look_at_all()),

@@ -2,16 +2,12 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
 
 use cloudless_proto::Hostname;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
+use super::Upstream;
 use super::path::UpstreamPath;
 use super::server::Server;
-use super::{Upstream, watch};
-use crate::config::Clock;
 use crate::status::UpstreamStatus;
 
 /// Why the servers cannot be set up as they are configured.
@@ -46,10 +42,6 @@ pub(crate) struct Upstreams {
     named: HashMap<Hostname, Vec<Arc<Server>>>,
     /// For the other names; the longest path first.
     others: Vec<Arc<Server>>,
-    /// The connections to them.
-    tasks: TaskTracker,
-    /// Ends these.
-    stop: CancellationToken,
 }
 
 /// Where a request goes.
@@ -65,8 +57,11 @@ pub(crate) enum Found<'a> {
 }
 
 impl Upstreams {
-    pub(crate) fn new(configured: Vec<Upstream>, clock: &Clock) -> Result<Self, RouteError> {
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    /// All of these, each as `server` makes it.
+    pub(super) fn new(
+        configured: Vec<Upstream>,
+        server: impl FnMut(Upstream) -> Result<Arc<Server>, RouteError>,
+    ) -> Result<Self, RouteError> {
         let roots: BTreeSet<_> = configured
             .iter()
             .filter(|it| it.path.is_root())
@@ -86,7 +81,6 @@ impl Upstreams {
                 return Err(RouteError::Overlap { path, own });
             }
         }
-        let server = |upstream| Server::new(upstream, clock, &tasks, &stop).map(Arc::new);
         let servers = configured.into_iter().map(server);
         let servers: Vec<Arc<Server>> = servers.collect::<Result<_, _>>()?;
         let of = |hostname: Option<&Hostname>| {
@@ -115,14 +109,17 @@ impl Upstreams {
             others: of(None),
             named,
             servers,
-            tasks,
-            stop,
         })
     }
 
-    /// Whether some requests for this name go to a server.
-    pub(crate) fn has_any(&self, hostname: &Hostname) -> bool {
-        !self.of(hostname).is_empty()
+    /// The server that is configured so.
+    pub(super) fn find_same(&self, upstream: &Upstream) -> Option<Arc<Server>> {
+        let same = self.servers.iter().find(|it| it.is(upstream));
+        same.cloned()
+    }
+
+    pub(super) fn servers(&self) -> &[Arc<Server>] {
+        &self.servers
     }
 
     /// Where a request for this path goes.
@@ -143,18 +140,6 @@ impl Upstreams {
 
     pub(crate) fn status(&self) -> Vec<UpstreamStatus> {
         self.servers.iter().map(|it| it.status()).collect()
-    }
-
-    /// Looks after the servers' health until `shutdown`.
-    pub(crate) async fn watch(&self, interval: Duration, shutdown: CancellationToken) {
-        watch::watch(&self.servers, interval, shutdown).await;
-    }
-
-    /// Closes all connections to the servers, once nobody is served any more.
-    pub(crate) async fn close(&self) {
-        self.stop.cancel();
-        self.tasks.close();
-        self.tasks.wait().await;
     }
 
     fn of(&self, hostname: &Hostname) -> &[Arc<Server>] {

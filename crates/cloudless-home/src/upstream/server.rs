@@ -76,6 +76,11 @@ impl Server {
         })
     }
 
+    /// Whether it is configured so.
+    pub(super) fn is(&self, upstream: &Upstream) -> bool {
+        self.upstream == *upstream
+    }
+
     pub(super) fn hostname(&self) -> Option<&Hostname> {
         self.upstream.hostname.as_ref()
     }

@@ -4,6 +4,7 @@ mod backup;
 mod certificate;
 mod doctor;
 mod join;
+mod reload;
 mod run;
 mod ssh;
 mod status;
@@ -14,6 +15,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_home::admin::{self, Command, Facts, Reply};
+use cloudless_home::upstream::Upstream;
 use cloudless_home::{Config, PushConfig, PushTimings};
 use cloudless_proto::Hostname;
 use cloudless_store::{OpenError, Store, Timestamp};
@@ -56,6 +58,7 @@ pub(super) struct Home {
 enum HomeCommand {
     Join(join::Join),
     Run(run::Run),
+    Reload(reload::Reload),
     Status(status::Status),
     Ssh(ssh::Ssh),
     Certificate(certificate::Certificate),
@@ -73,6 +76,7 @@ impl Home {
         match self.command {
             HomeCommand::Join(join) => join.run(),
             HomeCommand::Run(run) => run.run(),
+            HomeCommand::Reload(reload) => reload.run(),
             HomeCommand::Status(status) => status.run(),
             HomeCommand::Ssh(ssh) => ssh.run(),
             HomeCommand::Certificate(certificate) => certificate.run(),
@@ -155,10 +159,7 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.passthrough = tables
         .map(|(hostname, table)| (hostname.clone(), table.passthrough()))
         .collect();
-    let tables = file.upstream.iter();
-    config.upstreams = tables
-        .map(|table| table.upstream(state))
-        .collect::<Result<_, _>>()?;
+    config.upstreams = upstreams(state, file)?;
     let tables = file.hostname.iter();
     config.certificates = tables
         .map(|(hostname, table)| (hostname.clone(), table.certificate(state)))
@@ -176,6 +177,12 @@ fn config(state: &Path, file: &HomeFile) -> anyhow::Result<Config> {
     config.keep_history = file.history.keep.duration();
     config.carddav = file.carddav.settings();
     Ok(config)
+}
+
+/// The servers behind home.
+fn upstreams(state: &Path, file: &HomeFile) -> anyhow::Result<Vec<Upstream>> {
+    let tables = file.upstream.iter();
+    tables.map(|table| table.upstream(state)).collect()
 }
 
 /// How devices are told of changes, if they are; makes the key for that when there is none.

@@ -77,6 +77,7 @@ fn only_what_differs_is_changed() {
         [
             r#"ConditionPathExists=/srv/50%% "mine"/home/home.toml"#,
             r#"ExecStart="/opt/cloud less/cloudless" home run --state "/srv/50%% \"mine\"/home""#,
+            r#"ExecReload="/opt/cloud less/cloudless" home reload --state "/srv/50%% \"mine\"/home""#,
             "User=ann",
             r#"ReadWritePaths="/srv/50%% \"mine\"/home""#,
         ]

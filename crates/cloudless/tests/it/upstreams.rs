@@ -4,6 +4,7 @@ mod backpressure;
 pub(crate) mod peer;
 pub(crate) mod php;
 mod radicale;
+mod reload;
 pub(crate) mod web;
 
 use std::process::{Command, Output, Stdio};

@@ -31,8 +31,8 @@ Examples:
   cloudless home run
   CLOUDLESS_LOG=debug cloudless home run --state ~/contacts
 
-home.toml is checked before a port is bound. SIGTERM and Ctrl-C let running requests end, a second
-one stops at once. `cloudless service install home` has systemd run it.
+home.toml is checked before a port is bound. SIGHUP reads its [[upstream]] again, as `cloudless home
+reload` does. SIGTERM and Ctrl-C let running requests end, a second one stops at once. `cloudless service install home` has systemd run it.
 
 In a network that lets nothing out but through an HTTP proxy, the relay is dialed through the one that
 the environment names (HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT), unless NO_PROXY lists the relay.
@@ -160,6 +160,10 @@ impl Run {
         let state = self.state.directory()?;
         let file = HomeFile::read(&state)?;
         let mut config = super::config(&state, &file)?;
+        config.source = Some(super::reload::source(
+            &state,
+            super::reload::settings(&state)?,
+        ));
         state::create(&state)?;
         config.push = super::push(&state, &file.push)?;
         if file.sandbox {
@@ -214,8 +218,9 @@ impl Run {
                 shutdown: shutdown.clone(),
             };
             let role = pulse.beside(role);
+            let reload = async || super::reload::of_itself(&state).await;
             if !self.ready_json {
-                return signals::run_until_signal(role, shutdown, async || {})
+                return signals::run_until_signal(role, shutdown, reload)
                     .await?
                     .context("home failed");
             }
@@ -224,7 +229,7 @@ impl Run {
                 local: &bound,
                 metrics: metrics_address,
             })?;
-            let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown, async || {}));
+            let mut role = std::pin::pin!(signals::run_until_signal(role, shutdown, reload));
             tokio::select! {
                 ended = &mut role => return ended?.context("home failed"),
                 tunnel = announce_tunnel(&state) => tunnel?,

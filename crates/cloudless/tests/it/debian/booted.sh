@@ -50,6 +50,11 @@ printf '%s' "$code" | cloudless home join -
 cloudless device add --create-user ann phone > /dev/null
 systemctl start cloudless-home.service
 until_ok is cloudless-home.service StatusText 'tunnels to 1 of 1 relays are up'
+systemctl reload cloudless-home.service
+echo 'sandbox = maybe' >> $state/home/home.toml
+if systemctl reload cloudless-home.service; then exit 1; fi
+is cloudless-home.service ActiveState active
+sed -i '$d' $state/home/home.toml
 if journalctl -u cloudless-home | grep 'in part'; then exit 1; fi
 cloudless device add ann tablet > /dev/null
 systemctl stop cloudless-home.service

@@ -3,7 +3,8 @@
 use cloudless_home::SilentDevice;
 use cloudless_home::admin::Alarm;
 use cloudless_home::status::{
-    PublicStatus, Reachability, RelayState, RelayStatus, TransportKind, UpstreamStatus,
+    PublicStatus, Reachability, RelayState, RelayStatus, ReloadStatus, TransportKind,
+    UpstreamStatus,
 };
 
 use cloudless_home::trust::{Issuance, LogWatch, NameReport};
@@ -76,6 +77,7 @@ impl Show for Shown {
             ));
             lines.extend(error(passthrough.error.as_deref()));
         }
+        lines.extend(status.reload.iter().flat_map(|it| reload(it, now)));
         for row in &status.upstreams {
             lines.extend(upstream(row, now));
         }
@@ -314,6 +316,23 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
         lines.push(labeled("next dial", &wait));
     }
     lines
+}
+
+/// What came of the last time that home read its file again, if it is of interest.
+fn reload(reload: &ReloadStatus, now: i64) -> Vec<String> {
+    let ago = figures::between(reload.at, now);
+    match &reload.refused {
+        Some(reason) => vec![format!(
+            "{BAD}home.toml was refused{BAD:#} {ago} ago; what it said before is in force: {}",
+            terminal::clean(reason)
+        )],
+        None => {
+            let waiting = reload.waiting.iter();
+            waiting
+                .map(|sentence| format!("home.toml was read {ago} ago, but {sentence}"))
+                .collect()
+        }
+    }
 }
 
 fn upstream(row: &UpstreamStatus, now: i64) -> Vec<String> {
