@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,10 +14,10 @@ use crate::binary::{on, until};
 use crate::pair::{HOSTNAME, Pair};
 
 /// A server that says its name, once it has been asked and let go on.
-fn start(name: &'static str, held: bool) -> (SocketAddr, std::sync::mpsc::Sender<()>) {
+fn start(name: &'static str, held: bool) -> (SocketAddr, SyncSender<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, go_on) = std::sync::mpsc::channel();
+    let (sender, go_on) = sync_channel(1);
     thread::spawn(move || {
         for mut stream in listener.incoming().map_while(Result::ok) {
             let lines = BufReader::new(&stream).lines().map_while(Result::ok);
