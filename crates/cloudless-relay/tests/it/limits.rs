@@ -246,7 +246,7 @@ async fn who_was_answered_and_stays_makes_room() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_home_has_a_bound_and_keeps_nobody_waiting_longer_than_the_home() {
     const MIB: usize = 1024 * 1024;
-    const UPLOAD: [u8; 384 * 1024] = [7; 384 * 1024];
+    static UPLOAD: [u8; 384 * 1024] = [7; 384 * 1024];
     let relay = TestRelay::start_with(|config| {
         config.limits.queued_bytes_per_home = 4 * MIB;
         config.limits.connections_per_source = 4096;
