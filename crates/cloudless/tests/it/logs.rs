@@ -132,7 +132,10 @@ async fn a_whole_run_at_info_names_no_host_and_no_address() {
     binary::until(&pair.folder("home"), "home", is_refused);
     pair.kill_home();
     pair.kill_relay();
-    for (role, said) in [("relay", "A home is offline"), ("home", "refused")] {
+    for (role, said) in [
+        ("relay", "A home is offline"),
+        ("home", "refuses this home"),
+    ] {
         let log = pair.log(role);
         assert!(log.contains(said), "{role}: {log}");
         assert!(

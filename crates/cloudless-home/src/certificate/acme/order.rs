@@ -45,10 +45,12 @@ impl Ordering<'_> {
         if let Some(answer) = answer {
             let ready = order.poll_ready(&POLLING).await;
             drop(answer);
+            // Of an order that is not invalid the authority was not heard, be it for a refused nonce.
+            let is_invalid = matches!(order.state().status, OrderStatus::Invalid);
             match ready {
                 Ok(OrderStatus::Ready) => {}
-                Ok(_) | Err(Error::Api(_)) => return Err(self.why_not_ready(&mut order).await),
-                Err(error) => return Err(OrderError::Acme(error)),
+                Err(error) if !is_invalid => return Err(OrderError::Acme(error)),
+                Ok(_) | Err(_) => return Err(self.why_not_ready(&mut order).await),
             }
         }
         let request = self.signing_request().map_err(OrderError::Key)?;
