@@ -28,7 +28,7 @@ pub(crate) const TESTS: &[Need] = &[
     },
     Need {
         package: "cadaver",
-        probe: &["cadaver", "--version"],
+        probe: &["test", "-x", "/usr/bin/cadaver"],
     },
     Need {
         package: "conntrack",
