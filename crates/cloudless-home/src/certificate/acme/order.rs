@@ -45,7 +45,7 @@ impl Ordering<'_> {
         if let Some(answer) = answer {
             let ready = order.poll_ready(&POLLING).await;
             drop(answer);
-            // Of an order that is not invalid the authority was not heard, be it for a refused nonce.
+            // The authority has judged an invalid order alone; else the question failed, as by a refused nonce.
             let is_invalid = matches!(order.state().status, OrderStatus::Invalid);
             match ready {
                 Ok(OrderStatus::Ready) => {}
