@@ -213,7 +213,7 @@ impl Settings {
         let setting = format!("ClientAliveInterval {interval}, ClientAliveCountMax {count}");
         let dead = interval.saturating_mul(count.max(1));
         let kept = if has_ports {
-            " and its port with it, which keeps home out"
+            ", and its port with it, which keeps home out"
         } else {
             ""
         };
@@ -221,7 +221,7 @@ impl Settings {
         if interval == 0 || count == 0 {
             let message = format!(
                 "when home's address changes, or its line dies, sshd keeps the old session until TCP gives \
-                 up, a quarter of an hour or more{kept}"
+                 up, for a quarter of an hour or more{kept}"
             );
             advice(&setting, &message, Some(lines))
         } else if dead > DEAD_MAX_S {
