@@ -5,7 +5,7 @@
 //! end of the overlap the older key goes.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use cloudless_proto::control::FromRelay;
@@ -33,6 +33,9 @@ pub(crate) struct Keys {
     registry: Registry,
     /// The newest first.
     proven: RwLock<Arc<[Key]>>,
+    /// Held while the registry and `proven` change, so that nobody is told of the one without the
+    /// other.
+    step: Mutex<()>,
     /// Tells of each change.
     changed: watch::Sender<()>,
 }
@@ -78,6 +81,7 @@ impl Keys {
         Ok(Self {
             registry: registry.clone(),
             proven: RwLock::new(proven.into()),
+            step: Mutex::default(),
             changed: watch::Sender::default(),
         })
     }
@@ -95,6 +99,7 @@ impl Keys {
     /// Begins to rotate: makes the next key and proves it too, until `overlap` after `now`, Unix time
     /// in seconds. While the key is being rotated, an overlap that is asked for moves the end.
     pub(crate) fn rotate(&self, overlap: Option<Duration>, now: u64) -> Result<(), RotationError> {
+        let _step = self.step();
         let until = now.saturating_add(overlap.unwrap_or(OVERLAP).as_secs());
         if overlap.is_some() && self.registry.rotation().is_some() {
             self.registry.move_rotation(until)?;
@@ -118,6 +123,7 @@ impl Keys {
 
     /// Lets the older key go. Unless `is_forced` no home may be locked out by that.
     pub(crate) fn finish(&self, is_forced: bool) -> Result<(), RotationError> {
+        let _step = self.step();
         if self.registry.rotation().is_none() {
             return Err(RotationError::None);
         }
@@ -137,6 +143,7 @@ impl Keys {
     }
 
     pub(crate) fn status(&self) -> KeyStatus {
+        let _step = self.step();
         let proven = self.proven();
         let rotation = self.registry.rotation().map(|rotation| {
             let homes = self.homes();
@@ -168,6 +175,10 @@ impl Keys {
 
     fn proven(&self) -> Arc<[Key]> {
         Arc::clone(&self.proven.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn step(&self) -> MutexGuard<'_, ()> {
+        self.step.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut Vec<Key>)) {
@@ -246,5 +257,31 @@ async fn finish(relay: &Arc<Relay>) {
         Ok(Ok(()) | Err(RotationError::None)) => {}
         Ok(Err(error)) => tracing::error!(?error, "The relay's older key cannot go yet"),
         Err(error) => tracing::error!(%error, "The relay's older key cannot go yet"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    /// Whoever asks while the key changes hears of the state before or of the one after.
+    #[test]
+    fn the_status_never_shows_half_a_rotation() {
+        let directory = tempfile::tempdir().unwrap();
+        let registry = Registry::open(directory.path()).unwrap();
+        let keys = Keys::new(&new_identity([1; 32]), &registry).unwrap();
+        for _ in 0..20 {
+            keys.rotate(None, 0).unwrap();
+            let leaving = keys.status().key;
+            thread::scope(|scope| {
+                let end = scope.spawn(|| keys.finish(true).unwrap());
+                while !end.is_finished() {
+                    let KeyStatus { key, rotation } = keys.status();
+                    assert_eq!(key == leaving, rotation.is_some());
+                }
+            });
+        }
     }
 }
