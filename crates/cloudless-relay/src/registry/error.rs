@@ -144,7 +144,7 @@ pub enum AllowSshError {
     /// The relay takes no SSH clients.
     #[error(
         "this relay does not listen for SSH: set `ssh = \"[::]:2222\"` below `[listen]` in relay.toml, \
-         and start it anew"
+         and start it anew; as a service on a port below 1024 it needs a `ListenStream=` too (docs/ssh.md)"
     )]
     Off,
     /// The binding could not be kept.

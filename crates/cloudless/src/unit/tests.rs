@@ -16,6 +16,10 @@ fn shipped() -> Differences<'static> {
 }
 
 fn listen(https: &[&str], http: &[&str]) -> Listen {
+    listen_with_ssh(https, http, &[])
+}
+
+fn listen_with_ssh(https: &[&str], http: &[&str], ssh: &[&str]) -> Listen {
     let addresses = |texts: &[&str]| {
         let parsed = texts.iter().map(|it| it.parse::<SocketAddr>().unwrap());
         SocketAddresses(parsed.collect())
@@ -23,7 +27,7 @@ fn listen(https: &[&str], http: &[&str]) -> Listen {
     Listen {
         https: addresses(https),
         http: addresses(http),
-        ssh: addresses(&[]),
+        ssh: addresses(ssh),
         proxy_protocol_from: Vec::new(),
     }
 }
@@ -143,6 +147,24 @@ fn a_socket_unit_listens_where_the_relay_would() {
     assert_eq!(text, "[::]:443 203.0.113.5:443 [::]:80 0.0.0.0:80");
     assert_eq!(only_ipv6, "ipv6-only");
     assert!(listen::streams(&listen(&["127.0.0.1:0"], &[])).is_err());
+}
+
+#[test]
+fn a_socket_unit_listens_for_ssh_too() {
+    let streams = |ssh: &[&str]| {
+        let listen = listen_with_ssh(&["[::]:443"], &["[::]:80"], ssh);
+        let (streams, only_ipv6) = listen::streams(&listen)?;
+        Ok::<_, Usage>((streams.join(" "), only_ipv6))
+    };
+    let everywhere = streams(&["[::]:2222"]).unwrap();
+    assert_eq!(everywhere, ("443 80 2222".to_owned(), "both"));
+    let (text, only_ipv6) = streams(&["[::]:22", "203.0.113.5:22"]).unwrap();
+    assert_eq!(
+        text,
+        "[::]:443 0.0.0.0:443 [::]:80 0.0.0.0:80 [::]:22 203.0.113.5:22"
+    );
+    assert_eq!(only_ipv6, "ipv6-only");
+    assert!(streams(&["[::]:0"]).is_err());
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Sockets that systemd keeps while the relay is started anew.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::binary;
 use crate::corpus::missing;
@@ -136,38 +138,144 @@ fn no_connection_attempt_is_lost_while_the_relay_is_started_anew() {
 
 #[test]
 fn a_socket_for_ssh_is_one() {
+    let free = [free_address(), free_address()];
+    let Some(_unit) = start("", &free, &["--fdname=https:ssh"]) else {
+        return;
+    };
+    let answer = attempt(free[1]);
+    assert!(answer.starts_with("SSH-2.0-cloudless_"), "{answer}");
+}
+
+/// The sockets of a unit have one name, which says nothing.
+#[test]
+fn a_socket_for_ssh_is_known_by_its_port() {
+    let free = [free_address(), free_address()];
+    let Some(_unit) = start(&free[1].to_string(), &free, &[]) else {
+        return;
+    };
+    let answer = attempt(free[0]);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let answer = attempt(free[1]);
+    assert!(answer.starts_with("SSH-2.0-cloudless_"), "{answer}");
+}
+
+/// The units that packages bring know nothing of SSH.
+#[test]
+fn the_relay_listens_for_ssh_itself_where_systemd_does_not() {
+    let free = [free_address()];
+    let Some(mut unit) = start("127.0.0.1:0", &free, &[]) else {
+        return;
+    };
+    let answer = attempt(free[0]);
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let ready = unit.ready();
+    assert_eq!(ready["https"], serde_json::json!([free[0]]));
+    let ssh = ready["ssh"][0].as_str().expect("an address").parse();
+    let answer = attempt(ssh.unwrap());
+    assert!(answer.starts_with("SSH-2.0-cloudless_"), "{answer}");
+}
+
+#[test]
+fn a_relay_that_cannot_listen_for_ssh_does_not_start_and_says_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+    let free = [free_address()];
+    let Some(mut unit) = start(&taken.1.to_string(), &free, &[]) else {
+        return;
+    };
+    // Nobody answers.
+    let _waiting = connect(free[0]);
+    assert!(!unit.child.wait().unwrap().success());
+    let mut said = String::new();
+    let mut errors = unit.child.stderr.take().expect("piped");
+    errors.read_to_string(&mut said).unwrap();
+    let line = format!("ListenStream={}", taken.1);
+    for words in ["systemctl edit cloudless-relay.socket", &line, "listen.ssh"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+}
+
+/// A relay with this `listen.ssh`, to which the tool hands over sockets with these addresses at the
+/// first connection.
+fn start(ssh: &str, sockets: &[SocketAddr], options: &[&str]) -> Option<Activated> {
     let directory = tempfile::tempdir().unwrap();
     let state = directory.path().join("relay");
     #[rustfmt::skip]
     binary::on(&state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
         "--no-http"]).expect(0);
-    let free = [(); 2].map(|()| {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap()
-    });
+    if !ssh.is_empty() {
+        let config = state.join("relay.toml");
+        let text = fs::read_to_string(&config).unwrap();
+        let text = text.replace("\nssh = []\n", &format!("\nssh = \"{ssh}\"\n"));
+        fs::write(&config, text).unwrap();
+    }
     let mut command = Command::new("systemd-socket-activate");
-    for address in free {
+    for address in sockets {
         command.arg("-l").arg(address.to_string());
     }
     let child = command
-        .args(["--fdname=https:ssh", env!("CARGO_BIN_EXE_cloudless")])
-        .args(["relay", "run", "--state"])
+        .args(options)
+        .arg(env!("CARGO_BIN_EXE_cloudless"))
+        .args(["relay", "run", "--ready-json", "--state"])
         .arg(&state)
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .process_group(0)
         .spawn();
-    let Ok(child) = child else {
-        return missing("systemd-socket-activate, of Debian's systemd");
-    };
-    let (_sender, lines) = sync_channel(0);
-    let _unit = Unit { child, lines };
-    let answer = attempt(free[1]);
-    assert!(answer.starts_with("SSH-2.0-cloudless_"), "{answer}");
+    match child {
+        Ok(child) => Some(Activated {
+            child,
+            _directory: directory,
+        }),
+        Err(_) => {
+            missing("systemd-socket-activate, of Debian's systemd");
+            None
+        }
+    }
+}
+
+/// The tool, and then the relay in its place.
+struct Activated {
+    child: Child,
+    _directory: TempDir,
+}
+
+impl Activated {
+    /// What the relay says once it listens.
+    fn ready(&mut self) -> Value {
+        let output = self.child.stdout.take().expect("piped");
+        let line = BufReader::new(output).lines().next().expect("a line");
+        serde_json::from_str(&line.unwrap()).unwrap()
+    }
+}
+
+impl Drop for Activated {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap()
 }
 
 /// The answer to a request in clear, which both ports give: what is for no home is not found, and the
 /// port for TLS says what it is for.
 fn attempt(address: SocketAddr) -> String {
+    let stream = connect(address);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    (&stream)
+        .write_all(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    (&stream).read_to_string(&mut answer).unwrap();
+    answer
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
     let stream = loop {
         match TcpStream::connect(address) {
             // The tool does not listen yet; from then on the port is never free.
@@ -178,13 +286,7 @@ fn attempt(address: SocketAddr) -> String {
         }
     };
     SEEN.lock().unwrap().insert(address);
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    (&stream)
-        .write_all(b"GET / HTTP/1.1\r\nHost: nobody.test\r\n\r\n")
-        .unwrap();
-    let mut answer = String::new();
-    (&stream).read_to_string(&mut answer).unwrap();
-    answer
+    stream
 }
 
 static SEEN: std::sync::Mutex<std::collections::BTreeSet<SocketAddr>> =

@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::Bound;
 use crate::activation::{self, Activated};
-use crate::config::relay::RelayFile;
+use crate::config::relay::{Listen, RelayFile};
 use crate::metrics::{self, Metrics};
 use crate::sandbox::{self, Needs};
 use crate::state::{self, RelayState};
 use crate::systemd::Pulse;
 use crate::terminal;
 use crate::{admin_socket, listen, open_files, parent, signals};
+
+const SSH_SETTING: &str = "`listen.ssh` in relay.toml";
 
 /// Forward visitors to homes until stopped
 #[derive(Debug, Args)]
@@ -70,11 +72,11 @@ impl Run {
             let ssh_ports = activation::ports(&file.listen.ssh.0);
             let activated = activation::take(&http_ports, &ssh_ports)?;
             let Activated { https, http, ssh } = match activated {
-                Some(activated) => activated,
+                Some(activated) => with_ssh(activated, &file.listen)?,
                 None => Activated {
                     https: listen::bind(&file.listen.https.0, "`listen.https` in relay.toml")?,
                     http: listen::bind(&file.listen.http.0, "`listen.http` in relay.toml")?,
-                    ssh: listen::bind(&file.listen.ssh.0, "`listen.ssh` in relay.toml")?,
+                    ssh: listen::bind(&file.listen.ssh.0, SSH_SETTING)?,
                 },
             };
             let admin = admin_socket::bind(&state, admin_socket::RELAY)
@@ -138,6 +140,23 @@ impl Run {
                 .context("the relay failed")
         })
     }
+}
+
+/// What systemd handed over, and where `listen.ssh` says if that is not among it: the units that packages
+/// bring know nothing of SSH.
+fn with_ssh(mut activated: Activated, listen: &Listen) -> anyhow::Result<Activated> {
+    if activated.ssh.is_empty() {
+        activated.ssh = listen::bind(&listen.ssh.0, SSH_SETTING).with_context(|| {
+            let addresses = listen.ssh.0.iter();
+            let lines: Vec<_> = addresses.map(|it| format!("ListenStream={it}")).collect();
+            format!(
+                "systemd handed over no socket for SSH: `systemctl edit cloudless-relay.socket`, and \
+                 below `[Socket]` write {}; or choose ports from 1024 on, which the relay takes itself",
+                lines.join(" and ")
+            )
+        })?;
+    }
+    Ok(activated)
 }
 
 /// The running relay in a line, without names.

@@ -29,7 +29,7 @@ impl SshKey {
         let Some(ssh) = status.ssh else {
             bail!(
                 "this relay does not listen for SSH: set `ssh = \"[::]:2222\"` below `[listen]` in \
-                 relay.toml"
+                 relay.toml, and start it anew"
             );
         };
         terminal::note(format_args!("fingerprint {}", ssh.fingerprint));
