@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use cloudless_proto::join_code::JoinSecret;
-use cloudless_proto::ssh::AuthorizedKey;
+use cloudless_proto::ssh::{AuthorizedKey, Port};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 
@@ -308,7 +308,9 @@ fn covered_by(relay: Option<&Relay>, hostname: &Hostname) -> Option<UpstreamAddr
 fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Relay>) -> Status {
     let key = keys.status();
     let home_status = |row: HomeRow| {
-        let session = relay.and_then(|relay| relay.sessions.live(&row.key));
+        let session = relay
+            .and_then(|relay| relay.sessions.live(&row.key))
+            .filter(|session| session.takes(&row.hostname, Port::Https));
         let counters = relay
             .map(|relay| relay.counters.of(&row.hostname))
             .unwrap_or_default();

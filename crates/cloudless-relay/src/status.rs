@@ -135,7 +135,8 @@ pub struct HomeStatus {
     pub hostname: Hostname,
     /// The home's key, which tells by its form what reaches the relay.
     pub key: HomeKey,
-    /// Whether the home's tunnel is up.
+    /// Whether the home's tunnel is up and takes visitors of this name: an SSH client may have had
+    /// others forwarded.
     pub online: bool,
     /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is
     /// not rotated.
@@ -147,7 +148,8 @@ pub struct HomeStatus {
     /// How long a ping through the tunnel takes. `None` when offline, and before the first answer.
     #[serde(default)]
     pub round_trip: Option<RoundTrip>,
-    /// Why the home's tunnel last ended or was refused, and when. `None` if it never was.
+    /// Why the home's tunnel last ended or was refused, or an SSH client took no visitor, and when.
+    /// `None` if it never was so.
     #[serde(default)]
     pub last_error: Option<PastError>,
     /// Visitors connected at this moment.
@@ -258,8 +260,8 @@ pub(crate) struct HomeCounters {
 }
 
 impl HomeCounters {
-    /// The home's tunnel ended or was refused, for a reason that is put in plain words. Returns whether
-    /// it is another one than the last time.
+    /// The home's tunnel ended or was refused, or a visitor was, for a reason that is put in plain words.
+    /// Returns whether it is another one than the last time.
     pub(crate) fn failed(&self, message: &str) -> bool {
         let error = PastError {
             message: message.to_owned(),

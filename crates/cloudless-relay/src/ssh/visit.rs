@@ -88,6 +88,11 @@ async fn open(
         Ok(Err(NotOpened::Lost | NotOpened::NotForwarded)) | Err(_) => Err(Failure::SessionLost),
         Ok(Err(NotOpened::Refused(reason))) => {
             tracing::debug!(?reason, "A home refused a visitor");
+            let message = format!(
+                "home refuses visitors: does something listen where its -R {hostname}:{} leads?",
+                port.number()
+            );
+            relay.counters.of(hostname).failed(&message);
             Err(Failure::Refused)
         }
     }

@@ -126,8 +126,10 @@ async fn a_visitor_is_held_until_the_home_is_there_and_told_when_it_does_not_com
     let mut home = SshHome::connect(relay.ssh).await;
     assert!(home.login(KEY).await);
     home.forward(HOME_NAME, 80).await.unwrap();
-    relay.until(|status| status.homes[0].online).await;
+    let status = relay.until(|status| status.totals.sessions_now == 1).await;
+    assert!(!status.homes[0].online && status.homes[0].since.is_none());
     home.forward(HOME_NAME, 443).await.unwrap();
+    assert!(relay.status().await.homes[0].online);
     let mut forwarded = home.visitor().await;
     forwarded.expect(&hello).await;
     forwarded.send(b"late").await;
@@ -225,6 +227,29 @@ async fn nothing_else_is_given() {
             .await
             .is_err()
     );
+    assert!(!relay.status().await.homes[0].online);
+}
+
+#[tokio::test]
+async fn a_home_that_takes_no_visitor_is_said_to_and_a_name_that_does_is_not() {
+    let relay = relay().await;
+    relay.allow_ssh(OTHER_NAME, KEY).await;
+    let home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
+    home.forward(OTHER_NAME, 443).await.unwrap();
+    // As `ssh` does where nothing listens.
+    home.refuse_visitors();
+    let (mut visitor, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    assert_eq!(visitor.read_to_end().await, ALERT);
+    relay.until_outcome("home_refused", 1).await;
+    let status = relay.status().await;
+    let row = |name: &str| {
+        let mut homes = status.homes.iter();
+        homes.find(|it| it.hostname.as_str() == name).unwrap()
+    };
+    let said = &row(HOME_NAME).last_error.as_ref().unwrap().message;
+    let expected = format!("does something listen where its -R {HOME_NAME}:443 leads?");
+    assert!(said.contains(&expected), "{said}");
+    assert_eq!(row(OTHER_NAME).last_error, None);
 }
 
 #[tokio::test]

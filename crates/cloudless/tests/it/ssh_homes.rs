@@ -101,8 +101,14 @@ impl Bed {
 
     /// Makes a key as people do.
     fn make_key(&self, name: &str) {
+        self.make_key_of(name, &["-t", "ed25519"]);
+    }
+
+    fn make_key_of(&self, name: &str, kind: &[&str]) {
         let made = Command::new("ssh-keygen")
-            .args(["-q", "-t", "ed25519", "-N", "", "-C", "laptop", "-f"])
+            .args(["-q", "-N", "", "-C", "laptop"])
+            .args(kind)
+            .arg("-f")
             .arg(self.path(name))
             .status();
         assert!(made.unwrap().success());

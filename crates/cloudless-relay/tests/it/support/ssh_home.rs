@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cloudless_relay::admin::{Command, Reply};
 use russh::client::{self, AuthResult, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg};
 use russh::keys::ssh_key::private::Ed25519Keypair;
 use russh::keys::{PrivateKey, PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{Channel, ChannelMsg, Error};
+use russh::{Channel, ChannelMsg, ChannelOpenFailure, Error};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 
@@ -60,6 +61,7 @@ pub(crate) struct SshHome {
     pub(crate) handle: Handle<Client>,
     pub(crate) visitors: mpsc::Receiver<Forwarded>,
     ended: oneshot::Receiver<Option<String>>,
+    refuses: Arc<AtomicBool>,
 }
 
 /// The key made of this number.
@@ -79,9 +81,11 @@ impl SshHome {
         stream.set_nodelay(true).unwrap();
         let (sender, visitors) = mpsc::channel(64);
         let (end, ended) = oneshot::channel();
+        let refuses = Arc::new(AtomicBool::new(false));
         let client = Client {
             visitors: sender,
             end: Some(end),
+            refuses: Arc::clone(&refuses),
         };
         let config = Arc::new(client::Config::default());
         let handle = client::connect_stream(config, stream, client);
@@ -89,6 +93,7 @@ impl SshHome {
             handle: soon(handle).await.unwrap(),
             visitors,
             ended,
+            refuses,
         }
     }
 
@@ -110,6 +115,11 @@ impl SshHome {
         soon(self.handle.tcpip_forward(address, port)).await
     }
 
+    /// From now on it takes no visitor.
+    pub(crate) fn refuse_visitors(&self) {
+        self.refuses.store(true, Ordering::Relaxed);
+    }
+
     pub(crate) async fn visitor(&mut self) -> Forwarded {
         soon(self.visitors.recv()).await.unwrap()
     }
@@ -123,6 +133,7 @@ impl SshHome {
 pub(crate) struct Client {
     visitors: mpsc::Sender<Forwarded>,
     end: Option<oneshot::Sender<Option<String>>>,
+    refuses: Arc<AtomicBool>,
 }
 
 impl Handler for Client {
@@ -142,6 +153,10 @@ impl Handler for Client {
         reply: ChannelOpenHandle,
         _session: &mut client::Session,
     ) -> Result<(), Error> {
+        if self.refuses.load(Ordering::Relaxed) {
+            reply.reject(ChannelOpenFailure::ConnectFailed).await;
+            return Ok(());
+        }
         let forwarded = Forwarded {
             channel,
             connected: (connected_address.to_owned(), connected_port),

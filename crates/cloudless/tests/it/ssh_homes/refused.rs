@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Output;
 
 use super::{Bed, HOSTNAME, Running};
+use crate::acme::pebble;
 use crate::binary::{self, on};
 
 /// What `ssh` shows to people.
@@ -107,6 +108,47 @@ fn only_the_right_keys_meet() {
         refused.contains("HOST IDENTIFICATION HAS CHANGED"),
         "{refused}"
     );
+}
+
+#[test]
+fn who_forwards_to_where_nothing_listens_is_told_so() {
+    let Some(bed) = Bed::start() else { return };
+    bed.allow("id");
+    let nowhere = pebble::free_port();
+    let forward = format!("{HOSTNAME}:443:{nowhere}");
+    let mut command = bed.ssh_by("ssh", "id");
+    let _ssh = Running::start(
+        command.args(["-N", "-R", &forward, "relay@127.0.0.1"]),
+        &bed.path("ssh.log"),
+    );
+    bed.is_online(true);
+    let said = || on(&bed.state(), &["relay", "status"]).expect(0).stdout;
+    let expected = "does something listen where its -R localhost:443 leads?";
+    assert!(!said().contains(expected));
+    let answer = bed.curl("/", &["--insecure"]);
+    assert!(!answer.contains("HTTP/1.1 "), "{answer}");
+    assert!(said().contains(expected), "{}", said());
+}
+
+#[test]
+fn an_ecdsa_key_of_each_curve_logs_in() {
+    let Some(bed) = Bed::start() else { return };
+    let forward = format!("{HOSTNAME}:443:127.0.0.1:9");
+    for bits in ["256", "384", "521"] {
+        bed.make_key_of(bits, &["-t", "ecdsa", "-b", bits]);
+        let key = bed.public_key(bits);
+        let words: Vec<_> = key.split_whitespace().collect();
+        let allow = [&["relay", "allow-ssh", HOSTNAME, "--replace"], &words[..]].concat();
+        on(&bed.state(), &allow).expect(0);
+        let mut command = bed.ssh_by("ssh", bits);
+        let ssh = Running::start(
+            command.args(["-N", "-R", &forward, "relay@127.0.0.1"]),
+            &bed.path("ssh.log"),
+        );
+        bed.is_online(true);
+        drop(ssh);
+        bed.is_online(false);
+    }
 }
 
 #[test]
