@@ -2,7 +2,7 @@
 
 mod browser;
 mod http1;
-mod http2;
+pub(crate) mod http2;
 mod slow;
 
 use http::StatusCode;

@@ -1,6 +1,7 @@
 //! A server behind home, which the tests play, and visitors who want something of it.
 
 mod answers;
+mod downgrade;
 mod requests;
 mod server;
 mod streaming;

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use super::{BOOK, Target};
 use crate::fixture::{HOST, PATIENCE};
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const CARD: &[u8] = b"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:s\r\nFN:S\r\nEND:VCARD\r\n";
+pub(crate) const CARD: &[u8] = b"BEGIN:VCARD\r\nVERSION:3.0\r\nUID:s\r\nFN:S\r\nEND:VCARD\r\n";
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
@@ -18,7 +18,7 @@ const GOAWAY: u8 = 7;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-type Fields = Vec<(String, String)>;
+pub(crate) type Fields = Vec<(String, String)>;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
@@ -51,13 +51,13 @@ fn encode(fields: &Fields) -> Vec<u8> {
 }
 
 /// A PUT that is right, to be made wrong.
-fn put(authorization: &str) -> Fields {
+pub(crate) fn put(path: &str, authorization: &str) -> Fields {
     let length = CARD.len().to_string();
     [
         (":method", "PUT"),
         (":scheme", "https"),
         (":authority", HOST),
-        (":path", &format!("{BOOK}tricked.vcf")),
+        (":path", path),
         ("authorization", authorization),
         ("content-type", "text/vcard"),
         ("content-length", &length),
@@ -66,9 +66,9 @@ fn put(authorization: &str) -> Fields {
     .into()
 }
 
-type Trick = (&'static str, fn(&mut Fields));
+pub(crate) type Trick = (&'static str, fn(&mut Fields));
 
-const TRICKS: &[Trick] = &[
+pub(crate) const TRICKS: &[Trick] = &[
     ("another authority", |it| {
         set(it, ":authority", "other.example.org")
     }),
@@ -88,18 +88,11 @@ const TRICKS: &[Trick] = &[
     ("no path", |it| it.retain(|(name, _)| name != ":path")),
     ("an empty path", |it| set(it, ":path", "")),
     ("another server in the path", |it| {
-        set(
-            it,
-            ":path",
-            "https://other.example.org/dav/addressbooks/me/contacts/tricked.vcf",
-        );
+        let path = value(it, ":path");
+        path.insert_str(0, "https://other.example.org");
     }),
     ("a request in the path", |it| {
-        set(
-            it,
-            ":path",
-            "/dav/addressbooks/me/contacts/tricked.vcf HTTP/1.1\r\nx: y",
-        );
+        value(it, ":path").push_str(" HTTP/1.1\r\nx: y");
     }),
     ("no method", |it| it.retain(|(name, _)| name != ":method")),
     ("a request in the method", |it| {
@@ -150,17 +143,26 @@ const TRICKS: &[Trick] = &[
     }),
 ];
 
-fn field(name: &str, value: &str) -> (String, String) {
+pub(crate) fn field(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn set(fields: &mut Fields, name: &str, value: &str) {
+fn value<'a>(fields: &'a mut Fields, name: &str) -> &'a mut String {
     let field = fields.iter_mut().find(|(it, _)| it == name);
-    field.expect("the field is there").1 = value.to_owned();
+    &mut field.expect("the field is there").1
 }
 
-/// Sends a PUT and waits for what becomes of it.
-async fn send(target: &Target, fields: &Fields) {
+fn set(fields: &mut Fields, name: &str, new: &str) {
+    new.clone_into(value(fields, name));
+}
+
+/// Sends a PUT of this body, and trailers if there are any, and waits for what becomes of it.
+pub(crate) async fn send<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    fields: &Fields,
+    body: &[u8],
+    trailers: &Fields,
+) {
     let mut bytes = PREFACE.to_vec();
     bytes.extend(frame(SETTINGS, 0, 0, &[]));
     let block = encode(fields);
@@ -173,8 +175,12 @@ async fn send(target: &Target, fields: &Fields) {
         kind = 9;
     }
     bytes.extend(frame(kind, END_HEADERS, 1, last));
-    bytes.extend(frame(DATA, END_STREAM, 1, CARD));
-    let mut stream = target.connect(b"h2").await;
+    let is_last = if trailers.is_empty() { END_STREAM } else { 0 };
+    bytes.extend(frame(DATA, is_last, 1, body));
+    if !trailers.is_empty() {
+        let flags = END_STREAM | END_HEADERS;
+        bytes.extend(frame(HEADERS, flags, 1, &encode(trailers)));
+    }
     // Home may have closed before it was sent to the end.
     let _ = stream.write_all(&bytes).await;
     let ended = timeout(PATIENCE, until_the_end(&mut stream)).await;
@@ -200,13 +206,14 @@ async fn until_the_end<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<()> {
 #[tokio::test]
 async fn a_request_that_is_malformed_does_nothing() {
     let target = Target::start(|_| {}).await;
+    let put = put(&format!("{BOOK}tricked.vcf"), &target.home.authorization);
     for (name, trick) in TRICKS {
-        let mut fields = put(&target.home.authorization);
+        let mut fields = put.clone();
         trick(&mut fields);
-        send(&target, &fields).await;
+        send(target.connect(b"h2").await, &fields, CARD, &vec![]).await;
         assert_eq!(target.status_of("tricked.vcf").await, 404, "{name}");
     }
     // And without a trick it is a PUT.
-    send(&target, &put(&target.home.authorization)).await;
+    send(target.connect(b"h2").await, &put, CARD, &vec![]).await;
     assert_eq!(target.status_of("tricked.vcf").await, 200);
 }
