@@ -154,19 +154,52 @@ fn a_thousand_cards_from_a_server_in_php_byte_for_byte() {
     );
 }
 
-#[test]
-fn an_address_book_of_radicale() {
-    let Some(peer) = Peer::radicale() else { return };
-    let book = peer
+/// Gives Radicale an address book with so many cards.
+fn fill(radicale: &Peer, count: usize) {
+    let book = radicale
         .folder()
         .join("collections/collection-root/me/contacts");
     fs::create_dir_all(&book).unwrap();
     let props = r#"{"tag": "VADDRESSBOOK", "D:displayname": "Contacts"}"#;
     fs::write(book.join(".Radicale.props"), props).unwrap();
-    let cards: BTreeMap<_, _> = cards::varied(120).into_iter().collect();
-    for (name, card) in &cards {
+    for (name, card) in cards::varied(count) {
         fs::write(book.join(format!("{name}.vcf")), card).unwrap();
     }
+}
+
+/// Over TLS with an authority that only the command line knows, and told how far it is.
+#[test]
+fn an_address_book_of_a_server_with_an_authority_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    crate::acme::pebble::identity(folder.path());
+    let Some(peer) = Peer::radicale_over_tls(folder.path()) else {
+        return;
+    };
+    fill(&peer, 120);
+    let url = format!("https://localhost:{}/", peer.address().port());
+    let copy = Copy::new(&url, Some("me"));
+    let refused = copy.run(&[]).expect(1).stderr;
+    assert!(refused.contains("--from-ca"), "{refused}");
+    assert_eq!(copy.stored().len(), 0);
+    let ca_file = folder.path().join("ca.pem");
+    let ca = ["--from-ca", ca_file.to_str().unwrap(), "--json"];
+    let copied = copy.run(&ca).expect(0);
+    expect_counts(
+        &copied.json(),
+        &[("found", 120), ("created", 120), ("verified", 120)],
+    );
+    for line in ["copying: 0 of 120 cards\n", "copying: 120 of 120 cards\n"] {
+        assert!(copied.stderr.contains(line), "{line}: {copied:?}");
+    }
+    assert_eq!(copy.stored().len(), 120);
+    let again = copy.run(&ca).expect(0).json();
+    expect_counts(&again, &[("known", 120), ("fetched", 0)]);
+}
+
+#[test]
+fn an_address_book_of_radicale() {
+    let Some(peer) = Peer::radicale() else { return };
+    fill(&peer, 120);
     let copy = Copy::new(&peer.url(), Some("me"));
     let counts = copy.counts(&[]);
     expect_counts(

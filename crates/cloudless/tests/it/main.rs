@@ -59,6 +59,7 @@ mod network;
 mod notification;
 mod pages;
 mod pair;
+mod pattern;
 mod people;
 mod push;
 mod races;

@@ -1,6 +1,6 @@
 //! Real servers behind home, through the relay.
 
-mod backpressure;
+pub(crate) mod backpressure;
 pub(crate) mod peer;
 pub(crate) mod php;
 mod radicale;

@@ -17,7 +17,7 @@ const STILL: Duration = Duration::from_millis(500);
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The next connection with a request, whose head is read then.
-async fn accept(listener: &TcpListener) -> TcpStream {
+pub(crate) async fn accept(listener: &TcpListener) -> TcpStream {
     loop {
         let (mut server, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();

@@ -48,6 +48,23 @@ impl Peer {
 
     /// Radicale with the user `me` and the password `secret`.
     pub(crate) fn radicale() -> Option<Self> {
+        Self::radicale_with(&[])
+    }
+
+    /// The same over TLS, with the certificate in this folder.
+    pub(crate) fn radicale_over_tls(identity: &Path) -> Option<Self> {
+        let path = |name: &str| identity.join(name).to_str().unwrap().to_owned();
+        let (certificate, key) = (path("cert.pem"), path("key.pem"));
+        Self::radicale_with(&[
+            "--server-ssl",
+            "--server-certificate",
+            &certificate,
+            "--server-key",
+            &key,
+        ])
+    }
+
+    fn radicale_with(options: &[&str]) -> Option<Self> {
         let program = program("radicale")?;
         let directory = TempDir::new().unwrap();
         let folder = directory.path();
@@ -66,7 +83,8 @@ impl Peer {
                 .arg(folder.join("passwords"))
                 .arg("--storage-filesystem-folder")
                 .arg(folder.join("collections"))
-                .args(["--auth-delay", "0", "--logging-level", "warning"]);
+                .args(["--auth-delay", "0", "--logging-level", "warning"])
+                .args(options);
             command
         });
         started.folder = Some(directory);

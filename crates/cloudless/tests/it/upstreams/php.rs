@@ -8,6 +8,7 @@ use super::Curl;
 use super::peer::Peer;
 use crate::corpus;
 use crate::pair::{HOSTNAME, Pair};
+use crate::pattern;
 
 const EXAMPLES: &str = "/usr/share/doc/php-sabre-dav/examples/sql";
 
@@ -28,6 +29,7 @@ pub(crate) fn start(folder: &Path) -> Option<Peer> {
         return None;
     }
     fs::create_dir_all(folder.join("files")).unwrap();
+    fs::create_dir_all(folder.join("uploads")).unwrap();
     let database = rusqlite::Connection::open(folder.join("db.sqlite")).unwrap();
     for name in ["addressbooks", "principals"] {
         let tables = fs::read_to_string(format!("{EXAMPLES}/sqlite.{name}.sql")).unwrap();
@@ -105,8 +107,9 @@ fn redirects_cookies_and_uploads_are_as_without_home() {
 
     // 64 MiB with a length and in chunks, as desktop clients of Nextcloud send them.
     let length: u64 = 64 * 1024 * 1024;
-    let file = pair.folder("large").join("file");
-    fs::File::create(&file).unwrap().set_len(length).unwrap();
+    let large = pair.folder("large");
+    let (file, got) = (large.join("file"), large.join("got"));
+    let sent = pattern::write(&file, 1, length);
     let chunked = ["--header", "transfer-encoding: chunked"];
     for (name, how) in [("whole", &[][..]), ("chunks", &chunked[..])] {
         let path = format!("/remote.php/dav/files/{name}");
@@ -117,19 +120,75 @@ fn redirects_cookies_and_uploads_are_as_without_home() {
             .with(&["--http1.1", "--upload-file", file.to_str().unwrap()])
             .ask(&path);
         assert_eq!(up.status, 201, "{up:?}");
-        let written = fs::metadata(folder.path().join("files").join(name)).unwrap();
-        assert_eq!(written.len(), length, "{name}");
-        let down =
-            Curl::new(&pair, "GET").with(&["--user", "admin:secret", "--output", "/dev/null"]);
-        let down = down.with(&["--write-out", "%{size_download}"]).run(&path);
-        assert_eq!(
-            String::from_utf8_lossy(&down.stdout),
-            length.to_string(),
-            "{down:?}"
-        );
+        let written = folder.path().join("files").join(name);
+        assert_eq!(pattern::digest(&written), sent, "{name}");
+        let down = Curl::new(&pair, "GET")
+            .with(&["--user", "admin:secret", "--fail", "--output"])
+            .with(&[got.to_str().unwrap()])
+            .run(&path);
+        assert!(down.status.success(), "{down:?}");
+        assert_eq!(pattern::digest(&got), sent, "{name}");
     }
     // A part of a large file.
     let part = Curl::new(&pair, "GET").with(&["--user", "admin:secret", "--range", "5-9"]);
     let part = part.ask("/remote.php/dav/files/whole");
     assert_eq!(part.status, 206, "{part:?}");
+}
+
+/// As clients of Nextcloud send what is large: a folder, its parts, and a MOVE that puts them together
+/// elsewhere, under an address that they write out.
+#[test]
+fn an_upload_in_parts_is_moved_to_its_place() {
+    const PARTS: u64 = 3;
+    let folder = tempfile::TempDir::new().unwrap();
+    let Some(peer) = start(folder.path()) else {
+        return;
+    };
+    let table = format!(
+        "[[upstream]]\nhostname = \"{HOSTNAME}\"\nserver = \"{}\"\n",
+        peer.url()
+    );
+    let pair = Pair::start_configured(HOSTNAME, &table);
+    let large = pair.folder("large");
+    let ask = |method: &str| Curl::new(&pair, method).with(&["--user", "admin:secret"]);
+    let root = format!("https://{HOSTNAME}:{}", pair.relay_port());
+    let place = format!("{root}/remote.php/dav/files/photo");
+    let upload = "/remote.php/dav/uploads/1";
+    let made = ask("MKCOL").header(&format!("destination: {place}"));
+    let made = made.ask(upload);
+    assert_eq!(made.status, 201, "{made:?}");
+    let mut whole = Vec::new();
+    for number in 1..=PARTS {
+        let part = large.join("part");
+        pattern::write(&part, number, 5 * 1024 * 1024);
+        whole.extend(fs::read(&part).unwrap());
+        let put = ask("PUT")
+            .header(&format!("destination: {place}"))
+            .header("oc-total-length: 15728640")
+            .with(&["--upload-file", part.to_str().unwrap()]);
+        let put = put.ask(&format!("{upload}/{number:05}"));
+        assert_eq!(put.status, 201, "{put:?}");
+    }
+    let joined = ask("MOVE")
+        .header(&format!("destination: {place}"))
+        .header("oc-total-length: 15728640")
+        .ask(&format!("{upload}/.file"));
+    assert_eq!(joined.status, 201, "{joined:?}");
+    let written = fs::read(folder.path().join("files/photo")).unwrap();
+    assert!(written == whole, "{} bytes", written.len());
+    assert!(!folder.path().join("uploads/1").exists());
+
+    // A file that is moved, and one whose place is taken.
+    let elsewhere = format!("destination: {root}/remote.php/dav/files/renamed");
+    let moved = ask("MOVE").header(&elsewhere);
+    let moved = moved.ask("/remote.php/dav/files/photo");
+    assert_eq!(moved.status, 201, "{moved:?}");
+    let other = ask("PUT").with(&["--data-binary", "other"]);
+    let other = other.ask("/remote.php/dav/files/other");
+    assert_eq!(other.status, 201, "{other:?}");
+    let kept = ask("MOVE").header(&elsewhere).header("overwrite: F");
+    let kept = kept.ask("/remote.php/dav/files/other");
+    assert_eq!(kept.status, 412, "{kept:?}");
+    let renamed = fs::read(folder.path().join("files/renamed")).unwrap();
+    assert!(renamed == whole, "{} bytes", renamed.len());
 }

@@ -90,8 +90,19 @@ fn sync(place: &str, root: &str) -> Option<(Pair, Peer)> {
     assert_eq!(on_desktop.len(), GENERATED - 1);
     let has_edit = |card: &Vec<u8>| String::from_utf8_lossy(card).contains("edited on the laptop");
     assert_eq!(on_desktop.values().filter(|it| has_edit(it)).count(), 1);
+    desktop.edit("card-3", "NOTE:edited on the desktop");
+    desktop.remove("card-4");
+    desktop.sync();
     laptop.sync();
-    assert_eq!(laptop.read().len(), GENERATED - 1);
+    let on_laptop = laptop.read();
+    assert_eq!(on_laptop.len(), GENERATED - 2);
+    for note in ["edited on the laptop", "edited on the desktop"] {
+        let has_edit = |card: &&Vec<u8>| String::from_utf8_lossy(card).contains(note);
+        assert_eq!(on_laptop.values().filter(has_edit).count(), 1, "{note}");
+    }
+    for gone in ["card-2", "card-4"] {
+        assert!(!on_laptop.contains_key(gone), "{gone}");
+    }
 
     // A URL in a header field, which Radicale compares with what it is told of the visitor's.
     let card = format!("{root}me/contacts/moved.vcf");

@@ -28,9 +28,29 @@ $server = new Sabre\DAV\Server([
     new Sabre\DAVACL\PrincipalCollection($principals),
     new Sabre\CardDAV\AddressBookRoot($principals, $books),
     new Sabre\DAV\FS\Directory("$folder/files"),
+    new Sabre\DAV\FS\Directory("$folder/uploads"),
 ]);
 $server->setBaseUri('/remote.php/dav/');
 $server->addPlugin(new Sabre\DAV\Auth\Plugin(new Passwords(), 'SabreDAV'));
 $server->addPlugin(new Sabre\CardDAV\Plugin());
 $server->addPlugin(new Sabre\DAVACL\Plugin());
+// The parts of an upload, put together where its `.file` is moved to.
+$server->subscribeEvent('beforeMethod', function ($method, $uri) use ($server, $folder) {
+    if ($method !== 'MOVE' || !preg_match('#^(uploads/[a-z0-9]+)/\.file$#', $uri, $found)) {
+        return true;
+    }
+    $place = $server->calculateUri($server->httpRequest->getHeader('Destination'));
+    if (!preg_match('#^files/[a-z]+$#', $place)) {
+        throw new Sabre\DAV\Exception\Forbidden('no place for a file');
+    }
+    $whole = implode('', array_map('file_get_contents', glob("$folder/$found[1]/*")));
+    if (strlen($whole) !== (int) $server->httpRequest->getHeader('OC-Total-Length')) {
+        throw new Sabre\DAV\Exception\BadRequest('parts are missing');
+    }
+    file_put_contents("$folder/$place", $whole);
+    $server->tree->delete($found[1]);
+    $server->httpResponse->setHeader('Content-Length', '0');
+    $server->httpResponse->sendStatus(201);
+    return false;
+});
 $server->exec();

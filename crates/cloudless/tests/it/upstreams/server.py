@@ -45,13 +45,27 @@ async def upload(request):
     return web.json_response({"sha256": digest.hexdigest(), "length": length})
 
 
+def pieces(request):
+    """So many MiB, of which no two pieces are alike."""
+    for number in range(int(request.match_info["mib"]) * 16):
+        yield hashlib.shake_128(str(number).encode()).digest(len(PIECE))
+
+
 async def download(request):
-    pieces = int(request.match_info["mib"]) * 16
-    response = web.StreamResponse(headers={"Content-Length": str(pieces * len(PIECE))})
+    length = int(request.match_info["mib"]) * 16 * len(PIECE)
+    response = web.StreamResponse(headers={"Content-Length": str(length)})
     await response.prepare(request)
-    for _ in range(pieces):
-        await response.write(PIECE)
+    for piece in pieces(request):
+        await response.write(piece)
     return response
+
+
+async def downloaded(request):
+    """What /download gives, as it is here."""
+    digest = hashlib.sha256()
+    for piece in pieces(request):
+        digest.update(piece)
+    return web.Response(text=digest.hexdigest())
 
 
 def serve(host, port, certificate=None, key=None):
@@ -63,6 +77,7 @@ def serve(host, port, certificate=None, key=None):
         web.post("/next", next_event),
         web.put("/upload", upload),
         web.get("/download/{mib}", download),
+        web.get("/downloaded/{mib}", downloaded),
     ])
     context = None
     if certificate:

@@ -12,6 +12,7 @@ use super::peer::{self, Peer};
 use crate::acme::pebble::identity;
 use crate::binary::on;
 use crate::pair::{HOSTNAME, Pair};
+use crate::pattern;
 
 const NGINX: &str = "/usr/sbin/nginx";
 const MIB: u64 = 1024 * 1024;
@@ -133,7 +134,7 @@ fn a_server_with_tls_and_an_authority_of_its_own() {
     );
 }
 
-/// nginx, over HTTP/2 with TLS and over HTTP/1.1 on a unix socket.
+/// nginx, over HTTP/2 with TLS and over HTTP/1.1 on a unix socket, 16 MiB each way.
 #[test]
 fn http2_and_a_unix_socket() {
     if !Path::new(NGINX).exists() {
@@ -141,15 +142,23 @@ fn http2_and_a_unix_socket() {
     }
     let folder = tempfile::TempDir::new().unwrap();
     identity(folder.path());
+    fs::create_dir(folder.path().join("files")).unwrap();
     let at = folder.path().display();
     let peer = Peer::start(|address| {
         let told = "return 200 \"spoke $server_protocol $http_host $http_x_forwarded_proto\";";
+        let files = |path: &str| {
+            format!(
+                "location {path}/files/ {{ alias {at}/files/; dav_methods PUT; create_full_put_path on;\n\
+                 client_max_body_size 0; }}"
+            )
+        };
+        let (tls_files, socket_files) = (files("/tls"), files("/socket"));
         let configuration = format!(
             "daemon off; master_process off; pid {at}/pid; error_log stderr crit; events {{}}\n\
              http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p;\n\
              fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
-             server {{ listen unix:{at}/socket; location / {{ {told} }} }}\n\
-             server {{ listen {address} ssl http2; location / {{ {told} }}\n\
+             server {{ listen unix:{at}/socket; location / {{ {told} }} {socket_files} }}\n\
+             server {{ listen {address} ssl http2; location / {{ {told} }} {tls_files}\n\
              ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem; }} }}\n"
         );
         let _ = fs::remove_file(folder.path().join("socket"));
@@ -175,11 +184,38 @@ fn http2_and_a_unix_socket() {
             assert!(told.text.ends_with(&expected), "{visitor} {path}: {told:?}");
         }
     }
+
+    // Bodies, of a known length and of none.
+    let (file, got) = (folder.path().join("file"), folder.path().join("got"));
+    let chunked = ["--header", "transfer-encoding: chunked"];
+    let mut seed = 1;
+    for path in ["/tls/", "/socket/"] {
+        for (visitor, length) in [
+            ("--http1.1", &[][..]),
+            ("--http1.1", &chunked),
+            ("--http2", &[]),
+        ] {
+            seed += 1;
+            let sent = pattern::write(&file, seed, 16 * MIB);
+            let target = format!("{path}files/{seed}");
+            let up = Curl::new(&pair, "PUT").with(&[visitor]).with(length);
+            let up = up
+                .with(&["--upload-file", file.to_str().unwrap()])
+                .ask(&target);
+            assert_eq!(up.status, 201, "{visitor} {target}: {up:?}");
+            let written = folder.path().join(format!("files/{seed}"));
+            assert_eq!(pattern::digest(&written), sent, "{visitor} {target}");
+            let down = Curl::new(&pair, "GET").with(&[visitor, "--fail", "--output"]);
+            let down = down.with(&[got.to_str().unwrap()]).run(&target);
+            assert!(down.status.success(), "{visitor} {target}: {down:?}");
+            assert_eq!(pattern::digest(&got), sent, "{visitor} {target}");
+        }
+    }
 }
 
 /// 64 MiB each way, and 1 GiB in `cargo xtask acceptance`.
 #[test]
-fn large_bodies_pass_in_bounded_memory() {
+fn large_bodies_pass_unchanged_in_bounded_memory() {
     let Some(peer) = start(None) else { return };
     let table = format!(
         "[[upstream]]\nhostname = \"{HOSTNAME}\"\nserver = \"{}\"\n",
@@ -187,9 +223,15 @@ fn large_bodies_pass_in_bounded_memory() {
     );
     let pair = Pair::start_configured(HOSTNAME, &table);
     let mib = if crate::is_acceptance() { 1024 } else { 64 };
-    let file = pair.folder("large").join("file");
-    fs::File::create(&file).unwrap().set_len(mib * MIB).unwrap();
-    let path = file.to_str().unwrap();
+    let folder = pair.folder("large");
+    let (file, got) = (folder.join("file"), folder.join("got"));
+    let sent = pattern::write(&file, 1, mib * MIB);
+    let (path, got_path) = (file.to_str().unwrap(), got.to_str().unwrap());
+    let told = Command::new("curl")
+        .args(["--silent", "--fail"])
+        .arg(format!("{}/downloaded/{mib}", peer.url()))
+        .output();
+    let expected = String::from_utf8(told.unwrap().stdout).unwrap();
     // Whatever is made once, such as buffers of TLS, is there.
     let small = Curl::new(&pair, "GET")
         .with(&["--output", "/dev/null"])
@@ -208,15 +250,15 @@ fn large_bodies_pass_in_bounded_memory() {
             let told: Value =
                 serde_json::from_slice(&up.stdout).unwrap_or_else(|_| panic!("{up:?}"));
             assert_eq!(told["length"], mib * MIB, "{version}");
+            assert_eq!(told["sha256"], sent, "{version}");
         }
         let down = Curl::new(&pair, "GET").with(&[version, "--max-time", "600"]);
-        let down = down.with(&["--output", "/dev/null", "--write-out", "%{size_download}"]);
-        let down = down.run(&format!("/download/{mib}"));
-        assert_eq!(
-            String::from_utf8_lossy(&down.stdout),
-            (mib * MIB).to_string(),
-            "{down:?}"
-        );
+        let down = down
+            .with(&["--output", got_path])
+            .run(&format!("/download/{mib}"));
+        assert!(down.status.success(), "{down:?}");
+        assert_eq!(fs::metadata(&got).unwrap().len(), mib * MIB, "{version}");
+        assert_eq!(pattern::digest(&got), expected, "{version}");
     }
     let growth = peak(pair.home_pid()).saturating_sub(before);
     println!("{mib} MiB each way: {growth} KiB more than {before}");
