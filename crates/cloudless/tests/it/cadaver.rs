@@ -146,11 +146,21 @@ fn a_stranger_s_certificate_a_wrong_password_and_a_revoked_device_are_told() {
     let relay = pair.folder("relay");
     documented::set(&relay.join("relay.toml"), "hold = \"100ms\"\n");
     on(&relay, &["relay", "reload"]).expect(0);
+    fs::write(person.folder.join("small"), "small\n").unwrap();
+    let said = person.says(files, "put small\nquit\n");
+    assert!(said.contains("succeeded."), "{said}");
     pair.kill_home();
     fails(&person, "");
+    // Whoever goes on all the same is told, and nothing comes of it.
+    let said = person.says(files, "put small lost\nget small gotten\nls\nquit\n");
+    assert!(!said.contains("succeeded."), "{said}");
+    assert!(!person.folder.join("gotten").exists());
     pair.start_home();
     pair.await_tunnel();
-    works(&person);
+    let said = person.says(files, "ls\nget small gotten\nput small again\nls\nquit\n");
+    assert!(!said.contains("lost") && !said.contains("failed"), "{said}");
+    assert!(said.contains("again"), "{said}");
+    assert_eq!(fs::read(person.folder.join("gotten")).unwrap(), b"small\n");
 
     on(&home, &["device", "revoke", "me", "laptop"]).expect(0);
     fails(&person, "Could not authenticate to server");

@@ -183,15 +183,41 @@ async fn a_wrong_password_a_revoked_device_and_a_home_that_is_away_are_told() {
 
     let libdav = discover(&pair, pair.phone()).await.unwrap();
     let book = find_book(&libdav).await.unwrap();
+    let first = libdav.request(SyncCollection::new(&book)).await.unwrap();
+    let since = async |token: &str| {
+        let request = SyncCollection::new(&book).with_sync_token(token);
+        libdav.request(request).await
+    };
     let relay = pair.folder("relay");
     documented::set(&relay.join("relay.toml"), "hold = \"100ms\"\n");
     on(&relay, &["relay", "reload"]).expect(0);
     pair.kill_home();
-    let list = ListResources::new(&book);
-    libdav.request(list).await.expect_err("home is away");
+    since(&first.new_sync_token)
+        .await
+        .expect_err("home is away");
+    let href = format!("{book}here.vcf");
+    let card = String::from_utf8(cards::small("here")).unwrap();
+    let create = || PutResource::new(&href).create(card.clone(), VCARD);
+    libdav.request(create()).await.expect_err("home is away");
+    // Whoever sits at home goes on meanwhile.
+    let file = pair.folder("import").join("elsewhere.vcf");
+    std::fs::write(&file, cards::small("elsewhere")).unwrap();
+    let import = ["contacts", "import", file.to_str().unwrap()];
+    on(&pair.folder("home"), &import).expect(0);
     pair.start_home();
     pair.await_tunnel();
-    libdav.request(ListResources::new(&book)).await.unwrap();
+    let theirs = since(&first.new_sync_token).await.unwrap();
+    assert_eq!((theirs.changed.len(), theirs.deleted.len()), (1, 0));
+    let hrefs = [theirs.changed[0].href.clone()];
+    let fetched = fetch(&libdav, &book, &hrefs).await;
+    assert_eq!(
+        lines(fetched[&hrefs[0]].as_bytes()),
+        lines(&cards::small("elsewhere"))
+    );
+    libdav.request(create()).await.unwrap();
+    let own = since(&theirs.new_sync_token).await.unwrap();
+    let own: Vec<_> = own.changed.into_iter().map(|it| it.href).collect();
+    assert_eq!(own, [href]);
 
     on(&pair.folder("home"), &["device", "revoke", "me", "phone"]).expect(0);
     let list = ListResources::new(&book);
