@@ -7,9 +7,9 @@
 mod clones;
 mod legs;
 pub(crate) mod machines;
-mod name_server;
+pub(crate) mod name_server;
 mod names;
-mod outages;
+pub(crate) mod outages;
 pub(crate) mod prober;
 mod relays;
 mod restarts;

@@ -8,7 +8,7 @@ mod outages;
 mod places;
 mod plain_http;
 mod refusals;
-mod sshd;
+pub(crate) mod sshd;
 mod visitors;
 
 use serde_json::json;

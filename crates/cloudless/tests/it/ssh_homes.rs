@@ -1,10 +1,11 @@
 //! Homes without cloudless: `ssh` and `autossh`, with the programs that people have behind them.
 
 mod classic;
+mod outages;
 mod refused;
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -14,13 +15,23 @@ use tempfile::TempDir;
 use crate::binary::{self, on};
 use crate::corpus;
 use crate::role::Role;
+use crate::ssh::sshd::Machine;
 
 /// It resolves everywhere.
 const HOSTNAME: &str = "localhost";
 
+/// Where relay and home run, and where the relay listens for visitors, in clear, and for SSH.
+struct Place {
+    relay: Machine,
+    home: Machine,
+    address: IpAddr,
+    ports: [u16; 3],
+}
+
 /// A relay that listens for SSH, and a machine at home with keys and a known_hosts.
 struct Bed {
     directory: TempDir,
+    place: Place,
     relay: Role,
     https: SocketAddr,
     http: SocketAddr,
@@ -29,6 +40,15 @@ struct Bed {
 
 impl Bed {
     fn start() -> Option<Self> {
+        Self::start_at(Place {
+            relay: Machine::default(),
+            home: Machine::default(),
+            address: Ipv4Addr::LOCALHOST.into(),
+            ports: [0; 3],
+        })
+    }
+
+    fn start_at(place: Place) -> Option<Self> {
         for program in ["ssh", "autossh"] {
             let found = Command::new(program).arg("-V").output();
             if found.is_err() {
@@ -40,21 +60,21 @@ impl Bed {
         }
         let directory = TempDir::new().unwrap();
         let state = directory.path().join("relay");
+        let listen = place.ports.map(|port| (place.address, port));
+        let listen = listen.map(|at| SocketAddr::from(at).to_string());
+        let address = place.address.to_string();
         #[rustfmt::skip]
-        on(&state, &["relay", "init", "--address", "127.0.0.1", "--server-name", "relay.test",
-            "--listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]).expect(0);
+        on(&state, &["relay", "init", "--address", &address, "--server-name", "relay.test",
+            "--listen", &listen[0], "--http-listen", &listen[1]]).expect(0);
         let config = state.join("relay.toml");
         let text = fs::read_to_string(&config).unwrap();
         assert!(
             text.contains("\nssh = []\n"),
             "SSH is off by default: {text}"
         );
-        fs::write(
-            &config,
-            text.replace("\nssh = []\n", "\nssh = \"127.0.0.1:0\"\n"),
-        )
-        .unwrap();
-        let (relay, ready) = Role::start(&state, "relay");
+        let on_ssh = text.replace("\nssh = []\n", &format!("\nssh = \"{}\"\n", listen[2]));
+        fs::write(&config, on_ssh).unwrap();
+        let (relay, ready) = start_relay(&place, &state);
         let address = |name: &str| {
             ready[name][0]
                 .as_str()
@@ -64,16 +84,19 @@ impl Bed {
         };
         let (https, http, ssh) = (address("https"), address("http"), address("ssh"));
         // A relay that is started again has to be found where it was.
-        let text = fs::read_to_string(&config).unwrap();
-        let mut pinned = text;
-        for (name, address) in [("https", https), ("http", http), ("ssh", ssh)] {
-            let open = format!("\n{name} = \"127.0.0.1:0\"\n");
+        let mut pinned = fs::read_to_string(&config).unwrap();
+        for (at, (name, address)) in [("https", https), ("http", http), ("ssh", ssh)]
+            .into_iter()
+            .enumerate()
+        {
+            let open = format!("\n{name} = \"{}\"\n", listen[at]);
             assert!(pinned.contains(&open), "{pinned}");
             pinned = pinned.replace(&open, &format!("\n{name} = \"{address}\"\n"));
         }
         fs::write(&config, pinned).unwrap();
         let bed = Self {
             directory,
+            place,
             relay,
             https,
             http,
@@ -92,9 +115,13 @@ impl Bed {
         self.path("relay")
     }
 
-    fn restart_relay(&mut self) {
+    fn kill_relay(&mut self) {
         self.relay.kill();
-        let (relay, ready) = Role::start(&self.state(), "relay");
+    }
+
+    /// Starts the relay again; it listens on return.
+    fn start_relay(&mut self) {
+        let (relay, ready) = start_relay(&self.place, &self.state());
         self.relay = relay;
         assert_eq!(ready["ssh"][0], self.ssh.to_string());
     }
@@ -135,7 +162,7 @@ impl Bed {
     /// `ssh`, or a program that starts it, with what this bed needs.
     fn ssh_by(&self, program: &str, key: &str) -> Command {
         let known_hosts = format!("UserKnownHostsFile={}", self.path("known_hosts").display());
-        let mut command = Command::new(program);
+        let mut command = self.place.home.command(program);
         if program == "autossh" {
             let environment = [("AUTOSSH_GATETIME", "0"), ("AUTOSSH_POLL", "5")];
             command.args(["-M", "0"]).envs(environment);
@@ -168,6 +195,11 @@ impl Bed {
         let url = format!("https://{HOSTNAME}:{}{path}", self.https.port());
         curl(&[&["--ipv4", &url], arguments].concat())
     }
+}
+
+fn start_relay(place: &Place, state: &Path) -> (Role, Value) {
+    let command = place.relay.command(env!("CARGO_BIN_EXE_cloudless"));
+    Role::start_by(command, state, "relay")
 }
 
 fn curl(arguments: &[&str]) -> String {

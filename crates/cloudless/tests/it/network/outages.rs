@@ -15,7 +15,7 @@ const UNVISITED: Duration = Duration::from_secs(65);
 
 /// Prints what was measured and compares it with what is promised.
 #[track_caller]
-pub(super) fn within(promise: Duration, event: &str, family: Family, took: Duration) {
+pub(crate) fn within(promise: Duration, event: &str, family: Family, took: Duration) {
     println!("MEASURED {event}, {family:?}: {:.2} s", took.as_secs_f64());
     assert!(took <= promise, "{event}, {family:?}: back after {took:?}");
 }

@@ -26,31 +26,40 @@ pub(crate) struct Home {
 impl Home {
     /// Sets one up as docs/sshd.md says; it does not run yet.
     pub(crate) fn set_up(sshd: &Sshd, forward: &str, more: &str) -> Self {
-        Self::set_up_at(&Machine::default(), sshd, forward, more)
+        let home = Self::configured(sshd, forward, more);
+        home.meet(sshd);
+        home
     }
 
-    /// The same on another machine.
-    pub(crate) fn set_up_at(machine: &Machine, sshd: &Sshd, forward: &str, more: &str) -> Self {
-        let mut home = Self::configured(sshd, forward, more);
+    /// The same on another machine, for which sshd's host has this name.
+    pub(crate) fn set_up_at(machine: &Machine, sshd: &Sshd, host: &str, forward: &str) -> Self {
+        let mut home = Self::configured_for(sshd, host, forward, "");
         home.machine = machine.clone();
-        let line = home.succeed(&["home", "ssh", "key"]);
-        sshd.authorize(line.trim_end());
-        home.succeed(&["home", "ssh", "trust", &sshd.fingerprint()]);
+        home.meet(sshd);
         home
+    }
+
+    /// Each vouches for the other.
+    fn meet(&self, sshd: &Sshd) {
+        let line = self.succeed(&["home", "ssh", "key"]);
+        sshd.authorize(line.trim_end());
+        self.succeed(&["home", "ssh", "trust", &sshd.fingerprint()]);
     }
 
     /// The same, before anybody has vouched for anybody.
     pub(crate) fn configured(sshd: &Sshd, forward: &str, more: &str) -> Self {
+        Self::configured_for(sshd, &sshd.address().ip().to_string(), forward, more)
+    }
+
+    fn configured_for(sshd: &Sshd, host: &str, forward: &str, more: &str) -> Self {
         let directory = TempDir::new().unwrap();
         let state = directory.path();
-        let (address, user) = (sshd.address(), user());
+        let (port, user) = (sshd.address().port(), user());
         let config = format!(
             "hostnames = [\"{HOSTNAME}\"]\nlocal = \"127.0.0.1:0\"\n\
              [probe]\naddresses = \"127.0.0.1:9\"\n\
-             [[relay]]\ntransport = \"ssh\"\nhost = \"{}\"\nport = {}\nuser = \"{user}\"\n\
-             forward = \"{forward}\"\n{more}",
-            address.ip(),
-            address.port(),
+             [[relay]]\ntransport = \"ssh\"\nhost = \"{host}\"\nport = {port}\n\
+             user = \"{user}\"\nforward = \"{forward}\"\n{more}",
         );
         fs::write(state.join("home.toml"), config).unwrap();
         let added = binary::on(

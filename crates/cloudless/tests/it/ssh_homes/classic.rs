@@ -115,7 +115,8 @@ fn a_certificate_by_http_01_and_radicale_behind_nginx() {
     assert_eq!(desktop.read().len(), GENERATED);
 
     // The relay is killed, and everything is back without anybody's doing.
-    bed.restart_relay();
+    bed.kill_relay();
+    bed.start_relay();
     until(|| bed.curl("/me/", &["--cacert", root]), "Radicale");
     laptop.edit("card-1", "NOTE:edited after the restart");
     laptop.remove("card-2");
