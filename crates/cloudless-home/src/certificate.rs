@@ -9,13 +9,15 @@
 //! that trusts an old one, and a stolen authority is worth one name. The leaf is renewed when a third
 //! of its life is left.
 //!
-//! In the state directory: `ca.pem`, all authorities' certificates, for devices to trust; and in
+//! In the state directory, for devices to trust: `ca.pem`, all authorities' certificates, and
+//! `ca-HOST.pem` for each name, that of its own alone; and in
 //! `certificates/` with mode 0600 for each name `HOST_ca.pem` and `HOST.pem` or `HOST_pinned.pem`,
 //! with their keys; `HOST_acme.pem`, key and chain, and `HOST_acme.json`, what went wrong with the
 //! orders; `acme-accounts.json`; and the ledger of keys.
 
 pub(crate) mod acme;
 mod authority;
+mod authority_files;
 mod error;
 pub(crate) mod file;
 mod files;
@@ -39,6 +41,7 @@ pub use self::acme::{
     AccountImportError, AcmeConfig, ExternalAccount, KnownAccount, account_file, account_uri,
     export_accounts, import_accounts, known_accounts,
 };
+pub use self::authority_files::{ca_file, ca_file_of};
 pub use self::error::CertificateError;
 pub use self::files::CertificateFiles;
 pub use self::gate::{Gate, HonestRelay, IntendedOrder, Permission, Refusal, ValidationMethod};
@@ -81,13 +84,8 @@ fn directory(state_dir: &Path) -> PathBuf {
     state_dir.join("certificates")
 }
 
-/// Where the authorities' certificates are, for devices to trust: PEM, one after another.
-pub fn ca_file(state_dir: &Path) -> PathBuf {
-    state_dir.join("ca.pem")
-}
-
 /// Makes the certificates of home's own that are missing or due and writes [`ca_file`], whose path it
-/// returns. A running home does this itself; call it to have the file before. Blocks on the disk.
+/// returns, and [`ca_file_of`] each name. A running home does this itself; call it to have the file before. Blocks on the disk.
 ///
 /// # Errors
 /// The first hostname's [`CertificateError`]; the others have been tried.
@@ -97,14 +95,16 @@ pub fn prepare(
     now: SystemTime,
 ) -> Result<PathBuf, CertificateError> {
     let mut failure = None;
-    let mut bundle = String::new();
+    let mut authorities = Vec::new();
     for hostname in hostnames {
         match load_own(state_dir, hostname, LeafKind::Renewed, now) {
-            Ok((authority, _)) => bundle.push_str(authority.certificate_pem()),
+            Ok((authority, _)) => {
+                authorities.push((hostname.clone(), authority.certificate_pem().to_owned()));
+            }
             Err(error) => failure = failure.or(Some(error)),
         }
     }
-    write_bundle(state_dir, &bundle)?;
+    authority_files::write(state_dir, &authorities)?;
     failure.map_or_else(|| Ok(ca_file(state_dir)), Err)
 }
 
@@ -147,16 +147,6 @@ fn open_authority(
     let directory = directory(state_dir);
     file::create_directory(&directory)?;
     Authority::open_or_create(&directory, hostname, now)
-}
-
-fn write_bundle(state_dir: &Path, bundle: &str) -> Result<(), CertificateError> {
-    let path = ca_file(state_dir);
-    let is_same = std::fs::read_to_string(&path).is_ok_and(|present| present == bundle);
-    if is_same {
-        Ok(())
-    } else {
-        file::write(&path, bundle.as_bytes(), file::PUBLIC)
-    }
 }
 
 #[cfg(test)]

@@ -22,7 +22,7 @@ use super::acme::schedule::Life;
 use super::acme::stored;
 use super::kept::status_of;
 use super::leaf::LeafKind;
-use super::{CertificateError, CertificateSource, load_own, renew_own, write_bundle};
+use super::{CertificateError, CertificateSource, authority_files, load_own, renew_own};
 use crate::config::{Clock, Timings};
 use crate::status::{AcmeStatus, CertificateStatus, chain};
 
@@ -104,7 +104,7 @@ impl Certificates {
             is_changed |= self.put(&task.hostname, loaded);
         }
         if is_changed {
-            self.write_bundle();
+            self.write_authorities();
         }
     }
 
@@ -152,7 +152,7 @@ impl Certificates {
         };
         let error = loaded.as_ref().err().map(|error| chain(error));
         if self.put(hostname, loaded) {
-            self.write_bundle();
+            self.write_authorities();
         }
         error.map_or(Ok(()), Err)
     }
@@ -260,14 +260,16 @@ impl Certificates {
         }
     }
 
-    fn write_bundle(&self) {
+    fn write_authorities(&self) {
         let slots = self.read();
-        let bundle: String = slots
-            .values()
-            .map(|slot| slot.authority_pem.as_str())
+        let own = slots
+            .iter()
+            .filter(|(_, slot)| !slot.authority_pem.is_empty());
+        let own: Vec<_> = own
+            .map(|(hostname, slot)| (hostname.clone(), slot.authority_pem.clone()))
             .collect();
         drop(slots);
-        if let Err(error) = write_bundle(&self.state_dir, &bundle) {
+        if let Err(error) = authority_files::write(&self.state_dir, &own) {
             tracing::warn!(
                 error = chain(&error),
                 "Cannot write the authorities' certificates"

@@ -257,6 +257,26 @@ fn another_hostname_disturbs_no_trust() {
 }
 
 #[test]
+fn each_name_has_its_authority_in_a_file_of_its_own() {
+    let names = ["home.example.org", "m.example.org"];
+    let fixture = Fixture::new(&names);
+    let alone = names.map(|name| fixture.text(&format!("ca-{name}.pem")));
+    assert_eq!(alone.concat(), fixture.text("ca.pem"));
+    for (name, pem) in names.iter().zip(&alone) {
+        assert_eq!(pem.matches("BEGIN CERTIFICATE").count(), 1);
+        assert!(!pem.contains("PRIVATE"));
+        let config = fixture.certificates.server_config(&host(name)).unwrap();
+        Trust::new(pem).handshake(config, name).unwrap();
+    }
+    // What a name had before there were such files.
+    let path = ca_file_of(fixture.directory.path(), &host(names[1]));
+    std::fs::remove_file(&path).unwrap();
+    let fixture = fixture.after(&names, DAY);
+    assert_eq!(std::fs::read_to_string(path).unwrap(), alone[1]);
+    assert_eq!(fixture.text("ca.pem"), alone.concat());
+}
+
+#[test]
 fn the_leaf_is_renewed_when_a_third_of_its_life_is_left() {
     let fixture = Fixture::new(&["home.example.org"]);
     let first = fixture.expiry().unwrap();

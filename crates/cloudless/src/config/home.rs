@@ -135,13 +135,13 @@ impl HomeFile {
         self.hostname.values().any(HostnameTable::is_acme)
     }
 
-    /// Whether devices have to be told of home's own authority, for one of the names.
-    pub(crate) fn has_own_authority(&self) -> bool {
-        let is_own = |hostname: &Hostname| {
-            let table = self.hostname.get(hostname);
+    /// The names of which devices have to be told of home's own authority.
+    pub(crate) fn names_to_trust(&self) -> Vec<&Hostname> {
+        let is_own = |hostname: &&Hostname| {
+            let table = self.hostname.get(*hostname);
             table.is_none_or(HostnameTable::has_own_authority)
         };
-        self.hostnames.iter().any(is_own)
+        self.hostnames.iter().filter(is_own).collect()
     }
 
     /// How the names are to be protected.

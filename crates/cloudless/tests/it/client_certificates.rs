@@ -50,6 +50,14 @@ pub(crate) fn enroll(pair: &Pair, name: &str) -> Enrolled {
         "not on this machine: {said:?}"
     );
     assert_eq!(value("file "), path);
+    // Of the two authorities of this home only one is the device's business.
+    let authority = pair.folder("home").join(format!("ca-{DEMANDING}.pem"));
+    let told = said
+        .stderr
+        .trim_end()
+        .ends_with(authority.to_str().unwrap());
+    assert!(told, "{said:?}");
+    assert!(authority.exists(), "{said:?}");
     let mode = fs::metadata(&file).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     Enrolled {

@@ -7,6 +7,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use cloudless_home::admin::{ClientCertificate, Command, DeviceAdded, Reply};
 use cloudless_home::certificate;
+use cloudless_proto::Hostname;
 use data_encoding::BASE64;
 
 use crate::command::home;
@@ -138,13 +139,35 @@ fn tell(added: &DeviceAdded, file: Option<&Path>, state: &Path) -> anyhow::Resul
         );
     }
     terminal::note("type them into the device now: the password cannot be shown again");
-    let file = HomeFile::read_if_there(state)?;
-    if !added.public_urls.is_empty() && file.is_none_or(|file| file.has_own_authority()) {
+    let home = HomeFile::read_if_there(state)?;
+    let files = home.map(|home| files_to_trust(&home, &added.public_urls, state));
+    let files = files.unwrap_or_default();
+    if !files.is_empty() {
+        let files: Vec<_> = files.iter().map(|it| it.display().to_string()).collect();
         terminal::note(format_args!(
             "the device has to trust home's own certificate authority, which home makes when it \
                  first runs: {}",
-            certificate::ca_file(state).display()
+            files.join(" and ")
         ));
     }
     Ok(())
+}
+
+/// What a device that connects to these URLs has to trust; a name that is not the only one has a file
+/// of its own.
+fn files_to_trust(home: &HomeFile, urls: &[String], state: &Path) -> Vec<PathBuf> {
+    let names = home.names_to_trust();
+    let is_used = |name: &&&Hostname| {
+        let leads_to_name = |url: &String| {
+            let rest = url.strip_prefix(&format!("https://{name}"));
+            rest.is_some_and(|it| it.starts_with(['/', ':']))
+        };
+        urls.iter().any(leads_to_name)
+    };
+    let used = names.iter().filter(is_used);
+    if names.len() == 1 {
+        return used.map(|_| certificate::ca_file(state)).collect();
+    }
+    used.map(|name| certificate::ca_file_of(state, name))
+        .collect()
 }

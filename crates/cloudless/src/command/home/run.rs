@@ -72,9 +72,9 @@ new privileges, other programs, and system calls that servers have no use for. W
 way:
   sandbox = false  # before the first [table]
 
-Home signs each name's certificate with an authority of its own, ca.pem, which devices have to be
-told to trust. With a public one they need nothing; who asks it agrees to its terms of service, and
-another one than Let's Encrypt may be named:
+Home signs each name's certificate with an authority of its own, which devices have to be told to
+trust: ca-NAME.pem, and ca.pem has those of all names. With a public one they need nothing; who asks
+it agrees to its terms of service, and another one than Let's Encrypt may be named:
   [hostname.\"contacts.example.org\"]
   certificate = \"acme\"          # \"own\": home's; \"pinned\": home's, the same for ten years
   [acme]

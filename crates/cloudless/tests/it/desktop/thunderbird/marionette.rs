@@ -3,16 +3,16 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::yield_now;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::client_certificates::Enrolled;
+use crate::client_certificates::{DEMANDING, Enrolled};
 use crate::corpus;
-use crate::pair::Pair;
+use crate::pair::{HOSTNAME, Pair};
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -64,9 +64,7 @@ impl Thunderbird {
         if trust == Trust::Profile {
             nss("certutil", &database, &["-N", "--empty-password"]);
             for (number, authority) in authorities(pair).iter().enumerate() {
-                let file = pair.folder("thunderbird").join("authority.pem");
-                fs::write(&file, authority).unwrap();
-                let (name, file) = (format!("home-{number}"), file.to_str().unwrap());
+                let (name, file) = (format!("home-{number}"), authority.to_str().unwrap());
                 let import = ["-A", "-n", &name, "-t", "C,,", "-i", file];
                 nss("certutil", &database, &import);
             }
@@ -177,10 +175,10 @@ fn port(child: &mut Child, file: &Path) -> u16 {
 }
 
 /// Each authority of home's alone: programs take the first one of a file.
-fn authorities(pair: &Pair) -> Vec<String> {
-    let text = fs::read_to_string(pair.ca_file()).unwrap();
-    let authorities = text.split_inclusive("-----END CERTIFICATE-----\n");
-    authorities.map(str::to_owned).collect()
+fn authorities(pair: &Pair) -> Vec<PathBuf> {
+    let file = |name| pair.folder("home").join(format!("ca-{name}.pem"));
+    let files = [HOSTNAME, DEMANDING].map(file).into_iter();
+    files.filter(|file| file.exists()).collect()
 }
 
 /// Runs a program on a database of certificates.
