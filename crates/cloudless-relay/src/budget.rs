@@ -5,14 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use cloudless_splice::Chunk;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// What is read of a visitor at a time.
 const READ_LEN: usize = 64 * 1024;
-/// A read that fills less of its buffer than one part in so many is copied, so that few bytes do not
-/// hold a large buffer while they wait to be sent.
-const COPIED_PART: usize = 4;
 /// How many visitors of a home have room of their own for what they send: more than there are.
 const SENDERS_MAX: usize = 1024;
 const OWN_LEN_MIN: usize = 4 * 1024;
@@ -159,30 +157,17 @@ impl Drop for Share {
 pub(crate) struct Room(Option<OwnedSemaphorePermit>);
 
 impl Room {
-    /// As large as what may be read.
-    pub(crate) fn buffer(&self) -> Vec<u8> {
-        let len = self
-            .0
+    /// So much may be read.
+    pub(crate) fn len(&self) -> usize {
+        self.0
             .as_ref()
-            .map_or(READ_LEN, |permit| permit.num_permits());
-        Vec::with_capacity(len)
+            .map_or(READ_LEN, |permit| permit.num_permits())
     }
 
-    /// What was read into that buffer. It takes its room until the last reference to it is dropped.
-    pub(crate) fn fill(self, buffer: Vec<u8>) -> Bytes {
-        let is_copied = buffer.len() < buffer.capacity() / COPIED_PART;
-        let bytes = if is_copied {
-            Bytes::copy_from_slice(&buffer)
-        } else {
-            buffer.into()
-        };
-        let room = self.0.and_then(|mut permit| {
-            if is_copied {
-                permit.split(bytes.len())
-            } else {
-                Some(permit)
-            }
-        });
+    /// What was read. It takes its room until the last reference to it is dropped.
+    pub(crate) fn fill(self, chunk: Chunk) -> Bytes {
+        let Chunk { bytes, held } = chunk;
+        let room = self.0.and_then(|mut permit| permit.split(held));
         Bytes::from_owner(Waiting { bytes, _room: room })
     }
 }
@@ -212,10 +197,9 @@ mod tests {
         let Poll::Ready(room) = room else {
             return None;
         };
-        let mut buffer = room.buffer();
-        let n = n.min(buffer.capacity());
-        buffer.extend_from_slice(&vec![7; n]);
-        Some(room.fill(buffer))
+        let n = n.min(room.len());
+        let bytes = vec![7; n].into();
+        Some(room.fill(Chunk { bytes, held: n }))
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! they are copied.
 //!
 //! [`forward`] is one direction of a connection, [`Pipes`] is what all of them share. Where bytes have
-//! to be read after all, [`read`] and [`write`] do it, and [`ReadAhead`] reads many at a time for a
+//! to be read after all, [`Chunk`] and [`write`] do it, and [`ReadAhead`] reads many at a time for a
 //! tunnel, whose TLS ends here.
 
+mod chunk;
 mod copy;
 mod forward;
 mod pace;
@@ -13,8 +14,9 @@ mod pipes;
 mod read_ahead;
 mod socket;
 
+pub use chunk::Chunk;
 pub use forward::{ForwardError, forward};
 pub use pace::Pace;
 pub use pipes::Pipes;
 pub use read_ahead::ReadAhead;
-pub use socket::{Socket, finish, read, write};
+pub use socket::{Socket, finish, write};

@@ -28,7 +28,7 @@ pub trait Socket: AsFd + Sync {
 ///
 /// # Errors
 /// Those of read(2), `WouldBlock` among them.
-pub fn read(from: &impl Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
+pub(crate) fn read(from: &impl Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let room = buffer.capacity() - buffer.len();
     let mut short = None;
     let read = from.try_io(Interest::READABLE, || {

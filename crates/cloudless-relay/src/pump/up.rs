@@ -7,7 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use cloudless_proto::leg::{self, TRAILER};
-use cloudless_splice::{ForwardError, Pace, forward, read};
+use cloudless_splice::{Chunk, ForwardError, Pace, forward};
 use h2::{Reason, SendStream};
 use http::{HeaderMap, HeaderValue};
 
@@ -51,20 +51,19 @@ pub(super) async fn up(
             }
             _ = ways.leg() => continue,
         };
-        // The buffer exists only while there is something to read: an idle visitor holds none.
-        let mut buffer = room.buffer();
-        let n = match read(*visitor, &mut buffer) {
-            Ok(0) => {
+        let chunk = match Chunk::read(*visitor, room.len()) {
+            Ok(chunk) if chunk.bytes.is_empty() => {
                 send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
                 ways.finish();
                 activity.half_closed();
                 return Ok(UpEnd::Visitor);
             }
-            Ok(n) => n,
+            Ok(chunk) => chunk,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => return Err(Cut::Visitor(error)),
         };
-        if let Err(error) = send_all(send, room.fill(buffer)).await {
+        let n = chunk.bytes.len();
+        if let Err(error) = send_all(send, room.fill(chunk)).await {
             activity.half_closed();
             // A stream that was reset says so with an error that does not tell why.
             let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use cloudless_splice::{Socket, finish, read, write};
+use cloudless_splice::{Chunk, Socket, finish, write};
 use russh::ChannelWriteHalf;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
@@ -72,11 +72,11 @@ impl Stream {
         loop {
             let ready = server.ready(Interest::READABLE).await;
             ready.map_err(Cut::Server)?;
-            // The buffer exists only while there is something to read.
-            let mut buffer = Vec::with_capacity(READ_LEN);
-            match read(server, &mut buffer) {
-                Ok(0) => return self.shutdown().await.map_err(Cut::Visitor),
-                Ok(_) => self.write_all(&buffer).await.map_err(Cut::Visitor)?,
+            match Chunk::read(server, READ_LEN) {
+                Ok(chunk) if chunk.bytes.is_empty() => {
+                    return self.shutdown().await.map_err(Cut::Visitor);
+                }
+                Ok(chunk) => self.write_all(&chunk.bytes).await.map_err(Cut::Visitor)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Cut::Server(error)),
             }

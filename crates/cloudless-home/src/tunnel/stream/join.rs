@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Buf, Bytes};
-use cloudless_splice::{ForwardError, Pipes, Socket, finish, forward, read, write};
+use cloudless_splice::{Chunk, ForwardError, Pipes, Socket, finish, forward, write};
 use tokio::io::{AsyncWrite, Interest};
 
 use super::reading::{Reading, lock};
@@ -13,9 +13,6 @@ use super::{Stream, stream_error};
 use crate::status::Traffic;
 
 const READ_LEN: usize = 64 * 1024;
-/// A read that fills less of its buffer is copied, so that few bytes do not hold a large buffer
-/// while they wait to be sent.
-const COPY_MAX: usize = READ_LEN / 4;
 
 /// Why a visitor and a server were cut from one another.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +52,13 @@ impl Stream {
                 self.ways.finish();
                 return Ok(());
             }
-            // The buffer exists only while there is something to read.
-            let mut buffer = Vec::with_capacity(READ_LEN);
-            match read(server, &mut buffer) {
-                Ok(0) => return self.finish().await.map_err(Cut::Visitor),
-                Ok(n) => {
-                    let bytes = if n <= COPY_MAX {
-                        Bytes::copy_from_slice(&buffer)
-                    } else {
-                        buffer.into()
-                    };
-                    self.send_all(bytes).await.map_err(Cut::Visitor)?;
+            match Chunk::read(server, READ_LEN) {
+                Ok(chunk) if chunk.bytes.is_empty() => {
+                    return self.finish().await.map_err(Cut::Visitor);
+                }
+                Ok(chunk) => {
+                    let n = chunk.bytes.len();
+                    self.send_all(chunk.bytes).await.map_err(Cut::Visitor)?;
                     self.traffic.went(n as u64, false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
