@@ -1,6 +1,7 @@
 //! What keeps a plain sshd from being a relay.
 
 mod settings;
+mod user;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -15,6 +16,7 @@ use serde::Serialize;
 use crate::exit::Usage;
 use crate::terminal::{self, BAD, BOLD, GOOD};
 use settings::Settings;
+use user::User;
 
 const SSHD: [&str; 3] = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
 /// Where Debian's and most others' sshd_config looks for more.
@@ -83,7 +85,7 @@ impl Doctor {
     pub(super) fn run(self) -> anyhow::Result<()> {
         let text = self.sshd_settings()?;
         let settings = Settings::parse(&text);
-        let findings = settings.findings(&self.user, &self.forward);
+        let findings = settings.findings(&User::look_up(&self.user), &self.forward);
         if self.json {
             terminal::json(&findings)?;
         } else {

@@ -50,3 +50,51 @@ fn the_doctor_reads_a_real_sshds_settings_as_they_are_for_the_user() {
         .stdout;
     assert!(socket.contains("StreamLocalBindUnlink yes"), "{socket}");
 }
+
+/// Whoever runs the tests is in a group, and there the others are not.
+#[test]
+fn the_doctor_knows_the_users_groups_and_what_more_sshd_asks_for() {
+    let Some(sshd) = Sshd::start(RECIPE) else {
+        return;
+    };
+    let id = |option: &str| {
+        let output = std::process::Command::new("id").arg(option).output();
+        String::from_utf8(output.unwrap().stdout)
+            .unwrap()
+            .trim()
+            .to_owned()
+    };
+    let (user, group) = (id("-un"), id("-gn"));
+    let path = sshd.path("sshd_config");
+    let text = std::fs::read_to_string(&path).unwrap();
+    for (more, named) in [
+        (format!("AllowGroups {group}"), None),
+        (
+            "AllowGroups others more".to_owned(),
+            Some("AllowGroups others more"),
+        ),
+        (format!("DenyGroups {group}"), Some("DenyGroups")),
+        ("DenyGroups others".to_owned(), None),
+        ("AuthenticationMethods publickey".to_owned(), None),
+        (
+            "AuthenticationMethods publickey,publickey".to_owned(),
+            Some("AuthenticationMethods publickey,publickey"),
+        ),
+    ] {
+        std::fs::write(&path, format!("{text}{more}\n")).unwrap();
+        let config = [
+            "--config",
+            path.to_str().unwrap(),
+            "--user",
+            &user,
+            "--json",
+        ];
+        let found = cloudless(&[&["relay", "doctor", "--ssh"], &config[..]].concat());
+        let found = found.expect(i32::from(named.is_some()));
+        let findings: Vec<Value> = serde_json::from_str(&found.stdout).unwrap();
+        let bad = findings.iter().filter(|it| it["state"] == "bad");
+        let bad: Vec<_> = bad.map(|it| it["setting"].as_str().unwrap()).collect();
+        assert_eq!(bad.len(), usize::from(named.is_some()), "{more}: {bad:?}");
+        assert!(named.is_none_or(|it| bad[0].starts_with(it)), "{bad:?}");
+    }
+}

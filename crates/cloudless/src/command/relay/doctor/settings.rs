@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use cloudless_home::ssh::Forward;
 
+use super::user::User;
 use super::{Finding, State};
 
 /// A dead session keeps its port for so long at most; one that is longer is worth a word.
@@ -25,9 +26,11 @@ impl Settings {
     }
 
     /// What is to be said, the worst first among those of one kind.
-    pub(super) fn findings(&self, user: &str, forwards: &[Forward]) -> Vec<Finding> {
+    pub(super) fn findings(&self, user: &User, forwards: &[Forward]) -> Vec<Finding> {
         let mut findings = vec![self.public_keys()];
-        findings.extend(self.users(user));
+        findings.extend(self.methods());
+        findings.extend(self.users(&user.name));
+        findings.extend(self.groups(user));
         let is_tcp = |forward: &&Forward| matches!(forward, Forward::Tcp { .. });
         let tcp: Vec<&Forward> = forwards.iter().filter(is_tcp).collect();
         let unix: Vec<&Forward> = forwards.iter().filter(|it| !is_tcp(it)).collect();
@@ -72,25 +75,64 @@ impl Settings {
         }
     }
 
+    /// sshd may ask for more than a key, which home does not have.
+    fn methods(&self) -> Option<Finding> {
+        let chains = self.words("authenticationmethods");
+        let is_enough = |it: &&str| matches!(*it, "any" | "publickey");
+        (!chains.is_empty() && !chains.iter().any(is_enough)).then(|| {
+            bad(
+                &format!("AuthenticationMethods {}", chains.join(" ")),
+                "home has one key and nothing else to prove itself by",
+                Some("AuthenticationMethods publickey"),
+            )
+        })
+    }
+
     fn users(&self, user: &str) -> Vec<Finding> {
-        let names = |pattern: &&str| {
-            pattern.split('@').next() == Some(user) || pattern.contains(['*', '?'])
+        // What follows an @ is where the user may come from.
+        let is_named = |pattern: &&str| {
+            let name = pattern.split('@').next().unwrap_or_default();
+            matches(name, user)
         };
         let mut findings = Vec::new();
         let allowed = self.words("allowusers");
-        if !allowed.is_empty() && !allowed.iter().any(names) {
+        if !allowed.is_empty() && !allowed.iter().any(is_named) {
             let setting = format!("AllowUsers {}", allowed.join(" "));
             let message = format!("lets {user} not in: add {user} to that line");
             findings.push(bad(&setting, &message, None));
         }
         let denied = self.words("denyusers");
-        if denied.iter().any(|it| it.split('@').next() == Some(user)) {
+        if denied.iter().any(is_named) {
             let setting = format!("DenyUsers {}", denied.join(" "));
-            findings.push(bad(
-                &setting,
-                &format!("take {user} out of that line"),
-                None,
-            ));
+            let message = format!("keeps {user} out: take what names {user} out of that line");
+            findings.push(bad(&setting, &message, None));
+        }
+        findings
+    }
+
+    fn groups(&self, user: &User) -> Vec<Finding> {
+        let User { name, groups } = user;
+        let is_in = |pattern: &&str| groups.iter().any(|group| matches(pattern, group));
+        let mut findings = Vec::new();
+        let allowed = self.words("allowgroups");
+        if !allowed.is_empty() && !allowed.iter().any(is_in) {
+            let setting = format!("AllowGroups {}", allowed.join(" "));
+            let message = match &groups[..] {
+                [] => {
+                    format!("lets only members of these in, and there is no user {name} here yet")
+                }
+                groups => format!(
+                    "lets {name} not in, who is in {}: add that to the line, or {name} to one of its groups",
+                    groups.join(", ")
+                ),
+            };
+            findings.push(bad(&setting, &message, None));
+        }
+        let denied = self.words("denygroups");
+        if denied.iter().any(is_in) {
+            let setting = format!("DenyGroups {}", denied.join(" "));
+            let message = format!("keeps {name} out, who is in one of these groups");
+            findings.push(bad(&setting, &message, None));
         }
         findings
     }
@@ -271,6 +313,34 @@ impl Settings {
     }
 }
 
+/// Whether a name is meant by one of sshd's patterns, where `*` is any text and `?` any character.
+fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut at, mut in_name) = (0, 0);
+    // Behind the last `*`, and how far it reaches as yet.
+    let mut star: Option<(usize, usize)> = None;
+    while in_name < name.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                at += 1;
+                star = Some((at, in_name));
+            }
+            Some(byte) if *byte == b'?' || *byte == name[in_name] => {
+                at += 1;
+                in_name += 1;
+            }
+            _ => {
+                let Some((behind, reach)) = star else {
+                    return false;
+                };
+                star = Some((behind, reach + 1));
+                (at, in_name) = (behind, reach + 1);
+            }
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}
+
 fn good(setting: &str, message: &str) -> Finding {
     finding(State::Good, setting, message, None)
 }
@@ -301,7 +371,11 @@ mod tests {
         clientalivecountmax 3\ntcpkeepalive yes\nmaxsessions 10\npermitlisten any\ndisableforwarding no\n";
 
     fn findings(text: &str, forward: &str) -> Vec<Finding> {
-        Settings::parse(text).findings("tunnel", &[forward.parse().unwrap()])
+        let user = User {
+            name: "tunnel".to_owned(),
+            groups: vec!["nogroup".to_owned(), "ssh-users".to_owned()],
+        };
+        Settings::parse(text).findings(&user, &[forward.parse().unwrap()])
     }
 
     /// What of it keeps home out, and the lines that help.
@@ -353,16 +427,69 @@ mod tests {
                 "AllowUsers root alice",
             ),
             ("maxsessions 10", "denyusers tunnel", "DenyUsers tunnel"),
+            (
+                "maxsessions 10",
+                "denyusers root\ndenyusers t*l",
+                "DenyUsers",
+            ),
+            (
+                "maxsessions 10",
+                "allowusers tunnels*",
+                "AllowUsers tunnels*",
+            ),
+            (
+                "maxsessions 10",
+                "allowgroups wheel\nallowgroups ssh",
+                "AllowGroups wheel ssh",
+            ),
+            ("maxsessions 10", "denygroups ssh-*", "DenyGroups ssh-*"),
+            (
+                "maxsessions 10",
+                "authenticationmethods publickey,password publickey,publickey",
+                "AuthenticationMethods publickey,password",
+            ),
         ] {
             let text = DEBIAN.replace(good, bad);
             let found = bad_ones(&text, "127.0.0.1:8443");
             assert_eq!(found.len(), 1, "{bad}: {found:?}");
             assert!(found[0].0.starts_with(named), "{bad}: {found:?}");
         }
-        let permitted = DEBIAN.replace("permitlisten any", "permitlisten 127.0.0.1:8443");
-        assert_eq!(bad_ones(&permitted, "127.0.0.1:8443"), []);
-        let permitted = DEBIAN.replace("permitlisten any", "permitlisten *:*");
-        assert_eq!(bad_ones(&permitted, "127.0.0.1:8443"), []);
+        for (none, as_good) in [
+            ("permitlisten any", "permitlisten 127.0.0.1:8443"),
+            ("permitlisten any", "permitlisten *:*"),
+            (
+                "maxsessions 10",
+                "allowusers root\nallowusers t?nnel@192.0.2.*",
+            ),
+            ("maxsessions 10", "allowgroups wheel\nallowgroups ssh-users"),
+            ("maxsessions 10", "denygroups wheel"),
+            ("maxsessions 10", "authenticationmethods any"),
+            (
+                "maxsessions 10",
+                "authenticationmethods password,publickey publickey",
+            ),
+        ] {
+            let text = DEBIAN.replace(none, as_good);
+            assert_eq!(bad_ones(&text, "127.0.0.1:8443"), [], "{as_good}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_read_as_sshd_does() {
+        for (pattern, name, expected) in [
+            ("tunnel", "tunnel", true),
+            ("tunnel", "tunnels", false),
+            ("*", "", true),
+            ("t*l", "tunnel", true),
+            ("t*n*l", "tunnel", true),
+            ("*nel*", "tunnel", true),
+            ("*nels", "tunnel", false),
+            ("t?nnel", "tunnel", true),
+            ("tunnel?", "tunnel", false),
+            ("", "tunnel", false),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
     }
 
     #[test]
