@@ -216,6 +216,11 @@ fn complaint(view: &View<'_>, address: SocketAddr, attempt: &Attempt) -> Option<
             "{ip} closes connections for {hostname} instead of passing them to this home: ask \
              `cloudless relay homes` there who has the name"
         ),
+        Attempt::Foreign(names) if names.iter().any(|it| it == hostname.as_str()) => format!(
+            "behind {ip} somebody else answers for {hostname}, with a certificate for that name: a second \
+             home with its names, such as a copy of this one, has taken its place at the relay (then end \
+             that one and start this one anew), or somebody on the way ends TLS"
+        ),
         Attempt::Foreign(_) => format!(
             "{ip} does not lead to this home{}: something other than the relay has port {port}, or \
              stands between this machine and the relay",

@@ -1,6 +1,8 @@
 //! A plain sshd as the relay.
 
 mod acme;
+mod bulk;
+mod copy;
 mod doctor;
 mod fronts;
 mod home;

@@ -89,6 +89,10 @@ fn every_failure_names_its_cause() {
         (Attempt::NoHandshake("expired".to_owned()), "(expired)"),
         (foreign.clone(), "certificate there is for www.example.org"),
         (Attempt::Foreign(Vec::new()), "another server answers there"),
+        (
+            Attempt::Foreign(vec!["contacts.example.org".to_owned()]),
+            "a second home with its names",
+        ),
     ] {
         says(
             &verdict(&[(V4, attempt)]),

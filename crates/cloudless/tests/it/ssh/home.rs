@@ -78,6 +78,37 @@ impl Home {
         }
     }
 
+    pub(crate) fn stop(&mut self) {
+        self.role = None;
+    }
+
+    /// The same once more, as on a machine that got a copy of the first one's disk. Neither may run.
+    pub(crate) fn copy(&self) -> Self {
+        let directory = TempDir::new().unwrap();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .arg(self.state().join("."))
+            .arg(directory.path())
+            .status();
+        assert!(copied.unwrap().success());
+        Self {
+            machine: self.machine.clone(),
+            directory,
+            role: None,
+            password: self.password.clone(),
+        }
+    }
+
+    /// Has home look for itself at this address.
+    pub(crate) fn probe_at(&self, address: SocketAddr) {
+        let path = self.state().join("home.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let nowhere = "addresses = \"127.0.0.1:9\"";
+        assert!(text.contains(nowhere), "{text}");
+        let text = text.replace(nowhere, &format!("addresses = \"{address}\""));
+        fs::write(&path, text).unwrap();
+    }
+
     /// Starts it; its tunnel need not be up yet.
     pub(crate) fn start(&mut self) {
         self.start_with(&[]);

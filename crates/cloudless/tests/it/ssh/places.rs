@@ -142,7 +142,7 @@ async fn an_sshd_that_is_started_again_has_home_back_within_two_seconds() {
 }
 
 /// A proxy as HAProxy or nginx would be, from a port to the socket.
-async fn front(path: std::path::PathBuf) -> std::net::SocketAddr {
+pub(super) async fn front(path: std::path::PathBuf) -> std::net::SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

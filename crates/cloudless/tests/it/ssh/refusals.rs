@@ -131,3 +131,28 @@ fn keys_that_are_of_no_use_are_refused_before_anything_is_served() {
     let said = refused();
     assert!(said.contains("cloudless home ssh key"), "{said}");
 }
+
+#[test]
+fn an_ecdsa_key_of_each_curve_logs_in() {
+    let Some(sshd) = Sshd::start(RECIPE) else {
+        return;
+    };
+    for bits in ["256", "384", "521"] {
+        let forward = free_address().to_string();
+        let mut home = Home::configured(&sshd, &forward, "key_file = \"mine\"\n");
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ecdsa", "-b", bits, "-N", "", "-f"])
+            .arg(home.state().join("mine"))
+            .status();
+        assert!(made.unwrap().success());
+        let line = home.succeed(&["home", "ssh", "key"]);
+        assert!(line.contains(&format!("ecdsa-sha2-nistp{bits} ")), "{line}");
+        sshd.authorize(line.trim_end());
+        home.succeed(&["home", "ssh", "trust", &sshd.fingerprint()]);
+        home.start();
+        home.await_tunnel();
+    }
+    let log = sshd.log();
+    assert_eq!(log.matches("Accepted publickey").count(), 3, "{log}");
+    assert_eq!(log.matches("ssh2: ECDSA SHA256:").count(), 3, "{log}");
+}
