@@ -134,7 +134,8 @@ pub async fn run(
         })
         .collect();
     let (state_dir, clock) = (config.state_dir, config.clock.clone());
-    let certificates = Certificates::new(state_dir.clone(), &sources, clock);
+    let boot_clock = config.boot_clock.clone();
+    let certificates = Certificates::new(state_dir.clone(), &sources, clock, boot_clock);
     let certificates = Arc::new(certificates.map_err(RunError::Tls)?);
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;

@@ -86,6 +86,19 @@ pub enum CertificateError {
         /// End of validity.
         until: time::Date,
     },
+    /// The time of the certificate that devices trust by itself has not come.
+    #[error(
+        "the certificate for {hostname} that devices trust is good from {from} on: set this machine's \
+         clock, or move {} away and let the devices trust the new one", path.display()
+    )]
+    NotYetValid {
+        /// For which name.
+        hostname: Hostname,
+        /// Start of validity.
+        from: time::Date,
+        /// The certificate's file.
+        path: PathBuf,
+    },
     /// A file could not be read.
     #[error("cannot read {}", path.display())]
     Read {

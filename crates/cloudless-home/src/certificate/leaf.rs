@@ -61,8 +61,9 @@ impl LeafKind {
     }
 }
 
-/// The certificate in the kind's file. A new one, with a new key, takes its place when it is due,
-/// damaged or another authority's.
+/// The certificate in the kind's file, or a new one with a new key where there is none. One that is due
+/// is replaced; one that devices trust through the authority also when it is damaged, another
+/// authority's or not good yet. One that they trust alone is not: each would ask about another.
 pub(super) fn open_or_issue(
     directory: &Path,
     hostname: &Hostname,
@@ -71,10 +72,30 @@ pub(super) fn open_or_issue(
     now: SystemTime,
 ) -> Result<Pair, CertificateError> {
     let path = directory.join(kind.file_name(hostname));
-    let present = file::read(&path)?.and_then(|text| parse(&text, authority).ok());
-    let is_good =
-        |leaf: &Pair| leaf.not_before <= now && !kind.is_due(leaf.not_before, leaf.not_after, now);
-    match present.filter(is_good) {
+    let kept = match (file::read(&path)?, kind) {
+        (None, _) => None,
+        (Some(text), LeafKind::Renewed) => parse(&text, Some(authority)).ok().filter(|leaf| {
+            leaf.not_before <= now && !kind.is_due(leaf.not_before, leaf.not_after, now)
+        }),
+        (Some(text), LeafKind::Pinned) => {
+            let leaf = parse(&text, None).map_err(|source| CertificateError::Damaged {
+                path: path.clone(),
+                source,
+            })?;
+            if now < leaf.not_before {
+                return Err(CertificateError::NotYetValid {
+                    hostname: hostname.clone(),
+                    from: time::OffsetDateTime::from(leaf.not_before).date(),
+                    path,
+                });
+            }
+            // One of an authority that ends with it would be due at once, again and again.
+            let is_due = kind.is_due(leaf.not_before, leaf.not_after, now)
+                && leaf.not_after < authority.not_after;
+            Some(leaf).filter(|_| !is_due)
+        }
+    };
+    match kept {
         Some(leaf) => Ok(leaf),
         None => replace(directory, hostname, authority, kind, now),
     }
@@ -94,19 +115,20 @@ pub(super) fn replace(
         source,
     })?;
     file::write(&path, text.as_bytes(), file::SECRET)?;
-    parse(&text, authority).map_err(|source| CertificateError::Damaged { path, source })
+    parse(&text, Some(authority)).map_err(|source| CertificateError::Damaged { path, source })
 }
 
-/// Reads key, certificate and the authority that signed it, which must be the present one and is
-/// not shown: devices have it.
+/// Reads key, certificate and the authority that signed it, which must be this one where it matters
+/// and is not shown: devices have it.
 fn parse(
     text: &str,
-    authority: &Authority,
+    authority: Option<&Authority>,
 ) -> Result<Pair, Box<dyn std::error::Error + Send + Sync>> {
     let key = PrivateKeyDer::from_pem_slice(text.as_bytes())?;
     let mut certificates = CertificateDer::pem_slice_iter(text.as_bytes());
     let certificate = certificates.next().ok_or("no certificate")??;
-    if certificates.next().ok_or("no authority")?? != authority.certificate {
+    let signer = certificates.next().ok_or("no authority")??;
+    if authority.is_some_and(|it| it.certificate != signer) {
         return Err("another authority".into());
     }
     Pair::new(vec![certificate], key)

@@ -1,13 +1,13 @@
 //! The certificates in use.
 
+mod authority_clock;
 mod loaded;
 mod slot;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::SystemTime;
 
 use cloudless_proto::Hostname;
 use rustls::ServerConfig;
@@ -16,6 +16,7 @@ use rustls::server::ProducesTickets;
 use rustls_pki_types::CertificateDer;
 use tokio_util::sync::CancellationToken;
 
+use self::authority_clock::AuthorityClock;
 use self::loaded::{Loaded, Task};
 use self::slot::{Held, Look, Slot};
 use super::acme::schedule::Life;
@@ -23,17 +24,17 @@ use super::acme::stored;
 use super::kept::status_of;
 use super::leaf::LeafKind;
 use super::{CertificateError, CertificateSource, authority_files, load_own, renew_own};
-use crate::config::{Clock, Timings};
+use crate::config::{BootClock, Clock, Timings};
 use crate::status::{AcmeStatus, CertificateStatus, chain};
 
 /// The certificates in use, by hostname.
 pub(crate) struct Certificates {
     state_dir: PathBuf,
     clock: Clock,
+    boot_clock: BootClock,
     slots: RwLock<BTreeMap<Hostname, Slot>>,
-    /// How far the clock of the public authority is ahead of this machine's, in milliseconds, when
-    /// that matters.
-    ahead_ms: AtomicI64,
+    /// The clock of the public authority, where this machine's was another when it was heard.
+    authority_clock: Mutex<Option<AuthorityClock>>,
 }
 
 impl Certificates {
@@ -42,6 +43,7 @@ impl Certificates {
         state_dir: PathBuf,
         sources: &[(Hostname, CertificateSource)],
         clock: Clock,
+        boot_clock: BootClock,
     ) -> Result<Self, rustls::Error> {
         let slot = |(hostname, source): &(Hostname, CertificateSource)| {
             let slot = Slot {
@@ -62,8 +64,9 @@ impl Certificates {
         Ok(Self {
             state_dir,
             clock,
+            boot_clock,
             slots: RwLock::new(slots),
-            ahead_ms: AtomicI64::new(0),
+            authority_clock: Mutex::new(None),
         })
     }
 
@@ -76,7 +79,9 @@ impl Certificates {
         let held = slot.held.as_ref()?;
         // Neither clock may say that it is over.
         let is_valid = match slot.source {
-            CertificateSource::Acme => held.is_valid(now) && held.is_valid(self.corrected(now)),
+            CertificateSource::Acme => {
+                held.is_valid(now) && self.authority_time().is_none_or(|it| held.is_valid(it))
+            }
             _ => held.is_valid(now),
         };
         is_valid.then(|| held.config.clone())
@@ -199,9 +204,10 @@ impl Certificates {
         }
     }
 
-    /// The authority's clock is so far ahead of this machine's, which is negative when it is behind.
-    pub(super) fn set_ahead(&self, ahead_ms: i64) {
-        self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+    /// What the public authority's clock said just now; `None` if it agrees with this machine's.
+    pub(super) fn hear(&self, authority_time: Option<SystemTime>) {
+        let clock = authority_time.map(|it| AuthorityClock::heard(it, (self.boot_clock)()));
+        *self.authority_clock() = clock;
     }
 
     pub(crate) fn status(&self) -> Vec<CertificateStatus> {
@@ -286,16 +292,15 @@ impl Certificates {
         })
     }
 
-    /// The time as the public authority's clock has it.
-    fn corrected(&self, now: SystemTime) -> SystemTime {
-        let ahead_ms = self.ahead_ms.load(Ordering::Relaxed);
-        let by = Duration::from_millis(ahead_ms.unsigned_abs());
-        let corrected = if ahead_ms < 0 {
-            now.checked_sub(by)
-        } else {
-            now.checked_add(by)
-        };
-        corrected.unwrap_or(now)
+    /// The time by the public authority's clock, where this machine's was another.
+    fn authority_time(&self) -> Option<SystemTime> {
+        let clock = *self.authority_clock();
+        clock.map(|it| it.now((self.boot_clock)()))
+    }
+
+    fn authority_clock(&self) -> MutexGuard<'_, Option<AuthorityClock>> {
+        let clock = self.authority_clock.lock();
+        clock.unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<Hostname, Slot>> {

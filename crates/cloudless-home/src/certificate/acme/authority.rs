@@ -9,7 +9,7 @@ use super::AcmeConfig;
 use super::account::{self, AccountError};
 use super::accounts::account_uri;
 use super::client::Client;
-use super::failure::OrderError;
+use super::failure::{OrderError, compare_clocks};
 use super::validations::Validations;
 use crate::certificate::{Certificates, Gate};
 use crate::config::Clock;
@@ -64,6 +64,17 @@ impl Authority {
             clock,
             opening: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// Whether the authority's clock, as its last answer told it, says the same as this machine's. If
+    /// not, its certificates have to be good by both until the next answer.
+    pub(super) fn check_clock(&self) -> Result<(), OrderError> {
+        let Some((theirs, ours)) = self.client.heard().date else {
+            return Ok(());
+        };
+        let compared = compare_clocks(ours, theirs);
+        self.certificates.hear(compared.is_err().then_some(theirs));
+        compared
     }
 
     /// The account, made if there is none, with the directory as it is now.

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use super::authority::Authority;
-use super::failure::{OrderError, compare_clocks};
+use super::failure::OrderError;
 use super::order::Ordering;
 use super::schedule::{Life, Schedule, Step, Window};
 use super::{account_uri, stored};
@@ -161,6 +161,8 @@ impl Name {
     /// The account, of which the gate is told.
     async fn account(&mut self) -> Result<Account, OrderError> {
         let account = self.authority.account().await?;
+        // Only an order fails by it.
+        let _ = self.authority.check_clock();
         self.authority.gate.learn(&self.intended(&account));
         self.told = Some(account.id().to_owned());
         Ok(account)
@@ -245,8 +247,7 @@ impl Name {
             return Err(OrderError::NoRelay);
         }
         let account = self.account().await?;
-        let heard = authority.client.heard();
-        self.check_clock(heard.date)?;
+        authority.check_clock()?;
         let intended = self.intended(&account);
         let permission = timeout(GATE, authority.gate.may_order(&intended)).await;
         permission
@@ -270,20 +271,6 @@ impl Name {
         let pem = Zeroizing::new([key.as_str(), &chain].concat());
         let (certificates, hostname) = (authority.certificates.clone(), self.hostname.clone());
         on_disk(move || certificates.install(&hostname, &pem)).await
-    }
-
-    /// The authority's clock is right, or at least the one that decides.
-    fn check_clock(&self, date: Option<(SystemTime, SystemTime)>) -> Result<(), OrderError> {
-        let Some((theirs, ours)) = date else {
-            return Ok(());
-        };
-        let compared = compare_clocks(ours, theirs);
-        let ahead_ms = match &compared {
-            Ok(()) => 0,
-            Err(_) => unix_ms(theirs).saturating_sub(unix_ms(ours)),
-        };
-        self.authority.certificates.set_ahead(ahead_ms);
-        compared
     }
 
     /// A new key, which is in the ledger before anybody hears of it.

@@ -50,7 +50,10 @@ impl Slot {
                     not_before,
                     not_after,
                 } = held.life;
-                !held.is_valid(now) || kind.is_due(not_before, not_after, now)
+                // What was wrong, such as the clock, may be over.
+                self.error.is_some()
+                    || !held.is_valid(now)
+                    || kind.is_due(not_before, not_after, now)
             }),
         }
     }
