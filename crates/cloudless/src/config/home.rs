@@ -174,8 +174,17 @@ impl HomeFile {
             let table = self.hostname.get(hostname);
             let usual = table.map_or(Level::Pinned, HostnameTable::usual_level);
             let is_passed = table.is_some_and(|table| table.passthrough.is_some());
+            let is_asked = table.and_then(|table| table.trust).or(self.trust).is_some();
             let advice = match (self.level(hostname), usual) {
                 _ if is_passed => return None,
+                (Level::HonestRelay, _) if !is_asked => {
+                    return Some(format!(
+                        "[hostname.\"{hostname}\"] has a certificate_file, and whether the relay gets a \
+                         certificate for the name too, home cannot know: write trust = \"honest-relay\" \
+                         there, if you trust whoever runs the relay not to, or certificate = \"acme\" in \
+                         its place, which keeps them from it"
+                    ));
+                }
                 (Level::Public, Level::Pinned | Level::HonestRelay) => {
                     "needs a certificate that home orders: write certificate = \"acme\" there"
                 }

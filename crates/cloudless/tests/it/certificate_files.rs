@@ -88,7 +88,12 @@ async fn new_files_are_served_and_no_half_of_a_pair_ever_is() {
         authority.path("cert.pem").display(),
         authority.path("key.pem").display(),
     );
-    fs::write(file, text).unwrap();
+    fs::write(&file, &text).unwrap();
+    // That the relay could get one too is said to whoever has not said that they know.
+    let refused = binary::on(&state, &["home", "run"]);
+    let refused = refused.stderr.as_str();
+    assert!(refused.contains("trust = \"honest-relay\""), "{refused}");
+    fs::write(&file, text + "trust = \"honest-relay\"\n").unwrap();
     pair.start_home();
     pair.await_tunnel();
     let phone = pair.phone_that_trusts(&authority.path("ca.pem"));

@@ -84,13 +84,17 @@ it agrees to its terms of service, and another one than Let's Encrypt may be nam
   challenge = \"http-01\"         # proven on port 80, not by tls-alpn-01 on 443
   root_ca_file = \"root.pem\"     # who signed the authority's own certificate
   external_account = { key_id = \"ID\", hmac_key = \"KEY\" }
-A certificate that another program renews is read again whenever the files change:
+A certificate that another program renews is read again whenever the files change. Whether the relay
+gets one for the name too, home does not know then, which is why it has to be told of the level:
   [hostname.\"mail.example.org\"]
   certificate_file = \"/etc/letsencrypt/live/mail.example.org/fullchain.pem\"
   key_file = \"/etc/letsencrypt/live/mail.example.org/privkey.pem\"
+  trust = \"honest-relay\"
 
 A name whose certificate and contents belong to a server that is there already is passed to it, TLS
-and all; home ends the other names itself:
+and all; home ends the other names itself. It neither checks CAA records for such a name nor watches
+the logs for it: what keeps the relay from a certificate is up to that server's owner
+(docs/security.md):
   [hostname.\"nas.example.org\"]
   passthrough = \"127.0.0.1:443\"      # or \"unix:/run/web.sock\"
   passthrough_http = \"127.0.0.1:80\"  # for its ACME client: gets the ACME path and nothing else

@@ -156,7 +156,8 @@ fn a_name_has_one_certificate() {
         assert_eq!(file.has_acme(), is_acme, "{table}");
         assert_eq!(!file.names_to_trust().is_empty(), is_own, "{table}");
     }
-    let files = source("certificate_file = \"/etc/a.pem\"\nkey_file = \"a.key\"");
+    let files = "certificate_file = \"/etc/a.pem\"\nkey_file = \"a.key\"\ntrust = \"honest-relay\"";
+    let files = source(files);
     assert_eq!(
         files,
         CertificateSource::Files(CertificateFiles {
@@ -214,6 +215,11 @@ fn a_name_has_the_level_of_its_certificate_unless_the_file_says_otherwise() {
         ("", "client_certificates = true", Level::Pinned),
         (
             "",
+            "certificate_file = \"a\"\nkey_file = \"b\"\ntrust = \"honest-relay\"",
+            Level::HonestRelay,
+        ),
+        (
+            "trust = \"honest-relay\"",
             "certificate_file = \"a\"\nkey_file = \"b\"",
             Level::HonestRelay,
         ),
@@ -248,10 +254,26 @@ fn a_name_has_the_level_of_its_certificate_unless_the_file_says_otherwise() {
             "client_certificates = true\ntrust = \"client-certificates\"",
             "certificate = \"acme\"",
         ),
+        // The relay may read everything only where somebody has said so.
+        (
+            "certificate_file = \"a\"\nkey_file = \"b\"",
+            "write trust = \"honest-relay\" there",
+        ),
+        (
+            "certificate_file = \"a\"\nkey_file = \"b\"\nclient_certificates = true",
+            "write trust = \"honest-relay\" there",
+        ),
+        (
+            "certificate_file = \"a\"\nkey_file = \"b\"\ntrust = \"public\"",
+            "certificate = \"acme\"",
+        ),
     ] {
         let message = read("", table).unwrap().contradiction().unwrap_or_default();
         assert!(message.contains(expected), "{table}: {message}");
     }
+    // What another server shows is that server's matter.
+    let passed = read("", "passthrough = \"127.0.0.1:443\"").unwrap();
+    assert_eq!(passed.contradiction(), None);
     let fault = read("", "trust = \"all\"").unwrap_err().to_string();
     assert!(
         fault.starts_with("8:9:") && fault.contains("no level"),
