@@ -140,6 +140,9 @@ pub async fn run(
     // Before the first visitor can come.
     certificate::refresh(&certificates).await;
     let board = Board::new(&config.relays, &config.ssh_relays, config.clock.clone());
+    if let Some(trust) = &trust {
+        trust.follow(board.clone());
+    }
     let proxy = config.proxy.as_ref();
     let mut addresses = relay_addresses.iter();
     let is_proxied = proxy.is_some_and(|proxy| addresses.any(|address| proxy.is_for(address)));

@@ -4,17 +4,15 @@
 
 pub(crate) mod dns;
 mod fetch;
+mod relays;
 mod report;
 mod transparency;
 mod watch;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::Level;
-use cloudless_proto::trust::zone::RelaySite;
-use tokio::net::lookup_host;
 
 pub(crate) use dns::Dns;
 pub use dns::{DnsConfig, DnsConfigError};
@@ -45,18 +43,4 @@ impl TrustConfig {
         let level = self.levels.get(hostname).copied().or(self.level);
         level.unwrap_or_else(|| Level::of(hostname))
     }
-}
-
-/// Where the relays are. A relay that cannot be looked up is left out.
-async fn relay_site(relays: &[String], dns: &Dns) -> RelaySite {
-    let mut site = RelaySite::default();
-    for address in relays {
-        let found = lookup_host(address.as_str()).await;
-        site.addresses
-            .extend(found.into_iter().flatten().map(|it: SocketAddr| it.ip()));
-    }
-    for address in &site.addresses {
-        site.names.extend(dns.names(*address).await);
-    }
-    site
 }

@@ -206,6 +206,9 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         let is_seen = |check| {
             observation.is_some_and(|it| match check {
                 Check::Clock => it.clock_skew.is_some(),
+                Check::Addresses | Check::NameServers => {
+                    zone::is_seen(it) && findings.relay.is_known()
+                }
                 _ => zone::is_seen(it),
             })
         };

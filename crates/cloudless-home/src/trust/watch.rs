@@ -20,15 +20,16 @@ pub(crate) use self::alarm::Alarm;
 use self::alarm::Elsewhere;
 use self::kept::{Kept, KeptName, accept, read, write};
 pub use self::kept::{TrustError, accept_key};
+use super::TrustConfig;
 use super::dns::Dns;
 use super::fetch::Fetcher;
+use super::relays::Relays;
 use super::report::{Findings, NameReport, assign, report, wanted};
 use super::transparency::{Monitor, Schedule, Transparency, take_in};
-use super::{TrustConfig, relay_site};
 use crate::certificate::{CertificateSource, KeyRecord, read_ledger};
 use crate::config::{Clock, Config, unix_ms};
 use crate::proxy::Proxy;
-use crate::status::chain;
+use crate::status::{Board, chain};
 
 /// Between two looks at a name that is well protected, and at one that is not.
 const LOOK: Duration = Duration::from_secs(60 * 60);
@@ -58,7 +59,7 @@ pub(crate) struct Trust {
     demanding: BTreeSet<Hostname>,
     /// Those whose very certificate devices trust.
     trusted_alone: BTreeSet<Hostname>,
-    relays: Vec<String>,
+    relays: Relays,
     dns: Dns,
     transparency: Option<Transparency>,
     ledger: Ledger,
@@ -79,7 +80,7 @@ struct Parts {
     hostnames: Vec<Hostname>,
     demanding: BTreeSet<Hostname>,
     trusted_alone: BTreeSet<Hostname>,
-    relays: Vec<String>,
+    relays: Relays,
     state_dir: PathBuf,
     proxy: Option<Proxy>,
     ledger: Ledger,
@@ -112,7 +113,7 @@ impl Trust {
             hostnames: config.hostnames.iter().filter(is_own).cloned().collect(),
             demanding: config.client_certificates.clone(),
             trusted_alone: config.hostnames.iter().filter(is_pinned).cloned().collect(),
-            relays: config.relay_addresses(),
+            relays: Relays::of(config),
             state_dir: config.state_dir.clone(),
             proxy: config.proxy.clone(),
             ledger: Arc::new(ledger),
@@ -172,6 +173,11 @@ impl Trust {
             elsewhere: OnceLock::new(),
             started: Instant::now(),
         })
+    }
+
+    /// Takes a relay that cannot be looked up to be where its session goes, from now on.
+    pub(crate) fn follow(&self, board: Board) {
+        self.relays.follow(board);
     }
 
     /// Whether visitors are served under a name. A name whose level does not hold is not; a look
@@ -323,10 +329,8 @@ impl Trust {
         if is_special_use(hostname) || level == Level::HonestRelay {
             return None;
         }
-        let (mut observation, relay) = tokio::join!(
-            self.dns.observe(hostname),
-            relay_site(&self.relays, &self.dns)
-        );
+        let (mut observation, relay) =
+            tokio::join!(self.dns.observe(hostname), self.relays.site(&self.dns));
         let mut state = self.state();
         observation.clock_skew = state.skew;
         state.observed.insert(hostname.clone(), observation.clone());

@@ -92,6 +92,15 @@ pub struct RelaySite {
     pub addresses: BTreeSet<IpAddr>,
     /// What their PTR records call them.
     pub names: BTreeSet<String>,
+    /// Relays whose addresses are not known.
+    pub unknown: BTreeSet<String>,
+}
+
+impl RelaySite {
+    /// Whether it is known where all relays are: otherwise nothing can be told from them.
+    pub fn is_known(&self) -> bool {
+        !self.addresses.is_empty() && self.unknown.is_empty()
+    }
 }
 
 /// Which check a [`Trap`] fails.
@@ -212,6 +221,12 @@ pub enum Trap {
     /// No name server of the zone was found.
     #[error("no name server of the name's zone was found")]
     NoNameServer,
+    /// Where a relay is.
+    #[error(
+        "where the relay {0} is could not be looked up, so whether the name leads there, and whether the \
+         name servers are there too, is not known"
+    )]
+    UnknownRelay(String),
 }
 
 impl Trap {
@@ -230,7 +245,7 @@ impl Trap {
                 Check::Views
             }
             Self::ForeignAddress(_) | Self::NoAddress => Check::Addresses,
-            Self::NameServerAtRelay { .. } => Check::NameServers,
+            Self::NameServerAtRelay { .. } | Self::UnknownRelay(_) => Check::NameServers,
         }
     }
 
@@ -261,7 +276,7 @@ impl Trap {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Caa { fault, .. } => matches!(fault, Fault::NoAnswer(_)),
-            Self::Missed(_) | Self::Silent(_) | Self::NoNameServer => true,
+            Self::Missed(_) | Self::NoNameServer | Self::Silent(_) | Self::UnknownRelay(_) => true,
             _ => false,
         }
     }
@@ -303,6 +318,10 @@ impl Trap {
                 "publish a CAA record `0 issuewild \";\"` there, if you use no wildcard certificate of it"
             }
             Self::NoNameServer => "register the domain, or correct the name",
+            Self::UnknownRelay(_) => {
+                "check this machine's DNS, or write the relay's address in the place of its name below \
+                 [[relay]] in home.toml"
+            }
         }
     }
 }
@@ -376,6 +395,7 @@ pub fn examine(observation: &Observation, wanted: &Wanted, relay: &RelaySite) ->
         traps.push(Trap::Clock(skew));
     }
     views(observation, &mut traps);
+    traps.extend(relay.unknown.iter().cloned().map(Trap::UnknownRelay));
     for server in &observation.name_servers {
         if let Some(because) = is_at_relay(server, relay) {
             let name = server.name.clone();
@@ -499,8 +519,8 @@ fn addresses(observation: &Observation, relay: &RelaySite, traps: &mut Vec<Trap>
         }
         return;
     }
-    // Without an address of the relay's there is nothing to compare with.
-    if !relay.addresses.is_empty() {
+    // Without the relays' addresses there is nothing to compare with.
+    if relay.is_known() {
         let foreign = found.difference(&relay.addresses);
         traps.extend(foreign.copied().map(Trap::ForeignAddress));
     }

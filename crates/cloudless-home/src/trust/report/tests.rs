@@ -28,6 +28,7 @@ fn relay() -> RelaySite {
     RelaySite {
         addresses: [ip("203.0.113.5")].into(),
         names: ["static.5.hosting.example".to_owned()].into(),
+        ..RelaySite::default()
     }
 }
 

@@ -14,6 +14,7 @@ use crate::trust::transparency::tests::log_server::{Log, LogServer};
 use crate::trust::{CheckResult, CheckState, LogWatch, TransparencyConfig};
 
 mod alarm;
+mod relays;
 
 /// What an IPv6 address is to a line without IPv6: sending to it fails at once, on every machine.
 const UNREACHABLE: Ipv4Addr = Ipv4Addr::BROADCAST;
@@ -90,7 +91,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
         hostnames: vec![NAME.parse().unwrap()],
         demanding: BTreeSet::new(),
         trusted_alone: BTreeSet::new(),
-        relays: vec!["203.0.113.5:443".to_owned()],
+        relays: Relays::at(&["203.0.113.5:443"]),
         state_dir: state.to_owned(),
         proxy: None,
         ledger: Arc::new(|| Ok(HashSet::from(["0".repeat(64)]))),
@@ -249,7 +250,7 @@ fn watch_alone(logs: &LogServer, state: &Path) -> Trust {
         hostnames: vec![NAME.parse().unwrap(), "nas.home.internal".parse().unwrap()],
         demanding: BTreeSet::new(),
         trusted_alone: BTreeSet::new(),
-        relays: Vec::new(),
+        relays: Relays::default(),
         state_dir: state.to_owned(),
         proxy: None,
         ledger: Arc::new(|| Ok(HashSet::new())),

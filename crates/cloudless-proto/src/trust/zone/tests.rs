@@ -64,6 +64,7 @@ fn relay() -> RelaySite {
     RelaySite {
         addresses: [ip("203.0.113.5"), ip("2001:db8:1:2::5")].into(),
         names: ["static.5.clients.hosting.example".to_owned()].into(),
+        ..RelaySite::default()
     }
 }
 
@@ -442,4 +443,34 @@ fn a_pinned_name_needs_records_that_let_nobody_issue() {
         .iter_mut()
         .for_each(|view| view.caa[0].records = Wanted::Nobody.records());
     assert_eq!(examine(&pinned, &Wanted::Nobody, &relay()), []);
+}
+
+#[test]
+fn while_a_relay_is_nowhere_to_be_found_nothing_is_said_of_where_it_is() {
+    let nowhere = RelaySite {
+        unknown: ["relay.example:443".to_owned()].into(),
+        ..RelaySite::default()
+    };
+    let one_of_two = RelaySite {
+        unknown: nowhere.unknown.clone(),
+        ..relay()
+    };
+    // The address may be that relay's.
+    let mut other = good();
+    other.views[0].addresses = Some([ip("198.51.100.9")].into());
+    for site in [nowhere, one_of_two] {
+        for observation in [good(), other.clone()] {
+            let traps = examine(&observation, &wanted(), &site);
+            let expected = Trap::UnknownRelay("relay.example:443".to_owned());
+            assert_eq!(traps, [expected]);
+            assert_eq!(judge(&observation, &traps), Verdict::Unseen);
+        }
+        // What is seen to be open is.
+        let mut open = good();
+        open.views
+            .iter_mut()
+            .for_each(|it| it.caa[0].records.clear());
+        let traps = examine(&open, &wanted(), &site);
+        assert_eq!(judge(&open, &traps), Verdict::Open);
+    }
 }
