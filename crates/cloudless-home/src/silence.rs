@@ -1,4 +1,4 @@
-//! Devices with a client certificate that stopped coming although the way to home is open.
+//! Devices with a client certificate that do not come, or never came, although the way to home is open.
 //!
 //! Whoever imitates home's name towards such a device cannot pass its logins on: home hears nothing of
 //! it any more. Time counts while a tunnel is up and this machine is awake, by no clock that can be
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloudless_store::{Device, DeviceId, Store, Timestamp};
+use cloudless_store::{Device, DeviceId, Store};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
@@ -30,9 +30,19 @@ pub struct SilentDevice {
     pub user: String,
     /// Its name.
     pub name: String,
-    /// When it last logged in, to about five minutes.
+    /// When it was added.
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
-    pub last_seen_at: i64,
+    pub created_at: i64,
+    /// When it last logged in, to about five minutes; `None` if it never did.
+    #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
+    pub last_seen_at: Option<i64>,
+}
+
+impl SilentDevice {
+    /// The moment since which it is silent.
+    pub(crate) fn since(&self) -> i64 {
+        self.last_seen_at.unwrap_or(self.created_at)
+    }
 }
 
 /// How long devices have been silent. A clone is another handle on the same.
@@ -56,7 +66,7 @@ struct Counts {
 
 struct Count {
     device: SilentDevice,
-    /// How long it could have come since it last did.
+    /// How long it could have come since it last did, or since it was added.
     open: Duration,
 }
 
@@ -100,26 +110,25 @@ impl Silence {
         let mut n_new = 0;
         let expected = |it: &Device| it.has_certificate && it.revoked_at.is_none();
         for device in devices.into_iter().filter(expected) {
-            // One that never came is not set up yet.
-            let Some(Timestamp(last_seen_at)) = device.last_seen_at else {
-                continue;
+            // One that never came may have been led astray from its first day on.
+            let device_now = SilentDevice {
+                user: device.user,
+                name: device.name,
+                created_at: device.created_at.0,
+                last_seen_at: device.last_seen_at.map(|at| at.0),
             };
+            let since = device_now.since();
             // Another time than before, earlier or later, is that of a new login.
             let known = known.remove(&device.id);
-            let known = known.filter(|it| it.device.last_seen_at == last_seen_at);
+            let known = known.filter(|it| it.device.since() == since);
             let known = known.map(|it| it.open);
             let kept = kept.remove(&device.id.number());
-            let kept = kept.filter(|it| it.last_seen_at == last_seen_at);
+            let kept = kept.filter(|it| it.last_seen_at == since);
             let kept = kept.map(|it| it.open());
             let before = known.or(kept);
             let open = before.unwrap_or_default().saturating_add(open);
             let was_silent = known.is_some_and(|it| it >= self.after);
             n_new += usize::from(!was_silent && open >= self.after);
-            let device_now = SilentDevice {
-                user: device.user,
-                name: device.name,
-                last_seen_at,
-            };
             let count = Count {
                 device: device_now,
                 open,
@@ -144,7 +153,7 @@ impl Silence {
         counts.is_outdated = false;
         counts.unsaved = Duration::ZERO;
         let rows = counts.devices.iter();
-        let row = |(id, it): (&DeviceId, &Count)| Kept::new(*id, it.device.last_seen_at, it.open);
+        let row = |(id, it): (&DeviceId, &Count)| Kept::new(*id, it.device.since(), it.open);
         let rows: Vec<_> = rows.map(row).collect();
         drop(counts);
         if let Err(error) = kept::write(&self.path, rows) {
@@ -200,8 +209,7 @@ async fn look(silence: &Silence, store: &Store, open: Duration) {
     match looked.await {
         Ok(Ok(0)) => {}
         Ok(Ok(_)) => tracing::warn!(
-            "A device with a client certificate does not come any more; `cloudless home status` says \
-             which"
+            "A device with a client certificate does not come; `cloudless home status` says which"
         ),
         Ok(Err(error)) => tracing::warn!(error = chain(&error), "Cannot read the devices"),
         Err(error) => tracing::error!(%error, "Looking at the devices failed"),

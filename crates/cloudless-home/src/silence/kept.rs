@@ -23,7 +23,7 @@ const BYTES_MAX: u64 = 256 * 1024;
 #[serde(deny_unknown_fields)]
 pub(super) struct Kept {
     device: i64,
-    /// The login since which time counts.
+    /// The login since which time counts; of a device that never came the moment when it was added.
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub(super) last_seen_at: i64,
     /// For how long it could have come since.

@@ -5,6 +5,8 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use cloudless_store::Timestamp;
+
 use super::*;
 use crate::config::Relay;
 use crate::status::RelayState;
@@ -76,14 +78,14 @@ fn phone(last_seen_at: i64) -> SilentDevice {
     SilentDevice {
         user: "me".to_owned(),
         name: "phone".to_owned(),
-        last_seen_at,
+        created_at: 1,
+        last_seen_at: Some(last_seen_at),
     }
 }
 
 #[test]
 fn silence_counts_while_the_way_is_open_and_ends_when_the_device_comes() {
     let bed = Bed::new();
-    bed.add(2, "never", Some([2; 32]));
     bed.add(3, "plain", None);
     bed.log_in(1, 1_000);
     bed.log_in(3, 1_000);
@@ -102,6 +104,29 @@ fn silence_counts_while_the_way_is_open_and_ends_when_the_device_comes() {
         .unwrap();
     count();
     assert_eq!(silence.devices(), []);
+}
+
+/// Something imitates the name towards it from the day on which it was set up.
+#[test]
+fn a_device_that_never_came_is_told_too() {
+    let bed = Bed::new();
+    let never = SilentDevice {
+        last_seen_at: None,
+        ..phone(0)
+    };
+    let silence = bed.open();
+    let count = || bed.hour(&silence);
+    assert_eq!([count(), count()], [0, 0]);
+    assert_eq!(silence.devices(), [], "it may be set up yet");
+    // Also over a restart.
+    let silence = bed.open();
+    assert_eq!(bed.hour(&silence), 1);
+    assert_eq!(silence.devices(), [never]);
+    bed.log_in(1, 3_600_000);
+    assert_eq!(bed.hour(&silence), 0);
+    assert_eq!(silence.devices(), []);
+    assert_eq!([(); 2].map(|()| bed.hour(&silence)), [0, 1]);
+    assert_eq!(silence.devices(), [phone(3_600_000)]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `[devices]` in `home.toml`: when to say that one does not come any more.
+//! `[devices]` in `home.toml`: when to say that one does not come.
 
 use std::time::Duration;
 

@@ -270,7 +270,7 @@ fn a_device_that_stops_coming_is_told_once_it_could_have_come_for_long_enough() 
     assert_eq!(metric(&ready), 1);
     let screen = on(&home, &["home", "status"]).expect(0).stdout;
     assert!(screen.contains("silent: tablet of me"), "{screen}");
-    let line = "A device with a client certificate does not come any more";
+    let line = "A device with a client certificate does not come";
     let log = || fs::read_to_string(home.join(LOG)).unwrap();
     until(&home, "home", |_| log().contains(line));
     role.kill();

@@ -41,7 +41,7 @@ pub(crate) enum Alarm {
         /// What is wrong.
         problems: Vec<String>,
     },
-    /// A device with a client certificate does not come any more.
+    /// A device with a client certificate does not come any more, or never came.
     SilentDevice(SilentDevice),
     /// Somebody has a certificate whose key home did not make.
     UnknownCertificate {
@@ -64,12 +64,8 @@ impl Alarm {
             Self::LogsSilent { hostname } => format!("logs {hostname}"),
             Self::NotProtected { hostname, .. } => format!("unprotected {hostname}"),
             Self::SilentDevice(device) => {
-                let SilentDevice {
-                    user,
-                    name,
-                    last_seen_at,
-                } = device;
-                format!("silent {user} {last_seen_at} {name}")
+                let (user, name, since) = (&device.user, &device.name, device.since());
+                format!("silent {user} {since} {name}")
             }
             Self::UnknownCertificate { hostname, issuance } => {
                 format!("certificate {hostname} {}", issuance.key)

@@ -125,8 +125,8 @@ with `cloudless device add USER NAME --client-certificate`, and are refused on a
   certificate = \"acme\"
   client_certificates = true
 
-A device with such a certificate that does not come any more, although phones could, is named by
-`cloudless home status`, after three days with a tunnel unless home.toml says how long, or \"never\".
+A device with such a certificate that does not come, or never came, although phones could, is named
+by `cloudless home status`, after three days with a tunnel unless home.toml says how long, or \"never\".
 Time with a tunnel is counted over restarts of home:
   [devices]
   silent_after = \"12h\"")]

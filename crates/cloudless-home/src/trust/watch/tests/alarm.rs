@@ -73,7 +73,8 @@ async fn the_webhook_is_told_of_every_alarm_that_the_status_shows() {
         Alarm::SilentDevice(SilentDevice {
             user: "me".to_owned(),
             name: "phone".to_owned(),
-            last_seen_at: 3,
+            created_at: 1,
+            last_seen_at: Some(3),
         }),
         certificate(CertificateKind::Acme, 14).unwrap(),
     ];

@@ -115,13 +115,23 @@ impl Show for Shown {
 
 fn silent(device: &SilentDevice) -> [String; 2] {
     let (user, name) = (&device.user, terminal::clean(&device.name));
-    [
-        format!(
-            "{BOLD}silent{BOLD:#}: {name} of {user} was last here at {}, though phones can come",
-            Moment(device.last_seen_at).local(),
-        ),
-        labeled(
+    let (said, otherwise) = match device.last_seen_at {
+        Some(at) => (
+            format!("was last here at {}", Moment(at).local()),
             "if it is not just off",
+        ),
+        None => (
+            format!(
+                "has never appeared since it was added at {}",
+                Moment(device.created_at).local()
+            ),
+            "if it is set up",
+        ),
+    };
+    [
+        format!("{BOLD}silent{BOLD:#}: {name} of {user} {said}, though phones can come"),
+        labeled(
+            otherwise,
             "something may imitate this home towards it: compare the certificate that it sees",
         ),
     ]
@@ -370,4 +380,26 @@ fn error(message: Option<&str>) -> Option<String> {
 
 fn labeled(label: &str, text: &str) -> String {
     format!("  {label:<22} {text}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_never_came_is_not_said_to_have_been_here() {
+        let device = |last_seen_at| SilentDevice {
+            user: "me".to_owned(),
+            name: "phone".to_owned(),
+            created_at: 1_800_000_000_000,
+            last_seen_at,
+        };
+        let [never, _] = silent(&device(None));
+        assert!(
+            never.contains("phone of me has never appeared since"),
+            "{never}"
+        );
+        let [lost, _] = silent(&device(Some(1_800_000_000_000)));
+        assert!(lost.contains("phone of me was last here at"), "{lost}");
+    }
 }
