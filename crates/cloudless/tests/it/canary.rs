@@ -122,6 +122,7 @@ async fn the_relay_never_holds_what_is_inside_tls() {
         "name as raw bytes",
         "note as raw bytes",
         "password as base64",
+        "password as base64 in HPACK-Huffman",
         "photo as base64",
     ] {
         assert_has(&inside, written);

@@ -1,12 +1,20 @@
-//! The Huffman code of HPACK (RFC 7541 appendix B), for the characters that canaries are made of.
+//! The Huffman code of HPACK (RFC 7541 appendix B), for the characters of canaries and of base64.
 
 /// The code of a character, most significant bit first, and its length in bits.
 fn code(character: u8) -> (u32, u32) {
     match character {
-        b'2' => (0x02, 5),
-        b'3'..=b'7' => (0x19 + u32::from(character - b'3'), 6),
+        b'0'..=b'2' => (u32::from(character - b'0'), 5),
+        b'3'..=b'9' => (0x19 + u32::from(character - b'3'), 6),
+        b'+' => (0x7fb, 11),
         b'-' => (0x16, 6),
         b'.' => (0x17, 6),
+        b'/' => (0x18, 6),
+        b'=' => (0x20, 6),
+        b'A' => (0x21, 6),
+        b'B'..=b'W' => (0x5d + u32::from(character - b'B'), 7),
+        b'X' => (0xfc, 8),
+        b'Y' => (0x73, 7),
+        b'Z' => (0xfd, 8),
         b'a' => (0x03, 5),
         b'b' => (0x23, 6),
         b'c' => (0x04, 5),
@@ -55,4 +63,13 @@ fn the_code_is_that_of_the_rfc() {
     assert_eq!(encode("no-cache", 0), [0xa8, 0xeb, 0x10, 0x64, 0x9c]);
     // "www" before it is 21 bits.
     assert_eq!(encode(".example.com", 5), host[3..]);
+    // Appendix C.6: a cookie, and the end of a date.
+    let cookie = [
+        0x94, 0xe7, 0x82, 0x1d, 0xd7, 0xf2, 0xe6, 0xc7, 0xb3, 0x35, 0xdf, 0xdf, 0xcd, 0x5b, 0x39,
+        0x60, 0xd5, 0xaf, 0x27, 0x08, 0x7f, 0x36, 0x72, 0xc1, 0xab, 0x27,
+    ];
+    let encoded = encode("foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU", 0);
+    assert_eq!(encoded, cookie[..encoded.len()]);
+    assert!(encoded.len() > 20);
+    assert_eq!(encode("GMT", 5), [0x2d, 0x1b]);
 }

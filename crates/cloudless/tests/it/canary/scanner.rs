@@ -72,6 +72,14 @@ fn encodings(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         for offset in 0..8 {
             encodings.push(("HPACK-Huffman", huffman::encode(text, offset)));
         }
+        // A login is sent as that over HTTP/2.
+        for before in 0..3 {
+            let base64 = base64(secret, before);
+            for offset in 0..8 {
+                let pattern = huffman::encode(&base64, offset);
+                encodings.push(("base64 in HPACK-Huffman", pattern));
+            }
+        }
     }
     encodings
 }
@@ -93,6 +101,11 @@ fn base64(secret: &[u8], offset: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::time::timeout;
+
     use super::*;
 
     const SECRET: &str = "q7canaryk2mz5xwv3jdhtupfg4";
@@ -126,6 +139,31 @@ mod tests {
         assert_eq!(found(&utf_16), ["it as UTF-16LE"]);
         assert_eq!(found(format!("x{:?}", "\0")), [""; 0]);
         assert_eq!(found(&SECRET[1..]), [""; 0]);
+    }
+
+    /// By the encoder of the HTTP/2 that clients here speak.
+    #[tokio::test]
+    async fn a_login_is_found_as_http_2_writes_it() {
+        for user in ["me", "ada", "anna"] {
+            let (client, mut server) = tokio::io::duplex(64 * 1024);
+            let (mut sender, connection) = h2::client::handshake(client).await.unwrap();
+            let connection = tokio::spawn(connection);
+            let login = BASE64.encode(format!("{user}:{SECRET}").as_bytes());
+            let request = http::Request::get("https://localhost/");
+            let request = request.header("authorization", format!("Basic {login}"));
+            let request = request.body(()).unwrap();
+            let _answer = sender.send_request(request, true).unwrap();
+            let mut sent = Vec::new();
+            let is_sent = async {
+                while found(&sent).is_empty() {
+                    assert_ne!(server.read_buf(&mut sent).await.unwrap(), 0);
+                }
+            };
+            let is_sent = timeout(Duration::from_secs(60), is_sent).await;
+            is_sent.expect("void: it is not found");
+            assert_eq!(found(&sent), ["it as base64 in HPACK-Huffman"], "{user}");
+            connection.abort();
+        }
     }
 
     #[test]
