@@ -6,6 +6,7 @@ mod failures;
 pub(crate) mod front;
 mod orders;
 pub(crate) mod pebble;
+mod redirect;
 mod strangers;
 
 use std::fs;
@@ -16,6 +17,7 @@ use serde_json::Value;
 
 use self::front::{Front, Tricks};
 use self::pebble::{Pebble, Settings};
+use self::redirect::Redirect;
 use crate::binary;
 use crate::client::Client;
 use crate::pair::{HOSTNAME, Pair};
@@ -24,40 +26,47 @@ use crate::pair::{HOSTNAME, Pair};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A pair whose name has its certificate from Pebble.
-struct Bed {
+pub(crate) struct Bed {
     // Home goes before those that it asks.
-    pair: Pair,
-    front: Front,
+    pub(crate) pair: Pair,
+    pub(crate) front: Front,
     pebble: Pebble,
+    /// What has port 80, if it is not the relay.
+    pub(crate) redirect: Option<Redirect>,
 }
 
 /// What a test wants to be otherwise than usual.
 #[derive(Default)]
-struct Wish {
-    tricks: Tricks,
-    nonces_refused: u32,
-    external: Option<(&'static str, &'static str)>,
+pub(crate) struct Wish {
+    pub(crate) tricks: Tricks,
+    pub(crate) nonces_refused: u32,
+    pub(crate) external: Option<(&'static str, &'static str)>,
     /// How many seconds a certificate is good.
-    validity_s: Option<u64>,
+    pub(crate) validity_s: Option<u64>,
     /// Pebble looks for visitors' port elsewhere.
-    is_astray: bool,
+    pub(crate) is_astray: bool,
+    /// All that comes to port 80 is sent on to https, as web servers are told to do and the relay does not.
+    pub(crate) redirects: bool,
     /// In the place of `trust = "honest-relay"`.
-    hostname: Option<&'static str>,
+    pub(crate) hostname: Option<&'static str>,
     /// Further lines of `[acme]`.
-    acme: &'static str,
+    pub(crate) acme: &'static str,
 }
 
 impl Bed {
     /// Both are set up; home has been told of the authority and is down.
-    fn prepare(wish: Wish) -> Self {
+    pub(crate) fn prepare(wish: Wish) -> Self {
         let mut pair = Pair::start();
         let https = match wish.is_astray {
             true => pebble::free_port().port(),
             false => pair.relay_port(),
         };
+        let redirects = wish.redirects;
+        let redirect = redirects.then(|| Redirect::before(pair.relay_address()));
+        let http = redirect.as_ref().map(Redirect::port);
         let pebble = Pebble::start(&Settings {
             https,
-            http: pair.relay_http_port(),
+            http: http.unwrap_or(pair.relay_http_port()),
             nonces_refused: wish.nonces_refused,
             external: wish.external,
             validity_s: wish.validity_s,
@@ -79,6 +88,7 @@ impl Bed {
             pair,
             front,
             pebble,
+            redirect,
         }
     }
 
@@ -91,7 +101,7 @@ impl Bed {
     }
 
     /// A phone that trusts the public authority and nobody else.
-    fn phone(&self) -> Client {
+    pub(crate) fn phone(&self) -> Client {
         self.pair.phone_that_trusts(&self.root())
     }
 
@@ -123,7 +133,7 @@ impl Bed {
 
     /// Waits until home has a certificate of the public authority.
     #[track_caller]
-    fn await_certificate(&self) -> Value {
+    pub(crate) fn await_certificate(&self) -> Value {
         self.await_row(|row| row["expires_at"].is_string() && row["acme"]["is_ordering"] == false)
     }
 

@@ -5,6 +5,8 @@ mod between;
 pub(crate) mod certificate;
 mod impostor;
 mod levels;
+mod method;
+mod on_the_way;
 mod order;
 mod records;
 mod relay;

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::front::CAA_IDENTITY;
 
 /// How names can be proven to the authority. Which way is taken is not known when something is ordered:
-/// it refuses where none is admitted.
+/// it refuses where none is admitted, and looks again when one is taken.
 const METHODS: [&str; 2] = ["tls-alpn-01", "http-01"];
 
 /// Asks one server, and believes it where DNSSEC says so or the zone is unsigned.
@@ -48,15 +48,28 @@ impl CaaCheck {
     pub(super) async fn look(&self, account_uri: &str, order: &Value) -> Result<(), Value> {
         for identifier in order["identifiers"].as_array().into_iter().flatten() {
             let name = identifier["value"].as_str().unwrap_or_default();
-            let hostname: Hostname = name.parse().unwrap();
-            let refusal = match self.relevant(&hostname).await {
-                Err(proof) => format!("the CAA records of {hostname} are {proof}"),
-                Ok(records) if may_issue(&records, account_uri) => continue,
-                Ok(_) => format!("CAA records of {hostname} forbid it to {account_uri}"),
-            };
-            return Err(json!({ "type": "urn:ietf:params:acme:error:caa", "detail": refusal }));
+            self.look_at(account_uri, name, &METHODS).await?;
         }
         Ok(())
+    }
+
+    /// Whether an account may prove a name by one of these methods (RFC 8657 section 4).
+    pub(super) async fn look_at(
+        &self,
+        account_uri: &str,
+        name: &str,
+        methods: &[&str],
+    ) -> Result<(), Value> {
+        let hostname: Hostname = name.parse().unwrap();
+        let refusal = match self.relevant(&hostname).await {
+            Err(proof) => format!("the CAA records of {hostname} are {proof}"),
+            Ok(records) if may_issue(&records, account_uri, methods) => return Ok(()),
+            Ok(_) => {
+                let methods = methods.join(" and ");
+                format!("CAA records of {hostname} forbid it to {account_uri} by {methods}")
+            }
+        };
+        Err(json!({ "type": "urn:ietf:params:acme:error:caa", "detail": refusal }))
     }
 
     /// The first records on the way up; `Err` where what is said cannot be believed.
@@ -82,8 +95,8 @@ impl CaaCheck {
     }
 }
 
-fn may_issue(records: &[Property], account_uri: &str) -> bool {
-    METHODS.iter().any(|method| {
+fn may_issue(records: &[Property], account_uri: &str, methods: &[&str]) -> bool {
+    methods.iter().any(|method| {
         let request = Request {
             issuer: CAA_IDENTITY,
             account_uri,

@@ -1,6 +1,7 @@
 //! A server before Pebble that adds what this version of it lacks (ARI, profiles), and that can say
 //! another time, answer in its place, and hold a request back.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +64,8 @@ pub(crate) struct Front {
 
 struct Shared {
     tricks: Mutex<Tricks>,
+    /// The name and the method of each challenge, by its path.
+    challenges: Mutex<BTreeMap<String, (String, String)>>,
     /// A validation is held.
     held: Notify,
     go_on: Notify,
@@ -95,6 +98,7 @@ impl Front {
             .unwrap();
         let shared = Arc::new(Shared {
             tricks: Mutex::new(tricks),
+            challenges: Mutex::default(),
             held: Notify::new(),
             go_on: Notify::new(),
             pebble: pebble.address(),
@@ -185,6 +189,12 @@ impl Shared {
         }
         // A challenge with a payload, which is empty JSON: come and look.
         if path.starts_with("/chalZ/") && payload.is_object() {
+            let (caa, challenge) = (self.tricks().caa.clone(), self.challenge(&path));
+            if let (Some(caa), Some((name, method))) = (caa, challenge)
+                && let Err(problem) = caa.look_at(&account(&body), &name, &[&method]).await
+            {
+                return problem_document(403, &problem);
+            }
             let go_on = self.go_on.notified();
             if self.tricks().holds {
                 self.held.notify_one();
@@ -215,6 +225,7 @@ impl Shared {
         let Ok(mut value) = serde_json::from_slice::<Value>(&body) else {
             return body;
         };
+        self.note_challenges(&value);
         let tricks = self.tricks();
         if path == "/dir" {
             let host = host.and_then(|host| host.to_str().map(str::to_owned).ok());
@@ -234,6 +245,22 @@ impl Shared {
             }
         }
         value.to_string().into()
+    }
+
+    fn note_challenges(&self, authorization: &Value) {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = text(&authorization["identifier"]["value"]);
+        let challenges = authorization["challenges"].as_array();
+        for challenge in challenges.into_iter().flatten() {
+            let url = text(&challenge["url"]);
+            let path = url.parse::<http::Uri>().unwrap().path().to_owned();
+            let mut known = self.challenges.lock().unwrap();
+            known.insert(path, (name.clone(), text(&challenge["type"])));
+        }
+    }
+
+    fn challenge(&self, path: &str) -> Option<(String, String)> {
+        self.challenges.lock().unwrap().get(path).cloned()
     }
 
     fn renewal_info(&self) -> Response<Full<Bytes>> {

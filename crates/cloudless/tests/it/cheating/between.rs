@@ -24,7 +24,7 @@ const NOISE: &[u8] = &[0x5a; 4096];
 
 /// What is done with a leg.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ruse {
+pub(super) enum Ruse {
     Pass,
     /// Home is answered, and the relay never sees the leg.
     Answer,
@@ -48,15 +48,15 @@ struct Seen {
 }
 
 /// The way from home to the relay, until it is dropped.
-struct Between {
-    address: SocketAddr,
+pub(super) struct Between {
+    pub(super) address: SocketAddr,
     ruse: Arc<Mutex<Ruse>>,
     seen: Arc<Mutex<Seen>>,
     task: JoinHandle<()>,
 }
 
 impl Between {
-    async fn before(relay: SocketAddr) -> Self {
+    pub(super) async fn before(relay: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let ruse = Arc::new(Mutex::new(Ruse::Pass));
@@ -78,7 +78,12 @@ impl Between {
         }
     }
 
-    fn legs(&self) -> usize {
+    /// From now on legs are done this to.
+    pub(super) fn turn_to(&self, ruse: Ruse) {
+        *self.ruse.lock().unwrap() = ruse;
+    }
+
+    pub(super) fn legs(&self) -> usize {
         self.seen.lock().unwrap().legs
     }
 
@@ -191,7 +196,7 @@ async fn copy(
 
 /// Writes a card and reads it again; `None` where that fails. Anything else that is read is a failure
 /// of the test.
-async fn sync(connection: &mut Connection, card: &[u8]) -> Option<()> {
+pub(super) async fn sync(connection: &mut Connection, card: &[u8]) -> Option<()> {
     let put = connection.put("large.vcf", card).await.ok()?;
     if !put.status.is_success() {
         return None;
@@ -274,7 +279,7 @@ async fn whoever_answers_takes_or_changes_a_leg_gets_noise_and_changes_no_card()
     .into_iter()
     .enumerate()
     {
-        *between.ruse.lock().unwrap() = ruse;
+        between.turn_to(ruse);
         let (n_legs, n_bytes) = (between.legs(), between.bytes());
         let is_fatal = matches!(ruse, Ruse::Change | Ruse::Hijack);
         let patience = if is_fatal { STALL } else { PATIENCE };

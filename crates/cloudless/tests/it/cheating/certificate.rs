@@ -53,6 +53,11 @@ impl Stranger {
         Self(created.await.unwrap().0)
     }
 
+    /// The URI by which CAA records name the account.
+    pub(crate) fn uri(&self) -> &str {
+        self.0.id()
+    }
+
     /// Orders a certificate. `prove` is told, before the authority comes to look, what to answer it if it
     /// comes by TLS.
     /// `Err` is what the authority says against it.
@@ -72,7 +77,8 @@ impl Stranger {
             let mut challenge = authorization.challenge(kind.clone()).unwrap();
             let digest = challenge.key_authorization().digest();
             prove(proof(hostname, digest.as_ref()));
-            challenge.set_ready().await.unwrap();
+            let ready = challenge.set_ready().await;
+            ready.map_err(|error| error.to_string())?;
         }
         if order.poll_ready(&POLLING).await.ok() != Some(OrderStatus::Ready) {
             return Err(why(&mut order).await);
