@@ -42,6 +42,9 @@ pub const MAX_LINE: usize = 16 * 1024;
 pub const CONTROL_PATH: &str = "/control";
 /// The header of a `CONNECT` stream that holds the visitor's address as `ip:port`.
 pub const VISITOR_HEADER: &str = "cloudless-visitor";
+/// The longest payload of an HTTP/2 frame that either side lets the other send: with the frame's
+/// header of 9 bytes it fills two TLS records.
+pub const FRAME_LEN: usize = 2 * 16 * 1024 - 9;
 
 /// What a home says to a relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use cloudless_proto::control::FRAME_LEN;
 use cloudless_splice::Chunk;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-/// What is read of a visitor at a time.
-const READ_LEN: usize = 64 * 1024;
+/// What is read of a visitor at a time: two frames of the tunnel.
+const READ_LEN: usize = 2 * FRAME_LEN;
 /// How many visitors of a home have room of their own for what they send: more than there are.
 const SENDERS_MAX: usize = 1024;
 const OWN_LEN_MIN: usize = 4 * 1024;

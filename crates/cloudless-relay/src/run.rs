@@ -3,10 +3,10 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use cloudless_splice::Pipes;
+use rustls::ServerConfig;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -122,7 +122,7 @@ pub(crate) struct Relay {
     pub(crate) reloaded: Mutex<(Reloads, Option<ReloadStatus>)>,
     pub(crate) registry: Registry,
     pub(crate) keys: Arc<Keys>,
-    pub(crate) acceptor: TlsAcceptor,
+    pub(crate) tls: Arc<ServerConfig>,
     /// What is spoken with homes that are SSH clients; `None` when none are taken.
     pub(crate) ssh: Option<ssh::Protocol>,
     /// The tunnels whose handshake has to wait for its turn.
@@ -161,7 +161,7 @@ impl Relay {
         let keys = Arc::new(keys);
         let pipes = Pipes::new(PIPES_MAX);
         Ok(Self {
-            acceptor: tunnel::acceptor(Arc::clone(&keys)).map_err(RunError::Tls)?,
+            tls: tunnel::tls(Arc::clone(&keys)).map_err(RunError::Tls)?,
             keys,
             ssh: config
                 .ssh

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cloudless_proto::control::{
-    self as messages, DecodeError, FromHome, FromRelay, Refusal, VERSION,
+    self as messages, DecodeError, FRAME_LEN, FromHome, FromRelay, Refusal, VERSION,
 };
 use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::ssh::Port;
@@ -30,7 +30,7 @@ use crate::crowd::source_of;
 use crate::home_key::HomeKey;
 use crate::legs::OfSession;
 use crate::listener::Permits;
-use crate::liveness::Liveness;
+use crate::liveness::{Heard, Liveness};
 use crate::outcome::Outcome;
 use crate::registry::RedeemError;
 use crate::run::Relay;
@@ -130,11 +130,14 @@ impl Session {
 /// Serves a home whose key is proven, until its session ends.
 pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permits: Permits) {
     let config = relay.config();
+    let cork = tunnel.cork();
+    let tunnel = Heard::new(tunnel);
     let heard = tunnel.heard();
     let mut builder = client::Builder::new();
     builder
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME_LEN as u32)
         .max_send_buffer_size(SEND_BUFFER_LEN)
         .data_frame_budget(DATA_FRAME_BUDGET)
         .max_header_list_size(HEADER_LIST_LEN)
@@ -142,13 +145,17 @@ pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permit
         .max_concurrent_reset_streams(LATE_STREAMS_MAX)
         .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
         .enable_push(false);
-    let handshake = timeout(config.timings.handshake, builder.handshake(tunnel));
+    let handshake = timeout(
+        config.timings.handshake,
+        cork.drive(builder.handshake(tunnel)),
+    );
     let Ok(Ok((requests, mut connection))) = handshake.await else {
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
     let Some(ping_pong) = connection.ping_pong() else {
         return;
     };
+    let mut connection = pin!(cork.drive(connection));
     let is_over = AtomicBool::new(false);
     let dialog = Dialog {
         relay,

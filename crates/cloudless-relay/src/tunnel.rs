@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cloudless_proto::PublicKey;
 use cloudless_proto::control::ALPN;
-use cloudless_splice::ReadAhead;
+use cloudless_tls::{Peer, Stream};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::server::NoServerSessionStorage;
@@ -18,13 +18,10 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, SubjectPublicKeyInfoDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 
 use crate::crowd::Room;
 use crate::keys::Keys;
 use crate::listener::{Connection, Permits};
-use crate::liveness::Heard;
 use crate::outcome::Outcome;
 use crate::replay::Replayed;
 use crate::run::Relay;
@@ -35,10 +32,10 @@ use crate::{session, socket};
 const WAITING_MAX: usize = 4;
 
 /// A tunnel's bytes, decrypted.
-pub(crate) type Tunnel = Heard<TlsStream<ReadAhead<Replayed>>>;
+pub(crate) type Tunnel = Stream<Replayed>;
 
-/// Makes what ends the TLS of tunnels: TLS 1.3 only, no resumption, mutual raw public keys.
-pub(crate) fn acceptor(keys: Arc<Keys>) -> Result<TlsAcceptor, Error> {
+/// How the TLS of tunnels ends: TLS 1.3 only, no resumption, mutual raw public keys.
+pub(crate) fn tls(keys: Arc<Keys>) -> Result<Arc<ServerConfig>, Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let verifier = RawKeyVerifier::new(&provider);
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -48,7 +45,8 @@ pub(crate) fn acceptor(keys: Arc<Keys>) -> Result<TlsAcceptor, Error> {
     config.alpn_protocols = vec![ALPN.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    config.enable_secret_extraction = true;
+    Ok(Arc::new(config))
 }
 
 /// Serves a home that dialed in, until its session ends.
@@ -92,19 +90,17 @@ async fn greet(
 ) {
     socket::prefer_bbr(&stream);
     socket::limit_unsent(&stream);
-    let accept = relay
-        .acceptor
-        .accept(ReadAhead::new(Replayed::new(opening, stream)));
-    let accept = turn.take(accept);
-    let tunnel = match timeout(relay.config().timings.handshake, accept).await {
-        Ok(Ok(tunnel)) => tunnel,
+    let tls = Arc::clone(&relay.tls);
+    let accept = turn.take(cloudless_tls::accept(tls, Replayed::new(opening, stream)));
+    let (tunnel, proven) = match timeout(relay.config().timings.handshake, accept).await {
+        Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
             tracing::debug!(%error, "A tunnel's TLS handshake failed");
             return relay.counters.count(Outcome::TunnelHandshakeFailed);
         }
         Err(_) => return relay.counters.count(Outcome::TunnelHandshakeTimeout),
     };
-    let Some(key) = peer_key(&tunnel) else {
+    let Some(key) = peer_key(&proven) else {
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
     if !relay.registry.hostnames_of(&key.into()).is_empty() {
@@ -112,7 +108,7 @@ async fn greet(
         permits.settle();
     }
     let home = Home { key, address: peer };
-    session::serve(relay, Heard::new(tunnel), home, permits).await;
+    session::serve(relay, tunnel, home, permits).await;
 }
 
 /// Who is at the other end of a tunnel.
@@ -123,13 +119,10 @@ pub(crate) struct Home {
     pub(crate) address: SocketAddr,
 }
 
-fn peer_key<S>(tunnel: &TlsStream<S>) -> Option<PublicKey> {
-    let (_, connection) = tunnel.get_ref();
+fn peer_key(peer: &Peer) -> Option<PublicKey> {
     // A client without ALPN passes rustls, but not the contract.
-    connection
-        .alpn_protocol()
-        .filter(|protocol| *protocol == ALPN)?;
-    PublicKey::from_spki(connection.peer_certificates()?.first()?)
+    peer.alpn.as_ref().filter(|protocol| *protocol == ALPN)?;
+    PublicKey::from_spki(peer.certificates.first()?)
 }
 
 /// Accepts any Ed25519 key that its owner proves to have. What the key may do is decided by the

@@ -52,7 +52,7 @@ pub async fn forward(
 ) -> Result<u64, ForwardError> {
     let mut total = 0;
     let mut turn = 0;
-    let mut pace = Pace::new();
+    let mut pace = Pace::on_leg();
     let mut is_bulk = false;
     let mut can_splice = true;
     loop {

@@ -3,20 +3,17 @@
 //! they are copied.
 //!
 //! [`forward`] is one direction of a connection, [`Pipes`] is what all of them share. Where bytes have
-//! to be read after all, [`Chunk`] and [`write`] do it, and [`ReadAhead`] reads many at a time for a
-//! tunnel, whose TLS ends here.
+//! to be read after all, [`Chunk`] and [`write`] do it.
 
 mod chunk;
 mod copy;
 mod forward;
 mod pace;
 mod pipes;
-mod read_ahead;
 mod socket;
 
 pub use chunk::Chunk;
 pub use forward::{ForwardError, forward};
 pub use pace::Pace;
 pub use pipes::Pipes;
-pub use read_ahead::ReadAhead;
 pub use socket::{Socket, finish, write};

@@ -2,8 +2,10 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-/// Bytes a second that one direction of one connection moves at most.
-const RATE_MAX: u64 = 128 * 1024 * 1024;
+/// Bytes a second that one direction of one connection moves at most past the tunnel,
+const RATE_ON_LEG: u64 = 128 * 1024 * 1024;
+/// and in the tunnel, where each is encrypted once more at either end.
+const RATE_IN_TUNNEL: u64 = 64 * 1024 * 1024;
 /// How far it may be ahead of that before it waits,
 const AHEAD: Duration = Duration::from_micros(500);
 /// and how far it may have fallen behind to catch up: as long as a timer may be late.
@@ -13,18 +15,30 @@ const BEHIND: Duration = Duration::from_millis(1);
 ///
 /// Where the network does not bound them, bytes cost everybody on their way a processor for as long as
 /// they flow, and what others ask for meanwhile waits for that. So none moves more than 128 MiB a
-/// second, a little more than gigabit Ethernet carries.
+/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that.
 #[derive(Debug)]
 pub struct Pace {
     /// When all that was moved would have been at that rate.
     due: Instant,
+    /// Bytes a second.
+    rate: u64,
 }
 
 impl Pace {
-    /// Of a direction that has moved nothing.
-    pub fn new() -> Self {
+    /// Of a direction that has moved nothing, past the tunnel.
+    pub fn on_leg() -> Self {
+        Self::of(RATE_ON_LEG)
+    }
+
+    /// Of one in the tunnel.
+    pub fn in_tunnel() -> Self {
+        Self::of(RATE_IN_TUNNEL)
+    }
+
+    fn of(rate: u64) -> Self {
         Self {
             due: Instant::now(),
+            rate,
         }
     }
 
@@ -32,17 +46,11 @@ impl Pace {
     pub async fn moved(&mut self, n: u64) {
         let now = Instant::now();
         let earliest = now.checked_sub(BEHIND).unwrap_or(now);
-        let spent = Duration::from_nanos(n.saturating_mul(1_000_000_000) / RATE_MAX);
+        let spent = Duration::from_nanos(n.saturating_mul(1_000_000_000) / self.rate);
         self.due = self.due.max(earliest) + spent;
         if self.due > now + AHEAD {
             sleep_until(self.due).await;
         }
-    }
-}
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -54,22 +62,23 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_second_takes_so_many_bytes_and_few_of_them_no_time() {
-        let start = Instant::now();
-        let mut pace = Pace::new();
-        pace.moved(MIB / 16).await;
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        for _ in 0..8 * 128 {
-            pace.moved(MIB / 4).await;
+        for (mut pace, mib) in [(Pace::on_leg(), 128), (Pace::in_tunnel(), 64)] {
+            let start = Instant::now();
+            pace.moved(MIB / 64).await;
+            assert_eq!(start.elapsed(), Duration::ZERO);
+            for _ in 0..8 * mib {
+                pace.moved(MIB / 4).await;
+            }
+            let elapsed = start.elapsed().as_millis();
+            assert!((1990..=2010).contains(&elapsed), "{elapsed} ms");
+            // A pause saves up no more than a moment's worth.
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let start = Instant::now();
+            for _ in 0..4 * mib {
+                pace.moved(MIB / 4).await;
+            }
+            let elapsed = start.elapsed().as_millis();
+            assert!((990..=1010).contains(&elapsed), "{elapsed} ms");
         }
-        let elapsed = start.elapsed().as_millis();
-        assert!((1990..=2010).contains(&elapsed), "{elapsed} ms");
-        // A pause saves up no more than a moment's worth.
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        let start = Instant::now();
-        for _ in 0..4 * 128 {
-            pace.moved(MIB / 4).await;
-        }
-        let elapsed = start.elapsed().as_millis();
-        assert!((990..=1010).contains(&elapsed), "{elapsed} ms");
     }
 }

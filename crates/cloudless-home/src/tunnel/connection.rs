@@ -7,6 +7,7 @@ use bytes::Bytes;
 use cloudless_proto::PublicKey;
 use cloudless_proto::control;
 use cloudless_proto::control::FromRelay;
+use cloudless_tls::{Cork, Stream};
 use h2::server::SendResponse;
 use h2::{PingPong, RecvStream};
 use http::{Method, Request, Response, StatusCode};
@@ -15,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
-use super::dial::{DialError, Tls, Way, dial_tls};
+use super::dial::{DialError, Dialed, Way, dial_tls};
 use super::path::Path;
 use super::ssh::SshError;
 use crate::config::Relay;
@@ -77,7 +78,8 @@ impl ConnectionError {
 
 /// An open connection. Nothing moves on it but while [`next`](Self::next) is polled.
 pub(crate) struct Connection {
-    http2: h2::server::Connection<Watched<Tls>, Bytes>,
+    http2: h2::server::Connection<Watched<Stream<TcpStream>>, Bytes>,
+    cork: Cork<TcpStream>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
     /// The key that the relay has proven.
@@ -103,27 +105,29 @@ impl Connection {
         tls: Arc<ClientConfig>,
     ) -> Result<(Self, PingPong), ConnectionError> {
         let dialed = dial_tls(way, relay, tls).await;
-        let tls = dialed.map_err(ConnectionError::Dial)?;
-        let certificates = tls.get_ref().1.peer_certificates().unwrap_or_default();
-        let relay_key = certificates.first().and_then(|it| PublicKey::from_spki(it));
-        let relay_key = relay_key.ok_or(ConnectionError::Closed)?;
+        let Dialed {
+            stream,
+            relay_key,
+            path,
+        } = dialed.map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
-        let path = path(tls.get_ref().0.stream());
-        let mut http2 = h2::server::Builder::new()
+        let cork = stream.cork();
+        let handshake = h2::server::Builder::new()
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(control::FRAME_LEN as u32)
             .max_concurrent_streams(VISITORS_MAX)
             .max_header_list_size(8 * 1024)
             .reset_stream_duration(LATE_FRAMES)
             .max_concurrent_reset_streams(LATE_STREAMS_MAX)
             .max_pending_accept_reset_streams(LATE_STREAMS_MAX)
             .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
-            .handshake(Watched::new(tls, activity.clone()))
-            .await
-            .map_err(ConnectionError::Http2)?;
+            .handshake(Watched::new(stream, activity.clone()));
+        let shaken = cork.drive(handshake).await;
+        let mut http2 = shaken.map_err(ConnectionError::Http2)?;
         let ping_pong = http2.ping_pong().ok_or(ConnectionError::Closed)?;
-        let (request, mut respond) = http2
-            .accept()
+        let (request, mut respond) = cork
+            .drive(http2.accept())
             .await
             .ok_or(ConnectionError::Closed)?
             .map_err(ConnectionError::Http2)?;
@@ -137,6 +141,7 @@ impl Connection {
         Ok((
             Self {
                 http2,
+                cork,
                 control,
                 activity,
                 relay_key,
@@ -150,7 +155,7 @@ impl Connection {
     pub(crate) async fn next(&mut self) -> Result<Event, ConnectionError> {
         tokio::select! {
             biased;
-            accepted = self.http2.accept() => match accepted {
+            accepted = self.cork.drive(self.http2.accept()) => match accepted {
                 Some(Ok((request, respond))) => Ok(Event::Opened(request, respond)),
                 Some(Err(error)) => Err(ConnectionError::Http2(error)),
                 None => Err(ConnectionError::Closed),
@@ -168,12 +173,6 @@ impl Connection {
     pub(crate) fn has_streams(&self) -> bool {
         self.http2.has_streams()
     }
-}
-
-/// `None` when the connection has ended already.
-fn path(tcp: &TcpStream) -> Option<Path> {
-    let (local, remote) = (tcp.local_addr().ok()?, tcp.peer_addr().ok()?);
-    Some(Path { local, remote })
 }
 
 /// The answer to the control stream and to every visitor.

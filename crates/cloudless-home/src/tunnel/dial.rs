@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_proto::{PublicKey, control};
-use cloudless_splice::ReadAhead;
+use cloudless_tls::Stream;
 use rustls::{AlertDescription, CertificateError, ClientConfig, Error, PeerIncompatible};
 use rustls_pki_types::ServerName;
 use socket2::{SockRef, TcpKeepalive};
@@ -15,12 +15,11 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::identity::OtherKey;
 use super::inspection::{Found, inspect};
 use super::lookup::{Candidate, Known, Lookup};
+use super::path::Path;
 use super::ssh::HandshakeError;
 use crate::config::Relay;
 use crate::proxy::{Proxy, ProxyError};
@@ -33,8 +32,13 @@ const USER_TIMEOUT: Duration = Duration::from_secs(45);
 #[cfg(target_os = "linux")]
 const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 
-/// A connection to a relay whose key is proven.
-pub(crate) type Tls = TlsStream<ReadAhead<TcpStream>>;
+/// A connection to a relay that has proven its key.
+pub(crate) struct Dialed {
+    pub(crate) stream: Stream<TcpStream>,
+    pub(crate) relay_key: PublicKey,
+    /// Whence and where to; `None` when the connection has ended already.
+    pub(crate) path: Option<Path>,
+}
 
 /// Why a dial failed. Ordered: of several addresses' failures the greatest is reported.
 #[derive(Debug, thiserror::Error)]
@@ -182,12 +186,11 @@ pub(crate) async fn dial_tls(
     way: Way<'_>,
     relay: &Relay,
     tls: Arc<ClientConfig>,
-) -> Result<Tls, DialError> {
+) -> Result<Dialed, DialError> {
     let relay = Arc::new(relay.clone());
-    let connector = TlsConnector::from(tls);
     let shake = |reached, tcp| {
-        let (connector, relay) = (connector.clone(), Arc::clone(&relay));
-        async move { greet(&connector, &relay, reached, tcp).await }
+        let (tls, relay) = (Arc::clone(&tls), Arc::clone(&relay));
+        async move { greet(tls, &relay, reached, tcp).await }
     };
     dial(way, shake).await
 }
@@ -280,12 +283,12 @@ where
 
 /// The handshake with what answers at an address, or what is found out about it.
 async fn greet(
-    connector: &TlsConnector,
+    tls: Arc<ClientConfig>,
     relay: &Relay,
     reached: Reached,
     tcp: TcpStream,
-) -> Result<Tls, DialError> {
-    match handshake(connector, relay, reached.address, tcp).await {
+) -> Result<Dialed, DialError> {
+    match handshake(tls, relay, reached.address, tcp).await {
         Err(error) if !reached.is_proxied => Err(explained(error, relay).await),
         shaken => shaken,
     }
@@ -357,16 +360,17 @@ pub(super) fn prefer_bbr(stream: &TcpStream) {
 }
 
 async fn handshake(
-    connector: &TlsConnector,
+    tls: Arc<ClientConfig>,
     relay: &Relay,
     address: SocketAddr,
     tcp: TcpStream,
-) -> Result<Tls, DialError> {
+) -> Result<Dialed, DialError> {
     let tls_error = |source| DialError::Tls { address, source };
     let name = ServerName::try_from(relay.server_name.as_str().to_owned())
         .map_err(|error| tls_error(io::Error::new(io::ErrorKind::InvalidInput, error)))?;
-    let connected = connector.connect(name, ReadAhead::new(tcp)).await;
-    let stream = connected.map_err(|source| {
+    let path = path(&tcp);
+    let connected = cloudless_tls::connect(tls, name, tcp).await;
+    let (stream, proven) = connected.map_err(|source| {
         if is_wrong_key(&source) {
             DialError::WrongKey {
                 relay: relay.server_name.to_string(),
@@ -377,14 +381,26 @@ async fn handshake(
             tls_error(source)
         }
     })?;
-    if stream.get_ref().1.alpn_protocol() != Some(control::ALPN) {
+    let key = proven.certificates.first();
+    let key = key.and_then(|key| PublicKey::from_spki(key));
+    let key = key.filter(|_| proven.alpn.as_deref() == Some(control::ALPN));
+    let Some(relay_key) = key else {
         let message = "the server speaks TLS but not the tunnel protocol";
         return Err(tls_error(io::Error::new(
             io::ErrorKind::InvalidData,
             message,
         )));
-    }
-    Ok(stream)
+    };
+    Ok(Dialed {
+        stream,
+        relay_key,
+        path,
+    })
+}
+
+fn path(tcp: &TcpStream) -> Option<Path> {
+    let (local, remote) = (tcp.local_addr().ok()?, tcp.peer_addr().ok()?);
+    Some(Path { local, remote })
 }
 
 /// The key that was proven in place of a pinned one.

@@ -76,6 +76,7 @@ impl Identity {
                 self.key.clone(),
             )));
         config.alpn_protocols = vec![control::ALPN.to_vec()];
+        config.enable_secret_extraction = true;
         // Each session proves both keys anew.
         config.resumption = rustls::client::Resumption::disabled();
         Ok(Arc::new(config))

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cloudless_proto::control::FRAME_LEN;
 use cloudless_proto::leg::{self, TRAILER};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue};
@@ -24,8 +25,8 @@ use self::reading::{Reading, lock};
 use super::ways::Ways;
 use crate::status::Traffic;
 
-/// The most bytes handed to HTTP/2 in one piece.
-const WRITE_MAX: usize = 64 * 1024;
+/// The most bytes handed to HTTP/2 in one piece: two frames.
+pub(super) const WRITE_MAX: usize = 2 * FRAME_LEN;
 /// How long a visitor that was answered may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
 /// On a leg a reset would take the answer along that is still on its way to the visitor.

@@ -33,7 +33,7 @@ pub(super) async fn up(
         activity,
         visit,
     } = shared;
-    let mut pace = Pace::new();
+    let mut pace = Pace::in_tunnel();
     loop {
         if let leg::Send::ChangeOver(number) = ways.send() {
             send.send_trailers(trailers(number)).map_err(Cut::Home)?;

@@ -143,7 +143,7 @@ async fn up(shared: &Shared<'_>, mut sender: Sender<'_>) -> Cut {
         activity,
         visit,
     } = shared;
-    let mut pace = Pace::new();
+    let mut pace = Pace::on_leg();
     loop {
         if let Err(error) = visitor.readable().await {
             return Cut::Visitor(error);

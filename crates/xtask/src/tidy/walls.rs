@@ -58,6 +58,7 @@ const WALLS: &[Wall] = &[
             "cloudless-proto",
             "cloudless-splice",
             "cloudless-store",
+            "cloudless-tls",
             "cloudless-vcard",
         ],
         never: &["cloudless-relay"],
@@ -69,7 +70,7 @@ const WALLS: &[Wall] = &[
     },
     Wall {
         name: "cloudless-relay",
-        may: &["cloudless-proto", "cloudless-splice"],
+        may: &["cloudless-proto", "cloudless-splice", "cloudless-tls"],
         never: &["cloudless-home", "rusqlite"],
     },
     Wall {
@@ -86,6 +87,11 @@ const WALLS: &[Wall] = &[
         name: "cloudless-testbed",
         may: &[],
         never: &["h2", "hyper", "rusqlite", "rustls"],
+    },
+    Wall {
+        name: "cloudless-tls",
+        may: &[],
+        never: &["h2", "http", "hyper", "rusqlite"],
     },
     Wall {
         name: "cloudless-vcard",

@@ -9,10 +9,10 @@ use cloudless_splice::{Chunk, ForwardError, Pipes, Socket, finish, forward, writ
 use tokio::io::{AsyncWrite, Interest};
 
 use super::reading::{Reading, lock};
-use super::{Stream, stream_error};
+use super::{Stream, WRITE_MAX, stream_error};
 use crate::status::Traffic;
 
-const READ_LEN: usize = 64 * 1024;
+const READ_LEN: usize = WRITE_MAX;
 
 /// Why a visitor and a server were cut from one another.
 #[derive(Debug, thiserror::Error)]

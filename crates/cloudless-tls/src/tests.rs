@@ -1,0 +1,10 @@
+//! Both ends of a connection in one process, ours or tokio-rustls' own.
+
+mod close;
+mod corked;
+mod dribble;
+mod keys;
+mod misbehaved;
+mod peers;
+mod shake;
+mod transfer;

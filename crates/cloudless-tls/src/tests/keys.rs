@@ -1,0 +1,70 @@
+//! Other keys than those of the handshake.
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::peers::{Peers, name, pair};
+use crate::{accept, connect};
+
+/// Says and hears a little each way.
+async fn talk(
+    one: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    other: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) {
+    for round in 0..3 {
+        one.write_all(&[round; 100]).await.unwrap();
+        one.flush().await.unwrap();
+        let mut heard = [0; 100];
+        other.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [round; 100]);
+        other.write_all(&heard).await.unwrap();
+        other.flush().await.unwrap();
+        one.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [round; 100]);
+    }
+}
+
+#[tokio::test]
+async fn a_peer_gets_another_key_whenever_it_asks_for_one() {
+    let peers = Peers::new();
+    let (near, far) = duplex(64 * 1024);
+    let (client, server) = tokio::join!(
+        TlsConnector::from(peers.client.clone()).connect(name(), near),
+        accept(peers.server.clone(), far),
+    );
+    let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
+    for _ in 0..3 {
+        client.get_mut().1.refresh_traffic_keys().unwrap();
+        talk(&mut client, &mut server).await;
+    }
+
+    let (near, far) = duplex(64 * 1024);
+    let (client, server) = tokio::join!(
+        connect(peers.client.clone(), name(), near),
+        TlsAcceptor::from(peers.server.clone()).accept(far),
+    );
+    let ((mut client, _), mut server) = (client.unwrap(), server.unwrap());
+    for _ in 0..3 {
+        server.get_mut().1.refresh_traffic_keys().unwrap();
+        talk(&mut client, &mut server).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_has_sealed_enough_is_replaced() {
+    let (mut near, mut far) = pair(64 * 1024).await;
+    for left in [0, 1, 2] {
+        near.state().outbound().wear(left);
+        talk(&mut near, &mut far).await;
+    }
+    // A peer that is not ours understands it, too.
+    let peers = Peers::new();
+    let (near, far) = duplex(64 * 1024);
+    let (client, server) = tokio::join!(
+        TlsConnector::from(peers.client.clone()).connect(name(), near),
+        accept(peers.server.clone(), far),
+    );
+    let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
+    server.state().outbound().wear(2);
+    talk(&mut client, &mut server).await;
+}
