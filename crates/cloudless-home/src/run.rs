@@ -99,6 +99,11 @@ pub async fn run(
     if let Some(trust) = &trust {
         config.gate = trust.clone();
     }
+    let transparency = config
+        .trust
+        .as_ref()
+        .and_then(|it| it.transparency.as_ref());
+    let no_relay_after = transparency.and_then(|it| it.no_relay_after);
     let relay_addresses = config.relay_addresses();
     let relay_keys = RelayKeys::open(&config.state_dir).map_err(RunError::RelayKeys)?;
     let relay_keys = Arc::new(relay_keys);
@@ -264,9 +269,10 @@ pub async fn run(
             store.clone(),
             certificates.clone(),
             silence.clone(),
+            (board.clone(), no_relay_after),
             config.clock.clone(),
         ));
-        parts.spawn(trust.clone().keep(stop.clone()));
+        parts.spawn(trust.clone().keep(happened.clone(), stop.clone()));
     }
     if let Some(keep) = config.keep_history {
         parts.spawn(retention::prune_daily(
@@ -376,6 +382,7 @@ fn alarms(
     store: Store,
     certificates: Arc<Certificates>,
     silence: Option<Silence>,
+    (board, no_relay_after): (Board, Option<Duration>),
     clock: Clock,
 ) -> Arc<dyn Fn() -> Vec<Alarm> + Send + Sync> {
     Arc::new(move || {
@@ -389,7 +396,9 @@ fn alarms(
         let ending = certificates.filter_map(|it| Alarm::of_certificate(it, now));
         let deletions = deletions.into_iter().map(Alarm::CardsDeleted);
         let silent = silent.into_iter().map(Alarm::SilentDevice);
-        deletions.chain(silent).chain(ending).collect()
+        let alone = no_relay_after.and_then(|after| Alarm::of_relays(&board, after));
+        let alarms = deletions.chain(silent).chain(ending);
+        alarms.chain(alone).collect()
     })
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use cloudless_proto::{Hostname, PinnedKeys, PublicKey, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::certificate::{CertificateSource, SpkiHash};
 use crate::config::{Clock, Relay, unix_ms};
@@ -328,7 +329,18 @@ pub(crate) struct Board {
     traffic: Arc<Vec<Arc<Traffic>>>,
     /// Changes with each new session, and each time that one is lost or in doubt or trusted again.
     sessions: Arc<watch::Sender<()>>,
+    /// Since when there is no session with any relay.
+    alone: Arc<Mutex<Option<Alone>>>,
     clock: Clock,
+}
+
+/// When the last session with a relay ended, or home started.
+#[derive(Clone, Copy)]
+struct Alone {
+    /// In Unix milliseconds.
+    since: i64,
+    /// On a clock that stands while the machine sleeps.
+    begun: Instant,
 }
 
 impl Board {
@@ -365,6 +377,10 @@ impl Board {
             relays: Arc::new(Mutex::new(rows.enumerate().collect())),
             traffic: Arc::new(traffic),
             sessions: Arc::default(),
+            alone: Arc::new(Mutex::new(Some(Alone {
+                since,
+                begun: Instant::now(),
+            }))),
             clock,
         }
     }
@@ -395,7 +411,24 @@ impl Board {
         if was_well != is_well_now {
             self.sessions.send_replace(());
         }
+        let mut alone = self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        *alone = match *alone {
+            _ if self.is_connected() => None,
+            None => Some(Alone {
+                since: now,
+                begun: Instant::now(),
+            }),
+            known => known,
+        };
         is_news
+    }
+
+    /// Since when there is no session with any relay, in Unix milliseconds, where this machine has been
+    /// awake for so long without one.
+    pub(crate) fn alone_for(&self, time: Duration) -> Option<i64> {
+        let alone = *self.alone.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = alone.filter(|it| it.begun.elapsed() >= time && !self.lock().is_empty());
+        alone.map(|it| it.since)
     }
 
     /// Home trusts the relay by these keys.

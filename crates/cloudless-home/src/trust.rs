@@ -6,6 +6,7 @@ pub(crate) mod dns;
 mod fetch;
 mod relays;
 mod report;
+mod time_heard;
 mod transparency;
 mod watch;
 
@@ -19,6 +20,7 @@ pub use dns::{DnsConfig, DnsConfigError};
 pub(crate) use report::assign;
 pub use report::{
     Account, CheckResult, CheckState, Holding, LogWatch, NameReport, NamedDevice, Problem,
+    SilentSource,
 };
 pub use transparency::{Issuance, Monitor, TransparencyConfig};
 pub(crate) use watch::{Alarm, Trust};

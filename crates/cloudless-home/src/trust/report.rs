@@ -16,10 +16,10 @@ use cloudless_proto::trust::{
 use cloudless_store::Device;
 use serde::{Deserialize, Serialize};
 
-pub use self::log_watch::LogWatch;
-use self::log_watch::{log_check, log_watch};
+pub use self::log_watch::{LogWatch, SilentSource};
+use self::log_watch::{log_check, log_watch, silent_sources};
 use self::next_level::{PUBLISH, next, steps};
-use super::transparency::{Issuance, Watched};
+use super::transparency::{Issuance, Monitor, Watched};
 
 /// One name: what is wanted, what holds, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,8 @@ pub struct NameReport {
     /// The addresses that the name has to lead to, as in a zone file: the relay's.
     #[serde(default)]
     pub addresses: Vec<String>,
-    /// Certificates whose keys home did not make, of which the logs tell.
+    /// Certificates whose keys home did not make, of which the logs tell. Those that have ended stay
+    /// until the owner accepts them.
     pub unknown_certificates: Vec<Issuance>,
     /// Whether the logs are watched.
     #[serde(default)]
@@ -59,6 +60,9 @@ pub struct NameReport {
     /// When a source last told everything that the logs have, in Unix milliseconds.
     #[serde(default, with = "cloudless_proto::rfc3339::milliseconds::option")]
     pub logs_heard_at: Option<i64>,
+    /// Sources that have told nothing for days, while others may.
+    #[serde(default)]
+    pub silent_sources: Vec<SilentSource>,
     /// What was looked at, in the order in which it is to be put right.
     pub checks: Vec<CheckResult>,
     /// Whom it holds against.
@@ -170,6 +174,8 @@ pub(crate) struct Findings<'a> {
     pub(crate) trusted_alone: bool,
     /// `None` where the logs are not watched.
     pub(crate) watched: Option<&'a Watched>,
+    /// Who is asked about them.
+    pub(crate) asked: Vec<Monitor>,
     /// How long home has been up without a word from the logs.
     pub(crate) unheard: Duration,
     /// Unix milliseconds.
@@ -224,7 +230,8 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
     let unknown = unknown.unwrap_or_default();
     // Whoever has such a key needs no other certificate. Devices that were told of home's own
     // authority usually trust the public ones besides.
-    let is_imitable = !findings.trusted_alone && !unknown.is_empty();
+    let is_used = findings.watched.is_some_and(|it| it.in_use().is_some());
+    let is_imitable = !findings.trusted_alone && is_used;
     let is_closed = findings.is_protected && !is_imitable;
     let is_signed = is_closed && traps.as_ref().is_some_and(|it| !it.iter().any(is_unsigned));
     let is_changing = findings.before.is_some() && matches!(wanted, Some(Wanted::Account { .. }));
@@ -262,6 +269,7 @@ pub(crate) fn report(hostname: &Hostname, level: Level, findings: &Findings<'_>)
         addresses: addresses(hostname, findings.relay),
         unknown_certificates: unknown,
         logs,
+        silent_sources: silent_sources(findings),
         logs_heard_at: findings.watched.and_then(|it| it.checked_at),
         checks,
         holdings: Attacker::ALL

@@ -7,21 +7,21 @@
 mod cert_spotter;
 mod crt_sh;
 mod schedule;
+mod watched;
 
-use std::collections::{BTreeSet, HashSet};
 use std::fmt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use cloudless_proto::{Hostname, Redacted};
 use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::{FetchError, Fetcher};
-use crate::config::unix_ms;
+use super::time_heard::TimeHeard;
 pub(crate) use schedule::Schedule;
-
-/// More unknown certificates of one name are counted and not kept.
-const UNKNOWN_MAX: usize = 50;
+#[cfg(test)]
+pub(crate) use watched::Source;
+pub(crate) use watched::{Watched, take_in};
 
 /// How the logs are watched.
 #[derive(Clone, Debug)]
@@ -32,6 +32,9 @@ pub struct TransparencyConfig {
     pub crt_sh: Option<String>,
     /// Gets a POST with JSON for each certificate that raises an alarm.
     pub webhook: Option<Redacted<String>>,
+    /// It is told when home has no session with any relay for so long, while this machine is awake;
+    /// `None` if it is not (default 3 h).
+    pub no_relay_after: Option<Duration>,
     /// Who vouches for these servers.
     pub roots: Vec<CertificateDer<'static>>,
     /// Between two looks at Cert Spotter (default 1 h).
@@ -50,6 +53,7 @@ impl Default for TransparencyConfig {
             cert_spotter: Some("https://api.certspotter.com".to_owned()),
             crt_sh: Some("https://crt.sh".to_owned()),
             webhook: None,
+            no_relay_after: Some(Duration::from_secs(3 * 60 * 60)),
             roots: Vec::new(),
             interval: Duration::from_secs(60 * 60),
             crt_sh_interval: Duration::from_secs(6 * 60 * 60),
@@ -96,6 +100,9 @@ pub struct Issuance {
     /// End of validity, in Unix milliseconds.
     #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
     pub not_after: i64,
+    /// Whether it had ended by the clock of whoever was last asked.
+    #[serde(default)]
+    pub has_ended: bool,
     /// Who told it.
     pub monitor: Monitor,
     /// The monitor's name for it.
@@ -129,23 +136,6 @@ impl fmt::Display for Issuance {
     }
 }
 
-/// What the logs showed of one name so far; kept on the disk.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(crate) struct Watched {
-    /// When a monitor last told everything, in Unix milliseconds.
-    #[serde(with = "cloudless_proto::rfc3339::milliseconds::option")]
-    pub(crate) checked_at: Option<i64>,
-    /// Why the last look failed; `None` if it did not.
-    pub(crate) error: Option<String>,
-    /// Unexpired certificates whose keys home did not make.
-    pub(crate) unknown: Vec<Issuance>,
-    /// How far Cert Spotter has told.
-    pub(crate) after: Option<String>,
-    /// What crt.sh has told.
-    pub(crate) seen: BTreeSet<i64>,
-}
-
 /// Why a look at the logs failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WatchError {
@@ -170,8 +160,8 @@ impl WatchError {
 pub(crate) struct Look {
     pub(crate) issuances: Vec<Issuance>,
     pub(crate) result: Result<(), WatchError>,
-    /// By how many seconds this machine's clock is ahead.
-    pub(crate) skew: Option<i64>,
+    /// What time it was at the monitor, when it began to tell.
+    pub(crate) time: Option<TimeHeard>,
 }
 
 /// Asks monitors.
@@ -188,6 +178,22 @@ impl Transparency {
             Monitor::CertSpotter => self.config.cert_spotter.is_some(),
             Monitor::CrtSh => self.config.crt_sh.is_some(),
         }
+    }
+
+    /// Those that are asked, the quickest first.
+    pub(crate) fn monitors(&self) -> impl Iterator<Item = Monitor> {
+        Monitor::ALL.into_iter().filter(|it| self.has(*it))
+    }
+
+    /// What time it is, as the first says who says anything.
+    pub(crate) async fn time(&self) -> Option<TimeHeard> {
+        let urls = [&self.config.cert_spotter, &self.config.crt_sh];
+        for url in urls.into_iter().flatten() {
+            if let Ok(Some(time)) = self.fetcher.time(url).await {
+                return Some(time);
+            }
+        }
+        None
     }
 
     /// The time between two looks at a monitor.
@@ -210,44 +216,6 @@ impl Transparency {
             Monitor::CrtSh => crt_sh::look(self, hostname, watched).await,
         }
     }
-}
-
-/// Takes in what a look brought, and returns what is new and unknown. `known`: the ledger.
-pub(crate) fn take_in(
-    watched: &mut Watched,
-    look: Look,
-    known: &HashSet<String>,
-    now: SystemTime,
-) -> Vec<Issuance> {
-    let now = unix_ms(now);
-    let mut fresh = Vec::new();
-    for issuance in look.issuances {
-        let is_told = watched.unknown.iter().any(|it| it.key == issuance.key);
-        if issuance.not_after <= now || known.contains(&issuance.key) || is_told {
-            continue;
-        }
-        fresh.push(issuance.clone());
-        watched.unknown.push(issuance);
-    }
-    watched
-        .unknown
-        .retain(|it| it.not_after > now && !known.contains(&it.key));
-    // The oldest: those that raised the alarm.
-    watched.unknown.truncate(UNKNOWN_MAX);
-    match look.result {
-        Ok(()) => {
-            watched.checked_at = Some(now);
-            watched.error = None;
-        }
-        Err(error) => watched.error = Some(crate::status::chain(&error)),
-    }
-    fresh
-}
-
-/// The seconds that this machine's clock is ahead of a server's.
-fn skew(date: Option<(SystemTime, SystemTime)>) -> Option<i64> {
-    let (theirs, ours) = date?;
-    Some((unix_ms(ours) - unix_ms(theirs)) / 1000)
 }
 
 /// A moment as monitors write it (RFC 3339, or without a zone), in Unix milliseconds.

@@ -2,19 +2,20 @@
 
 mod alarm;
 mod kept;
+mod logs;
 mod order;
+mod rounds;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::trust::zone::{self, Observation, RelaySite, Trap, Verdict};
 use cloudless_proto::trust::{Level, is_special_use};
 use cloudless_store::Device;
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 
 pub(crate) use self::alarm::Alarm;
 use self::alarm::Elsewhere;
@@ -25,17 +26,12 @@ use super::dns::Dns;
 use super::fetch::Fetcher;
 use super::relays::Relays;
 use super::report::{Findings, NameReport, assign, report, wanted};
-use super::transparency::{Monitor, Schedule, Transparency, take_in};
+use super::time_heard::TimeHeard;
+use super::transparency::{Monitor, Transparency};
 use crate::certificate::{CertificateSource, KeyRecord, read_ledger};
-use crate::config::{Clock, Config, unix_ms};
+use crate::config::{BootClock, Clock, Config, unix_ms};
 use crate::proxy::Proxy;
 use crate::status::{Board, chain};
-
-/// Between two looks at a name that is well protected, and at one that is not.
-const LOOK: Duration = Duration::from_secs(60 * 60);
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
-/// The longest sleep between two looks at what is due.
-const PACE: Duration = Duration::from_secs(60);
 
 /// What is known while home runs.
 #[derive(Default)]
@@ -45,7 +41,10 @@ struct State {
     /// When the logs told everything of a name, on a clock that stands while the machine sleeps.
     heard: BTreeMap<Hostname, Instant>,
     relay: RelaySite,
-    skew: Option<i64>,
+    /// What time it is at whoever was asked last about the logs.
+    time: Option<TimeHeard>,
+    /// Who is to be asked at once about which name.
+    wanted: BTreeSet<(Monitor, Hostname)>,
 }
 
 /// Gives the hashes of the keys that home has made, in lower-case hexadecimal.
@@ -65,13 +64,25 @@ pub(crate) struct Trust {
     ledger: Ledger,
     path: PathBuf,
     clock: Clock,
+    boot_clock: BootClock,
     state: Mutex<State>,
-    /// Two looks at the logs at once would lose what one of them found.
-    looking: tokio::sync::Mutex<()>,
+    /// Nobody is asked twice at once. A look at crt.sh takes minutes, and nobody else waits for it.
+    looking: [tokio::sync::Mutex<()>; Monitor::ALL.len()],
+    /// Something is wanted of the rounds before its time.
+    hurry: Notify,
+    /// There may be something to tell the webhook.
+    news: Notify,
     /// The webhook is told one thing after another, and each once.
     telling: tokio::sync::Mutex<()>,
     elsewhere: OnceLock<Elsewhere>,
     started: Instant,
+}
+
+/// What a look found.
+struct Looked {
+    /// What is wrong.
+    traps: Vec<Trap>,
+    verdict: Verdict,
 }
 
 /// Everything a [`Trust`] is made of.
@@ -85,6 +96,7 @@ struct Parts {
     proxy: Option<Proxy>,
     ledger: Ledger,
     clock: Clock,
+    boot_clock: BootClock,
 }
 
 impl Trust {
@@ -118,6 +130,7 @@ impl Trust {
             proxy: config.proxy.clone(),
             ledger: Arc::new(ledger),
             clock: config.clock.clone(),
+            boot_clock: config.boot_clock.clone(),
         })?;
         let is_ordered = |hostname: &&Hostname| {
             let source = config.certificates.get(*hostname);
@@ -142,12 +155,14 @@ impl Trust {
             proxy,
             ledger,
             clock,
+            boot_clock,
         } = parts;
         let path = kept::file_in(&state_dir);
         let kept = read(&path)?;
         let transparency = match config.transparency.clone() {
             Some(config) => {
-                let fetcher = Fetcher::new(&config.roots, proxy, clock.clone());
+                let (clock, boot_clock) = (clock.clone(), boot_clock.clone());
+                let fetcher = Fetcher::new(&config.roots, proxy, clock, boot_clock);
                 let fetcher = fetcher.map_err(TrustError::Tls)?;
                 Some(Transparency { config, fetcher })
             }
@@ -164,11 +179,14 @@ impl Trust {
             ledger,
             path,
             clock,
+            boot_clock,
             state: Mutex::new(State {
                 kept,
                 ..State::default()
             }),
-            looking: tokio::sync::Mutex::new(()),
+            looking: Default::default(),
+            hurry: Notify::new(),
+            news: Notify::new(),
             telling: tokio::sync::Mutex::new(()),
             elsewhere: OnceLock::new(),
             started: Instant::now(),
@@ -203,6 +221,7 @@ impl Trust {
 
     /// Looks at all names now.
     pub(crate) async fn look_at_all(&self) {
+        self.check_clock().await;
         for hostname in &self.hostnames {
             self.look(hostname).await;
         }
@@ -215,116 +234,8 @@ impl Trust {
         write(&self.path, &state.kept)
     }
 
-    /// Keeps watch until `shutdown`.
-    pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = self.keep_watch() => {}
-        }
-    }
-
-    async fn keep_watch(&self) {
-        let start = Instant::now();
-        let mut looks: BTreeMap<&Hostname, Instant> = BTreeMap::new();
-        let mut schedules: BTreeMap<(&Hostname, Monitor), Schedule> = BTreeMap::new();
-        let mut tells = Schedule::default();
-        let mut is_silent = false;
-        let watched = || self.hostnames.iter().filter(|it| !is_special_use(it));
-        loop {
-            for hostname in watched().filter(|it| !self.is_free(it)) {
-                if looks.get(hostname).is_none_or(|due| *due <= Instant::now()) {
-                    self.look(hostname).await;
-                    let pace = if self.is_served(hostname) {
-                        LOOK
-                    } else {
-                        LOOK_AGAIN
-                    };
-                    looks.insert(hostname, Instant::now() + pace);
-                }
-            }
-            for hostname in watched() {
-                for monitor in Monitor::ALL {
-                    let Some(transparency) = self.transparency.as_ref() else {
-                        continue;
-                    };
-                    if !transparency.has(monitor) {
-                        continue;
-                    }
-                    let schedule = schedules.entry((hostname, monitor)).or_default();
-                    if !schedule.is_due(start.elapsed()) {
-                        continue;
-                    }
-                    let failed = self.ask_logs(transparency, monitor, hostname).await;
-                    let (now, random) = (start.elapsed(), random());
-                    let interval = transparency.interval(monitor);
-                    match failed {
-                        Ok(()) => schedule.succeeded(now, interval, random),
-                        Err(retry_after) => {
-                            let waits = (transparency.config.backoff, interval);
-                            schedule.failed(now, waits, retry_after, random);
-                        }
-                    }
-                    self.tell_when_due(&mut tells, start.elapsed()).await;
-                }
-            }
-            self.tell_when_due(&mut tells, start.elapsed()).await;
-            self.notice_silence(&mut is_silent);
-            let now = Instant::now();
-            let next_look = looks.values().min().copied();
-            let next_asked = schedules.values().map(Schedule::due).min();
-            let next = next_look
-                .into_iter()
-                .chain(next_asked.map(|due| start + due))
-                .chain(tells.has_failed().then(|| start + tells.due()))
-                .map(|due| due.saturating_duration_since(now))
-                .min();
-            sleep(next.unwrap_or(PACE).min(PACE)).await;
-        }
-    }
-
-    /// Asks one monitor about one name. `Err`: it failed, and how long it wants to be left alone.
-    async fn ask_logs(
-        &self,
-        transparency: &Transparency,
-        monitor: Monitor,
-        hostname: &Hostname,
-    ) -> Result<(), Option<Duration>> {
-        let _looking = self.looking.lock().await;
-        let mut watched = self.kept(hostname).watched;
-        let known = match (self.ledger)() {
-            Ok(known) => known,
-            Err(error) => {
-                tracing::warn!(
-                    error,
-                    "The ledger of keys cannot be read, so the logs are not asked"
-                );
-                return Err(None);
-            }
-        };
-        let look = transparency.look(monitor, hostname, &mut watched).await;
-        let failed = look.result.as_ref().err().map(|error| {
-            tracing::debug!(error = chain(error), %monitor, "The logs told nothing");
-            error.retry_after()
-        });
-        if look.skew.is_some() {
-            self.state().skew = look.skew;
-        }
-        let accepted = self.state().kept.accepted.clone();
-        let known = known.into_iter().chain(accepted).collect();
-        let fresh = take_in(&mut watched, look, &known, (self.clock)());
-        self.change(hostname, |name| name.watched = watched);
-        for issuance in fresh {
-            alarm::log(hostname, &issuance);
-        }
-        if failed.is_none() {
-            let mut state = self.state();
-            state.heard.insert(hostname.clone(), Instant::now());
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    /// Looks at one name now, and returns what is wrong; `None` where there is nothing to look at.
-    async fn look(&self, hostname: &Hostname) -> Option<Vec<Trap>> {
+    /// Looks at one name now; `None` where there is nothing to look at.
+    async fn look(&self, hostname: &Hostname) -> Option<Looked> {
         let level = self.config.level(hostname);
         if is_special_use(hostname) || level == Level::HonestRelay {
             return None;
@@ -332,7 +243,7 @@ impl Trust {
         let (mut observation, relay) =
             tokio::join!(self.dns.observe(hostname), self.relays.site(&self.dns));
         let mut state = self.state();
-        observation.clock_skew = state.skew;
+        observation.clock_skew = self.skew(&state);
         state.observed.insert(hostname.clone(), observation.clone());
         state.relay = relay.clone();
         drop(state);
@@ -349,7 +260,7 @@ impl Trust {
             }
         }
         self.note(hostname, verdict);
-        Some(traps)
+        Some(Looked { traps, verdict })
     }
 
     /// Notes whether a name is protected, unless nothing could be seen.
@@ -376,16 +287,27 @@ impl Trust {
     fn report(&self, state: &State, hostname: &Hostname) -> NameReport {
         let none = KeptName::default();
         let kept = state.kept.names.get(hostname).unwrap_or(&none);
+        let asked = |monitor: &Monitor| {
+            self.transparency
+                .as_ref()
+                .is_some_and(|it| it.has(*monitor))
+        };
+        // The clock may have been set since.
+        let observation = state.observed.get(hostname).map(|it| Observation {
+            clock_skew: self.skew(state),
+            ..it.clone()
+        });
         let findings = Findings {
             account: kept.ordering(),
             before: kept.account.as_ref().filter(|_| kept.next.is_some()),
             is_protected: kept.is_protected,
-            observation: state.observed.get(hostname),
+            observation: observation.as_ref(),
             relay: &state.relay,
             demands: self.demanding.contains(hostname),
             trusted_alone: self.trusted_alone.contains(hostname),
             unheard: state.heard.get(hostname).unwrap_or(&self.started).elapsed(),
             watched: self.transparency.as_ref().map(|_| &kept.watched),
+            asked: Monitor::ALL.into_iter().filter(asked).collect(),
             now: unix_ms((self.clock)()),
         };
         report(hostname, self.config.level(hostname), &findings)

@@ -8,7 +8,7 @@ use crate::caa::{Fault, Property, Wanted, faults, lets_others_have_a_wildcard, r
 use crate::dns::Answer;
 
 /// A clock that is wrong by more than this, in seconds, spoils certificates and signatures.
-const SKEW_MAX: i64 = 10 * 60;
+pub const SKEW_MAX: i64 = 10 * 60;
 
 /// What was seen of a name, from several places.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

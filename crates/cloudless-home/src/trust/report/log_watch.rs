@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckResult, CheckState, Findings, Problem, state};
-use crate::trust::transparency::Issuance;
+use crate::trust::transparency::{Issuance, Monitor};
 
 /// A log has a day to show a certificate; who has told nothing for as long, in milliseconds, may be
 /// kept from it.
@@ -13,6 +13,23 @@ const HEARD_MAX_MS: u64 = 24 * 60 * 60 * 1000;
 /// How long home has to have been awake with no answer: more than one interval, and the first tries
 /// after a start.
 const UNHEARD_MIN: Duration = Duration::from_secs(2 * 60 * 60);
+
+/// A source that fails for as long, in milliseconds, and so many times in a row, is told: crt.sh is often
+/// overloaded for hours, and a machine that was off has asked nobody.
+const SOURCE_MAX_MS: u64 = 3 * 24 * 60 * 60 * 1000;
+const FAILURES_MIN: u32 = 8;
+
+/// A source of what the logs have that has told nothing for days.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SilentSource {
+    /// Which.
+    pub monitor: Monitor,
+    /// Since when it fails, in Unix milliseconds.
+    #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
+    pub since: i64,
+    /// Why the last time.
+    pub error: String,
+}
 
 /// How the watch of the logs stands for a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,6 +75,20 @@ pub(super) fn log_watch(is_special_use: bool, findings: &Findings<'_>) -> LogWat
     }
 }
 
+pub(super) fn silent_sources(findings: &Findings<'_>) -> Vec<SilentSource> {
+    let silent = |monitor: &Monitor| {
+        let source = findings.watched?.sources.get(monitor)?;
+        let since = source.failing_since?;
+        let is_long = findings.now.abs_diff(since) >= SOURCE_MAX_MS;
+        (is_long && source.failures >= FAILURES_MIN).then(|| SilentSource {
+            monitor: *monitor,
+            since,
+            error: source.error.clone().unwrap_or_default(),
+        })
+    };
+    findings.asked.iter().filter_map(silent).collect()
+}
+
 pub(super) fn log_check(findings: &Findings<'_>, logs: LogWatch) -> CheckResult {
     let title = "the logs of certificates show only keys of this home".to_owned();
     let Some(watched) = findings.watched else {
@@ -73,10 +104,18 @@ pub(super) fn log_check(findings: &Findings<'_>, logs: LogWatch) -> CheckResult 
         };
     };
     let mut problems: Vec<_> = watched.unknown.iter().map(unknown).collect();
-    let mut state = state(!problems.is_empty(), CheckState::Bad);
+    let mut state = match watched.in_use() {
+        Some(_) => CheckState::Bad,
+        None => state(!problems.is_empty(), CheckState::Advice),
+    };
+    let silent = silent_sources(findings);
+    if logs == LogWatch::Heard && !silent.is_empty() {
+        state = state.max(CheckState::Advice);
+        problems.extend(silent.into_iter().map(silence));
+    }
     if logs != LogWatch::Heard {
         state = state.max(CheckState::Unknown);
-        let message = match &watched.error {
+        let message = match watched.error() {
             Some(cause) => format!("the logs could not be asked: {cause}"),
             None if watched.checked_at.is_some() => {
                 "the logs have not been asked for a day".to_owned()
@@ -103,13 +142,41 @@ pub(super) fn log_check(findings: &Findings<'_>, logs: LogWatch) -> CheckResult 
 }
 
 fn unknown(issuance: &Issuance) -> Problem {
+    let key = &issuance.key;
+    let (message, harm) = match issuance.has_ended {
+        false => (
+            format!("{issuance}, and home did not make its key"),
+            "whoever has that key can imitate the name until the certificate ends: have it revoked by its \
+             CA, and move to a name that was never used",
+        ),
+        true => (
+            format!("{issuance}, which has ended, and home did not make its key"),
+            "whoever has that key could imitate the name until then: find out who could get it (your \
+             account at the DNS provider, an earlier owner of the name), give the devices new passwords, \
+             and say the same to end this alarm",
+        ),
+    };
     Problem {
-        message: format!("{issuance}, and home did not make its key"),
+        message,
         remedy: format!(
-            "if you had it made yourself, say `cloudless home trust --accept {}`; otherwise whoever has \
-             that key can imitate the name until the certificate ends: have it revoked by its CA, and \
-             move to a name that was never used",
-            issuance.key
+            "if you had it made yourself, say `cloudless home trust --accept {key}`; otherwise {harm}"
+        ),
+    }
+}
+
+fn silence(source: SilentSource) -> Problem {
+    let SilentSource { monitor, error, .. } = source;
+    let cost = match monitor {
+        Monitor::CertSpotter => "somebody else's certificate is noticed hours later",
+        Monitor::CrtSh => {
+            "somebody else's certificate that begins and ends while home is off is not noticed"
+        }
+    };
+    Problem {
+        message: format!("{monitor} has told nothing for days, the last time because {error}"),
+        remedy: format!(
+            "without it {cost}: see to it that home reaches it, or name another server of the kind below \
+             [transparency] in home.toml"
         ),
     }
 }

@@ -7,7 +7,7 @@ use cloudless_proto::trust::zone::{Delegation, NameServer, Source, View};
 use cloudless_store::{Device, Store, Timestamp};
 
 use super::*;
-use crate::trust::transparency::Monitor;
+use crate::trust::transparency::{self, Monitor};
 
 const NAME: &str = "home.alice.de";
 const URI: &str = "https://ca.example/acct/7";
@@ -96,6 +96,7 @@ fn judged_with(
         demands,
         trusted_alone: false,
         watched: Some(&watched),
+        asked: Monitor::ALL.to_vec(),
         unheard: Duration::ZERO,
         now: 2,
     };
@@ -378,6 +379,7 @@ fn nothing_holds_while_somebody_else_has_a_certificate() {
             issuer: "CA".to_owned(),
             not_before: 0,
             not_after: i64::MAX,
+            has_ended: false,
             monitor: Monitor::CertSpotter,
             id: "1".to_owned(),
         }]
@@ -423,6 +425,7 @@ fn nothing_holds_while_somebody_else_has_a_certificate() {
         demands: false,
         trusted_alone: true,
         watched: Some(&watched),
+        asked: Monitor::ALL.to_vec(),
         unheard: Duration::ZERO,
         now: 2,
     };
@@ -431,6 +434,83 @@ fn nothing_holds_while_somebody_else_has_a_certificate() {
         (report.in_force, of_relay(&report)),
         (Level::Pinned, Outcome::Safe)
     );
+}
+
+/// What somebody could do with it is over, and its owner has to know all the same.
+#[test]
+fn a_certificate_that_has_ended_is_told_and_lowers_nothing() {
+    let ended = Issuance {
+        key: "ab".repeat(32),
+        issuer: "CA".to_owned(),
+        not_before: 0,
+        not_after: 1,
+        has_ended: true,
+        monitor: Monitor::CrtSh,
+        id: "1".to_owned(),
+    };
+    let report = judged_with(Level::Public, false, &good(), vec![ended]);
+    assert_eq!(report.in_force, Level::Public);
+    assert_eq!(report.unknown_certificates.len(), 1);
+    let mut checks = report
+        .checks
+        .iter()
+        .filter(|it| it.state != CheckState::Good);
+    let problem = &checks.next().unwrap().problems[0];
+    assert!(problem.message.contains("has ended"), "{problem:?}");
+    assert!(problem.remedy.contains("--accept"), "{problem:?}");
+    assert_eq!(checks.next(), None);
+}
+
+#[test]
+fn a_source_that_fails_for_days_is_told_beside_one_that_does_not() {
+    const DAY: i64 = 24 * 60 * 60 * 1000;
+    let observation = good();
+    let (account, relay) = (account(), relay());
+    let judged = |days: i64, failures: u32, asked: Vec<Monitor>| {
+        let source = transparency::Source {
+            failing_since: Some((10 - days) * DAY),
+            failures,
+            error: Some("crt.sh is asleep".to_owned()),
+            ..transparency::Source::default()
+        };
+        let watched = Watched {
+            checked_at: Some(10 * DAY),
+            sources: [(Monitor::CrtSh, source)].into(),
+            ..Watched::default()
+        };
+        let findings = Findings {
+            before: None,
+            account: Some(&account),
+            is_protected: true,
+            observation: Some(&observation),
+            relay: &relay,
+            demands: false,
+            trusted_alone: false,
+            watched: Some(&watched),
+            asked,
+            unheard: Duration::ZERO,
+            now: 10 * DAY,
+        };
+        report(&NAME.parse().unwrap(), Level::Public, &findings)
+    };
+    let report = judged(3, 8, Monitor::ALL.to_vec());
+    let [silent] = &report.silent_sources[..] else {
+        panic!("{report:#?}");
+    };
+    assert_eq!((silent.monitor, silent.since), (Monitor::CrtSh, 7 * DAY));
+    assert_eq!(report.logs, LogWatch::Heard);
+    let check = report.checks.last().unwrap();
+    assert_eq!(check.state, CheckState::Advice);
+    let problem = &check.problems[0].message;
+    assert!(problem.contains("crt.sh is asleep"), "{problem}");
+    // It was off for the days, it is not asked any more, or it is only for now.
+    for (days, failures, asked) in [
+        (3, 7, Monitor::ALL.to_vec()),
+        (3, 8, vec![Monitor::CertSpotter]),
+        (2, 80, Monitor::ALL.to_vec()),
+    ] {
+        assert_eq!(judged(days, failures, asked).silent_sources, []);
+    }
 }
 
 #[test]
@@ -452,6 +532,7 @@ fn who_has_heard_nothing_for_a_day_is_not_said_to_watch() {
             demands: false,
             trusted_alone: false,
             watched: is_on.then_some(&watched),
+            asked: Monitor::ALL.to_vec(),
             unheard: Duration::from_secs(unheard_hours * 60 * 60),
             now: 100 * HOUR,
         };

@@ -1,9 +1,10 @@
-//! The Cert Spotter API, version 1: issuances in the order in which they were found, in pages.
+//! The Cert Spotter API, version 1: issuances in the order in which they were found, in pages, and
+//! without those that have ended.
 
 use cloudless_proto::Hostname;
 use serde::Deserialize;
 
-use super::{Issuance, Look, Monitor, Transparency, WatchError, Watched, moment, skew};
+use super::{Issuance, Look, Monitor, Transparency, WatchError, Watched, moment};
 
 /// One page.
 const PAGE_MAX: usize = 4 * 1024 * 1024;
@@ -37,7 +38,7 @@ pub(super) async fn look(
     let mut look = Look {
         issuances: Vec::new(),
         result: Err(WatchError::More(Monitor::CertSpotter)),
-        skew: None,
+        time: None,
     };
     let base = transparency.config.cert_spotter.as_deref();
     let base = base.unwrap_or_default().trim_end_matches('/');
@@ -55,7 +56,7 @@ pub(super) async fn look(
                 return look;
             }
         };
-        look.skew = skew(page.date).or(look.skew);
+        look.time = look.time.or(page.time);
         let rows: Vec<Row> = match serde_json::from_slice(&page.body) {
             Ok(rows) => rows,
             Err(error) => {
@@ -94,6 +95,7 @@ fn issuance(row: Row) -> Issuance {
         issuer: issuer.unwrap_or_else(|| "a certification authority".to_owned()),
         not_before: moment(&row.not_before).unwrap_or_default(),
         not_after: moment(&row.not_after).unwrap_or(i64::MAX),
+        has_ended: false,
         monitor: Monitor::CertSpotter,
         id: row.id,
     }

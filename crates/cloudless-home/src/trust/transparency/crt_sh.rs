@@ -9,8 +9,9 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use x509_parser::pem::parse_x509_pem;
 
-use super::{Issuance, Look, Monitor, Transparency, WatchError, Watched, moment, skew};
+use super::{Issuance, Look, Monitor, Transparency, WatchError, Watched, moment};
 use crate::trust::fetch::FetchError;
+use crate::trust::time_heard::TimeHeard;
 
 const LIST_MAX: usize = 16 * 1024 * 1024;
 const CERTIFICATE_MAX: usize = 64 * 1024;
@@ -30,6 +31,13 @@ struct Row {
     not_after: String,
 }
 
+impl Row {
+    /// A date that cannot be read counts as far away: the certificate is not passed over.
+    fn not_after(&self) -> i64 {
+        moment(&self.not_after).unwrap_or(i64::MAX)
+    }
+}
+
 /// Reads the lists for the name and for the wildcard that covers it, then what is new in them.
 pub(super) async fn look(
     transparency: &Transparency,
@@ -39,14 +47,14 @@ pub(super) async fn look(
     let mut look = Look {
         issuances: Vec::new(),
         result: Ok(()),
-        skew: None,
+        time: None,
     };
     look.result = read(
         transparency,
         hostname,
         watched,
         &mut look.issuances,
-        &mut look.skew,
+        &mut look.time,
     )
     .await;
     look
@@ -57,7 +65,7 @@ async fn read(
     hostname: &Hostname,
     watched: &mut Watched,
     issuances: &mut Vec<Issuance>,
-    clock_skew: &mut Option<i64>,
+    time: &mut Option<TimeHeard>,
 ) -> Result<(), WatchError> {
     let fetch = |error: FetchError| WatchError::Fetch(Monitor::CrtSh, error);
     let config = &transparency.config;
@@ -67,6 +75,11 @@ async fn read(
         .as_str()
         .split_once('.')
         .map(|(_, parent)| format!("*.{parent}"));
+    // One that begins and ends between two looks may have been used all the same.
+    let exclude = match watched.since {
+        Some(_) => "",
+        None => "&exclude=expired",
+    };
     let mut rows: Vec<Row> = Vec::new();
     for identity in [Some(hostname.as_str().to_owned()), wildcard]
         .into_iter()
@@ -75,20 +88,19 @@ async fn read(
         if !rows.is_empty() {
             tokio::time::sleep(config.crt_sh_pause).await;
         }
-        let url =
-            format!("{base}/?q={identity}&match=%3D&exclude=expired&deduplicate=Y&output=json");
+        let url = format!("{base}/?q={identity}&match=%3D{exclude}&deduplicate=Y&output=json");
         let list = transparency
             .fetcher
             .get(&url, LIST_MAX)
             .await
             .map_err(fetch)?;
-        *clock_skew = skew(list.date).or(*clock_skew);
+        *time = time.or(list.time);
         let list: Vec<Row> = serde_json::from_slice(&list.body)
             .map_err(|error| WatchError::Answer(Monitor::CrtSh, error))?;
         rows.extend(list);
     }
     rows.sort_by_key(|row| row.id);
-    rows.retain(|row| !watched.seen.contains(&row.id));
+    rows.retain(|row| !watched.seen.contains(&row.id) && !watched.is_before(row.not_after()));
     // A certificate and its precertificate are two rows with one key.
     let mut serials = BTreeSet::new();
     let mut count = 0;
@@ -116,9 +128,10 @@ async fn read(
         remember(watched, row.id);
         issuances.push(Issuance {
             key,
+            not_after: row.not_after(),
             issuer: row.issuer_name,
             not_before: moment(&row.not_before).unwrap_or_default(),
-            not_after: moment(&row.not_after).unwrap_or(i64::MAX),
+            has_ended: false,
             monitor: Monitor::CrtSh,
             id: row.id.to_string(),
         });

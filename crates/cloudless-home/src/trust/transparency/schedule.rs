@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-/// The waits of one name at one monitor, counted from the start of home on a clock that only goes
-/// forward.
+/// The waits of one name at one monitor, on a clock that only goes forward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Schedule {
     due: Duration,
     failures: u32,
+    /// No failure is tried again before.
+    patience: Duration,
 }
 
 impl Schedule {
@@ -43,8 +44,18 @@ impl Schedule {
     ) {
         let doubled = backoff.saturating_mul(1 << self.failures.min(16));
         self.failures = self.failures.saturating_add(1);
-        let wait = doubled.min(interval).max(retry_after.unwrap_or_default());
+        let asked = retry_after.unwrap_or_default();
+        let wait = doubled.min(interval).max(asked);
+        self.patience = now + backoff.min(interval).max(asked);
         self.due = now + wait.mul_f64(1.0 + 0.2 * random);
+    }
+
+    /// Why it failed may be over, as the network is another one: there is no more to wait for than after
+    /// the first failure.
+    pub(crate) fn hurry(&mut self, now: Duration) {
+        if self.has_failed() {
+            self.due = self.due.min(now.max(self.patience));
+        }
     }
 }
 
@@ -76,6 +87,22 @@ mod tests {
     fn what_the_monitor_asks_for_is_kept_to() {
         let mut schedule = Schedule::default();
         schedule.failed(Duration::ZERO, (MINUTE, HOUR), Some(3 * HOUR), 0.0);
+        schedule.hurry(HOUR);
         assert!(!schedule.is_due(3 * HOUR - MINUTE) && schedule.is_due(3 * HOUR));
+    }
+
+    #[test]
+    fn another_network_ends_the_patience_with_failures_alone() {
+        let mut schedule = Schedule::default();
+        for _ in 0..10 {
+            schedule.failed(HOUR, (MINUTE, HOUR), None, 0.0);
+        }
+        schedule.hurry(HOUR);
+        assert_eq!(schedule.due(), HOUR + MINUTE);
+        schedule.hurry(HOUR + 2 * MINUTE);
+        assert_eq!(schedule.due(), HOUR + MINUTE);
+        schedule.succeeded(2 * HOUR, HOUR, 0.5);
+        schedule.hurry(2 * HOUR + MINUTE);
+        assert_eq!(schedule.due(), 3 * HOUR);
     }
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{Trust, random};
 use crate::admin;
 use crate::silence::SilentDevice;
-use crate::status::{CertificateStatus, chain};
+use crate::status::{Board, CertificateStatus, RelayStatus, chain};
 use crate::trust::report::{LogWatch, NameReport};
 use crate::trust::transparency::{Issuance, Schedule};
 
@@ -34,6 +34,14 @@ pub(crate) enum Alarm {
     },
     /// Nothing is heard from the logs of certificates.
     LogsSilent { hostname: Hostname },
+    /// Home has no session with any relay for long: one that keeps it out may answer phones itself.
+    NoRelay {
+        /// In Unix milliseconds.
+        #[serde(with = "cloudless_proto::rfc3339::milliseconds")]
+        since: i64,
+        /// What each relay did to the last try.
+        problems: Vec<String>,
+    },
     /// A name that was protected is not any more: its CAA records are gone, say.
     NotProtected {
         hostname: Hostname,
@@ -62,6 +70,7 @@ impl Alarm {
                 ..
             } => format!("ends {hostname} {expires_at}"),
             Self::LogsSilent { hostname } => format!("logs {hostname}"),
+            Self::NoRelay { since, .. } => format!("relay {since}"),
             Self::NotProtected { hostname, .. } => format!("unprotected {hostname}"),
             Self::SilentDevice(device) => {
                 let (user, name, since) = (&device.user, &device.name, device.since());
@@ -97,6 +106,17 @@ impl Alarm {
             issuance,
         }));
         alarms
+    }
+
+    /// That there is no relay for longer than `after`, if so.
+    pub(crate) fn of_relays(board: &Board, after: Duration) -> Option<Self> {
+        let since = board.alone_for(after)?;
+        let problem = |row: RelayStatus| {
+            let error = row.error.unwrap_or_else(|| "no answer".to_owned());
+            format!("{}: {error}", row.server_name)
+        };
+        let problems = board.relays().into_iter().map(problem).collect();
+        Some(Self::NoRelay { since, problems })
     }
 
     /// That a certificate ends, if it does. `now`: Unix milliseconds.

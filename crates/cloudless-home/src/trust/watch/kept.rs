@@ -65,6 +65,10 @@ pub(super) struct KeptName {
     /// ever since. Without that the next order is as good as the first: somebody else may have got a
     /// certificate in the meantime.
     pub(super) is_clean: bool,
+    /// How often it was not known any more that nobody else could get a certificate.
+    pub(super) breaks: u64,
+    /// After how many of these the last look at the logs began that told everything.
+    pub(super) told_after: Option<u64>,
     pub(super) watched: Watched,
 }
 
@@ -81,7 +85,7 @@ impl KeptName {
         let is_other_account =
             |it: &Account| (&it.issuer, &it.uri) != (&account.issuer, &account.uri);
         if self.ordering().is_some_and(is_other_account) {
-            self.is_clean = false;
+            self.break_off();
         }
         if is_other && self.is_protected {
             self.next = Some(account);
@@ -92,12 +96,26 @@ impl KeptName {
 
     /// A look saw something, at `now` in Unix milliseconds.
     pub(super) fn see(&mut self, is_protected: bool, now: i64) {
-        let is_unbroken = |at: i64| now.abs_diff(at) < UNBROKEN_MAX;
-        self.is_clean &= is_protected && self.protected_at.is_some_and(is_unbroken);
+        let is_recent = |at: i64| now.abs_diff(at) < UNBROKEN_MAX;
+        let was_protected = self.is_protected && self.protected_at.is_some_and(is_recent);
+        if !(is_protected && was_protected) {
+            self.break_off();
+        }
         self.is_protected = is_protected;
         if is_protected {
             self.protected_at = Some(now);
         }
+    }
+
+    /// Somebody else may have got a certificate since it was last looked for.
+    fn break_off(&mut self) {
+        self.is_clean = false;
+        self.breaks = self.breaks.saturating_add(1);
+    }
+
+    /// Whether the logs have told everything since nobody else can get a certificate any more.
+    pub(super) fn is_told(&self) -> bool {
+        self.told_after == Some(self.breaks)
     }
 
     /// The records were seen to be those for the next account, if it still is this one.
@@ -138,7 +156,13 @@ pub(super) fn read(path: &Path) -> Result<Kept, TrustError> {
         message,
     };
     match std::fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| fault(error.to_string())),
+        Ok(text) => {
+            let kept = serde_json::from_slice(&text);
+            let mut kept: Kept = kept.map_err(|error| fault(error.to_string()))?;
+            let names = kept.names.values_mut();
+            names.for_each(|name| name.watched.upgrade());
+            Ok(kept)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Kept::default()),
         Err(error) => Err(fault(error.to_string())),
     }

@@ -13,7 +13,6 @@ use crate::certificate::{
     AcmeConfig, Gate, IntendedOrder, KnownAccount, Permission, Refusal, known_accounts,
 };
 use crate::trust::report::{Account, records, wanted};
-use crate::trust::transparency::Monitor;
 
 /// What the logs may take before an order is let wait.
 const LOGS_MAX: Duration = Duration::from_secs(45);
@@ -38,7 +37,9 @@ impl Trust {
                  home.toml"
             ));
         }
-        let traps = self.look(hostname).await.unwrap_or_default();
+        self.check_clock().await;
+        let looked = self.look(hostname).await;
+        let traps = looked.map(|it| it.traps).unwrap_or_default();
         // Behind a proxy the relay's name may never be looked up, and a renewal does not wait for that.
         let is_renewal = self.kept(hostname).is_clean;
         let (leads, guards): (Vec<_>, Vec<_>) = traps
@@ -118,31 +119,33 @@ impl Trust {
     }
 
     /// Before the first order, and the first after the name was not known to be protected, the logs must
-    /// have told everything, and nothing unknown.
+    /// have told everything since, and nothing unknown.
     async fn require_clean(&self, hostname: &Hostname) -> Result<(), String> {
         let known = || self.kept(hostname);
         if known().is_clean {
             return Ok(());
         }
-        let Some(transparency) = &self.transparency else {
+        let transparency = self.transparency.as_ref();
+        let Some(transparency) = transparency.filter(|it| it.monitors().next().is_some()) else {
             tracing::warn!(
                 "A certificate is ordered without a look at who else has one: nobody watches the logs, \
                  as [transparency] in home.toml says"
             );
             return Ok(());
         };
-        if transparency.has(Monitor::CertSpotter) {
-            let asked = async {
-                let _ = self
-                    .ask_logs(transparency, Monitor::CertSpotter, hostname)
-                    .await;
-                // What is not taken now is tried again by the watch.
-                let _ = self.tell().await;
-            };
-            let _ = timeout(LOGS_MAX, asked).await;
-        }
-        let watched = known().watched;
-        if let Some(issuance) = watched.unknown.first() {
+        let asked = async {
+            for monitor in transparency.monitors() {
+                let told = self.ask_logs(transparency, monitor, hostname).await;
+                if told.is_ok() {
+                    break;
+                }
+            }
+            // What is not taken now is tried again by the watch.
+            let _ = self.tell().await;
+        };
+        let is_late = timeout(LOGS_MAX, asked).await.is_err();
+        let known = known();
+        if let Some(issuance) = known.watched.in_use() {
             return Err(format!(
                 "nothing is ordered for {hostname}: {issuance}, and home did not make its key: whoever \
                  has that key can imitate the name until the certificate ends. If you had it made \
@@ -151,14 +154,19 @@ impl Trust {
                 issuance.key
             ));
         }
-        if watched.checked_at.is_none() {
-            let cause = watched.error.unwrap_or_else(|| "no answer yet".to_owned());
+        if !known.is_told() {
+            if is_late {
+                // The watch takes the time that it needs, and the next order finds what it was told.
+                self.want(transparency, hostname);
+            }
+            let cause = known.watched.error();
+            let cause = cause.unwrap_or_else(|| "no answer yet".to_owned());
             return Err(format!(
                 "nothing is ordered for {hostname} yet: whether somebody else has a certificate for it \
                  is not known, as the logs could not be asked ({cause})"
             ));
         }
-        self.change(hostname, |name| name.is_clean = true);
+        self.change(hostname, |name| name.is_clean = name.is_told());
         Ok(())
     }
 }

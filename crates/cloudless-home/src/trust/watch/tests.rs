@@ -1,8 +1,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use cloudless_proto::trust::Level;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::certificate::{AcmeConfig, Gate, IntendedOrder, ValidationMethod, import_accounts};
@@ -14,7 +15,9 @@ use crate::trust::transparency::tests::log_server::{Log, LogServer};
 use crate::trust::{CheckResult, CheckState, LogWatch, TransparencyConfig};
 
 mod alarm;
+mod logs;
 mod relays;
+mod rounds;
 
 /// What an IPv6 address is to a line without IPv6: sending to it fails at once, on every machine.
 const UNREACHABLE: Ipv4Addr = Ipv4Addr::BROADCAST;
@@ -52,6 +55,11 @@ fn serve(keys: &Keys, records: &str) -> Knot {
             ("alice.de", records.to_owned(), Signed::Nsec),
         ],
     )
+}
+
+fn boot_clock() -> BootClock {
+    let started = std::time::Instant::now();
+    Arc::new(move || started.elapsed())
 }
 
 fn order(number: u32, method: ValidationMethod) -> IntendedOrder {
@@ -96,6 +104,7 @@ fn home(keys: &Keys, dns: &Knot, logs: &LogServer, state: &Path, level: Level) -
         proxy: None,
         ledger: Arc::new(|| Ok(HashSet::from(["0".repeat(64)]))),
         clock: Arc::new(SystemTime::now),
+        boot_clock: boot_clock(),
     })
     .unwrap()
 }
@@ -255,6 +264,7 @@ fn watch_alone(logs: &LogServer, state: &Path) -> Trust {
         proxy: None,
         ledger: Arc::new(|| Ok(HashSet::new())),
         clock: Arc::new(SystemTime::now),
+        boot_clock: boot_clock(),
     })
     .unwrap()
 }
@@ -266,7 +276,7 @@ async fn the_watch_asks_both_monitors_and_raises_an_alarm_for_what_is_unknown() 
     let theirs = logs.issue(NAME);
     let trust = Arc::new(watch_alone(&logs, keys_dir.path()));
     let shutdown = CancellationToken::new();
-    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    let watch = tokio::spawn(trust.clone().keep(rounds::nothing(), shutdown.clone()));
     let told = |logs: &LogServer| logs.log.lock().unwrap().alarms.len();
     let has = |log: &Log, part: &str| log.requests.iter().any(|it| it.contains(part));
     logs.until(|log| !log.alarms.is_empty() && has(log, "/v1/") && has(log, "?d="))
@@ -380,6 +390,8 @@ async fn the_logs_are_asked_again_once_protection_was_broken_and_not_before() {
         }
         let dns = if broken == "account" { &other } else { &good };
         logs.requests();
+        let bad = "HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n";
+        logs.log.lock().unwrap().instead = Some(bad.to_owned());
         // A restart changes nothing. All the time the name is served.
         let trust = start(dns);
         let decided = trust.may_order(&next).await;
@@ -387,7 +399,11 @@ async fn the_logs_are_asked_again_once_protection_was_broken_and_not_before() {
             assert_eq!(decided, Ok(()), "{broken}");
             assert_eq!(logs.requests(), [""; 0]);
         } else {
+            // Nor is what was heard before of use while nobody answers.
             let refusal = decided.unwrap_err().message;
+            assert!(refusal.contains("502"), "{broken}: {refusal}");
+            logs.log.lock().unwrap().instead = None;
+            let refusal = trust.may_order(&next).await.unwrap_err().message;
             assert!(refusal.contains(&theirs), "{broken}: {refusal}");
             assert!(trust.is_served(&name));
             trust.accept(&theirs).unwrap();

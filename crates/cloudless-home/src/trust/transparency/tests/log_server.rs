@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -40,11 +43,26 @@ pub(crate) struct Log {
     pub(crate) refusals: u32,
     /// Given in place of any answer: a whole head and body.
     pub(crate) instead: Option<String>,
-    /// The date of all answers; none unless it is set.
-    pub(crate) date: Option<&'static str>,
+    /// What time it is at the server; the system's time unless it is set.
+    pub(crate) clock: Option<SystemTime>,
+    /// Whether it does not tell the time.
+    pub(crate) is_timeless: bool,
 }
 
 impl Log {
+    fn now(&self) -> SystemTime {
+        self.clock.unwrap_or_else(SystemTime::now)
+    }
+
+    /// The certificates whose end is still to come.
+    fn unexpired(&self) -> impl Iterator<Item = &Logged> {
+        let now = OffsetDateTime::from(self.now()).format(&Rfc3339).unwrap();
+        let (now, _) = now.split_at("2026-11-28T00:00:00".len());
+        let now = now.to_owned();
+        let certificates = self.certificates.iter();
+        certificates.filter(move |it| *it.not_after > *now)
+    }
+
     /// Logs a certificate for a name with a new key, and returns the key's hash.
     pub(crate) fn issue(&mut self, name: &str) -> String {
         let key = KeyPair::generate().unwrap();
@@ -180,10 +198,13 @@ async fn serve(
             log.alarms.push(alarm);
         }
         let answer = || {
-            let body = answer(&log.certificates, &target);
+            let body = answer(&log, &target);
             let length = body.len();
-            let date = log.date.map(|date| format!("Date: {date}\r\n"));
-            let date = date.unwrap_or_default();
+            let date = httpdate::fmt_http_date(log.now());
+            let date = match log.is_timeless {
+                true => String::new(),
+                false => format!("Date: {date}\r\n"),
+            };
             let status = match is_refused {
                 true => "500 Not now",
                 false => "200 OK",
@@ -198,7 +219,7 @@ async fn serve(
     stream.shutdown().await
 }
 
-fn answer(certificates: &[Logged], target: &str) -> String {
+fn answer(log: &Log, target: &str) -> String {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let parameter = |name: &str| {
         let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
@@ -210,8 +231,8 @@ fn answer(certificates: &[Logged], target: &str) -> String {
         let after: u64 = parameter("after").map_or(0, |it| it.parse().unwrap());
         let has_name = |it: &&Logged| it.name == domain || it.name == wildcard;
         // Pages of two.
-        let page = certificates
-            .iter()
+        let page = log
+            .unexpired()
             .filter(has_name)
             .filter(|it| it.id > after)
             .take(2);
@@ -226,8 +247,12 @@ fn answer(certificates: &[Logged], target: &str) -> String {
         return Value::from(rows.collect::<Vec<_>>()).to_string();
     }
     if let Some(identity) = parameter("q") {
-        let rows: Vec<_> = certificates
-            .iter()
+        let listed: Vec<_> = match parameter("exclude") {
+            Some("expired") => log.unexpired().collect(),
+            _ => log.certificates.iter().collect(),
+        };
+        let rows: Vec<_> = listed
+            .into_iter()
             .filter(|it| it.name == identity)
             .map(|it| {
                 json!({
@@ -240,6 +265,6 @@ fn answer(certificates: &[Logged], target: &str) -> String {
         return Value::from(rows).to_string();
     }
     let id: Option<u64> = parameter("d").and_then(|it| it.parse().ok());
-    let found = certificates.iter().find(|it| Some(it.id) == id);
+    let found = log.certificates.iter().find(|it| Some(it.id) == id);
     found.map_or_else(String::new, |it| it.pem.clone())
 }

@@ -1,8 +1,9 @@
 //! What the webhook is told.
 
+use super::rounds::nothing;
 use super::*;
 use crate::silence::SilentDevice;
-use crate::status::{CertificateKind, CertificateStatus};
+use crate::status::{Board, CertificateKind, CertificateStatus, RelayState};
 
 #[tokio::test]
 async fn a_webhook_that_fails_is_told_again_until_it_has_taken_the_alarm() {
@@ -12,7 +13,7 @@ async fn a_webhook_that_fails_is_told_again_until_it_has_taken_the_alarm() {
     logs.log.lock().unwrap().refusals = 1;
     let trust = Arc::new(watch_alone(&logs, state.path()));
     let shutdown = CancellationToken::new();
-    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    let watch = tokio::spawn(trust.clone().keep(nothing(), shutdown.clone()));
     logs.until(|log| log.alarms.len() == 2).await;
     // What was taken is told no more. (This waits until the watch has noted it.)
     trust.tell().await.unwrap();
@@ -130,7 +131,7 @@ async fn an_alarm_outlives_a_restart_until_the_webhook_has_taken_it() {
     asked.crt_sh = None;
     let trust = Arc::new(trust);
     let shutdown = CancellationToken::new();
-    let watch = tokio::spawn(trust.clone().keep(shutdown.clone()));
+    let watch = tokio::spawn(trust.clone().keep(nothing(), shutdown.clone()));
     logs.until(|log| !log.alarms.is_empty()).await;
     trust.tell().await.unwrap();
     shutdown.cancel();
@@ -139,4 +140,36 @@ async fn an_alarm_outlives_a_restart_until_the_webhook_has_taken_it() {
     logs.requests();
     watch_alone(&logs, state.path()).tell().await.unwrap();
     assert_eq!(logs.requests(), [""; 0]);
+}
+
+/// A relay that keeps home out and answers phones itself stops every other count.
+#[tokio::test(start_paused = true)]
+async fn who_has_no_relay_for_long_is_told_since_when_and_why() {
+    let relay = crate::config::Relay {
+        addresses: vec!["127.0.0.1:1".to_owned()],
+        server_name: "relay.example.org".parse().unwrap(),
+        key: cloudless_proto::PublicKey([7; 32]),
+    };
+    let clock: Clock = Arc::new(|| SystemTime::UNIX_EPOCH);
+    let board = Board::new(&[relay], &[], clock.clone());
+    let after = Duration::from_secs(3 * 60 * 60);
+    let is_told = |board: &Board| Alarm::of_relays(board, after).is_some();
+    assert!(!is_told(&board));
+    tokio::time::advance(after).await;
+    assert!(is_told(&board), "also from the start on");
+    board.set(0, RelayState::Connected, None);
+    assert!(!is_told(&board));
+    tokio::time::advance(2 * after).await;
+    // Refusals and dials in between are no session.
+    board.set(0, RelayState::Dialing, None);
+    tokio::time::advance(after / 2).await;
+    board.set(0, RelayState::Refused, Some("not invited".to_owned()));
+    assert!(!is_told(&board));
+    tokio::time::advance(after / 2).await;
+    let alarm = Alarm::of_relays(&board, after).unwrap();
+    let json = serde_json::to_value(&alarm).unwrap();
+    assert_eq!(json["event"], "no_relay");
+    assert_eq!(json["since"], "1970-01-01T00:00:00.000Z");
+    assert_eq!(json["problems"][0], "relay.example.org: not invited");
+    assert!(!is_told(&Board::new(&[], &[], clock)));
 }
