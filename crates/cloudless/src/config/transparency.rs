@@ -1,8 +1,12 @@
 //! `[transparency]` in `home.toml`: how the logs of all certificates are watched.
 
+use std::time::Duration;
+
 use cloudless_home::trust::TransparencyConfig;
 use cloudless_proto::Redacted;
 use serde::{Deserialize, Deserializer, de};
+
+use super::period::Period;
 
 /// The table; all of it may be left out.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,6 +23,9 @@ pub(crate) struct TransparencyTable {
     /// Is told of each alarm.
     #[serde(deserialize_with = "http")]
     webhook: Option<Redacted<String>>,
+    /// After how much time without a relay, while this machine is awake, that is one.
+    #[serde(deserialize_with = "some_time")]
+    no_relay_after: Option<Duration>,
 }
 
 impl Default for TransparencyTable {
@@ -28,6 +35,7 @@ impl Default for TransparencyTable {
             cert_spotter: None,
             crt_sh: None,
             webhook: None,
+            no_relay_after: TransparencyConfig::default().no_relay_after,
         }
     }
 }
@@ -43,9 +51,24 @@ impl TransparencyTable {
             cert_spotter: self.cert_spotter.clone().or(usual.cert_spotter),
             crt_sh: self.crt_sh.clone().or(usual.crt_sh),
             webhook: self.webhook.clone(),
+            no_relay_after: self.no_relay_after,
             roots: rustls_native_certs::load_native_certs().certs,
             ..TransparencyConfig::default()
         })
+    }
+}
+
+fn some_time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text == "never" {
+        return Ok(None);
+    }
+    match text.parse() {
+        Ok(Period(duration)) if !duration.is_zero() => Ok(Some(duration)),
+        _ => Err(de::Error::custom(format!(
+            "`{text}` is not how long home may be without a relay; expected \"never\", or a time such as \
+             \"3h\" or \"1d\""
+        ))),
     }
 }
 
@@ -88,6 +111,12 @@ mod tests {
         let config = read("").unwrap().config().unwrap();
         assert!(config.cert_spotter.is_some() && config.crt_sh.is_some());
         assert!(config.webhook.is_none());
+        let hours = |it: u64| Some(Duration::from_secs(it * 60 * 60));
+        assert_eq!(config.no_relay_after, hours(3));
+        let read_one = |text: &str| read(text).unwrap().config().unwrap().no_relay_after;
+        assert_eq!(read_one("no_relay_after = \"1d\""), hours(24));
+        assert_eq!(read_one("no_relay_after = \"never\""), None);
+        assert!(read("no_relay_after = \"0s\"").is_err());
         assert!(read("enabled = false").unwrap().config().is_none());
         let text =
             "cert_spotter = \"https://ct.example:8443/api\"\nwebhook = \"http://192.168.1.5/x\"";

@@ -65,6 +65,7 @@ logs of certificates, and tells a webhook of each alarm (docs/security.md). All 
   [transparency]
   enabled = true
   webhook = \"https://alarm.example.org/cloudless\"
+  no_relay_after = \"3h\"  # an alarm too; \"never\"
 
 Home gives up what it does not need before it serves anybody: files outside of its state directory
 (it still reads /etc and /usr, for the DNS, and the directories of certificate_file and key_file),

@@ -134,7 +134,8 @@ pub(super) fn headline(report: &NameReport) -> String {
         (true, false) => ", in a zone that is signed with DNSSEC",
         (false, false) => "",
     };
-    let (logs, devices) = (logs(report), devices_of(report));
+    let logs = logs(report) + &ended(report);
+    let devices = devices_of(report);
     if level == Level::HonestRelay {
         format!(
             "{BOLD}{name}{BOLD:#}: {BAD}{level}: whoever runs the relay can read everything{BAD:#}{devices}"
@@ -156,7 +157,26 @@ fn logs(report: &NameReport) -> String {
     match report.logs {
         LogWatch::Off => format!("; {BAD}nobody watches the logs of certificates{BAD:#}"),
         LogWatch::Silent => format!("; {BAD}the logs of certificates tell nothing{BAD:#}"),
-        LogWatch::Unneeded | LogWatch::Heard | LogWatch::Waiting => String::new(),
+        LogWatch::Unneeded | LogWatch::Heard | LogWatch::Waiting => {
+            let silent = report.silent_sources.iter();
+            let told = silent.map(|it| {
+                let monitor = it.monitor;
+                format!("; {BAD}{monitor} has told nothing of the logs for days{BAD:#}")
+            });
+            told.collect()
+        }
+    }
+}
+
+/// Certificates of somebody else that have ended and were not accepted.
+fn ended(report: &NameReport) -> String {
+    let unknown = report.unknown_certificates.iter();
+    match unknown.filter(|it| it.has_ended).count() {
+        0 => String::new(),
+        _ => format!(
+            "; {BAD}somebody else had a certificate for it, which has ended: see `cloudless home \
+             doctor`{BAD:#}"
+        ),
     }
 }
 

@@ -217,9 +217,16 @@ fn public(row: &PublicStatus, now: i64) -> Vec<String> {
 fn protection(report: &NameReport) -> Vec<String> {
     let name = &report.hostname;
     let alarm = |issuance: &Issuance| {
-        let issuance = terminal::clean(&issuance.to_string());
+        let text = terminal::clean(&issuance.to_string());
+        let end = match issuance.has_ended {
+            false => String::new(),
+            true => format!(
+                "; it has ended, and is shown until you say `cloudless home trust --accept {}`",
+                terminal::clean(&issuance.key)
+            ),
+        };
         format!(
-            "{BAD}alarm{BAD:#}: {BOLD}{name}{BOLD:#}: {issuance}, and home did not make its key"
+            "{BAD}alarm{BAD:#}: {BOLD}{name}{BOLD:#}: {text}, and home did not make its key{end}"
         )
     };
     let mut lines: Vec<_> = report.unknown_certificates.iter().map(alarm).collect();
@@ -268,6 +275,15 @@ fn protection(report: &NameReport) -> Vec<String> {
         }
         _ => {}
     }
+    lines.extend(report.silent_sources.iter().map(|source| {
+        let (monitor, since) = (source.monitor, clock::utc_ms(source.since));
+        labeled(
+            "logs of certificates",
+            &format!(
+                "{BAD}{monitor} has told nothing since {since}{BAD:#}: see `cloudless home doctor`"
+            ),
+        )
+    }));
     lines
 }
 
