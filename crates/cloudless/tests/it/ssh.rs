@@ -7,6 +7,7 @@ mod doctor;
 mod fronts;
 mod home;
 mod outages;
+mod penalties;
 mod places;
 mod plain_http;
 mod refusals;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::corpus;
 
-const SSHD: &str = "/usr/sbin/sshd";
+pub(crate) const SSHD: &str = "/usr/sbin/sshd";
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
