@@ -195,6 +195,14 @@ pub(crate) const ACCEPTANCE: &[Need] = &[
         probe: &["test", "-x", "/usr/bin/akonadi_davgroupware_resource"],
     },
     Need {
+        package: "libkf5akonadi-dev",
+        probe: &["test", "-e", "/usr/include/KF5/AkonadiCore"],
+    },
+    Need {
+        package: "libkf5contacts-dev",
+        probe: &["test", "-e", "/usr/include/KF5/KContacts"],
+    },
+    Need {
         package: "systemd-container",
         probe: &["systemd-nspawn", "--version"],
     },

@@ -17,7 +17,7 @@ AGENT = "akonadi_davgroupware_resource"
 CONTROL = "org.freedesktop.Akonadi.Control"
 MANAGER = "org.freedesktop.Akonadi.AgentManager"
 SETTINGS = "org.kde.Akonadi.davGroupware.Settings"
-IDLE, RUNNING = 0, 1
+RUNNING = 1
 # What is called of the wallet: the types of what goes in and comes out, and the answer but for passwords.
 WALLET = {
     "isEnabled": ("", "b", True),
@@ -119,9 +119,14 @@ class Akonadi:
         ]:
             self.call(resource, "/Settings", SETTINGS, method, kind, value)
         self.call(resource, "/Settings", SETTINGS, "save")
+        back = []
+        bus = "org.freedesktop.DBus"
+        self.bus.signal_subscribe(
+            bus, bus, "NameOwnerChanged", None, resource, 0,
+            lambda *signal: signal[5].unpack()[2] and back.append(True),
+        )
         self.manage("restartAgentInstance", "s", self.instance)
-        wait(lambda: not self.is_there(resource), again_ms=20)
-        wait(lambda: self.is_there(resource), again_ms=20)
+        wait(lambda: back)
 
     def synchronize(self):
         """Returns what the resource says once it does nothing more."""
@@ -129,6 +134,10 @@ class Akonadi:
         self.manage("agentInstanceSynchronize", "s", self.instance)
         wait(lambda: self.statuses and self.statuses[-1][0] != RUNNING)
         return self.statuses[-1]
+
+    def work_online(self):
+        """What KDE does of itself five minutes after a failure, and a person may choose before."""
+        self.manage("setAgentInstanceOnline", "sb", self.instance, True)
 
     def items(self, query, *given):
         file = os.environ["HOME"] + "/.local/share/akonadi/akonadi.db"
@@ -154,6 +163,38 @@ class Akonadi:
             with open(file, "rb") as content:
                 data = content.read()
         return data.decode()
+
+    def edit(self, *words):
+        """Has the editor do it, which the test has built of editor.cpp."""
+        subprocess.run([os.environ["HOME"] + "/editor", *words], check=True)
+
+    def add(self, name, email):
+        """Returns what the new card is called once it is at home."""
+        query = "SELECT id FROM collectiontable WHERE remoteid LIKE '%/contacts/'"
+        ((book,),) = self.items(query)
+        query = """SELECT remoteid FROM pimitemtable WHERE collectionid = ?
+            AND remoteid IS NOT NULL AND NOT dirty ORDER BY id DESC LIMIT 1"""
+        before = self.items(query, book)
+        self.edit("add", str(book), name, email)
+        wait(lambda: self.items(query, book) != before, again_ms=50)
+        return self.items(query, book)[0][0].rpartition("/")[2]
+
+    def note(self, name, text):
+        self.edit("note", self.item(name), text)
+
+    def remove(self, name):
+        self.edit("remove", self.item(name))
+
+    def look(self):
+        """Lets the resource go on with what it has to tell home, which it does after its own time."""
+        late = []
+        GLib.timeout_add(100, lambda: late.append(True))
+        while not late:
+            GLib.MainContext.default().iteration(True)
+
+    def item(self, name):
+        ((item,),) = self.items("SELECT id FROM pimitemtable WHERE remoteid LIKE ?", f"%/{name}")
+        return str(item)
 
     def synchronize_until(self, count):
         """Synchronizes, as often as needed, until there are so many cards."""
