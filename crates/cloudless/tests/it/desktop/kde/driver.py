@@ -186,11 +186,8 @@ class Akonadi:
         self.edit("remove", self.item(name))
 
     def look(self):
-        """Lets the resource go on with what it has to tell home, which it does after its own time."""
-        late = []
-        GLib.timeout_add(100, lambda: late.append(True))
-        while not late:
-            GLib.MainContext.default().iteration(True)
+        """Has the resource go on with what it has to tell home: of itself it sometimes waits."""
+        self.synchronize()
 
     def item(self, name):
         ((item,),) = self.items("SELECT id FROM pimitemtable WHERE remoteid LIKE ?", f"%/{name}")
