@@ -8,7 +8,7 @@ use cloudless_proto::PublicKey;
 use cloudless_proto::control::ALPN;
 use cloudless_tls::{Peer, Stream};
 use rustls::client::danger::HandshakeSignatureValid;
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::server::NoServerSessionStorage;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
@@ -36,7 +36,7 @@ pub(crate) type Tunnel = Stream<Replayed>;
 
 /// How the TLS of tunnels ends: TLS 1.3 only, no resumption, mutual raw public keys.
 pub(crate) fn tls(keys: Arc<Keys>) -> Result<Arc<ServerConfig>, Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider = Arc::new(cloudless_tls::provider());
     let verifier = RawKeyVerifier::new(&provider);
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&version::TLS13])?

@@ -17,10 +17,12 @@ mod patience;
 mod record;
 mod state;
 mod stream;
+mod suites;
 
 pub use cork::Cork;
 pub use handshake::{Peer, accept, connect};
 pub use stream::Stream;
+pub use suites::provider;
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cloudless_proto::{PinnedKeys, PublicKey, control};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::sign::CertifiedKey;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, DistinguishedName, Error, OtherError,
@@ -40,7 +40,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(key: &PrivatePkcs8KeyDer<'static>) -> Result<Self, IdentityError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(cloudless_tls::provider());
         let signer = provider
             .key_provider
             .load_private_key(PrivateKeyDer::Pkcs8(key.clone_key()))

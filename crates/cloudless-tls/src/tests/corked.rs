@@ -119,10 +119,10 @@ async fn a_task_that_only_flushes_sends_all_the_same() {
 async fn what_others_write_meanwhile_goes_into_the_same_record() {
     let (mut near, mut far) = pair(64 * 1024).await;
     let cork = near.cork();
-    let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut receiver) = tokio::sync::mpsc::channel(4);
     for byte in [1, 2, 3] {
         let sender = sender.clone();
-        tokio::spawn(async move { sender.send([byte; 10]) });
+        tokio::spawn(async move { sender.send([byte; 10]).await });
     }
     let work = poll_fn(|cx| {
         while let Poll::Ready(Some(bytes)) = receiver.poll_recv(cx) {
@@ -130,7 +130,7 @@ async fn what_others_write_meanwhile_goes_into_the_same_record() {
         }
         Poll::<()>::Pending
     });
-    sender.send([0; 10]).unwrap();
+    sender.try_send([0; 10]).unwrap();
     let mut heard = [0; 100];
     let n = tokio::select! {
         () = cork.drive(work) => unreachable!("it is endless"),

@@ -57,7 +57,7 @@ impl Peers {
         trusted: &Arc<CertifiedKey>,
     ) -> Self {
         let only = |key: &CertifiedKey| Arc::new(Only(key.cert[0].clone()));
-        let provider = Arc::new(aws_lc_rs::default_provider());
+        let provider = Arc::new(crate::provider());
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()

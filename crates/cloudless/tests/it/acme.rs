@@ -66,7 +66,7 @@ impl Bed {
         let http = redirect.as_ref().map(Redirect::port);
         let pebble = Pebble::start(&Settings {
             https,
-            http: http.unwrap_or(pair.relay_http_port()),
+            http: http.unwrap_or_else(|| pair.relay_http_port()),
             nonces_refused: wish.nonces_refused,
             external: wish.external,
             validity_s: wish.validity_s,
