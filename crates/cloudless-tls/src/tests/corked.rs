@@ -5,7 +5,9 @@ use std::io::ErrorKind;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
 
 use super::peers::{Peers, pair};
 use crate::Stream;
@@ -33,7 +35,11 @@ async fn all_that_is_written_in_a_turn_leaves_with_its_end() {
     assert_eq!(near.state().unsent(), 0);
     // What is on the wire is two records: a full one, and the rest.
     let mut wire = vec![0; 64 * 1024];
-    let n = far.state().io.read(&mut wire).await.unwrap();
+    let mut read = ReadBuf::new(&mut wire);
+    poll_fn(|cx| Pin::new(&mut far.state().io).poll_read(cx, &mut read))
+        .await
+        .unwrap();
+    let n = read.filled().len();
     let first = 5 + usize::from(u16::from_be_bytes([wire[3], wire[4]]));
     let second = 5 + usize::from(u16::from_be_bytes([wire[first + 3], wire[first + 4]]));
     assert_eq!(first, 5 + 16 * 1024 + 17);

@@ -1,9 +1,11 @@
 //! Peers that do what they may not.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
+use std::pin::Pin;
 
 use rustls::{AlertDescription, ContentType, Error};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex};
 
 use super::peers::{Peers, pair};
 use crate::Stream;
@@ -18,7 +20,8 @@ async fn raw(wire: &[u8]) -> (io::Error, io::Error) {
     let ((mut near, _), (mut far, _)) = Peers::new().connected(near, far).await.unwrap();
     near.write_all(b"fine").await.unwrap();
     near.flush().await.unwrap();
-    near.state().io.write_all(wire).await.unwrap();
+    let written = poll_fn(|cx| Pin::new(&mut near.state().io).poll_write(cx, wire)).await;
+    assert_eq!(written.unwrap(), wire.len());
     outcome(near, &mut far).await
 }
 

@@ -24,8 +24,8 @@ async fn both_ends_learn_the_key_and_the_protocol_of_the_other() {
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
         let connected = peers.connected(near.unwrap(), far.unwrap().0);
         let ((mut near, server), (mut far, client)) = connected.await.unwrap();
-        assert_eq!(server.certificates, [peers.server_key.clone()]);
-        assert_eq!(client.certificates, [peers.client_key.clone()]);
+        assert_eq!(server.certificates, std::slice::from_ref(&peers.server_key));
+        assert_eq!(client.certificates, std::slice::from_ref(&peers.client_key));
         assert_eq!(server.alpn.as_deref(), Some(ALPN));
         assert_eq!(client.alpn.as_deref(), Some(ALPN));
         near.write_all(b"hello").await.unwrap();

@@ -47,7 +47,10 @@ async fn a_certificate_that_begins_and_ends_between_two_looks_is_an_alarm_until_
         later(&server, &mut watch, 7);
         // It does not tell what has ended.
         assert_eq!(watch.look(Monitor::CertSpotter).await, [""; 0]);
-        assert_eq!(watch.look(Monitor::CrtSh).await, [theirs.clone()]);
+        assert_eq!(
+            watch.look(Monitor::CrtSh).await,
+            std::slice::from_ref(&theirs)
+        );
         later(&server, &mut watch, 100);
         for monitor in Monitor::ALL {
             assert_eq!(watch.look(monitor).await, [""; 0]);
@@ -68,7 +71,10 @@ async fn one_that_ends_while_it_is_watched_stays_an_alarm_and_another_of_its_key
     let (server, mut watch) = at_noon(0).await;
     let theirs = server.issue(NAME);
     ends(&server, 0, "2026-11-16T12:00:00");
-    assert_eq!(watch.look(Monitor::CertSpotter).await, [theirs.clone()]);
+    assert_eq!(
+        watch.look(Monitor::CertSpotter).await,
+        std::slice::from_ref(&theirs)
+    );
     assert!(watch.watched.in_use().is_some());
     later(&server, &mut watch, 7);
     assert_eq!(watch.look(Monitor::CertSpotter).await, [""; 0]);
@@ -90,12 +96,20 @@ async fn a_wrong_clock_passes_nothing_over_and_forgets_nothing() {
         let (server, mut watch) = at_noon(365).await;
         let theirs = server.issue(NAME);
         ends(&server, 0, "2026-12-24T00:00:00");
-        assert_eq!(watch.look(monitor).await, [theirs.clone()], "{monitor}");
+        assert_eq!(
+            watch.look(monitor).await,
+            std::slice::from_ref(&theirs),
+            "{monitor}"
+        );
         // Also where nobody tells the time, or anything.
         server.log.lock().unwrap().is_timeless = true;
         let other = server.issue(NAME);
         ends(&server, 1, "2026-12-24T00:00:00");
-        assert_eq!(watch.look(monitor).await, [other.clone()], "{monitor}");
+        assert_eq!(
+            watch.look(monitor).await,
+            std::slice::from_ref(&other),
+            "{monitor}"
+        );
         let bad = "HTTP/1.1 502 Bad\r\nContent-Length: 0\r\n\r\n";
         server.log.lock().unwrap().instead = Some(bad.to_owned());
         watch.look(monitor).await;
@@ -159,7 +173,10 @@ async fn too_many_that_have_ended_make_room_for_one_in_use() {
     watch.watched.unknown = (0..50).map(|it| issuance(it, it > 0)).collect();
     watch.watched.unknown[0].not_after = i64::MAX;
     let theirs = server.issue(NAME);
-    assert_eq!(watch.look(Monitor::CertSpotter).await, [theirs.clone()]);
+    assert_eq!(
+        watch.look(Monitor::CertSpotter).await,
+        std::slice::from_ref(&theirs)
+    );
     let unknown = &watch.watched.unknown;
     let used: Vec<_> = unknown.iter().filter(|it| !it.has_ended).collect();
     assert_eq!(used.len(), 2);
