@@ -174,9 +174,10 @@ fn lines(card: &[u8]) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_password_a_revoked_device_and_a_home_that_is_away_are_told() {
     let mut pair = Pair::start();
-    let wrong = Client::through_relay(pair.relay_address(), &pair.ca_file(), "wrong");
-    // Its discovery would only say that there is no server.
-    let stranger = WebDavClient::new(url(&pair).parse().unwrap(), Connections(wrong));
+    let wrong = || Client::through_relay(pair.relay_address(), &pair.ca_file(), "wrong");
+    // Its discovery says only that there is no server.
+    assert!(discover(&pair, wrong()).await.is_err());
+    let stranger = WebDavClient::new(url(&pair).parse().unwrap(), Connections(wrong()));
     let stranger = find_book(&CardDavClient::new(stranger)).await;
     let refused = stranger.expect_err("a wrong password");
     assert!(refused.contains("401"), "{refused}");

@@ -33,7 +33,15 @@ pub(super) async fn session<T: Transport>(mut client: Client<T>) {
     let new = card("8F0C2E5A:ABPerson", "Mac");
     let created = client.send("PUT", &path, &upload, new).await;
     assert_eq!(created.status, 201);
-    known.insert(path.clone(), created.header("etag").to_owned());
+    let update = [
+        ("content-type", "text/vcard"),
+        ("if-match", created.header("etag")),
+    ];
+    let edited = card("8F0C2E5A:ABPerson", "Mac, edited");
+    let updated = client.send("PUT", &path, &update, edited).await;
+    assert_eq!(updated.status, 204);
+    assert_ne!(updated.header("etag"), created.header("etag"));
+    known.insert(path.clone(), updated.header("etag").to_owned());
     let gone = hrefs[1].clone();
     client.elsewhere("DELETE", &gone, String::new()).await;
     known.remove(&gone);
