@@ -114,6 +114,64 @@ async fn files_are_put_listed_moved_fetched_and_deleted() {
     assert_eq!(fs::read(person.folder.join("card")).unwrap(), card);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cards_are_listed_made_changed_and_deleted_on_both_sides() {
+    let pair = Pair::start();
+    let Some(person) = Person::new(&pair, pair.password()) else {
+        return;
+    };
+    let book = "/dav/addressbooks/me/contacts/";
+    let mut phone = pair.phone().connect().await.unwrap();
+    for (name, card) in cards::varied(1000) {
+        let put = phone.put(&format!("{name}.vcf"), &card).await.unwrap();
+        assert_eq!(put.status, 201);
+    }
+    let said = person.says(book, "ls\nquit\n");
+    assert_eq!(said.matches(".vcf").count(), 1000, "{said}");
+
+    let club = cards::group("club", &["new"]);
+    phone.put("club.vcf", &club).await.unwrap();
+    let new = person.folder.join("new.vcf");
+    let edited = |note: &str| {
+        let card = String::from_utf8(cards::small("new")).unwrap();
+        let end = format!("NOTE:{note}\r\nEND:VCARD");
+        card.replace("END:VCARD", &end).into_bytes()
+    };
+    fs::write(&new, cards::small("new")).unwrap();
+    let said = person.says(book, "put new.vcf\nget club.vcf club\nquit\n");
+    assert!(!said.contains("failed"), "{said}");
+    assert_eq!(fs::read(person.folder.join("club")).unwrap(), club);
+    assert_eq!(
+        phone.get("new.vcf").await.unwrap().body,
+        cards::small("new")
+    );
+    fs::write(&new, edited("here")).unwrap();
+    let said = person.says(book, "put new.vcf\nquit\n");
+    assert!(!said.contains("failed"), "{said}");
+    assert_eq!(phone.get("new.vcf").await.unwrap().body, edited("here"));
+    phone.put("new.vcf", &edited("there")).await.unwrap();
+    phone.delete("club.vcf").await.unwrap();
+    let said = person.says(book, "get new.vcf theirs\nls\ndelete new.vcf\nquit\n");
+    assert!(
+        !said.contains("failed") && !said.contains("club.vcf"),
+        "{said}"
+    );
+    assert_eq!(
+        fs::read(person.folder.join("theirs")).unwrap(),
+        edited("there")
+    );
+    assert_eq!(phone.get("new.vcf").await.unwrap().status, 404);
+    // What is no card does not become one.
+    fs::write(&new, "no card\n").unwrap();
+    let said = person.says(book, "put new.vcf\nquit\n");
+    assert!(said.contains("failed"), "{said}");
+    assert_eq!(phone.get("new.vcf").await.unwrap().status, 404);
+    // From the bare name the way is there to be walked.
+    let said = person.says("/", "ls\ncd dav/addressbooks/me/contacts\nls\nquit\n");
+    assert!(said.contains("Coll:   dav "), "{said}");
+    assert_eq!(said.matches(".vcf").count(), 1000, "{said}");
+}
+
 #[test]
 fn a_stranger_s_certificate_a_wrong_password_and_a_revoked_device_are_told() {
     let mut pair = Pair::start();
