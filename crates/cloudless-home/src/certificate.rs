@@ -85,7 +85,8 @@ fn directory(state_dir: &Path) -> PathBuf {
 }
 
 /// Makes the certificates of home's own that are missing or due and writes [`ca_file`], whose path it
-/// returns, and [`ca_file_of`] each name. A running home does this itself; call it to have the file before. Blocks on the disk.
+/// returns, and [`ca_file_of`] each name. A running home does this itself; call it to have the files
+/// before. Blocks on the disk.
 ///
 /// # Errors
 /// The first hostname's [`CertificateError`]; the others have been tried.
