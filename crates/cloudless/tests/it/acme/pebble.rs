@@ -119,7 +119,10 @@ impl Pebble {
         while Instant::now() < end && child.try_wait().unwrap().is_none() {
             let listens = |address| TcpStream::connect(address).is_ok();
             if listens(address) && listens(management) {
-                return Some((child, directory, address, management));
+                // Else the port is somebody else's by now, and Pebble is about to end.
+                if is_ours(address, &directory.path().join("ca.pem")) {
+                    return Some((child, directory, address, management));
+                }
             }
             thread::yield_now();
         }
@@ -176,6 +179,24 @@ pub(crate) fn identity(directory: &Path) -> (PathBuf, PathBuf) {
     fs::write(path("cert.pem"), leaf.pem()).unwrap();
     fs::write(path("key.pem"), key.serialize_pem()).unwrap();
     (path("cert.pem"), path("key.pem"))
+}
+
+/// Whether the server has the certificate by an authority that only this Pebble was given.
+fn is_ours(address: SocketAddr, ca: &Path) -> bool {
+    let status = Command::new("curl")
+        .args([
+            "--silent",
+            "--fail",
+            "--max-time",
+            "10",
+            "--output",
+            "/dev/null",
+        ])
+        .arg("--cacert")
+        .arg(ca)
+        .arg(format!("https://{address}/dir"))
+        .status();
+    status.unwrap().success()
 }
 
 /// A port that nobody listens on at this moment.
