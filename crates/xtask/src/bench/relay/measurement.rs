@@ -127,8 +127,10 @@ impl Run<'_> {
         }
         for part in parts.into_iter().filter(|it| self.options.wants(*it)) {
             for _ in 0..self.options.rounds {
-                // The bare multiplexer can do nothing else.
-                let is_for = |way: &&Way| part == Part::Requests || way.kind != Kind::Multiplexer;
+                // What does nothing else than to multiplex has nothing to do with other parts.
+                let floors = [Kind::Multiplexer, Kind::SealedMultiplexer];
+                let has_floor = [Part::Requests, Part::Bulk].contains(&part);
+                let is_for = |way: &&Way| has_floor || !floors.contains(&way.kind);
                 for way in ways.iter().filter(is_for) {
                     self.measure(part, way).await?;
                 }
@@ -232,8 +234,13 @@ impl Run<'_> {
     /// The ways that have a relay in earnest.
     fn relays(&self) -> Vec<Kind> {
         let ways = self.options.ways.iter().copied();
-        ways.filter(|it| !matches!(it, Kind::NoRelay | Kind::Multiplexer))
-            .collect()
+        ways.filter(|it| {
+            !matches!(
+                it,
+                Kind::NoRelay | Kind::Multiplexer | Kind::SealedMultiplexer
+            )
+        })
+        .collect()
     }
 
     /// One part on one way, once.

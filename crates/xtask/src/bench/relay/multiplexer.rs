@@ -1,6 +1,7 @@
 //! A bare multiplexer, as a floor: what a relay and a home cost at least that carry many visitors over
-//! one connection. It has no TLS, no rules, no limits and no other runtime than epoll; what all
-//! visitors that are ready have sent leaves in one write.
+//! one connection. It has no handshake, no rules, no limits and no other runtime than epoll; what all
+//! visitors that are ready have sent leaves in one write. It may encrypt that as a tunnel has to, in
+//! place and without a copy.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,7 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::Stdio;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
 
@@ -17,10 +19,15 @@ use super::process::Process;
 use super::way::{Ground, Parts};
 use crate::bench::peer::free_port;
 
-/// What is read at once of a visitor or the server, and of the tunnel.
-const READ_LEN: usize = 16 * 1024;
-const TUNNEL_READ_LEN: usize = 256 * 1024;
+/// The tunnel is written as soon as so much is there.
+const WRITE_LEN: usize = 64 * 1024;
+/// For what comes from the tunnel, and for what goes there.
+const BUFFER_LEN: usize = 256 * 1024;
 const N_EVENTS: usize = 256;
+/// A record's head: how many bytes follow.
+const RECORD_HEAD_LEN: usize = 4;
+/// As many bytes of frames as TLS has in a record.
+const RECORD_MAX: usize = 16 * 1024;
 /// A frame's head: the connection's number and how many bytes follow. None of them is its end.
 const HEAD_LEN: usize = 8;
 /// What epoll calls the two that are no visitors.
@@ -29,25 +36,31 @@ const LISTENER: u64 = u64::MAX - 1;
 
 /// One of its two processes.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) enum End {
-    Relay {
-        visitors: SocketAddr,
-        tunnel: SocketAddr,
-    },
-    Home {
-        tunnel: SocketAddr,
-        server: SocketAddr,
-    },
+pub(crate) struct End {
+    is_sealed: bool,
+    tunnel: SocketAddr,
+    side: Side,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum Side {
+    Relay { visitors: SocketAddr },
+    Home { server: SocketAddr },
 }
 
 /// Starts both.
-pub(crate) fn open(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
+pub(crate) fn open(ground: &Ground<'_>, folder: &Path, is_sealed: bool) -> Result<Parts> {
     let (relay_place, home_place) = (&ground.site.relay, &ground.site.home);
     let visitors = relay_place.address(free_port()?);
     let tunnel = relay_place.address(free_port()?);
-    let mut relay = relay_place.role("relay-multiplexer", &End::Relay { visitors, tunnel })?;
+    let end = |side| End {
+        is_sealed,
+        tunnel,
+        side,
+    };
+    let mut relay = relay_place.role("relay-multiplexer", &end(Side::Relay { visitors }))?;
     let server = ground.backend;
-    let mut home = home_place.role("relay-multiplexer", &End::Home { tunnel, server })?;
+    let mut home = home_place.role("relay-multiplexer", &end(Side::Home { server }))?;
     Ok(Parts {
         address: visitors,
         relay: vec![Process::start(
@@ -61,16 +74,16 @@ pub(crate) fn open(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
 
 /// Is one of them, until it is killed or the other one ends.
 pub(crate) fn run(end: End) -> Result<()> {
-    let (tunnel, listener) = match end {
-        End::Relay { visitors, tunnel } => {
+    let (tunnel, listener) = match end.side {
+        Side::Relay { visitors } => {
             let listener = TcpListener::bind(visitors).context("listen for visitors")?;
-            let home = TcpListener::bind(tunnel)
+            let home = TcpListener::bind(end.tunnel)
                 .context("listen for home")?
                 .accept();
             (home.context("accept home")?.0, Some(listener))
         }
-        End::Home { tunnel, .. } => loop {
-            if let Ok(tunnel) = TcpStream::connect(tunnel) {
+        Side::Home { .. } => loop {
+            if let Ok(tunnel) = TcpStream::connect(end.tunnel) {
                 break (tunnel, None);
             }
         },
@@ -78,31 +91,37 @@ pub(crate) fn run(end: End) -> Result<()> {
     tunnel.set_nodelay(true).context("set TCP_NODELAY")?;
     let epoll = epoll::create(CreateFlags::CLOEXEC).context("make an epoll")?;
     let multiplexer = Multiplexer {
-        end,
+        side: end.side,
         epoll,
         tunnel,
         listener,
         next: 0,
         connections: HashMap::new(),
-        outgoing: Vec::new(),
-        incoming: Vec::new(),
+        outgoing: Outgoing::new(Cipher::new(end.is_sealed)?),
+        incoming: Some(vec![0; BUFFER_LEN].into()),
+        n_incoming: 0,
+        cipher: Cipher::new(end.is_sealed)?,
     };
     multiplexer.run()
 }
 
-/// All of its sockets block: none is read but when there is something, and what is written is little.
+/// All of its sockets block: none is read but when there is something, and what is written is taken
+/// soon.
 struct Multiplexer {
-    end: End,
+    side: Side,
     epoll: OwnedFd,
     tunnel: TcpStream,
     listener: Option<TcpListener>,
     /// The number of the next connection.
     next: u32,
     connections: HashMap<u32, TcpStream>,
-    /// For the tunnel, at the end of the turn.
-    outgoing: Vec<u8>,
-    /// From the tunnel; what is left is the beginning of a frame.
-    incoming: Vec<u8>,
+    outgoing: Outgoing,
+    /// From the tunnel, but not while it is delivered.
+    incoming: Option<Box<[u8]>>,
+    /// So much of that is there: the beginning of a record, between turns.
+    n_incoming: usize,
+    /// Of what comes.
+    cipher: Cipher,
 }
 
 impl Multiplexer {
@@ -111,39 +130,28 @@ impl Multiplexer {
         if let Some(listener) = &self.listener {
             watch(&self.epoll, listener, LISTENER)?;
         }
-        let mut buffer = vec![0; TUNNEL_READ_LEN];
         let mut events = Vec::with_capacity(N_EVENTS);
         loop {
             events.clear();
-            epoll::wait(
-                &self.epoll,
-                rustix::buffer::spare_capacity(&mut events),
-                None,
-            )
-            .context("wait")?;
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            epoll::wait(&self.epoll, spare, None).context("wait")?;
             for event in &events {
                 match event.data.u64() {
                     TUNNEL => {
-                        let n = self.tunnel.read(&mut buffer).context("read the tunnel")?;
-                        if n == 0 {
+                        if !self.deliver()? {
                             return Ok(());
                         }
-                        self.incoming.extend_from_slice(&buffer[..n]);
-                        self.deliver()?;
                     }
                     LISTENER => self.accept()?,
                     number => {
-                        let number = u32::try_from(number).context("an unknown event")?;
-                        self.take(number, &mut buffer[..READ_LEN]);
+                        self.take(u32::try_from(number).context("an unknown event")?)?;
+                        if self.outgoing.is_full() {
+                            self.outgoing.send(&mut self.tunnel)?;
+                        }
                     }
                 }
             }
-            if !self.outgoing.is_empty() {
-                self.tunnel
-                    .write_all(&self.outgoing)
-                    .context("write the tunnel")?;
-                self.outgoing.clear();
-            }
+            self.outgoing.send(&mut self.tunnel)?;
         }
     }
 
@@ -164,50 +172,185 @@ impl Multiplexer {
         Ok(())
     }
 
-    /// Puts into a frame what a connection has sent.
-    fn take(&mut self, number: u32, buffer: &mut [u8]) {
+    /// Puts into frames what a connection has sent.
+    fn take(&mut self, number: u32) -> Result<()> {
         let Some(connection) = self.connections.get_mut(&number) else {
-            return;
+            return Ok(());
         };
-        let n = connection.read(buffer).unwrap_or(0);
-        if n == 0 {
-            self.connections.remove(&number);
+        loop {
+            let (n, was_filled) = self.outgoing.read(number, connection)?;
+            if n == 0 {
+                self.connections.remove(&number);
+                return Ok(());
+            }
+            if !was_filled || self.outgoing.is_full() {
+                return Ok(());
+            }
         }
-        let len = u32::try_from(n).unwrap_or(u32::MAX);
-        self.outgoing.extend_from_slice(&number.to_be_bytes());
-        self.outgoing.extend_from_slice(&len.to_be_bytes());
-        self.outgoing.extend_from_slice(&buffer[..n]);
     }
 
-    /// Writes what frames bring to the connections that they are for.
-    fn deliver(&mut self) -> Result<()> {
-        let incoming = std::mem::take(&mut self.incoming);
-        let mut left = incoming.as_slice();
-        while let Some((head, behind)) = left.split_first_chunk::<HEAD_LEN>() {
-            let [a, b, c, d, len @ ..] = *head;
-            let number = u32::from_be_bytes([a, b, c, d]);
-            let len = usize::try_from(u32::from_be_bytes(len)).context("a frame too long")?;
-            let Some((bytes, behind)) = behind.split_at_checked(len) else {
+    /// Writes what the tunnel brings to the connections that it is for; says whether there was anything.
+    fn deliver(&mut self) -> Result<bool> {
+        let mut incoming = self.incoming.take().context("within a delivery")?;
+        let n = self.tunnel.read(&mut incoming[self.n_incoming..]);
+        let n = n.context("read the tunnel")?;
+        let n_all = self.n_incoming + n;
+        let mut n_done = 0;
+        while let Some((head, behind)) = incoming[n_done..n_all].split_first_chunk_mut() {
+            let len = usize::try_from(u32::from_be_bytes(*head)).context("a record too long")?;
+            let Some(record) = behind.get_mut(..len) else {
                 break;
             };
-            left = behind;
-            if let End::Home { server, .. } = self.end
-                && number >= self.next
-            {
-                self.next = number + 1;
-                let connection = TcpStream::connect(server).context("connect the server")?;
-                self.enter(number, connection)?;
-            }
-            if bytes.is_empty() {
-                self.connections.remove(&number);
-            } else if let Some(connection) = self.connections.get_mut(&number)
-                && connection.write_all(bytes).is_err()
-            {
-                self.connections.remove(&number);
+            n_done += RECORD_HEAD_LEN + len;
+            let mut left = self.cipher.open(record)?;
+            while let Some((head, behind)) = left.split_first_chunk::<HEAD_LEN>() {
+                let [a, b, c, d, len @ ..] = *head;
+                let number = u32::from_be_bytes([a, b, c, d]);
+                let len = usize::try_from(u32::from_be_bytes(len)).context("a frame too long")?;
+                let (bytes, behind) = behind.split_at_checked(len).context("a frame cut off")?;
+                left = behind;
+                self.arrived(number, bytes)?;
             }
         }
-        self.incoming = left.to_vec();
+        incoming.copy_within(n_done..n_all, 0);
+        self.n_incoming = n_all - n_done;
+        self.incoming = Some(incoming);
+        Ok(n > 0)
+    }
+
+    fn arrived(&mut self, number: u32, bytes: &[u8]) -> Result<()> {
+        if let Side::Home { server } = self.side
+            && number >= self.next
+        {
+            self.next = number + 1;
+            let connection = TcpStream::connect(server).context("connect the server")?;
+            self.enter(number, connection)?;
+        }
+        if bytes.is_empty() {
+            self.connections.remove(&number);
+        } else if let Some(connection) = self.connections.get_mut(&number)
+            && connection.write_all(bytes).is_err()
+        {
+            self.connections.remove(&number);
+        }
         Ok(())
+    }
+}
+
+/// For the tunnel, at the end of the turn.
+struct Outgoing {
+    cipher: Cipher,
+    buffer: Box<[u8]>,
+    /// So much of it is used, by whole records and one that is not full.
+    len: usize,
+    /// Where that one begins.
+    record: usize,
+}
+
+impl Outgoing {
+    fn new(cipher: Cipher) -> Self {
+        Self {
+            cipher,
+            buffer: vec![0; BUFFER_LEN].into(),
+            len: RECORD_HEAD_LEN,
+            record: 0,
+        }
+    }
+
+    /// Reads a connection into a frame; says how many bytes, and whether that was all there was room
+    /// for.
+    fn read(&mut self, number: u32, connection: &mut TcpStream) -> Result<(usize, bool)> {
+        let end = self.record + RECORD_HEAD_LEN + RECORD_MAX;
+        let begin = self.len + HEAD_LEN;
+        let room = &mut self.buffer[begin..end];
+        let n = connection.read(room).unwrap_or(0);
+        let was_filled = n == room.len();
+        let head = &mut self.buffer[self.len..begin];
+        head[..4].copy_from_slice(&number.to_be_bytes());
+        let len = u32::try_from(n).context("a frame too long")?;
+        head[4..].copy_from_slice(&len.to_be_bytes());
+        self.len = begin + n;
+        if end - self.len <= HEAD_LEN {
+            self.end_record()?;
+        }
+        Ok((n, was_filled))
+    }
+
+    fn end_record(&mut self) -> Result<()> {
+        let (head, rest) = self.buffer[self.record..].split_at_mut(RECORD_HEAD_LEN);
+        let len = self.len - self.record - RECORD_HEAD_LEN;
+        let len = self.cipher.seal(rest, len)?;
+        head.copy_from_slice(
+            &u32::try_from(len)
+                .context("a record too long")?
+                .to_be_bytes(),
+        );
+        self.record += RECORD_HEAD_LEN + len;
+        self.len = self.record + RECORD_HEAD_LEN;
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.record >= WRITE_LEN
+    }
+
+    fn send(&mut self, tunnel: &mut TcpStream) -> Result<()> {
+        if self.len > self.record + RECORD_HEAD_LEN {
+            self.end_record()?;
+        }
+        if self.record > 0 {
+            let sent = tunnel.write_all(&self.buffer[..self.record]);
+            sent.context("write the tunnel")?;
+        }
+        self.record = 0;
+        self.len = RECORD_HEAD_LEN;
+        Ok(())
+    }
+}
+
+/// AES-128-GCM, as a tunnel has it, by a key that all know; or nothing.
+struct Cipher {
+    key: Option<LessSafeKey>,
+    n_records: u64,
+}
+
+impl Cipher {
+    fn new(is_sealed: bool) -> Result<Self> {
+        let key = is_sealed.then(|| UnboundKey::new(&AES_128_GCM, &[7; 16]));
+        let key = key.transpose().map_err(|_| anyhow!("no key"))?;
+        Ok(Self {
+            key: key.map(LessSafeKey::new),
+            n_records: 0,
+        })
+    }
+
+    fn nonce(&mut self) -> Nonce {
+        let mut nonce = [0; NONCE_LEN];
+        nonce[NONCE_LEN - 8..].copy_from_slice(&self.n_records.to_be_bytes());
+        self.n_records += 1;
+        Nonce::assume_unique_for_key(nonce)
+    }
+
+    /// Encrypts the first `len` bytes in place; says how many they are then.
+    fn seal(&mut self, buffer: &mut [u8], len: usize) -> Result<usize> {
+        let nonce = self.nonce();
+        let Some(key) = &self.key else {
+            return Ok(len);
+        };
+        let (bytes, behind) = buffer.split_at_mut(len);
+        let tag = key.seal_in_place_separate_tag(nonce, Aad::empty(), bytes);
+        let tag = tag.map_err(|_| anyhow!("a record cannot be sealed"))?;
+        behind[..tag.as_ref().len()].copy_from_slice(tag.as_ref());
+        Ok(len + tag.as_ref().len())
+    }
+
+    fn open<'a>(&mut self, record: &'a mut [u8]) -> Result<&'a [u8]> {
+        let nonce = self.nonce();
+        let Some(key) = &self.key else {
+            return Ok(record);
+        };
+        let opened = key.open_in_place(nonce, Aad::empty(), record);
+        Ok(opened.map_err(|_| anyhow!("a record cannot be opened"))?)
     }
 }
 

@@ -37,8 +37,10 @@ pub(crate) enum Kind {
     Haproxy,
     /// sniproxy, and `ssh -R` kept by autossh
     Recipe,
-    /// A floor for small requests over one connection: a multiplexer that does nothing else
+    /// A floor for one connection: a multiplexer that does nothing else
     Multiplexer,
+    /// The same, which encrypts as a tunnel has to: a floor for one that nobody can read
+    SealedMultiplexer,
     /// `ssh -R` kept by autossh as home, to cloudless' relay
     SshHome,
     /// cloudless at home, with a plain sshd as the relay
@@ -93,6 +95,7 @@ impl Kind {
             Self::Haproxy => "HAProxy, the hop alone",
             Self::Recipe => "sniproxy + autossh",
             Self::Multiplexer => "a bare multiplexer",
+            Self::SealedMultiplexer => "the same, encrypted",
             Self::SshHome => "cloudless, autossh as home",
             Self::Sshd => "sshd as the relay",
         }
@@ -108,6 +111,7 @@ impl Kind {
             Self::Haproxy => "haproxy",
             Self::Recipe => "recipe",
             Self::Multiplexer => "multiplexer",
+            Self::SealedMultiplexer => "sealed-multiplexer",
             Self::SshHome => "ssh-home",
             Self::Sshd => "sshd",
         }
@@ -158,7 +162,8 @@ impl Way {
             Kind::Rathole => rathole::open(ground, &own)?,
             Kind::Haproxy => haproxy::open(ground, &own)?,
             Kind::Recipe => recipe::open(ground, &own).await?,
-            Kind::Multiplexer => multiplexer::open(ground, &own)?,
+            Kind::Multiplexer => multiplexer::open(ground, &own, false)?,
+            Kind::SealedMultiplexer => multiplexer::open(ground, &own, true)?,
             Kind::SshHome => ssh_home::open(ground, &own).await?,
             Kind::Sshd => sshd::open(ground, &own).await?,
         };
