@@ -12,6 +12,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, anyhow};
 use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,8 @@ use crate::bench::peer::free_port;
 
 /// The tunnel is written as soon as so much is there.
 const WRITE_LEN: usize = 64 * 1024;
+/// Less than that waits a little for others.
+const SMALL_LEN: usize = 16 * 1024;
 /// For what comes from the tunnel, and for what goes there.
 const BUFFER_LEN: usize = 256 * 1024;
 const N_EVENTS: usize = 256;
@@ -131,28 +134,46 @@ impl Multiplexer {
             watch(&self.epoll, listener, LISTENER)?;
         }
         let mut events = Vec::with_capacity(N_EVENTS);
-        loop {
-            events.clear();
-            let spare = rustix::buffer::spare_capacity(&mut events);
-            epoll::wait(&self.epoll, spare, None).context("wait")?;
-            for event in &events {
-                match event.data.u64() {
-                    TUNNEL => {
-                        if !self.deliver()? {
-                            return Ok(());
-                        }
-                    }
-                    LISTENER => self.accept()?,
-                    number => {
-                        self.take(u32::try_from(number).context("an unknown event")?)?;
-                        if self.outgoing.is_full() {
-                            self.outgoing.send(&mut self.tunnel)?;
-                        }
-                    }
+        while self.turn(&mut events, None)? {
+            // Others who are about to be ready have their part of the same write.
+            let now = Timespec::default();
+            while self.outgoing.is_small() {
+                let before = self.outgoing.len();
+                std::thread::yield_now();
+                if !self.turn(&mut events, Some(&now))? {
+                    return Ok(());
+                }
+                if self.outgoing.len() == before {
+                    break;
                 }
             }
             self.outgoing.send(&mut self.tunnel)?;
         }
+        Ok(())
+    }
+
+    /// Does all that can be done; says whether there is still a tunnel.
+    fn turn(&mut self, events: &mut Vec<epoll::Event>, wait: Option<&Timespec>) -> Result<bool> {
+        events.clear();
+        let spare = rustix::buffer::spare_capacity(events);
+        epoll::wait(&self.epoll, spare, wait).context("wait")?;
+        for event in events {
+            match event.data.u64() {
+                TUNNEL => {
+                    if !self.deliver()? {
+                        return Ok(false);
+                    }
+                }
+                LISTENER => self.accept()?,
+                number => {
+                    self.take(u32::try_from(number).context("an unknown event")?)?;
+                    if self.outgoing.is_full() {
+                        self.outgoing.send(&mut self.tunnel)?;
+                    }
+                }
+            }
+        }
+        Ok(true)
     }
 
     fn accept(&mut self) -> Result<()> {
@@ -288,6 +309,14 @@ impl Outgoing {
         self.record += RECORD_HEAD_LEN + len;
         self.len = self.record + RECORD_HEAD_LEN;
         Ok(())
+    }
+
+    fn len(&self) -> usize {
+        self.len - RECORD_HEAD_LEN
+    }
+
+    fn is_small(&self) -> bool {
+        (1..SMALL_LEN).contains(&self.len())
     }
 
     fn is_full(&self) -> bool {
