@@ -10,17 +10,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloudless_proto::proxy_protocol::{self, Version};
 use cloudless_proto::{Hostname, UpstreamAddress};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_name;
-use rustls::crypto::CryptoProvider;
-use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::onlooker;
 use crate::routes::{self, Pattern};
 use crate::run::Relay;
 use crate::upstream::{self, Server};
@@ -93,13 +89,8 @@ impl Coalescing {
 }
 
 fn covers(certificates: &HashSet<CertificateDer<'static>>, hostname: &Hostname) -> bool {
-    let Ok(name) = ServerName::try_from(hostname.as_str()) else {
-        return false;
-    };
-    certificates.iter().any(|certificate| {
-        ParsedCertificate::try_from(certificate)
-            .is_ok_and(|parsed| verify_server_name(&parsed, &name).is_ok())
-    })
+    let mut certificates = certificates.iter();
+    certificates.any(|certificate| onlooker::covers(certificate, hostname))
 }
 
 /// Looks at the certificates from time to time, and when a name has got a home, until the relay
@@ -108,7 +99,7 @@ pub(crate) async fn watch(relay: Arc<Relay>) {
     let Some(period) = relay.config().timings.certificates else {
         return relay.draining.cancelled().await;
     };
-    let connector = match client() {
+    let connector = match onlooker::client(vec![HTTP2.to_vec()]) {
         Ok(client) => TlsConnector::from(Arc::new(client)),
         Err(error) => {
             tracing::error!(%error, "The certificates of web servers are not looked at");
@@ -198,57 +189,4 @@ async fn certificate<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let certificates = connection.peer_certificates().unwrap_or_default();
     Ok(certificates.first().cloned())
-}
-
-/// A client that looks and trusts nothing: it sends nothing but its hello.
-fn client() -> Result<ClientConfig, rustls::Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = Arc::new(Onlooker(provider.clone()));
-    let versions = ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(rustls::ALL_VERSIONS)?;
-    let mut config = versions
-        .dangerous()
-        .with_custom_certificate_verifier(verifier)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![HTTP2.to_vec()];
-    Ok(config)
-}
-
-/// Accepts every certificate, because only the names in it are read.
-#[derive(Debug)]
-struct Onlooker(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Onlooker {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -188,6 +188,10 @@ pub struct Timings {
     /// Between two looks at whether the certificate of a server beside the relay covers a home's
     /// name; `None` never looks.
     pub certificates: Option<Duration>,
+    /// Between two looks at whether a home that is an SSH client answers visitors of its names, a tenth
+    /// of it while it does not; whoever asks for the status is told what was found out within a
+    /// thirtieth of it. `None` never looks.
+    pub ssh_probe: Option<Duration>,
     /// How long a relay that has started lets homes learn its next key, though the overlap is over.
     pub rotation_grace: Duration,
     /// How long visitors may go on after shutdown began,
@@ -211,6 +215,7 @@ impl Default for Timings {
             probe: Duration::from_secs(2),
             health_check: Duration::from_secs(10),
             certificates: Some(Duration::from_secs(10 * 60)),
+            ssh_probe: Some(Duration::from_secs(5 * 60)),
             rotation_grace: Duration::from_secs(60 * 60),
             drain: Duration::from_secs(10),
             drain_idle: Duration::from_secs(1),

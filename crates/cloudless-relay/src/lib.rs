@@ -33,6 +33,7 @@ mod listener;
 mod liveness;
 mod load_balancer;
 mod network;
+mod onlooker;
 mod outcome;
 mod port80;
 mod pump;
@@ -69,8 +70,8 @@ pub use routes::{Pattern, Routes, Servers};
 pub use run::{RunError, run};
 pub use ssh::{HOST_KEY_FILE, HostKey, HostKeyError, Ssh};
 pub use status::{
-    HomeStatus, KeyStatus, PastError, ReloadStatus, Reloads, RotationStatus, ServerStatus,
-    SshStatus, Status, Totals,
+    HomeStatus, KeyStatus, PastError, ProbeStatus, ReloadStatus, Reloads, RotationStatus,
+    ServerStatus, SshStatus, Status, Totals,
 };
 
 /// Name and version as homes and the command line see them.

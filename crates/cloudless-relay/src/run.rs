@@ -125,6 +125,8 @@ pub(crate) struct Relay {
     pub(crate) tls: Arc<ServerConfig>,
     /// What is spoken with homes that are SSH clients; `None` when none are taken.
     pub(crate) ssh: Option<ssh::Protocol>,
+    /// Asks whether they answer visitors.
+    pub(crate) prober: ssh::Prober,
     /// The tunnels whose handshake has to wait for its turn.
     pub(crate) waiting: Arc<Crowd>,
     /// Those whose handshake has begun, with no home proven to be behind them yet.
@@ -167,6 +169,7 @@ impl Relay {
                 .ssh
                 .as_ref()
                 .map(|ssh| ssh::Protocol::new(&ssh.host_key, &config.timings)),
+            prober: ssh::Prober::new().map_err(RunError::Tls)?,
             waiting: Crowd::new(),
             unwelcomed: Crowd::new(),
             handshakes: Turns::new(),

@@ -37,7 +37,7 @@ use crate::run::Relay;
 use crate::sessions::NotInstalled;
 use crate::slots::Slots;
 use crate::ssh;
-use crate::status::unix_now;
+use crate::status::{ProbeStatus, unix_now};
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
 use refused::Refused;
@@ -115,6 +115,15 @@ impl Session {
             return false;
         };
         messages.capacity() > MESSAGES_RESERVED && messages.try_send(message).is_ok()
+    }
+
+    /// What is known of whether visitors of this name are answered; `None` for a tunnel, whose home
+    /// looks itself.
+    pub(crate) fn probe(&self, hostname: &Hostname) -> Option<ProbeStatus> {
+        match &self.link {
+            Link::Ssh(link) => link.probe(hostname),
+            Link::Tunnel(_) => None,
+        }
     }
 
     /// Whether visitors of this name and port can be brought to the home. A tunnel takes them all, and

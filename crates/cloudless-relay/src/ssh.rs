@@ -8,6 +8,7 @@ mod client;
 mod host_key;
 mod link;
 mod ping;
+mod probe;
 mod protocol;
 mod pump;
 mod stream;
@@ -31,6 +32,7 @@ use stream::Guarded;
 
 pub use host_key::{HOST_KEY_FILE, HostKey, HostKeyError};
 pub(crate) use link::Link;
+pub(crate) use probe::{Prober, refresh};
 pub(crate) use protocol::Protocol;
 pub(crate) use pump::{Stream, pump};
 pub(crate) use visit::{reach, validate};
@@ -157,6 +159,7 @@ async fn hold<'a>(
     let ended = tokio::select! {
         () = session.closed.cancelled() => Ended::ByRelay,
         () = session.liveness.watch(ping, &timings) => Ended::NoAnswer,
+        never = probe::watch(relay, &session) => match never {},
         () = async {
             relay.draining.cancelled().await;
             session.slots.all_free().await;

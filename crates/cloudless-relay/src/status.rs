@@ -135,14 +135,19 @@ pub struct HomeStatus {
     pub hostname: Hostname,
     /// The home's key, which tells by its form what reaches the relay.
     pub key: HomeKey,
-    /// Whether the home's tunnel is up and takes visitors of this name: an SSH client may have had
-    /// others forwarded.
+    /// Whether the home's tunnel is up and, where the home is an SSH client, something behind it answers
+    /// visitors of this name.
     pub online: bool,
+    /// What came of the last look at whether an SSH client's home answers. `None` when there was none
+    /// since the name was forwarded, and for every other home, which looks itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeStatus>,
     /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is
     /// not rotated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub knows_next_key: Option<bool>,
-    /// Since when it is up, Unix time in seconds. `None` when offline.
+    /// Since when its tunnel is up and takes visitors of this name, Unix time in seconds; an SSH client
+    /// may have had others forwarded. `None` when offline.
     #[serde(default, with = "cloudless_proto::rfc3339::seconds::option")]
     pub since: Option<u64>,
     /// How long a ping through the tunnel takes. `None` when offline, and before the first answer.
@@ -180,6 +185,16 @@ pub struct PastError {
     /// When it was last so, Unix time in seconds.
     #[serde(with = "cloudless_proto::rfc3339::seconds")]
     pub at: u64,
+}
+
+/// A look at whether a home answers visitors of a name, as one of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// When it was, Unix time in seconds.
+    #[serde(with = "cloudless_proto::rfc3339::seconds")]
+    pub at: u64,
+    /// Why it does not, in plain words; `None` when it does.
+    pub error: Option<String>,
 }
 
 /// Sums over all homes.

@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use super::{Command, Reply, execute};
 use crate::listener::accept_backoff;
 use crate::run::Relay;
+use crate::ssh;
 
 const LINE_MAX: usize = 64 * 1024;
 
@@ -89,6 +90,9 @@ async fn answer(relay: &Arc<Relay>, mut stream: UnixStream) -> io::Result<()> {
             Ok(Some(line)) => {
                 let reply = match serde_json::from_slice::<Command>(&line) {
                     Ok(command) => {
+                        if matches!(command, Command::Status) {
+                            ssh::refresh(relay).await;
+                        }
                         let relay = Arc::clone(relay);
                         let execution = tokio::task::spawn_blocking(move || {
                             execute(

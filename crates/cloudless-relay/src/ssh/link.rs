@@ -14,7 +14,9 @@ use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 
 use super::channel::Channel;
+use super::probe::Probes;
 use crate::session::Session;
+use crate::status::ProbeStatus;
 
 /// Channels of one connection at a time, those included that have to be closed yet.
 const CHANNELS_MAX: usize = 1024;
@@ -27,6 +29,8 @@ pub(crate) struct Link {
     handle: Handle,
     /// Each with the address as the client has written it, by which it knows its forward again.
     forwards: Mutex<BTreeMap<Forward, String>>,
+    /// Whether visitors of these names are answered.
+    pub(super) probes: Probes,
     n_closed: AtomicUsize,
     /// Those who open and close channels.
     tasks: TaskTracker,
@@ -37,6 +41,7 @@ impl Link {
         Self {
             handle,
             forwards: Mutex::default(),
+            probes: Probes::default(),
             n_closed: AtomicUsize::new(0),
             tasks,
         }
@@ -44,15 +49,31 @@ impl Link {
 
     pub(super) fn add(&self, forward: Forward, address: &str) {
         self.lock().insert(forward, address.to_owned());
+        self.probes.ask();
     }
 
     pub(super) fn remove(&self, forward: &Forward) -> bool {
+        if forward.port == Port::Https {
+            self.probes.forget(&forward.hostname);
+        }
         self.lock().remove(forward).is_some()
     }
 
     /// Whether visitors of this name and port can be brought to the home.
     pub(crate) fn has(&self, hostname: &Hostname, port: Port) -> bool {
         self.address_of(hostname, port).is_some()
+    }
+
+    /// The names whose visitors can be brought to the home.
+    pub(super) fn names(&self) -> Vec<Hostname> {
+        let forwards = self.lock();
+        let https = forwards.keys().filter(|it| it.port == Port::Https);
+        https.map(|it| it.hostname.clone()).collect()
+    }
+
+    /// What is known of whether visitors of a name are answered.
+    pub(crate) fn probe(&self, hostname: &Hostname) -> Option<ProbeStatus> {
+        self.probes.status(hostname)
     }
 
     fn address_of(&self, hostname: &Hostname, port: Port) -> Option<String> {

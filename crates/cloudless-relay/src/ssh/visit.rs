@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::channel::Received;
 use super::link::NotOpened;
 use super::pump::Stream;
-use super::{Link, channel::Channel};
+use super::{Link, channel::Channel, probe};
 use crate::home::Failure;
 use crate::run::Relay;
 use crate::session::Session;
@@ -88,11 +88,11 @@ async fn open(
         Ok(Err(NotOpened::Lost | NotOpened::NotForwarded)) | Err(_) => Err(Failure::SessionLost),
         Ok(Err(NotOpened::Refused(reason))) => {
             tracing::debug!(?reason, "A home refused a visitor");
-            let message = format!(
-                "home refuses visitors: does something listen where its -R {hostname}:{} leads?",
-                port.number()
-            );
+            let message = probe::refusal(hostname, port);
             relay.counters.of(hostname).failed(&message);
+            if port == Port::Https {
+                link.probes.failed(hostname, message);
+            }
             Err(Failure::Refused)
         }
     }

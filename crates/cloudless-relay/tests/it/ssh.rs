@@ -1,6 +1,7 @@
 //! Homes that are plain SSH clients.
 
 mod hostile;
+mod probe;
 mod takeover;
 
 use std::time::Duration;

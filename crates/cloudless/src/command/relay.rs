@@ -19,7 +19,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_relay::admin::{self, Command, Reply};
-use cloudless_relay::{Config, HostKey, KEY_FILE, Registry, RegistryError, Ssh};
+use cloudless_relay::{Config, HomeStatus, HostKey, KEY_FILE, Registry, RegistryError, Ssh};
 
 use crate::admin_socket;
 use crate::config::address::{Address, HTTPS_PORT};
@@ -90,6 +90,16 @@ fn coalescing_advice(address: &UpstreamAddress, hostname: &Hostname) -> String {
          it may ask it for that name over the same HTTP/2 connection; give the server a certificate \
          with its own names and no wildcard, or no HTTP/2, or let it answer 421 for {hostname}"
     )
+}
+
+/// Whether visitors reach a home under one of its names, in a word or two.
+fn presence(home: &HomeStatus) -> &'static str {
+    match (home.since, &home.probe) {
+        (Some(_), _) if home.online => "online",
+        (Some(_), Some(_)) => "no answer",
+        (Some(_), None) => "checking",
+        (None, _) => "offline",
+    }
 }
 
 /// Lets the running relay execute a command, or executes it on the state when none is running.

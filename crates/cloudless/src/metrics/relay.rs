@@ -25,8 +25,16 @@ pub(crate) fn relay(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
     );
     text.gauge(
         "cloudless_relay_homes_online",
-        "Of these names, those whose home has a tunnel.",
+        "Of these names, those whose home has a tunnel and, where it came by SSH, answers.",
         homes.iter().filter(|it| it.online).count(),
+    );
+    text.gauge(
+        "cloudless_relay_homes_unanswering",
+        "Of these names, those whose home came by SSH and does not answer the relay's probe.",
+        homes
+            .iter()
+            .filter(|it| it.since.is_some() && !it.online)
+            .count(),
     );
     text.gauge(
         "cloudless_relay_sessions",

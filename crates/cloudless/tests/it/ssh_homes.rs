@@ -1,8 +1,10 @@
 //! Homes without cloudless: `ssh` and `autossh`, with the programs that people have behind them.
 
+mod answers;
 mod classic;
 mod outages;
 mod refused;
+mod web_server;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -36,6 +38,7 @@ struct Bed {
     https: SocketAddr,
     http: SocketAddr,
     ssh: SocketAddr,
+    metrics: String,
 }
 
 impl Bed {
@@ -73,7 +76,8 @@ impl Bed {
             "SSH is off by default: {text}"
         );
         let on_ssh = text.replace("\nssh = []\n", &format!("\nssh = \"{}\"\n", listen[2]));
-        fs::write(&config, on_ssh).unwrap();
+        let with_metrics = format!("metrics = \"127.0.0.1:0\"\n{on_ssh}");
+        fs::write(&config, with_metrics).unwrap();
         let (relay, ready) = start_relay(&place, &state);
         let address = |name: &str| {
             ready[name][0]
@@ -101,6 +105,7 @@ impl Bed {
             https,
             http,
             ssh,
+            metrics: ready["metrics"].as_str().unwrap().to_owned(),
         };
         bed.make_key("id");
         bed.learn_host_key();
@@ -184,9 +189,17 @@ impl Bed {
         command.args(arguments).output().unwrap()
     }
 
+    /// Waits until visitors of the name are answered, or are not.
     fn is_online(&self, is_online: bool) {
         binary::until(&self.state(), "relay", |status| {
             status["homes"][0]["online"] == is_online
+        });
+    }
+
+    /// Waits until the relay has the name, whatever is behind it, or has it no more.
+    fn is_connected(&self, is_connected: bool) {
+        binary::until(&self.state(), "relay", |status| {
+            status["homes"][0]["since"].is_string() == is_connected
         });
     }
 

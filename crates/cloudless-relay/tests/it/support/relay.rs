@@ -205,6 +205,8 @@ pub(crate) fn test_config() -> Config {
     config.hold = Duration::from_secs(10);
     // Most web servers here do not expect such a visit.
     config.timings.certificates = None;
+    // A probe would be one more visitor.
+    config.timings.ssh_probe = None;
     config
 }
 

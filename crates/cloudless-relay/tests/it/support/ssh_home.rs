@@ -120,6 +120,11 @@ impl SshHome {
         self.refuses.store(true, Ordering::Relaxed);
     }
 
+    /// Says whether it takes no visitor.
+    pub(crate) fn refusing(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.refuses)
+    }
+
     pub(crate) async fn visitor(&mut self) -> Forwarded {
         soon(self.visitors.recv()).await.unwrap()
     }

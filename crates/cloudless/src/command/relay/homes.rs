@@ -7,6 +7,7 @@ use cloudless_relay::admin::{Command, Reply};
 use cloudless_relay::{HomeKey, HomeRow};
 use serde::Serialize;
 
+use super::presence;
 use crate::clock;
 use crate::state::RelayState;
 use crate::terminal;
@@ -33,6 +34,8 @@ struct Row {
     #[serde(with = "cloudless_proto::rfc3339::seconds")]
     joined_at: u64,
     online: bool,
+    #[serde(skip)]
+    presence: &'static str,
 }
 
 impl Homes {
@@ -50,7 +53,7 @@ impl Homes {
             let joined_at = i64::try_from(row.joined_at).unwrap_or(i64::MAX);
             [
                 row.hostname.to_string(),
-                if row.online { "online" } else { "offline" }.to_owned(),
+                row.presence.to_owned(),
                 clock::utc(joined_at),
                 row.key.to_string(),
             ]
@@ -68,17 +71,15 @@ fn rows(state: &Path) -> anyhow::Result<Vec<Row>> {
     let Reply::Status(status) = super::execute(state, &Command::Status)? else {
         bail!("the relay answered something else than its status");
     };
-    let is_online = |hostname: &Hostname| {
-        status
-            .homes
-            .iter()
-            .any(|home| home.hostname == *hostname && home.online)
-    };
-    let row = |home: HomeRow| Row {
-        online: is_online(&home.hostname),
-        hostname: home.hostname,
-        key: home.key,
-        joined_at: home.joined_at,
+    let row = |home: HomeRow| {
+        let now = status.homes.iter().find(|it| it.hostname == home.hostname);
+        Row {
+            online: now.is_some_and(|now| now.online),
+            presence: now.map_or("offline", presence),
+            hostname: home.hostname,
+            key: home.key,
+            joined_at: home.joined_at,
+        }
     };
     Ok(homes.into_iter().map(row).collect())
 }

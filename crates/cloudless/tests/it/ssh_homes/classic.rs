@@ -66,7 +66,8 @@ fn a_certificate_by_http_01_and_radicale_behind_nginx() {
         .args(["-R", &format!("{HOSTNAME}:80:{}", nginx.site.plain)])
         .arg("relay@127.0.0.1");
     let _autossh = Running::start(&mut autossh, &log);
-    bed.is_online(true);
+    bed.is_connected(true);
+    bed.is_online(false);
 
     // The certificate, and nginx with it.
     order(&bed, &pebble);
@@ -75,6 +76,7 @@ fn a_certificate_by_http_01_and_radicale_behind_nginx() {
     pebble.write_root(&root);
     let root = root.to_str().unwrap();
     until(|| bed.curl("/me/", &["--cacert", root]), "Radicale");
+    bed.is_online(true);
     // Nothing else of port 80 comes home.
     let url = format!("http://{HOSTNAME}:{}/.web/", bed.http.port());
     let plain = super::curl(&["--ipv4", &url]);

@@ -1,20 +1,16 @@
 //! The failures of networks with autossh as home, by the command that `relay allow-ssh` prints.
 
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use cloudless_testbed::{Bed as Network, Conditions, Family, RELAY, missing};
-use rcgen::{CertificateParams, KeyPair};
 
-use super::{Bed, HOSTNAME, Place, Running};
+use super::{Bed, HOSTNAME, Place, Running, web_server};
 use crate::client::Client;
 use crate::corpus;
 use crate::network::outages::within;
 use crate::network::prober::Prober;
 use crate::ssh::sshd::Machine;
 
-const NGINX: &str = "/usr/sbin/nginx";
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A web server and autossh at home behind a router, a relay, and a phone.
@@ -34,8 +30,7 @@ impl Scene {
             corpus::missing(&what);
             return None;
         }
-        if !Path::new(NGINX).exists() {
-            corpus::missing("nginx: run `cargo xtask test`, which installs it");
+        if !web_server::is_installed() {
             return None;
         }
         let network = Network::new(Conditions::default());
@@ -47,7 +42,7 @@ impl Scene {
         })?;
         let allowed = bed.allow("id");
         let known_hosts = allowed["known_hosts"][0].as_str().unwrap();
-        let nginx = serve(&bed);
+        let nginx = web_server::start(&bed, "127.0.0.1:443".parse().unwrap());
         let mut autossh = bed.ssh_by("autossh", "id");
         autossh
             .args([
@@ -86,29 +81,6 @@ impl Scene {
             took,
         );
     }
-}
-
-/// A web server on home's machine that answers everything as the prober wants.
-fn serve(bed: &Bed) -> Running {
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([HOSTNAME.to_owned()]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    fs::write(bed.path("web.pem"), certificate.pem()).unwrap();
-    fs::write(bed.path("web.key"), key.serialize_pem()).unwrap();
-    let at = bed.directory.path().display();
-    let text = format!(
-        "daemon off; user root; worker_processes 1; pid {at}/pid; error_log {at}/error.log; events {{}}\n\
-         http {{ access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p;\n\
-         fastcgi_temp_path {at}/f; uwsgi_temp_path {at}/u; scgi_temp_path {at}/s;\n\
-         server {{ listen 127.0.0.1:443 ssl; ssl_certificate {at}/web.pem; ssl_certificate_key {at}/web.key;\n\
-         return 207; }} }}\n"
-    );
-    fs::write(bed.path("nginx.conf"), text).unwrap();
-    let mut command = bed.place.home.command(NGINX);
-    command
-        .args(["-e", "stderr", "-c"])
-        .arg(bed.path("nginx.conf"));
-    Running::start(&mut command, &bed.path("nginx.log"))
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use cloudless_relay::{HomeStatus, KeyStatus, Status};
 
-use super::super::coalescing_advice;
+use super::super::{coalescing_advice, presence};
 use super::Shown;
 use crate::clock;
 use crate::figures;
@@ -143,10 +143,12 @@ fn totals(status: &Status) -> String {
 fn homes(status: &Status, is_narrow: bool) -> Vec<String> {
     let now = clock::unix_ms() / 1000;
     let row = |home: &HomeStatus| {
-        let online = home.since.map_or_else(
-            || "offline".to_owned(),
-            |at| figures::between(seconds(at).saturating_mul(1000), now.saturating_mul(1000)),
-        );
+        let online = match home.since {
+            Some(at) if home.online => {
+                figures::between(seconds(at).saturating_mul(1000), now.saturating_mul(1000))
+            }
+            _ => presence(home).to_owned(),
+        };
         [
             shown_name(home, is_narrow),
             if home.key.is_ssh() {
