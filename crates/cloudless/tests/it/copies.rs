@@ -2,6 +2,7 @@
 //! harm.
 
 mod fake;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::fs;
