@@ -21,6 +21,17 @@ pub(crate) fn block(page: &str, heading: &str, language: &str) -> String {
     block.to_owned()
 }
 
+/// The cells of the first row of a table of a page that begins with this one.
+pub(crate) fn cells(page: &str, first: &str) -> Vec<String> {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    let text = fs::read_to_string(docs.join(page)).unwrap();
+    let start = format!("| {first} |");
+    let row = text.lines().find(|it| it.starts_with(&start));
+    let row = row.unwrap_or_else(|| panic!("{page} has no row {start:?}"));
+    let cells = row.trim_matches('|').split('|');
+    cells.map(|it| it.trim().to_owned()).collect()
+}
+
 /// Replaces what the page says by what is so here; each must be there.
 pub(crate) fn here(mut text: String, changes: &[(&str, &str)]) -> String {
     for (documented, is_here) in changes {

@@ -32,6 +32,7 @@ mod certificate_files;
 mod cheating;
 mod client;
 mod client_certificates;
+mod client_versions;
 mod clients;
 mod clones;
 mod configuration;

@@ -1,6 +1,7 @@
 //! Thunderbird, through its own windows where it asks something.
 
 mod marionette;
+mod name_server;
 
 use data_encoding::BASE64;
 use serde_json::{Value, json};
@@ -9,8 +10,9 @@ use super::{MANY, ROWERS, add_device, assert_has, change_on, export, host, impor
 use super::{photo, portrait, revoke};
 use crate::cards;
 use crate::client_certificates::{self, DEMANDING};
-use crate::pair::Pair;
+use crate::pair::{HOSTNAME, Pair};
 use marionette::{Thunderbird, Trust};
+use name_server::NameServer;
 
 const DOUBT: &str = "chrome://pippki/content/exceptionDialog.xhtml";
 const PROMPT: &str = "https://localhost is requesting your username and password.";
@@ -155,6 +157,25 @@ async fn thunderbird_keeps_what_is_changed_while_home_is_away() {
     assert_has(&mut phone, "card-0.vcf", kept["sent"].as_str().unwrap()).await;
 }
 
+/// RFC 6764: whoever types the name alone is led to the port that the DNS says.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn thunderbird_finds_another_port_by_an_srv_record() {
+    let pair = Pair::start();
+    let Some(name_server) = NameServer::start(&pair) else {
+        return;
+    };
+    let resolver = Some(name_server.resolver());
+    let started = Thunderbird::start_with(&pair, Trust::Profile, None, resolver);
+    let Some(mut thunderbird) = started else {
+        return;
+    };
+    import(&pair, &cards::varied(3));
+    let password = add_device(&pair, "laptop");
+    let added = thunderbird.run("addAddressBook", &[HOSTNAME, "me", &password, "known"]);
+    assert_eq!(added, json!({"books": ["Contacts"], "told": [PROMPT]}));
+    assert_eq!(thunderbird.run("count", &[]), 3);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thunderbird_needs_its_certificate_on_a_name_that_demands_one() {
     let pair = client_certificates::start();
@@ -172,7 +193,7 @@ async fn thunderbird_needs_its_certificate_on_a_name_that_demands_one() {
     drop(without);
     std::fs::remove_dir_all(pair.folder("thunderbird")).unwrap();
 
-    let started = Thunderbird::start_with(&pair, Trust::Profile, Some(&tablet));
+    let started = Thunderbird::start_with(&pair, Trust::Profile, Some(&tablet), None);
     let mut thunderbird = started.expect("it was there");
     let prompt = PROMPT.replace("localhost", DEMANDING);
     let added = json!({"books": ["Contacts"], "told": [prompt]});

@@ -17,6 +17,9 @@ use crate::pair::{HOSTNAME, Pair};
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const PROGRAM: &str = "/usr/lib/thunderbird/thunderbird";
+const RESOLVER: &str = "/etc/resolv.conf";
+/// Puts another file in the place of resolv.conf, for this program alone.
+const COMMANDS: &str = r#"mount --bind "$1" /etc/resolv.conf && shift && exec "$@""#;
 /// No port of its own choice, and no window but those that are asked for.
 const PREFERENCES: &str = r#"
 user_pref("marionette.port", 0);
@@ -45,14 +48,16 @@ pub(super) struct Thunderbird {
 impl Thunderbird {
     /// Starts one with a new profile; None where it is not installed.
     pub(super) fn start(pair: &Pair, trust: Trust) -> Option<Self> {
-        Self::start_with(pair, trust, None)
+        Self::start_with(pair, trust, None, None)
     }
 
-    /// The same with a client certificate, which it shows without asking.
+    /// The same with a client certificate, which it shows without asking, and with another file in the
+    /// place of resolv.conf, which says whom the DNS is asked of.
     pub(super) fn start_with(
         pair: &Pair,
         trust: Trust,
         certificate: Option<&Enrolled>,
+        resolver: Option<&Path>,
     ) -> Option<Self> {
         if !Path::new(PROGRAM).exists() {
             corpus::missing("thunderbird");
@@ -79,11 +84,15 @@ impl Thunderbird {
         // With the first process of the namespace all others end.
         command.args([
             "--map-root-user",
+            "--mount",
             "--pid",
             "--fork",
             "--kill-child",
-            PROGRAM,
         ]);
+        command.args(["sh", "-c", COMMANDS, "sh"]);
+        command
+            .arg(resolver.unwrap_or(Path::new(RESOLVER)))
+            .arg(PROGRAM);
         command.args(["--headless", "--marionette", "--remote-allow-system-access"]);
         command.args(["--no-remote", "--profile"]).arg(&profile);
         command
