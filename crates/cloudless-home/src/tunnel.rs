@@ -205,7 +205,8 @@ impl Tunnel {
                 self.answered = Some(number);
                 self.schedule.answered(now());
             }
-            News::Waiting(error) if self.tokens.contains_key(&number) => self.waits(number, error),
+            // Nor does one that has come too late.
+            News::Waiting(error) if self.is_wanted(number) => self.waits(number, error),
             News::Answered | News::Waiting(_) => {}
             // Only the newest session counts.
             _ if self.current.is_none_or(|current| current.number != number) => {}
@@ -231,6 +232,11 @@ impl Tunnel {
                 self.schedule.doubted(now());
             }
         }
+    }
+
+    fn is_wanted(&self, number: u64) -> bool {
+        let tokens = self.tokens.get(&number);
+        tokens.is_some_and(|tokens| !tokens.dialing.is_cancelled())
     }
 
     fn welcomed(&mut self, number: u64, epoch: u64, hostnames: Vec<Hostname>, path: Option<Path>) {

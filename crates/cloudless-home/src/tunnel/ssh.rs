@@ -6,6 +6,7 @@ mod client;
 mod cut;
 mod forward;
 mod handshake;
+mod holders;
 mod host_key;
 mod inbox;
 mod key;

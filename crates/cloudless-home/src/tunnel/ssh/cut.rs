@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Fails all that is read and written once the token is cancelled. russh runs a connection in a task
+/// Fails all that is read and written once the token is cancelled, and says no farewell then. russh runs a connection in a task
 /// of its own; this is how it ends.
 pub(super) struct Cut<C> {
     connection: C,
@@ -63,6 +63,9 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Cut<C> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if is_cut(&mut self.writing, cx) {
+            return cut();
+        }
         Pin::new(&mut self.connection).poll_shutdown(cx)
     }
 }

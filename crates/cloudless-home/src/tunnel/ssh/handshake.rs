@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::client::{Client, Notes};
 use super::cut::Cut;
+use super::holders;
 use super::inbox::Inboxes;
 use super::known_hosts::{KnownHosts, Place};
 use super::server::SshRelay;
@@ -150,6 +152,8 @@ pub(crate) struct Link {
     pub(super) notes: Notes,
     /// Whence and where to.
     pub(super) path: Option<Path>,
+    /// Another handle on the connection.
+    pub(super) socket: Option<OwnedFd>,
     /// Ends the connection, whatever it is at, when it is dropped.
     pub(super) cut: DropGuard,
 }
@@ -167,6 +171,7 @@ pub(super) async fn shake(server: Arc<SshRelay>, tcp: TcpStream) -> Result<Link,
         (Ok(local), Ok(remote)) => Some(Path { local, remote }),
         _ => None,
     };
+    let socket = holders::handle(&tcp);
     let (cut, activity, notes) = (CancellationToken::new(), Activity::new(), Notes::default());
     // The task that russh starts ends with it.
     let guard = cut.clone().drop_guard();
@@ -190,6 +195,7 @@ pub(super) async fn shake(server: Arc<SshRelay>, tcp: TcpStream) -> Result<Link,
             activity,
             notes,
             path,
+            socket,
             cut: guard,
         }),
         // A server that has no other way in to offer hangs up.

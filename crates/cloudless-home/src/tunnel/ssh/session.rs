@@ -16,6 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::client::{Client, Notes};
 use super::forward::Forward;
 use super::handshake::{Link, shake};
+use super::holders::Holders;
 use super::server::SshRelay;
 use super::stream::{Stream, linger};
 use super::visit::{Arrival, Kind, answer, identify};
@@ -30,7 +31,8 @@ use crate::tunnel::session::{Context, End, News, Tokens};
 /// Visitors of one session, and of all sessions with the server.
 const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
 const ALL_VISITORS_MAX: usize = 2 * SESSION_VISITORS_MAX;
-/// How often a server is asked again for a place that it does not give.
+/// How soon, and then how often, a server is asked again for a place that it does not give.
+const ASK_SOON: Duration = Duration::from_millis(125);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a server may take to close a session that home has ended.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -87,6 +89,7 @@ pub(crate) struct Server {
     epochs: Arc<AtomicU64>,
     /// Whether it has listened for this home since the start.
     has_listened: AtomicBool,
+    holders: Holders,
 }
 
 impl Server {
@@ -96,6 +99,7 @@ impl Server {
             hostnames,
             epochs,
             has_listened: AtomicBool::new(false),
+            holders: Holders::default(),
         }
     }
 }
@@ -123,6 +127,7 @@ pub(crate) async fn run(
         activity,
         notes,
         path,
+        socket,
         cut,
     } = link;
     let ended = CancellationToken::new();
@@ -144,12 +149,15 @@ pub(crate) async fn run(
     };
     let end = match session.listen(&tokens.dialing).await {
         Ok(()) => {
+            if let Some(socket) = socket {
+                session.server.holders.add(number, socket);
+            }
             session.welcome(path).await;
             session.serve().await
         }
         Err(end) => end,
     };
-    session.close().await;
+    session.close(&end).await;
     end
 }
 
@@ -229,19 +237,26 @@ impl Session {
         // for the next session.
         let deadline = Instant::now() + self.context.timings.dial;
         for forward in std::iter::once(&server.forward).chain(&server.forward_http) {
+            let mut wait = ASK_SOON;
             while let Err(error) = self.ask(forward, dialing).await? {
                 let error = ConnectionError::Ssh(error);
                 if Instant::now() > deadline {
                     return Err(End::Failed(error));
                 }
+                // The session before was asked to leave, at the first refusal at the latest.
+                if wait > ASK_SOON {
+                    self.server.holders.reset_over();
+                }
                 self.tell.tell(News::Waiting(chain(&error))).await;
                 tokio::select! {
-                    () = sleep(ASK_AGAIN) => {}
+                    () = sleep(wait) => {}
                     () = dialing.cancelled() => return Err(End::Retired),
                     () = self.retire.cancelled() => return Err(End::Retired),
                 }
+                wait = (wait * 2).min(ASK_AGAIN);
             }
         }
+        self.server.holders.reset_over();
         self.server.has_listened.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -305,6 +320,7 @@ impl Session {
                     continue;
                 }
                 Due::Doubt => {
+                    self.server.holders.doubt(self.tell.number);
                     self.tell.tell(News::Doubted).await;
                     continue;
                 }
@@ -396,17 +412,21 @@ impl Session {
     /// Has the server listen no more where that would keep the next session out, and lets the visitors
     /// finish.
     async fn drain(&mut self) {
-        let relay = self.server.relay.clone();
+        let server = self.server.clone();
+        let (relay, number) = (&server.relay, self.tell.number);
         let cancel = async {
             for forward in std::iter::once(&relay.forward).chain(&relay.forward_http) {
                 // At a Unix socket the next session may listen already.
                 if let Forward::Tcp { host, port } = forward {
+                    server.holders.over(number);
                     let port = u32::from(*port);
                     let _ = self.handle.cancel_tcpip_forward(host.as_str(), port).await;
                 }
             }
         };
-        let _ = timeout(FAREWELL, cancel).await;
+        if timeout(FAREWELL, cancel).await.is_ok() {
+            server.holders.remove(number);
+        }
         let deadline = Instant::now() + self.context.timings.drain;
         self.visitors.close();
         loop {
@@ -423,10 +443,18 @@ impl Session {
     }
 
     /// Ends the connection and all that needs it.
-    async fn close(mut self) {
+    async fn close(mut self, end: &End) {
         self.ended.cancel();
         self.visitors.close();
         self.visitors.wait().await;
+        if let End::Failed(ConnectionError::Silent(_)) = end {
+            // The server hears nothing now. A router that heard a farewell would soon forget the
+            // connection, and let no reset through.
+            self.server.holders.over(self.tell.number);
+            drop(self.cut);
+            return;
+        }
+        self.server.holders.remove(self.tell.number);
         let goodbye = russh::Disconnect::ByApplication;
         let _ = timeout(FAREWELL, self.handle.disconnect(goodbye, "", "")).await;
         if let Some(handle) = Arc::get_mut(&mut self.handle)
