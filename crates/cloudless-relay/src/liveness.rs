@@ -11,7 +11,7 @@ use cloudless_proto::RoundTrip;
 use h2::PingPong;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::activity::Activity;
 use crate::config::Timings;
@@ -22,7 +22,15 @@ pub(crate) struct Liveness {
     heard: Arc<Activity>,
     asked: Notify,
     n_answers: watch::Sender<u64>,
-    round_trip: Mutex<Option<RoundTrip>>,
+    known: Mutex<Known>,
+}
+
+/// What pings have told.
+#[derive(Debug, Default)]
+struct Known {
+    round_trip: Option<RoundTrip>,
+    /// When the ping was sent that is not answered yet.
+    unanswered: Option<Instant>,
 }
 
 impl Liveness {
@@ -32,19 +40,17 @@ impl Liveness {
             heard,
             asked: Notify::new(),
             n_answers: watch::Sender::new(0),
-            round_trip: Mutex::default(),
+            known: Mutex::default(),
         }
     }
 
     /// How long pings take; `None` before the first answer.
     pub(crate) fn round_trip(&self) -> Option<RoundTrip> {
-        *self.lock()
+        self.lock().round_trip
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<RoundTrip>> {
-        self.round_trip
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Asks at once if nothing was heard for `quiet`. Does not wait for the answer: when there is
@@ -55,11 +61,17 @@ impl Liveness {
         }
     }
 
-    /// Asks, and says whether an answer came within `limit`.
+    /// Asks, and says whether an answer came within `limit`. A home that was asked before and has been
+    /// silent ever since has had that time.
     pub(crate) async fn answers(&self, limit: Duration) -> bool {
         let mut n_answers = self.n_answers.subscribe();
         self.asked.notify_one();
-        matches!(timeout(limit, n_answers.changed()).await, Ok(Ok(())))
+        let silent_since = self
+            .lock()
+            .unanswered
+            .map(|sent| sent.max(self.heard.last()));
+        let deadline = silent_since.unwrap_or_else(Instant::now) + limit;
+        matches!(timeout_at(deadline, n_answers.changed()).await, Ok(Ok(())))
     }
 
     /// Pings when asked to and when nothing was heard for a while. Returns when the home is dead or
@@ -84,6 +96,7 @@ impl Liveness {
             if ping.send().is_err() {
                 return;
             }
+            self.lock().unanswered = Some(sent);
             loop {
                 let dead = self.heard.last() + timings.dead_after;
                 tokio::select! {
@@ -102,8 +115,9 @@ impl Liveness {
             let answered = Instant::now();
             measured = Some(answered);
             {
-                let mut round_trip = self.lock();
-                *round_trip = Some(RoundTrip::after(*round_trip, answered - sent));
+                let mut known = self.lock();
+                known.round_trip = Some(RoundTrip::after(known.round_trip, answered - sent));
+                known.unanswered = None;
             }
             self.n_answers.send_modify(|n| *n += 1);
         }
@@ -192,5 +206,54 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    /// Nobody answers.
+    struct Mute;
+
+    impl Ping for Mute {
+        fn send(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+
+        fn poll_answer(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_home_that_is_silent_already_gets_no_more_time() {
+        const LIMIT: Duration = Duration::from_secs(2);
+        const MOMENT: Duration = Duration::from_millis(5);
+        let heard = Arc::new(Activity::new());
+        let liveness = Liveness::new(Arc::clone(&heard));
+        let timings = Timings::default();
+        let ask = async || {
+            let begun = Instant::now();
+            assert!(!liveness.answers(LIMIT).await);
+            begun.elapsed()
+        };
+        let asking = async {
+            // The ping of the beginning.
+            sleep(LIMIT / 2).await;
+            let waited = ask().await;
+            assert!(waited.abs_diff(LIMIT / 2) < MOMENT, "{waited:?}");
+            assert!(ask().await < MOMENT);
+            // Something else was heard, as of a home that sends much.
+            heard.moved();
+            let waited = ask().await;
+            assert!(waited.abs_diff(LIMIT) < MOMENT, "{waited:?}");
+        };
+        tokio::select! {
+            () = liveness.watch(Mute, &timings) => panic!("dead already"),
+            () = asking => {}
+        }
     }
 }

@@ -73,8 +73,8 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
     // However this ends, so does the task of the connection.
     let _cut = cut.clone().drop_guard();
     let shared = Arc::new(Shared::default());
-    let (stream, heard) = Guarded::new(relay, stream, cut.clone(), Arc::clone(&shared));
-    let client = Client::new(relay, peer, heard, permits, Arc::clone(&shared));
+    let (stream, heard, told) = Guarded::new(relay, stream, cut.clone(), Arc::clone(&shared));
+    let client = Client::new(relay, peer, (heard, told), permits, Arc::clone(&shared));
     let start = run_stream(protocol.config(), stream, client);
     let start = timeout(relay.config().timings.client_hello, start);
     let started = tokio::select! {

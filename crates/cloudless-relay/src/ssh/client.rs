@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cloudless_proto::control::Refusal;
 use cloudless_proto::ssh::{Fingerprint, Forward};
 use cloudless_proto::takeover::{Instance, SessionId};
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, VerifiedPublicKey};
-use russh::{Channel, ChannelOpenFailure, Disconnect};
+use russh::{Channel, ChannelId, ChannelOpenFailure, Disconnect};
 use tokio::sync::SetOnce;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
@@ -28,6 +30,9 @@ use crate::status::unix_now;
 /// Requests of one connection that may be refused before it is ended. A client with this many has been
 /// told why by then.
 const REFUSED_MAX: usize = 64;
+/// A client that sends is told something at least this often. `ssh` takes the relay for dead when it hears
+/// nothing for a while, and what it asks first waits behind all that it sends.
+const REASSURANCE: Duration = Duration::from_secs(1);
 /// RFC 4254 section 5.1.
 const PROHIBITED: u32 = 1;
 
@@ -49,6 +54,8 @@ pub(super) struct Client {
     relay: Arc<Relay>,
     peer: SocketAddr,
     heard: Arc<Activity>,
+    told: Arc<Activity>,
+    reassured: Instant,
     permits: Permits,
     shared: Arc<Shared>,
     installed: Option<Installed>,
@@ -61,7 +68,7 @@ impl Client {
     pub(super) fn new(
         relay: &Arc<Relay>,
         peer: SocketAddr,
-        heard: Arc<Activity>,
+        (heard, told): (Arc<Activity>, Arc<Activity>),
         permits: Permits,
         shared: Arc<Shared>,
     ) -> Self {
@@ -69,6 +76,8 @@ impl Client {
             relay: Arc::clone(relay),
             peer,
             heard,
+            told,
+            reassured: Instant::now(),
             permits,
             shared,
             installed: None,
@@ -269,6 +278,21 @@ impl Handler for Client {
     ) -> Result<bool, russh::Error> {
         let text = "sockets are not forwarded here, a name is: -R HOST:443:localhost:443";
         self.refuse_forward(session, text.to_owned())
+    }
+
+    async fn data(
+        &mut self,
+        _channel: ChannelId,
+        _data: &[u8],
+        session: &mut russh::server::Session,
+    ) -> Result<(), russh::Error> {
+        let told = self.told.last().max(self.reassured);
+        if told.elapsed() >= REASSURANCE {
+            // It may be long until this is written.
+            self.reassured = Instant::now();
+            session.debug(false, "the relay hears you", "")?;
+        }
+        Ok(())
     }
 
     async fn channel_open_session(

@@ -25,26 +25,28 @@ pub(super) struct Guarded {
     shared: Arc<Shared>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     turn: Option<Turn>,
+    told: Arc<Activity>,
 }
 
 impl Guarded {
-    /// Returns also when something was heard of the client.
+    /// Returns also when something was heard of the client, and when it was told something.
     pub(super) fn new(
         relay: &Arc<Relay>,
         stream: TcpStream,
         cut: CancellationToken,
         shared: Arc<Shared>,
-    ) -> (Self, Arc<Activity>) {
+    ) -> (Self, Arc<Activity>, Arc<Activity>) {
         let stream = Heard::new(stream);
-        let heard = stream.heard();
+        let (heard, told) = (stream.heard(), Arc::new(Activity::new()));
         let guarded = Self {
             stream,
             relay: Arc::clone(relay),
             shared,
             cut: Box::pin(cut.cancelled_owned()),
             turn: None,
+            told: Arc::clone(&told),
         };
-        (guarded, heard)
+        (guarded, heard, told)
     }
 
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -90,7 +92,11 @@ impl AsyncWrite for Guarded {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.poll_cut(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let polled = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if polled.is_ready() {
+            self.told.moved();
+        }
+        polled
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

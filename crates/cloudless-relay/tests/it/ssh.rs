@@ -1,16 +1,17 @@
 //! Homes that are plain SSH clients.
 
+mod crowd;
 mod hostile;
 mod probe;
 mod takeover;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloudless_relay::admin::{Command, Reply};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 
-use crate::support::{ALERT, HOME_NAME, SshHome, TestRelay, Visitor, soon, ssh_key_line};
+use crate::support::{ALERT, HOME_NAME, SlowPath, SshHome, TestRelay, Visitor, soon, ssh_key_line};
 
 const KEY: u8 = 1;
 const OTHER_NAME: &str = "other.example.test";
@@ -116,6 +117,26 @@ async fn each_end_of_a_visitor_is_passed_on() {
     }
     forwarded.gone().await;
     relay.until(|status| status.totals.visitors_now == 0).await;
+}
+
+/// `ssh` takes a relay for dead that says nothing for some seconds, whatever it sends itself meanwhile.
+#[tokio::test]
+async fn a_home_that_sends_hears_from_the_relay() {
+    let relay = relay().await;
+    let path = SlowPath::to(relay.ssh).await;
+    let mut home = SshHome::publish(path.address, KEY, HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut forwarded = home.visitor().await;
+    forwarded.expect(&hello).await;
+    relay
+        .until(|status| status.homes[0].round_trip.is_some())
+        .await;
+    let (begun, n_before) = (Instant::now(), path.n_to_home());
+    while path.n_to_home() == n_before {
+        assert!(begun.elapsed() < Duration::from_secs(5), "nothing is said");
+        forwarded.send(b"a bit").await;
+        visitor.expect(b"a bit").await;
+    }
 }
 
 #[tokio::test]

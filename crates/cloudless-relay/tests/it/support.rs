@@ -15,7 +15,7 @@ pub(crate) use home::{
 };
 pub(crate) use relay::{RELAY_NAME, TestRelay, over_ipv6, test_config};
 pub(crate) use slow_path::SlowPath;
-pub(crate) use ssh_home::{SshHome, ssh_key_line};
+pub(crate) use ssh_home::{SshHome, ssh_key_line, ssh_key_of};
 pub(crate) use web_server::WebServer;
 
 /// Runs these tests of a file over IPv6, too.

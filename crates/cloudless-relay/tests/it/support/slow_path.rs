@@ -1,4 +1,6 @@
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -9,6 +11,7 @@ use tokio::task::JoinSet;
 pub(crate) struct SlowPath {
     pub(crate) address: SocketAddr,
     is_held: watch::Sender<bool>,
+    to_home: Arc<AtomicUsize>,
     _copying: JoinSet<()>,
 }
 
@@ -17,6 +20,8 @@ impl SlowPath {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (is_held, held) = watch::channel(false);
+        let (from_home_count, to_home_count) = (Arc::default(), Arc::default());
+        let to_home = Arc::clone(&to_home_count);
         let mut copying = JoinSet::new();
         copying.spawn(async move {
             let (home, _) = listener.accept().await.unwrap();
@@ -28,13 +33,14 @@ impl SlowPath {
             let (from_relay, to_relay) = relay.into_split();
             let (_never, free) = watch::channel(false);
             tokio::join!(
-                copy(from_home, to_relay, free),
-                copy(from_relay, to_home, held)
+                copy(from_home, to_relay, free, from_home_count),
+                copy(from_relay, to_home, held, to_home_count)
             );
         });
         Self {
             address,
             is_held,
+            to_home,
             _copying: copying,
         }
     }
@@ -47,12 +53,18 @@ impl SlowPath {
     pub(crate) fn release(&self) {
         self.is_held.send_replace(false);
     }
+
+    /// How many bytes of the relay have passed.
+    pub(crate) fn n_to_home(&self) -> usize {
+        self.to_home.load(Ordering::Relaxed)
+    }
 }
 
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     mut held: watch::Receiver<bool>,
+    count: Arc<AtomicUsize>,
 ) {
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
@@ -60,6 +72,7 @@ async fn copy(
         if to.write_all(&buffer[..n]).await.is_err() {
             break;
         }
+        count.fetch_add(n, Ordering::Relaxed);
     }
     let _ = to.shutdown().await;
 }

@@ -66,7 +66,12 @@ pub(crate) struct SshHome {
 
 /// The key made of this number.
 pub(crate) fn ssh_key(number: u8) -> PrivateKey {
-    PrivateKey::from(Ed25519Keypair::from_seed(&[number; 32]))
+    ssh_key_of(&[number; 32])
+}
+
+/// The key made of these bytes.
+pub(crate) fn ssh_key_of(seed: &[u8; 32]) -> PrivateKey {
+    PrivateKey::from(Ed25519Keypair::from_seed(seed))
 }
 
 /// Its line in `authorized_keys`.
@@ -78,7 +83,12 @@ impl SshHome {
     /// Connects, with no key proven.
     pub(crate) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        stream.set_nodelay(true).unwrap();
+        soon(Self::over(stream)).await.unwrap()
+    }
+
+    /// The same over this connection.
+    pub(crate) async fn over(stream: TcpStream) -> Result<Self, Error> {
+        stream.set_nodelay(true)?;
         let (sender, visitors) = mpsc::channel(64);
         let (end, ended) = oneshot::channel();
         let refuses = Arc::new(AtomicBool::new(false));
@@ -88,13 +98,12 @@ impl SshHome {
             refuses: Arc::clone(&refuses),
         };
         let config = Arc::new(client::Config::default());
-        let handle = client::connect_stream(config, stream, client);
-        Self {
-            handle: soon(handle).await.unwrap(),
+        Ok(Self {
+            handle: client::connect_stream(config, stream, client).await?,
             visitors,
             ended,
             refuses,
-        }
+        })
     }
 
     pub(crate) async fn login(&mut self, key: u8) -> bool {

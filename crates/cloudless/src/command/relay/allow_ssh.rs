@@ -66,7 +66,7 @@ impl AllowSsh {
         let output = Output {
             known_hosts: known_hosts(&relay),
             ssh: format!("ssh {arguments}"),
-            autossh: format!("AUTOSSH_GATETIME=0 AUTOSSH_POLL=30 autossh -M 0 {arguments}"),
+            autossh: format!("AUTOSSH_GATETIME=0 AUTOSSH_POLL=5 autossh -M 0 {arguments}"),
             hostname,
             key,
         };
@@ -94,7 +94,8 @@ impl AllowSsh {
 /// What `ssh` has to be told. Its defaults wait for minutes on a connection that is dead.
 fn arguments(hostname: &Hostname, relay: &cloudless_relay::SshStatus) -> String {
     let options = [
-        "ServerAliveInterval=10",
+        "ConnectTimeout=5",
+        "ServerAliveInterval=2",
         "ServerAliveCountMax=2",
         "ExitOnForwardFailure=yes",
         "IdentitiesOnly=yes",
