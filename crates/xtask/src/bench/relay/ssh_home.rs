@@ -27,12 +27,8 @@ pub(crate) async fn open(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
         .args(["-o", "StrictHostKeyChecking=no", "-o", "IdentitiesOnly=yes"])
         .args(["-o", "UserKnownHostsFile=/dev/null"])
         // As `relay allow-ssh` says.
-        .args([
-            "-o",
-            "ServerAliveInterval=10",
-            "-o",
-            "ServerAliveCountMax=2",
-        ])
+        .args(["-o", "ServerAliveInterval=2", "-o", "ServerAliveCountMax=2"])
+        .args(["-o", "ConnectTimeout=5"])
         .arg("-i")
         .arg(&key)
         .args(["-R", &format!("{HOSTNAME}:443:{}", ground.backend)])
