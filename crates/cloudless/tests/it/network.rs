@@ -11,8 +11,8 @@ pub(crate) mod name_server;
 mod names;
 pub(crate) mod outages;
 pub(crate) mod prober;
-mod relays;
-mod restarts;
+pub(crate) mod relays;
+pub(crate) mod restarts;
 mod strict;
 mod unprivileged;
 

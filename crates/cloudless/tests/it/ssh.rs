@@ -3,15 +3,19 @@
 mod acme;
 mod bulk;
 mod copy;
+mod crowd;
 mod doctor;
 mod fronts;
+mod held_ports;
 mod home;
 mod outages;
 mod penalties;
 mod places;
 mod plain_http;
 mod refusals;
+mod scene;
 pub(crate) mod sshd;
+mod two_relays;
 mod visitors;
 
 use serde_json::json;

@@ -4,12 +4,15 @@ mod answers;
 mod classic;
 mod outages;
 mod refused;
+mod restarts;
+mod scene;
 mod web_server;
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,6 +29,8 @@ const HOSTNAME: &str = "localhost";
 struct Place {
     relay: Machine,
     home: Machine,
+    /// What home calls the relay's machine.
+    host: String,
     address: IpAddr,
     ports: [u16; 3],
 }
@@ -46,6 +51,7 @@ impl Bed {
         Self::start_at(Place {
             relay: Machine::default(),
             home: Machine::default(),
+            host: Ipv4Addr::LOCALHOST.to_string(),
             address: Ipv4Addr::LOCALHOST.into(),
             ports: [0; 3],
         })
@@ -65,9 +71,8 @@ impl Bed {
         let state = directory.path().join("relay");
         let listen = place.ports.map(|port| (place.address, port));
         let listen = listen.map(|at| SocketAddr::from(at).to_string());
-        let address = place.address.to_string();
         #[rustfmt::skip]
-        on(&state, &["relay", "init", "--address", &address, "--server-name", "relay.test",
+        on(&state, &["relay", "init", "--address", &place.host, "--server-name", "relay.test",
             "--listen", &listen[0], "--http-listen", &listen[1]]).expect(0);
         let config = state.join("relay.toml");
         let text = fs::read_to_string(&config).unwrap();
@@ -118,6 +123,11 @@ impl Bed {
 
     fn state(&self) -> PathBuf {
         self.path("relay")
+    }
+
+    /// Returns after so long, in which the relay goes on and has nothing to say.
+    fn is_quiet_for(&self, duration: Duration) {
+        self.relay.is_quiet_for(duration);
     }
 
     fn kill_relay(&mut self) {
@@ -244,6 +254,13 @@ impl Running {
         let pid = i32::try_from(self.0.id()).ok();
         let pid = pid.and_then(rustix::process::Pid::from_raw).unwrap();
         rustix::process::kill_process(pid, signal).unwrap();
+    }
+
+    /// The same to those too that it has started.
+    fn signal_all(&self, signal: rustix::process::Signal) {
+        let group = i32::try_from(self.0.id()).ok();
+        let group = group.and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process_group(group, signal).unwrap();
     }
 }
 

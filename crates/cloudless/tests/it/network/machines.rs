@@ -100,10 +100,7 @@ impl Machines {
     /// The same with a second relay that home has joined too, under the relay's other addresses, and
     /// home's own look from outside at both of them.
     pub(crate) fn start_with_two_relays(family: Family) -> Option<Self> {
-        let listen = SocketAddr::from((RELAY[family as usize], HTTPS)).to_string();
-        let init = ["--address", &listen, "--listen", &listen, "--no-http"];
-        let prepare = |bed: &Bed| bed.add_relay_addresses();
-        let mut machines = Self::start_by(family, &init, prepare, start_binary)?;
+        let mut machines = Self::start_with_room(family)?;
         let state = machines.folder().join("second-relay");
         let second = machines.second_address().to_string();
         #[rustfmt::skip]
@@ -112,19 +109,43 @@ impl Machines {
         let (relay, _) = Role::start_by(binary(&machines.bed.relay), &state, "relay");
         machines.second_relay = Some(relay);
         let code = run(&machines.bed.relay, &state, &["relay", "invite", HOSTNAME]);
-        machines.home.kill();
-        let state = machines.folder().join("home");
-        run(&machines.bed.home, &state, &["home", "join", code.trim()]);
-        let file = state.join("home.toml");
-        let text = std::fs::read_to_string(&file).unwrap();
-        let probe = format!("[probe]\naddresses = [\"{listen}\", \"{second}\"]\n");
-        std::fs::write(&file, format!("{text}\n{probe}")).unwrap();
+        machines.kill_home();
+        machines.on_home(&["home", "join", code.trim()]);
+        machines.configure_home("");
         machines.start_home();
         machines.await_tunnel();
         Some(machines)
     }
 
-    fn second_address(&self) -> SocketAddr {
+    /// Leaves the relay's other addresses to another relay.
+    pub(crate) fn start_with_room(family: Family) -> Option<Self> {
+        let listen = SocketAddr::from((RELAY[family as usize], HTTPS)).to_string();
+        let init = ["--address", &listen, "--listen", &listen, "--no-http"];
+        let prepare = |bed: &Bed| bed.add_relay_addresses();
+        Self::start_by(family, &init, prepare, start_binary)
+    }
+
+    /// Home stands still, and has this in its file from then on, and a look from outside at both relays.
+    pub(crate) fn configure_home(&mut self, tables: &str) {
+        self.home.kill();
+        let file = self.directory.path().join("home").join("home.toml");
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (first, second) = (self.first_address(), self.second_address());
+        let probe = format!("[probe]\naddresses = [\"{first}\", \"{second}\"]\n");
+        std::fs::write(&file, format!("{text}\n{tables}{probe}")).unwrap();
+    }
+
+    /// Runs the binary on home's machine to its success, and returns what it printed.
+    pub(crate) fn on_home(&self, arguments: &[&str]) -> String {
+        let state = self.directory.path().join("home");
+        run(&self.bed.home, &state, arguments)
+    }
+
+    fn first_address(&self) -> SocketAddr {
+        (RELAY[self.family as usize], HTTPS).into()
+    }
+
+    pub(crate) fn second_address(&self) -> SocketAddr {
         (RELAY_MOVED[self.family as usize], HTTPS).into()
     }
 
@@ -255,16 +276,13 @@ impl Machines {
 
     /// A phone that asks for something on a new connection, every 100 ms.
     pub(crate) fn prober(&self) -> Prober {
-        self.prober_at((RELAY[self.family as usize], HTTPS).into())
+        self.prober_at(self.first_address())
     }
 
     /// The same by a name that leads to both relays, the first one first.
     pub(crate) fn prober_at_both(&self) -> Prober {
-        let address = (RELAY[self.family as usize], HTTPS).into();
-        Prober::start(
-            &self.bed.phone,
-            self.client(address).or(self.second_address()),
-        )
+        let client = self.client(self.first_address());
+        Prober::start(&self.bed.phone, client.or(self.second_address()))
     }
 
     /// The same at a relay that has moved.
@@ -276,7 +294,8 @@ impl Machines {
         Client::through_relay(address, &self.ca_file(), &self.password)
     }
 
-    fn prober_at(&self, address: SocketAddr) -> Prober {
+    /// The same at this address alone.
+    pub(crate) fn prober_at(&self, address: SocketAddr) -> Prober {
         Prober::start(&self.bed.phone, self.client(address))
     }
 

@@ -29,10 +29,7 @@ impl NameServer {
     pub(crate) fn start(bed: &Bed, address: IpAddr) -> Self {
         bed.home.set_resolver("nameserver 192.168.1.1\n");
         let answer = Arc::new(Mutex::new(Answer::Address(address)));
-        let socket = bed
-            .router
-            .enter(|| UdpSocket::bind("192.168.1.1:53"))
-            .unwrap();
+        let socket = bed.router.enter(|| UdpSocket::bind("0.0.0.0:53")).unwrap();
         std::thread::spawn({
             let answer = Arc::clone(&answer);
             move || {
@@ -47,6 +44,12 @@ impl NameServer {
             }
         });
         Self(answer)
+    }
+
+    /// Home leaves the Wi-Fi for another network, which names its own address of the router for DNS.
+    pub(crate) fn move_home(&self, bed: &Bed) {
+        bed.move_home();
+        bed.home.set_resolver("nameserver 192.168.2.1\n");
     }
 
     /// The name has this address from now on, and no other.

@@ -9,9 +9,9 @@ use crate::network::machines::Machines;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// Home pings a silent tunnel after this long when nobody visits.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
+pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(20);
 /// For a minute after a visitor home pings more often.
-const UNVISITED: Duration = Duration::from_secs(65);
+pub(crate) const UNVISITED: Duration = Duration::from_secs(65);
 
 /// Prints what was measured and compares it with what is promised.
 #[track_caller]

@@ -9,7 +9,7 @@ use crate::network::machines::Machines;
 use crate::network::outages::{SECOND, within};
 
 /// A phone tries the second address a quarter of a second after the first one.
-const SLOW: Duration = Duration::from_secs(2);
+pub(crate) const SLOW: Duration = Duration::from_secs(2);
 /// Nobody waits longer for home to say something.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -52,7 +52,7 @@ fn one_of_two_relays_is_lost(family: Family) {
 }
 
 /// Waits until home says which of its relays are well, and this of its name.
-fn home_says(machines: &Machines, are_well: [bool; 2], name: &str) {
+pub(crate) fn home_says(machines: &Machines, are_well: [bool; 2], name: &str) {
     let begun = Instant::now();
     loop {
         let status = machines.home_looks();

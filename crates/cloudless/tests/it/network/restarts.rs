@@ -21,9 +21,10 @@ use crate::network::outages::{SECOND, within};
 use crate::role::Role;
 
 /// Starts the relay again whenever it ends; its process number is in the file that comes first.
-const AGAIN: &str = r#"while :; do sh -c 'echo $$ >"$0"; LISTEN_PID=$$ exec "$@"' "$@"; done"#;
+pub(crate) const AGAIN: &str =
+    r#"while :; do sh -c 'echo $$ >"$0"; LISTEN_PID=$$ exec "$@"' "$@"; done"#;
 /// How long the relay holds a visitor whose home is away.
-const HOLD: Duration = Duration::from_secs(5);
+pub(crate) const HOLD: Duration = Duration::from_secs(5);
 const ROUNDS: usize = 2;
 
 #[test]
@@ -154,12 +155,12 @@ impl Drop for Idle {
 }
 
 /// The process behind the sockets.
-struct Relay {
-    pid_file: PathBuf,
+pub(crate) struct Relay {
+    pub(crate) pid_file: PathBuf,
 }
 
 impl Relay {
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         let text = fs::read_to_string(&self.pid_file).unwrap();
         Pid::from_raw(text.trim().parse().unwrap()).unwrap()
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::sshd::{Machine, Sshd};
+use super::sshd::{Machine, Sshd, user};
 use crate::binary;
 use crate::client::Client;
 use crate::network::machines::success;
@@ -173,9 +173,4 @@ impl Drop for Home {
             println!("---- home said:\n{}", log.unwrap_or_default());
         }
     }
-}
-
-fn user() -> String {
-    let output = Command::new("id").arg("-un").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }

@@ -236,6 +236,12 @@ pub(crate) fn make_key(path: &Path, kind: &str) {
     assert!(made.success());
 }
 
+/// Whom it knows.
+pub(crate) fn user() -> String {
+    let output = Command::new("id").arg("-un").output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 fn log(folder: &Path) -> String {
     fs::read_to_string(folder.join("log")).unwrap_or_default()
 }

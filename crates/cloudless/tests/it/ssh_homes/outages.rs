@@ -1,87 +1,15 @@
-//! The failures of networks with autossh as home, by the command that `relay allow-ssh` prints.
+//! The failures of networks with autossh as home.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use cloudless_testbed::{Bed as Network, Conditions, Family, RELAY, missing};
+use cloudless_testbed::{Family, RELAY, RELAY_MOVED};
 
-use super::{Bed, HOSTNAME, Place, Running, web_server};
-use crate::client::Client;
-use crate::corpus;
-use crate::network::outages::within;
-use crate::network::prober::Prober;
-use crate::ssh::sshd::Machine;
+use super::scene::{SECOND, Scene};
+use crate::network::outages::UNVISITED;
 
-const SECOND: Duration = Duration::from_secs(1);
-
-/// A web server and autossh at home behind a router, a relay, and a phone.
-struct Scene {
-    // Processes end before their machines.
-    _autossh: Running,
-    _nginx: Running,
-    bed: Bed,
-    family: Family,
-    network: Network,
-}
-
-impl Scene {
-    /// Returns once the relay has the name.
-    fn start(family: Family) -> Option<Self> {
-        if let Some(what) = missing() {
-            corpus::missing(&what);
-            return None;
-        }
-        if !web_server::is_installed() {
-            return None;
-        }
-        let network = Network::new(Conditions::default());
-        let bed = Bed::start_at(Place {
-            relay: Machine::of(&network.relay),
-            home: Machine::of(&network.home),
-            address: RELAY[family as usize],
-            ports: [443, 80, 2222],
-        })?;
-        let allowed = bed.allow("id");
-        let known_hosts = allowed["known_hosts"][0].as_str().unwrap();
-        let nginx = web_server::start(&bed, "127.0.0.1:443".parse().unwrap());
-        let mut autossh = bed.ssh_by("autossh", "id");
-        autossh
-            .args([
-                "-N",
-                "-o",
-                "ServerAliveInterval=10",
-                "-o",
-                "ServerAliveCountMax=2",
-            ])
-            .args(["-o", "ExitOnForwardFailure=yes"])
-            .args(["-R", &format!("{HOSTNAME}:443:127.0.0.1:443")])
-            .arg(format!("relay@{}", bed.ssh.ip()));
-        let autossh = Running::start(&mut autossh, &bed.path("autossh.log"));
-        bed.is_online(true);
-        assert!(known_hosts.starts_with(&format!("[{}]:2222 ", bed.ssh.ip())));
-        Some(Self {
-            _autossh: autossh,
-            _nginx: nginx,
-            bed,
-            family,
-            network,
-        })
-    }
-
-    fn prober(&self) -> Prober {
-        let client = Client::through_relay(self.bed.https, &self.bed.path("web.pem"), "any");
-        Prober::start(&self.network.phone, client).calm()
-    }
-
-    #[track_caller]
-    fn within(&self, promise: Duration, event: &str, took: Duration) {
-        within(
-            promise,
-            &format!("autossh as home, {event}"),
-            self.family,
-            took,
-        );
-    }
-}
+/// ssh asks after 2 s of silence, and gives up after 2 s more for each of the two answers that it may miss;
+/// it counts in whole seconds. Then there is a moment to connect.
+const NOTICED: u32 = 10;
 
 #[test]
 fn the_relay_is_killed_or_silent_over_ipv4() {
@@ -102,14 +30,14 @@ fn the_relay_is_killed_or_silent(family: Family) {
     assert_eq!(prober.go_on_for(SECOND, Instant::now()), 0);
     scene.bed.start_relay();
     let took = prober.back_after(Instant::now());
-    scene.within(5 * SECOND, "relay killed and started again", took);
+    scene.within(SECOND, "relay killed and started again", took);
 
     let prober = prober.calm();
     scene.network.silence_relay();
     assert_eq!(prober.go_on_for(10 * SECOND, Instant::now()), 0);
     scene.network.wake_relay();
     let took = prober.back_after(Instant::now());
-    scene.within(2 * SECOND, "relay's host silent for 10 s", took);
+    scene.within(3 * SECOND, "relay's host silent for 10 s", took);
 }
 
 #[test]
@@ -122,16 +50,14 @@ fn home_moves_to_another_network_over_ipv6() {
     home_moves_to_another_network(Family::V6);
 }
 
-/// The relay gives the name to the new session at once; it is ssh that needs so long to see that the
-/// old one is dead.
 fn home_moves_to_another_network(family: Family) {
     let Some(scene) = Scene::start(family) else {
         return;
     };
     let prober = scene.prober();
-    scene.network.move_home();
+    scene.dns.move_home(&scene.network);
     let took = prober.back_after(Instant::now());
-    scene.within(40 * SECOND, "home's address replaced", took);
+    scene.within(NOTICED * SECOND, "home's address replaced", took);
 }
 
 #[test]
@@ -149,33 +75,128 @@ fn the_path_is_a_black_hole(family: Family) {
         return;
     };
     let prober = scene.prober();
-    scene.network.internet.set(Conditions::BLACK_HOLE);
-    assert_eq!(prober.go_on_for(20 * SECOND, Instant::now()), 0);
-    scene.network.internet.set(Conditions::default());
-    let took = prober.back_after(Instant::now());
-    scene.within(15 * SECOND, "black hole of 20 s", took);
-}
-
-#[test]
-fn the_router_forgets_the_session_over_ipv4() {
-    the_router_forgets_the_session(Family::V4);
-}
-
-#[test]
-fn the_router_forgets_the_session_over_ipv6() {
-    the_router_forgets_the_session(Family::V6);
-}
-
-fn the_router_forgets_the_session(family: Family) {
-    // As long as when home moves, for the same reason.
-    if !crate::is_acceptance() {
-        return;
+    let cuts: &[u32] = if crate::is_acceptance() {
+        &[3, 20, 60]
+    } else {
+        &[20]
+    };
+    for seconds in cuts {
+        scene.black_hole(&prober, SECOND * *seconds);
+        let took = prober.back_after(Instant::now());
+        // Two seconds between two packets that ask for a connection.
+        scene.within(3 * SECOND, &format!("black hole of {seconds} s"), took);
     }
+}
+
+#[test]
+fn the_router_forgets_the_connection_over_ipv4() {
+    the_router_forgets_the_connection(Family::V4);
+}
+
+#[test]
+fn the_router_forgets_the_connection_over_ipv6() {
+    the_router_forgets_the_connection(Family::V6);
+}
+
+fn the_router_forgets_the_connection(family: Family) {
     let Some(scene) = Scene::start(family) else {
         return;
     };
     let prober = scene.prober();
     scene.network.forget_mappings();
     let took = prober.back_after(Instant::now());
-    scene.within(40 * SECOND, "NAT mapping lost, with visitors", took);
+    scene.within(NOTICED * SECOND, "NAT mapping lost, with visitors", took);
+}
+
+#[test]
+fn the_router_forgets_a_connection_that_nobody_uses_over_ipv4() {
+    the_router_forgets_a_connection_that_nobody_uses(Family::V4);
+}
+
+#[test]
+fn the_router_forgets_a_connection_that_nobody_uses_over_ipv6() {
+    the_router_forgets_a_connection_that_nobody_uses(Family::V6);
+}
+
+/// To ssh it is all the same: it asks as often.
+fn the_router_forgets_a_connection_that_nobody_uses(family: Family) {
+    if !crate::is_acceptance() {
+        return;
+    }
+    let Some(scene) = Scene::start(family) else {
+        return;
+    };
+    scene.bed.is_quiet_for(UNVISITED);
+    scene.network.forget_mappings();
+    let forgotten = Instant::now();
+    let took = scene.prober_at(RELAY).back_after(forgotten);
+    scene.within(NOTICED * SECOND, "NAT mapping lost, nobody there", took);
+}
+
+#[test]
+fn the_laptop_sleeps_and_wakes_over_ipv4() {
+    the_laptop_sleeps_and_wakes(Family::V4);
+}
+
+#[test]
+fn the_laptop_sleeps_and_wakes_over_ipv6() {
+    the_laptop_sleeps_and_wakes(Family::V6);
+}
+
+/// ssh asks as soon as it is awake, and then as above.
+fn the_laptop_sleeps_and_wakes(family: Family) {
+    let Some(scene) = Scene::start(family) else {
+        return;
+    };
+    let prober = scene.prober();
+    scene.suspend(&prober);
+    let took = prober.back_after(Instant::now());
+    scene.within(8 * SECOND, "laptop woken", took);
+}
+
+#[test]
+fn the_relay_moves_to_another_address_over_ipv4() {
+    the_relay_moves_to_another_address(Family::V4);
+}
+
+#[test]
+fn the_relay_moves_to_another_address_over_ipv6() {
+    the_relay_moves_to_another_address(Family::V6);
+}
+
+/// The old address falls silent at the moment at which DNS tells the new one. Each new ssh asks DNS anew.
+fn the_relay_moves_to_another_address(family: Family) {
+    let Some(scene) = Scene::start(family) else {
+        return;
+    };
+    drop(scene.prober());
+    scene.network.move_relay();
+    scene.dns.answer(RELAY_MOVED[family as usize]);
+    let moved = Instant::now();
+    let took = scene.prober_at(RELAY_MOVED).back_after(moved);
+    scene.within(NOTICED * SECOND, "relay moved, DNS changed", took);
+}
+
+#[test]
+fn dns_tells_the_new_address_late_over_ipv4() {
+    dns_tells_the_new_address_late(Family::V4);
+}
+
+#[test]
+fn dns_tells_the_new_address_late_over_ipv6() {
+    dns_tells_the_new_address_late(Family::V6);
+}
+
+fn dns_tells_the_new_address_late(family: Family) {
+    let Some(scene) = Scene::start(family) else {
+        return;
+    };
+    drop(scene.prober());
+    scene.network.move_relay();
+    let prober = scene.prober_at(RELAY_MOVED);
+    assert_eq!(prober.go_on_for(12 * SECOND, Instant::now()), 0);
+    scene.dns.answer(RELAY_MOVED[family as usize]);
+    let took = prober.back_after(Instant::now());
+    // The ssh that dials the old address gives up after 5 s.
+    scene.within(6 * SECOND, "relay moved before, DNS changed", took);
 }
