@@ -167,6 +167,9 @@ impl Drop for Pebble {
 pub(crate) fn identity(directory: &Path) -> (PathBuf, PathBuf) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    // OpenSSL takes a certificate whose issuer has its own name for a self-signed one.
+    let name = &mut params.distinguished_name;
+    name.push(rcgen::DnType::CommonName, "authority of the tests");
     let ca_key = KeyPair::generate().unwrap();
     let ca = params.self_signed(&ca_key).unwrap();
     let issuer = Issuer::new(params, ca_key);
