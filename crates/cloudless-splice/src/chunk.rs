@@ -10,9 +10,26 @@ use crate::socket::{Socket, read};
 const COPIED_PART: usize = 4;
 
 thread_local! {
-    /// The buffer of the last read that was copied. It is made and wiped once, not for each small
-    /// request; what stays in it is encrypted for somebody else.
+    /// The buffer that was used last and is not any more. It is made and wiped once, not for each
+    /// read; what stays in it is encrypted for somebody else.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A buffer that is used again.
+struct Lent(Vec<u8>);
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.0);
+        // At the end of a thread there is no next time.
+        let _ = SPARE.try_with(|spare| spare.set(buffer));
+    }
 }
 
 /// Bytes that were read from a socket.
@@ -40,12 +57,12 @@ impl Chunk {
             && n >= len_max / COPIED_PART
         {
             return Ok(Self {
-                bytes: buffer.into(),
+                bytes: Bytes::from_owner(Lent(buffer)),
                 held: len_max,
             });
         }
         let bytes = Bytes::copy_from_slice(&buffer);
-        SPARE.set(buffer);
+        drop(Lent(buffer));
         n.map(|held| Self { bytes, held })
     }
 }
@@ -67,6 +84,21 @@ mod tests {
             assert_eq!((chunk.bytes.len(), chunk.held), (n, held));
             assert!(chunk.bytes.iter().all(|byte| *byte == 7));
         }
+        // A buffer that somebody still reads is not the next one's, and one that nobody does is.
+        near.write_all(&[1; 8000]).await.unwrap();
+        far.ready(Interest::READABLE).await.unwrap();
+        let first = Chunk::read(&far, 8000).unwrap().bytes;
+        near.write_all(&[2; 8000]).await.unwrap();
+        far.ready(Interest::READABLE).await.unwrap();
+        let second = Chunk::read(&far, 8000).unwrap().bytes;
+        assert_eq!((&first[..], &second[..]), (&[1; 8000][..], &[2; 8000][..]));
+        let place = second.as_ptr();
+        drop(second);
+        near.write_all(&[3; 8000]).await.unwrap();
+        far.ready(Interest::READABLE).await.unwrap();
+        let third = Chunk::read(&far, 8000).unwrap().bytes;
+        assert_eq!((third[0], third.as_ptr()), (3, place));
+
         let nothing = Chunk::read(&far, 16_000).unwrap_err();
         assert_eq!(nothing.kind(), io::ErrorKind::WouldBlock);
         // With room for less, no more is read.
