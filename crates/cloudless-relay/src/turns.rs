@@ -12,26 +12,43 @@ use tokio::task::yield_now;
 /// The runtime goes through ready tasks one after the other. Thousands of strangers who begin a TLS
 /// handshake at once would be answered in one go, and every visitor would wait for all of that.
 #[derive(Debug)]
-pub(crate) struct Turns(Semaphore);
+pub(crate) struct Turns {
+    all: Semaphore,
+    /// Those that wait to begin stand in line here first.
+    beginning: Semaphore,
+}
 
 impl Turns {
     /// For one such task each time that all others had their turn, on each processor.
     pub(crate) fn new() -> Self {
-        Self(Semaphore::new(
-            std::thread::available_parallelism().map_or(1, usize::from),
-        ))
+        Self::of(std::thread::available_parallelism().map_or(1, usize::from))
+    }
+
+    fn of(n_tasks: usize) -> Self {
+        Self {
+            all: Semaphore::new(n_tasks),
+            beginning: Semaphore::new(n_tasks),
+        }
     }
 
     /// Waits until it is this task's turn, in the order in which tasks asked.
     pub(crate) async fn wait(&self) -> Turn<'_> {
         // The semaphore is never closed; were it, work would go on without turns.
-        let permit = self.0.acquire().await.ok();
+        let permit = self.all.acquire().await.ok();
         // Held while the others have their turn.
         yield_now().await;
         Turn {
             turns: self,
             _permit: permit,
         }
+    }
+
+    /// The same for work that begins: little of it does each time that all that has begun had its turn.
+    /// Were they all equal, a thousand that come at once would all be through at the same late moment, and
+    /// those that do not wait so long would begin anew for ever.
+    pub(crate) async fn begin(&self) -> Turn<'_> {
+        let _permit = self.beginning.acquire().await.ok();
+        self.wait().await
     }
 }
 
@@ -84,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn others_have_their_turn_between_any_two_of_many() {
-        let turns = Arc::new(Turns(Semaphore::new(2)));
+        let turns = Arc::new(Turns::of(2));
         let n_done = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
@@ -105,8 +122,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_has_begun_is_through_before_much_else_begins() {
+        let turns = Arc::new(Turns::of(1));
+        let n_begun = Arc::new(AtomicUsize::new(0));
+        let mut tasks = JoinSet::new();
+        for _ in 0..100 {
+            let (turns, n_begun) = (Arc::clone(&turns), Arc::clone(&n_begun));
+            tasks.spawn(async move {
+                turns.begin().await;
+                let now = n_begun.fetch_add(1, Ordering::Relaxed) + 1;
+                assert!(now <= 10, "{now} are under way");
+                for _ in 0..5 {
+                    turns.wait().await;
+                }
+                n_begun.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        tasks.join_all().await;
+    }
+
+    #[tokio::test]
     async fn who_waits_for_something_holds_nobody_up() {
-        let turns = Arc::new(Turns(Semaphore::new(1)));
+        let turns = Arc::new(Turns::of(1));
         let (sender, receiver) = oneshot::channel();
         let waiting = tokio::spawn({
             let turns = Arc::clone(&turns);

@@ -25,6 +25,8 @@ pub(super) struct Guarded {
     shared: Arc<Shared>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     turn: Option<Turn>,
+    /// Whether anything was read.
+    has_begun: bool,
     told: Arc<Activity>,
 }
 
@@ -44,6 +46,7 @@ impl Guarded {
             shared,
             cut: Box::pin(cut.cancelled_owned()),
             turn: None,
+            has_begun: false,
             told: Arc::clone(&told),
         };
         (guarded, heard, told)
@@ -60,11 +63,15 @@ impl Guarded {
         if self.shared.proven.initialized() {
             return Poll::Ready(());
         }
-        let relay = &self.relay;
+        let (relay, has_begun) = (&self.relay, self.has_begun);
         let turn = self.turn.get_or_insert_with(|| {
             let relay = Arc::clone(relay);
             Box::pin(async move {
-                relay.handshakes.wait().await;
+                if has_begun {
+                    relay.handshakes.wait().await;
+                } else {
+                    relay.handshakes.begin().await;
+                }
             })
         });
         ready!(turn.as_mut().poll(cx));
@@ -81,7 +88,9 @@ impl AsyncRead for Guarded {
     ) -> Poll<io::Result<()>> {
         self.poll_cut(cx)?;
         ready!(self.poll_turn(cx));
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        self.has_begun |= !buffer.filled().is_empty();
+        polled
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloudless_proto::control::FromRelay;
 use tokio::net::TcpStream;
 
-use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, WebServer, soon};
+use crate::support::{HOME_NAME, HomeKey, SshHome, TestRelay, Visitor, WebServer, soon};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn homes_are_told_and_visitors_may_finish() {
@@ -27,6 +27,31 @@ async fn homes_are_told_and_visitors_may_finish() {
     visitor.finish().await;
     soon(relay.running).await.unwrap().unwrap();
     home.closed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn homes_that_came_by_ssh_are_told_and_their_visitors_may_finish() {
+    const KEY: u8 = 1;
+    let relay =
+        TestRelay::start_with(|config| config.timings.drain_idle = Duration::from_secs(10)).await;
+    relay.allow_ssh(HOME_NAME, KEY).await;
+    let mut home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
+    let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let mut forwarded = home.visitor().await;
+    forwarded.expect(&hello).await;
+
+    relay.shutdown.cancel();
+    while TcpStream::connect(relay.ssh).await.is_ok() {}
+    forwarded.send(b"the rest").await;
+    forwarded.channel.eof().await.unwrap();
+    visitor.expect(b"the rest").await;
+    assert!(!relay.running.is_finished());
+    visitor.finish().await;
+    forwarded.expect_eof().await;
+    forwarded.channel.close().await.unwrap();
+    let said = home.ended().await.unwrap();
+    assert!(said.contains("is started anew"), "{said}");
+    soon(relay.running).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
