@@ -23,6 +23,8 @@ const PROGRAM: Program = Program {
 
 /// Long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// What the resource calls itself, of Akonadi's states, when all is done.
+const READY: usize = 0;
 /// Where Debian has the headers of KDE's libraries, and these.
 const HEADERS: [&str; 4] = ["", "AkonadiCore", "KContacts", "KCoreAddons"];
 /// What a phone has made of a card that KDE is about to change.
@@ -207,4 +209,25 @@ async fn kde_makes_edits_and_deletes_and_a_phone_sees_it() {
     )
     .await;
     until(&mut kde, &mut phone, "card-6.vcf", Option::is_none).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kde_syncs_nothing_with_a_wrong_password_and_all_with_the_right_one() {
+    if !is_acceptance() {
+        return;
+    }
+    let pair = Pair::start();
+    let Some(mut kde) = start(&pair) else { return };
+    import(&pair, &cards::varied(3));
+    let password = add_device(&pair, "laptop");
+    let url = format!("https://{}/", host(&pair));
+    kde.run("add_address_book", &[&url, "me", "wrong"]);
+    let told = kde.run("synchronize", &[]);
+    assert_eq!(told[0], READY, "{told}");
+    let said = kde.said();
+    assert!(said.contains("Invalid username/password (401)"), "{said}");
+    assert_eq!(kde.run("count", &[]), 0);
+
+    kde.run("change_password", &[&password]);
+    kde.run_for("synchronize_until", 3);
 }

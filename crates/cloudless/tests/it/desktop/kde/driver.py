@@ -31,10 +31,10 @@ WALLET = {
 }
 
 
-def wait(wanted, again_ms=None):
+def wait(wanted, again_ms=None, patience_s=PATIENCE_S):
     """Lets signals in until one of them brings what is wanted; or looks again and again."""
     late = []
-    timers = [GLib.timeout_add_seconds(PATIENCE_S, lambda: late.append(True) or True)]
+    timers = [GLib.timeout_add_seconds(patience_s, lambda: late.append(True) or True)]
     if again_ms:
         timers.append(GLib.timeout_add(again_ms, lambda: True))
     while not wanted():
@@ -107,6 +107,15 @@ class Akonadi:
 
     def add_address_book(self, url, user, password):
         self.password = password
+        for _ in range(3):
+            try:
+                return self.set_up(url, user)
+            except TimeoutError:
+                # On a loaded machine it sometimes crashes as it ends for the first time, and stays away.
+                self.manage("removeAgentInstance", "s", self.instance)
+        raise TimeoutError("the resource cannot be set up")
+
+    def set_up(self, url, user):
         (self.instance,) = self.manage("createAgentInstance", "s", AGENT)
         resource = f"org.freedesktop.Akonadi.Resource.{self.instance}"
         wait(lambda: self.is_there(resource), again_ms=50)
@@ -119,6 +128,11 @@ class Akonadi:
         ]:
             self.call(resource, "/Settings", SETTINGS, method, kind, value)
         self.call(resource, "/Settings", SETTINGS, "save")
+        self.restart()
+
+    def restart(self):
+        """As after a new login."""
+        resource = f"org.freedesktop.Akonadi.Resource.{self.instance}"
         back = []
         bus = "org.freedesktop.DBus"
         self.bus.signal_subscribe(
@@ -126,7 +140,16 @@ class Akonadi:
             lambda *signal: signal[5].unpack()[2] and back.append(True),
         )
         self.manage("restartAgentInstance", "s", self.instance)
-        wait(lambda: back)
+        wait(lambda: back, patience_s=PATIENCE_S // 3)
+
+    def change_password(self, password):
+        """Puts another one into the wallet, which is read when the resource starts."""
+        self.password = password
+        self.restart()
+
+    def count(self):
+        query = "SELECT count(*) FROM pimitemtable WHERE remoteid IS NOT NULL"
+        return self.items(query)[0][0]
 
     def synchronize(self):
         """Returns what the resource says once it does nothing more."""
@@ -195,8 +218,17 @@ class Akonadi:
 
     def synchronize_until(self, count):
         """Synchronizes, as often as needed, until there are so many cards."""
-        query = "SELECT count(*) FROM pimitemtable WHERE remoteid IS NOT NULL"
-        wait(lambda: self.synchronize() and self.items(query)[0][0] == count, again_ms=50)
+        try:
+            wait(lambda: self.synchronize() and self.count() == count, again_ms=50)
+        except TimeoutError:
+            raise TimeoutError(f"not {count} cards: {self.collections()}") from None
+
+    def collections(self):
+        """What Akonadi has of the server, and how many cards in each."""
+        query = """SELECT collectiontable.id, parentid, collectiontable.remoteid, count(pimitemtable.id)
+            FROM collectiontable LEFT JOIN pimitemtable ON collectionid = collectiontable.id
+            GROUP BY collectiontable.id"""
+        return self.items(query)
 
 
 def main():
