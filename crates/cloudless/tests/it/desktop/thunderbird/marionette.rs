@@ -91,7 +91,7 @@ impl Thunderbird {
         ]);
         command.args(["sh", "-c", COMMANDS, "sh"]);
         command
-            .arg(resolver.unwrap_or(Path::new(RESOLVER)))
+            .arg(resolver.unwrap_or_else(|| Path::new(RESOLVER)))
             .arg(PROGRAM);
         command.args(["--headless", "--marionette", "--remote-allow-system-access"]);
         command.args(["--no-remote", "--profile"]).arg(&profile);
