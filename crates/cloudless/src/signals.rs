@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io;
-use std::num::NonZero;
 use std::process;
 use std::time::Duration;
 
@@ -73,19 +72,7 @@ pub(crate) async fn run_until_signal<T>(
 
 /// Builds the runtime of a role and runs `future` on it.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    block_on_threads(None, future)
-}
-
-/// The same, with so many threads in place of one for each core.
-pub(crate) fn block_on_threads<T>(
-    n_threads: Option<NonZero<usize>>,
-    future: impl Future<Output = anyhow::Result<T>>,
-) -> anyhow::Result<T> {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(n_threads) = n_threads {
-        builder.worker_threads(n_threads.get());
-    }
-    let runtime = builder
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;

@@ -1,7 +1,5 @@
 use std::net::SocketAddr;
-use std::num::NonZero;
 use std::path::Path;
-use std::{env, thread};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -69,7 +67,7 @@ impl Run {
         let registry = Registry::open(&state).context("cannot open the relay's registry")?;
         open_files::raise_limit();
 
-        signals::block_on_threads(n_threads(), async {
+        signals::block_on(async {
             let http_ports = activation::ports(&file.listen.http.0);
             let ssh_ports = activation::ports(&file.listen.ssh.0);
             let activated = activation::take(&http_ports, &ssh_ports)?;
@@ -167,33 +165,5 @@ fn summary(state: &Path) -> anyhow::Result<String> {
         Some(Reply::Summary { tunnels: 1 }) => Ok("1 tunnel is up".to_owned()),
         Some(Reply::Summary { tunnels }) => Ok(format!("{tunnels} tunnels are up")),
         _ => bail!("the relay does not answer"),
-    }
-}
-
-/// The variable by which tokio is told how many threads to have.
-const N_THREADS: &str = "TOKIO_WORKER_THREADS";
-
-/// `None` when whoever starts the relay has decided.
-fn n_threads() -> Option<NonZero<usize>> {
-    if env::var_os(N_THREADS).is_some() {
-        return None;
-    }
-    thread::available_parallelism().ok().map(threads_for)
-}
-
-/// One thread less than there are cores: half of what a relay does is the kernel's work for its
-/// sockets, and for what two threads have in common both have to wait.
-fn threads_for(n_cores: NonZero<usize>) -> NonZero<usize> {
-    NonZero::new(n_cores.get() - 1).unwrap_or(n_cores)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_has_a_core_of_its_own_where_there_is_more_than_one() {
-        let threads = |n_cores| threads_for(NonZero::new(n_cores).unwrap()).get();
-        assert_eq!([1, 2, 3, 64].map(threads), [1, 1, 2, 63]);
     }
 }
