@@ -91,7 +91,8 @@ async fn handshake(
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let mut unread = &buffer[..length];
-        while !unread.is_empty() {
+        // What comes behind the handshake is left: of what follows a close_notify nothing is ever read.
+        while session.is_handshaking() && !unread.is_empty() {
             session.read_tls(&mut unread)?;
             session.process_new_packets().map_err(io::Error::other)?;
         }

@@ -301,7 +301,8 @@ async fn handshake(
             return Err(Unanswered::Silent);
         }
         let mut heard = &heard[..];
-        while !heard.is_empty() {
+        // What comes behind the handshake is left: of what follows a close_notify nothing is ever read.
+        while tls.is_handshaking() && !heard.is_empty() {
             tls.read_tls(&mut heard).map_err(|_| Unanswered::Closed)?;
             tls.process_new_packets().map_err(Unanswered::Tls)?;
         }

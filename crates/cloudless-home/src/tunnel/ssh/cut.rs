@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-/// Fails all that is read and written once the token is cancelled, and says no farewell then. russh runs a connection in a task
-/// of its own; this is how it ends.
+/// Fails all that is read and written once the token is cancelled, and says no farewell then. russh
+/// runs a connection in a task of its own; this is how it ends.
 pub(super) struct Cut<C> {
     connection: C,
     reading: Pin<Box<WaitForCancellationFutureOwned>>,

@@ -28,6 +28,8 @@ enum Behind {
     Close,
     /// A server that never comes to the end of its handshake.
     Endless,
+    /// A server that says goodbye as soon as its part of the handshake is done, and goes on.
+    Farewell,
 }
 
 impl Behind {
@@ -59,13 +61,31 @@ impl Behind {
                     ];
                     while stream.write_all(&record.concat()).await.is_ok() {}
                 }
+                Self::Farewell => {
+                    let config = Arc::clone(acceptor.as_ref().unwrap().config());
+                    let mut tls = rustls::ServerConnection::new(config).unwrap();
+                    let mut hello = vec![0; 16 * 1024];
+                    let n = stream.read(&mut hello).await.unwrap();
+                    tls.read_tls(&mut &hello[..n]).unwrap();
+                    tls.process_new_packets().unwrap();
+                    tls.send_close_notify();
+                    let mut said = Vec::new();
+                    while tls.wants_write() {
+                        tls.write_tls(&mut said).unwrap();
+                    }
+                    said.resize(said.len() + 16 * 1024, 0);
+                    let _ = stream.write_all(&said).await;
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
             }
         }
     }
 
     fn acceptor(self) -> Option<TlsAcceptor> {
-        let Self::Tls(name, until) = self else {
-            return None;
+        let (name, until) = match self {
+            Self::Tls(name, until) => (name, until),
+            Self::Farewell => (HOME_NAME, 4000),
+            _ => return None,
         };
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
@@ -107,6 +127,7 @@ async fn only_a_server_with_a_certificate_for_the_name_makes_it_online() {
         (Behind::Silence, Some("does not answer")),
         (Behind::Close, Some("closes connections before")),
         (Behind::Endless, Some("leads to")),
+        (Behind::Farewell, None),
     ] {
         let relay = relay(OFTEN).await;
         let mut home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
