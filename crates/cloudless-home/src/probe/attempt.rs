@@ -186,3 +186,65 @@ impl ServerCertVerifier for AnyCertificate {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::{ServerConfig, ServerConnection};
+    use rustls_pki_types::PrivatePkcs8KeyDer;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Such a server would keep a thread busy for ever, which no time limit ends.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_server_that_says_goodbye_behind_its_handshake_and_goes_on_holds_up_nothing() {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["www.example.test".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap().der().clone();
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key.into())
+            .unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serve = async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut tls = ServerConnection::new(Arc::new(server)).unwrap();
+            let mut hello = vec![0; 16 * 1024];
+            let n = stream.read(&mut hello).await.unwrap();
+            tls.read_tls(&mut &hello[..n]).unwrap();
+            tls.process_new_packets().unwrap();
+            tls.send_close_notify();
+            let mut said = Vec::new();
+            while tls.wants_write() {
+                tls.write_tls(&mut said).unwrap();
+            }
+            said.resize(12 * 1024, 0);
+            stream.write_all(&said).await.unwrap();
+            let _ = stream.read_to_end(&mut hello).await;
+        };
+        tokio::spawn(serve);
+        let tried = tokio::spawn(async move {
+            let (hostname, limit) = (
+                "home.example.test".parse().unwrap(),
+                Duration::from_secs(20),
+            );
+            attempt(
+                &hostname,
+                address,
+                &Arc::default(),
+                client_config().unwrap(),
+                limit,
+            )
+            .await
+        });
+        let tried = timeout(Duration::from_secs(30), tried).await;
+        let names = vec!["www.example.test".to_owned()];
+        assert_eq!(tried.unwrap().unwrap(), Attempt::Foreign(names));
+    }
+}
