@@ -102,16 +102,16 @@ impl Server {
         });
         let header = header.unwrap_or_default();
         match self.connect(&header).await {
-            Some(Connected::Tcp(server)) => self.join(visitor, server).await,
-            Some(Connected::Unix(server)) => self.join(visitor, server).await,
+            Some(Connected::Tcp(server)) => self.join(visitor, Arc::new(server)).await,
+            Some(Connected::Unix(server)) => self.join(visitor, Arc::new(server)).await,
             None => {}
         }
     }
 
-    async fn join(&self, visitor: Stream, server: impl Socket) {
+    async fn join<S: Socket + Send + 'static>(&self, visitor: Stream, server: Arc<S>) {
         // Until both have said all, whatever ends this is a reset to the server too: the visitor's
         // reset, and the end of a tunnel that the visitor still needed.
-        let linger = |linger| SockRef::from(&server).set_linger(linger);
+        let linger = |linger| SockRef::from(&*server).set_linger(linger);
         let _ = linger(Some(Duration::ZERO));
         match visitor.join(&server, &self.pipes).await {
             Ok(()) => drop(linger(None)),

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
+use cloudless_http2::{Error, Reason, RecvStream, SendStream};
 use cloudless_proto::Hostname;
 use cloudless_proto::control::VISITOR_HEADER;
 use cloudless_proto::ssh::Port;
-use h2::{Reason, RecvStream, SendStream};
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -34,7 +34,7 @@ pub(crate) fn enter(
     connection: &mut Connection,
     hostname: &Hostname,
     key: HomeKey,
-) -> Visit {
+) -> Arc<Visit> {
     let limits = &relay.config().limits;
     let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
     let of_home = (Goal::Home(key), limits.visitors_per_home);
@@ -43,7 +43,7 @@ pub(crate) fn enter(
         .admit(shed, source, of_home, limits.visitors());
     connection.permits.decided();
     let (counters, home) = (relay.counters.of(hostname), relay.homes.of(key));
-    Visit::new(counters, hostname, home, seat)
+    Arc::new(Visit::new(counters, hostname, home, seat))
 }
 
 /// Serves a visitor of a registered hostname, to its end. `opening` is what was read from it.
@@ -98,7 +98,7 @@ pub(crate) async fn validate(
         let mut answer = Vec::new();
         while let Some(chunk) = receive.data().await {
             let chunk = chunk.ok()?;
-            receive.flow_control().release_capacity(chunk.len()).ok()?;
+            receive.release(chunk.len());
             answer.extend_from_slice(&chunk);
             if answer.len() > VALIDATION_LEN_MAX {
                 return None;
@@ -119,7 +119,7 @@ async fn bring(
     peer: SocketAddr,
     hostname: &Hostname,
     opening: Bytes,
-    visit: &Visit,
+    visit: &Arc<Visit>,
 ) {
     let reached = tokio::select! {
         reached = reach(relay, &visitor, peer, hostname, &opening) => reached,
@@ -242,8 +242,8 @@ pub(crate) enum Failure {
     SessionLost,
 }
 
-impl From<h2::Error> for Failure {
-    fn from(error: h2::Error) -> Self {
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
         match error.reason() {
             Some(Reason::REFUSED_STREAM) if error.is_reset() && error.is_remote() => Self::Refused,
             _ if error.is_reset() && error.is_remote() => Self::Reset,
@@ -255,7 +255,7 @@ impl From<h2::Error> for Failure {
 /// A stream that the home has accepted.
 struct Opened {
     response: Response<RecvStream>,
-    send: SendStream<Bytes>,
+    send: SendStream,
     slot: Slot,
 }
 
@@ -276,14 +276,13 @@ async fn connect(
         .body(())
         .map_err(|_| Failure::Refused)?;
     let connect = async {
-        let streams_max = || link.requests.current_max_send_streams();
+        let streams_max = || link.requests.streams_max();
         let slot = session.slots.acquire(streams_max).await;
-        let mut requests = link.requests.clone().ready().await?;
-        let (response, mut send) = requests.send_request(request, false)?;
+        let (response, mut send) = link.requests.open(&request)?;
         // Few enough to be left to HTTP/2, so that nothing but the answer is waited for.
-        send.send_data(opening.clone(), false)?;
+        send.queue(opening.clone())?;
         let response = response.await?;
-        Ok::<_, h2::Error>(Opened {
+        Ok::<_, Error>(Opened {
             response,
             send,
             slot,
@@ -311,15 +310,14 @@ async fn first_bytes(
     opened: Opened,
 ) -> Result<pump::Stream, Failure> {
     let mut receive = opened.response.into_body();
-    let first = tokio::select! {
-        first = receive.data() => first.transpose()?,
-        _ = visitor.readable() => None,
-        () = sleep(relay.config().timings.half_closed_silence) => None,
-    };
+    tokio::select! {
+        arrived = receive.arrival() => arrived?,
+        _ = visitor.readable() => {}
+        () = sleep(relay.config().timings.half_closed_silence) => {}
+    }
     Ok(pump::Stream {
         send: opened.send,
         receive,
-        first,
         share: session.budget.open(),
         slot: opened.slot,
         session: Arc::clone(session),

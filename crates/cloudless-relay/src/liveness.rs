@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use cloudless_http2::PingPong;
 use cloudless_proto::RoundTrip;
-use h2::PingPong;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -135,11 +135,11 @@ pub(crate) trait Ping {
 
 impl Ping for PingPong {
     fn send(&mut self) -> io::Result<()> {
-        self.send_ping(h2::Ping::opaque()).map_err(io::Error::other)
+        self.send().map_err(io::Error::other)
     }
 
     fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_pong(cx).map_ok(drop).map_err(io::Error::other)
+        self.poll_answer(cx).map_err(io::Error::other)
     }
 }
 
@@ -176,6 +176,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
             self.heard.moved();
         }
         poll
+    }
+}
+
+impl<S: AsyncBufRead + Unpin> AsyncBufRead for Heard<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self { stream, heard } = self.get_mut();
+        let polled = Pin::new(stream).poll_fill_buf(cx);
+        if matches!(&polled, Poll::Ready(Ok(bytes)) if !bytes.is_empty()) {
+            heard.moved();
+        }
+        polled
+    }
+
+    fn consume(mut self: Pin<&mut Self>, n: usize) {
+        Pin::new(&mut self.stream).consume(n);
     }
 }
 

@@ -5,17 +5,16 @@ mod down;
 mod up;
 mod ways;
 
-use std::future::{pending, poll_fn};
+use std::future::pending;
 use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use cloudless_http2::{Error, Reason, RecvStream, SendStream};
 use cloudless_proto::leg::Lost;
-use h2::{Reason, RecvStream, SendStream};
 use tokio::net::TcpStream;
 
-use self::down::Down;
-use self::up::UpEnd;
+use self::down::down;
+use self::up::{UpEnd, up};
 use self::ways::Ways;
 use crate::activity::Activity;
 use crate::budget::Share;
@@ -30,10 +29,8 @@ use crate::status::Visit;
 /// A visitor's stream, once the home has accepted it.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    pub(crate) send: SendStream<Bytes>,
+    pub(crate) send: SendStream,
     pub(crate) receive: RecvStream,
-    /// Bytes of the home that were received already.
-    pub(crate) first: Option<Bytes>,
     pub(crate) share: Share,
     /// Freed when the stream is done with.
     pub(crate) slot: Slot,
@@ -52,27 +49,27 @@ pub(crate) async fn pump(
     relay: &Relay,
     visitor: TcpStream,
     stream: Stream,
-    visit: &Visit,
+    visit: &Arc<Visit>,
     unbound: impl Future<Output = ()>,
 ) {
     let Stream {
         mut send,
-        mut receive,
-        first,
+        receive,
         share,
         slot,
         session,
         legs,
     } = stream;
     let config = relay.config();
-    let shared = Shared {
-        visitor: &visitor,
+    let shared = Arc::new(Shared {
+        visitor: Arc::new(visitor),
         ways: Ways::new(slot),
         activity: Activity::new(),
-        visit,
-    };
+        visit: Arc::clone(visit),
+        share,
+    });
     let (closed, key) = (session.closed.clone(), session.key);
-    let number = send.stream_id().as_u32();
+    let number = send.id();
     let make_leg = async {
         if let Some(legs) = &legs {
             let offers = shared.ways.make_leg(relay, visit, session, legs, number);
@@ -87,8 +84,8 @@ pub(crate) async fn pump(
             Err(lost) => lost,
         }
     };
-    let up = up::up(&shared, &mut send, &share);
-    let down = Down::new(&shared, &mut receive, &share).run(first);
+    let up = up(&shared, &mut send);
+    let down = down(&shared, &receive);
     let outcome = tokio::select! {
         // First: the name may have been lost before this.
         biased;
@@ -110,7 +107,9 @@ pub(crate) async fn pump(
         }
         _ => false,
     };
-    let leg = shared.ways.into_leg();
+    let visitor = Arc::clone(&shared.visitor);
+    // Nobody else has either any more: both directions are done with.
+    let leg = Arc::into_inner(shared).and_then(|shared| shared.ways.into_leg());
     if let (Some(leg), Some(legs)) = (leg, legs) {
         if outcome.is_ok() {
             legs.went_well();
@@ -122,7 +121,11 @@ pub(crate) async fn pump(
     }
     match outcome {
         Ok(UpEnd::Visitor) => {}
-        Ok(UpEnd::Home) => socket::close(visitor, b"").await,
+        Ok(UpEnd::Home) => {
+            if let Some(visitor) = Arc::into_inner(visitor) {
+                socket::close(visitor, b"").await;
+            }
+        }
         Err(cut) => {
             tracing::debug!(?cut, "A visitor was cut");
             match cut {
@@ -130,35 +133,19 @@ pub(crate) async fn pump(
                 Cut::Silent => relay.counters.count(Outcome::VisitorSilent),
                 _ => {}
             }
-            send.send_reset(Reason::CANCEL);
+            send.reset(Reason::CANCEL);
             socket::reset(visitor);
         }
     }
 }
 
-/// Sends all of `bytes`, as fast as the stream's window allows.
-pub(crate) async fn send_all(
-    stream: &mut SendStream<Bytes>,
-    mut bytes: Bytes,
-) -> Result<(), h2::Error> {
-    while !bytes.is_empty() {
-        stream.reserve_capacity(bytes.len());
-        let mut capacity = stream.capacity();
-        while capacity == 0 {
-            let assigned = poll_fn(|cx| stream.poll_capacity(cx)).await;
-            capacity = assigned.unwrap_or_else(|| Err(Reason::CANCEL.into()))?;
-        }
-        stream.send_data(bytes.split_to(capacity.min(bytes.len())), false)?;
-    }
-    Ok(())
-}
-
 /// What the two directions of a visitor share.
-struct Shared<'a> {
-    visitor: &'a TcpStream,
+struct Shared {
+    visitor: Arc<TcpStream>,
     ways: Ways,
     activity: Activity,
-    visit: &'a Visit,
+    visit: Arc<Visit>,
+    share: Share,
 }
 
 /// What an owner has to know of a home whose legs break.
@@ -173,7 +160,7 @@ enum Cut {
     /// Too many bytes wait for a visitor that does not read.
     Evicted,
     /// The stream to the home failed.
-    Home(h2::Error),
+    Home(Error),
     /// The leg to the home failed.
     Leg(io::Error),
     /// Leg or tunnel is gone, and with it bytes that were under way.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use cloudless_http2::{PingPong, client};
 use cloudless_proto::control::{
     self as messages, DecodeError, FRAME_LEN, FromHome, FromRelay, Refusal, VERSION,
 };
@@ -16,8 +16,6 @@ use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::ssh::Port;
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
-use h2::PingPong;
-use h2::client::{self, SendRequest};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -42,21 +40,9 @@ use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
 use refused::Refused;
 
+/// What a home may send to one visitor ahead of it.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-/// The largest there is (RFC 9113 section 6.9.1): only stream windows bind.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
-/// What one stream may have waiting to be sent to the home.
-const SEND_BUFFER_LEN: usize = 256 * 1024;
-/// How much overhead a home may cause with small DATA frames that are not taken yet.
-const DATA_FRAME_BUDGET: usize = 4 * 1024 * 1024;
 const HEADER_LIST_LEN: u32 = 16 * 1024;
-/// What the home had sent on a stream before it learns that the stream was reset is ignored for
-/// this long, on so many streams. Visitors reset streams as they like, so neither may be scarce.
-const LATE_FRAMES: Duration = Duration::from_secs(5);
-const LATE_STREAMS_MAX: usize = 16 * 1024;
-/// How often in the life of a session the home may send on a stream that is gone, which a slow home
-/// does for a visitor that left: far more than that, and still a bound on what waits to be answered.
-const LATE_ERRORS_MAX: usize = 128 * 1024;
 /// How long a home has to close after it was told the last word.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// How long homes wait before they dial again when the relay shuts down.
@@ -93,7 +79,7 @@ pub(crate) enum Link {
 #[derive(Debug)]
 pub(crate) struct TunnelLink {
     /// Opens streams to the home.
-    pub(crate) requests: SendRequest<Bytes>,
+    pub(crate) requests: client::Requests,
     /// What its legs have in common; `None` when the home dials none.
     pub(crate) legs: Option<Arc<OfSession>>,
     messages: mpsc::Sender<FromRelay>,
@@ -138,38 +124,22 @@ impl Session {
 
 /// Serves a home whose key is proven, until its session ends.
 pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permits: Permits) {
-    let config = relay.config();
-    let cork = tunnel.cork();
     let tunnel = Heard::new(tunnel);
     let heard = tunnel.heard();
-    let mut builder = client::Builder::new();
-    builder
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(FRAME_LEN as u32)
-        .max_send_buffer_size(SEND_BUFFER_LEN)
-        .data_frame_budget(DATA_FRAME_BUDGET)
-        .max_header_list_size(HEADER_LIST_LEN)
-        .reset_stream_duration(LATE_FRAMES)
-        .max_concurrent_reset_streams(LATE_STREAMS_MAX)
-        .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
-        .enable_push(false);
-    let handshake = timeout(
-        config.timings.handshake,
-        cork.drive(builder.handshake(tunnel)),
-    );
-    let Ok(Ok((requests, mut connection))) = handshake.await else {
-        return relay.counters.count(Outcome::TunnelHandshakeFailed);
+    let http2 = cloudless_http2::Config {
+        stream_window: STREAM_WINDOW,
+        frame_len: FRAME_LEN as u32,
+        streams_max: 0,
+        header_list_len: HEADER_LIST_LEN,
     };
-    let Some(ping_pong) = connection.ping_pong() else {
-        return;
-    };
-    let mut connection = pin!(cork.drive(connection));
+    let (requests, connection) = client::connect(tunnel, http2);
+    let ping_pong = connection.ping_pong();
+    let mut connection = pin!(connection);
     let is_over = AtomicBool::new(false);
     let dialog = Dialog {
         relay,
         is_over: &is_over,
-        config,
+        config: relay.config(),
         home,
         permits,
         requests,
@@ -210,7 +180,7 @@ struct Dialog<'a> {
     config: Arc<Config>,
     home: Home,
     permits: Permits,
-    requests: SendRequest<Bytes>,
+    requests: client::Requests,
     ping_pong: PingPong,
     heard: Arc<Activity>,
 }
@@ -219,8 +189,7 @@ impl Dialog<'_> {
     async fn hold(self) -> Ending {
         let relay = self.relay;
         let opening = async {
-            let requests = self.requests.clone();
-            let mut control = Control::open(requests, &self.config.server_name).await?;
+            let mut control = Control::open(&self.requests, &self.config.server_name).await?;
             let message = control.next().await;
             Ok::<_, ControlError>((control, message))
         };

@@ -16,4 +16,4 @@ pub use chunk::Chunk;
 pub use forward::{ForwardError, forward};
 pub use pace::Pace;
 pub use pipes::Pipes;
-pub use socket::{Socket, finish, write};
+pub use socket::{Socket, finish, read_into, write, write_vectored};

@@ -44,13 +44,18 @@ impl Pace {
 
     /// Counts so many bytes as moved, and returns when the next may be.
     pub async fn moved(&mut self, n: u64) {
+        if let Some(due) = self.count(n) {
+            sleep_until(due).await;
+        }
+    }
+
+    /// Counts so many bytes as moved; says when the next may be, if that is not now.
+    pub fn count(&mut self, n: u64) -> Option<Instant> {
         let now = Instant::now();
         let earliest = now.checked_sub(BEHIND).unwrap_or(now);
         let spent = Duration::from_nanos(n.saturating_mul(1_000_000_000) / self.rate);
         self.due = self.due.max(earliest) + spent;
-        if self.due > now + AHEAD {
-            sleep_until(self.due).await;
-        }
+        (self.due > now + AHEAD).then_some(self.due)
     }
 }
 

@@ -1,9 +1,11 @@
 use std::io;
+use std::io::IoSlice;
 use std::os::fd::AsFd;
+use std::task::{Context, Poll};
 
-use rustix::buffer::spare_capacity;
+use rustix::buffer::{Buffer, spare_capacity};
 use rustix::io::Errno;
-use rustix::net::Shutdown;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -22,17 +24,56 @@ pub trait Socket: AsFd + Sync {
         interest: Interest,
         operation: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R>;
+
+    /// Ready when the socket may have something to read. One waker is kept, the last one's.
+    ///
+    /// # Errors
+    /// When the process shuts down.
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Ready when the socket may take something. One waker is kept, the last one's.
+    ///
+    /// # Errors
+    /// When the process shuts down.
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
 /// Reads what the socket has into the spare capacity of `buffer`; 0 is the FIN.
 ///
 /// # Errors
-/// Those of read(2), `WouldBlock` among them.
+/// Those of recv(2), `WouldBlock` among them.
 pub(crate) fn read(from: &impl Socket, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let room = buffer.capacity() - buffer.len();
+    read_up_to(from, room, || recv(from, spare_capacity(buffer)))
+}
+
+/// Reads what the socket has into `buffer`; 0 is the FIN, if there is room.
+///
+/// # Errors
+/// Those of recv(2), `WouldBlock` among them.
+pub fn read_into(from: &impl Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    let room = buffer.len();
+    read_up_to(from, room, || recv(from, &mut *buffer))
+}
+
+/// Costs less than read(2), which is not for sockets alone.
+fn recv<B: Buffer<u8>>(from: &impl Socket, buffer: B) -> rustix::io::Result<B::Output> {
+    rustix::net::recv(from, buffer, RecvFlags::empty()).map(|(output, _)| output)
+}
+
+/// Costs less than write(2).
+fn send(to: &impl Socket, bytes: &[u8]) -> rustix::io::Result<usize> {
+    rustix::net::send(to, bytes, SendFlags::NOSIGNAL)
+}
+
+fn read_up_to(
+    from: &impl Socket,
+    room: usize,
+    call: impl FnMut() -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
     let mut short = None;
     let read = from.try_io(Interest::READABLE, || {
-        let n = uninterrupted(|| rustix::io::read(from, spare_capacity(buffer)))?;
+        let n = uninterrupted(call)?;
         if n > 0 && n < room {
             // Then the socket has nothing more (epoll(7)), and need not be asked in vain.
             short = Some(n);
@@ -46,10 +87,21 @@ pub(crate) fn read(from: &impl Socket, buffer: &mut Vec<u8>) -> io::Result<usize
 /// Writes what the socket takes of `bytes`.
 ///
 /// # Errors
-/// Those of write(2), `WouldBlock` among them.
+/// Those of send(2), `WouldBlock` among them.
 pub fn write(to: &impl Socket, bytes: &[u8]) -> io::Result<usize> {
+    to.try_io(Interest::WRITABLE, || uninterrupted(|| send(to, bytes)))
+}
+
+/// Writes what the socket takes of `slices`, one after the other.
+///
+/// # Errors
+/// Those of writev(2), `WouldBlock` among them.
+pub fn write_vectored(to: &impl Socket, slices: &[IoSlice<'_>]) -> io::Result<usize> {
     to.try_io(Interest::WRITABLE, || {
-        uninterrupted(|| rustix::io::write(to, bytes))
+        uninterrupted(|| match slices {
+            [bytes] => send(to, bytes),
+            slices => rustix::io::writev(to, slices),
+        })
     })
 }
 
@@ -89,6 +141,14 @@ impl Socket for TcpStream {
     ) -> io::Result<R> {
         Self::try_io(self, interest, operation)
     }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
+    }
 }
 
 impl Socket for UnixStream {
@@ -102,5 +162,13 @@ impl Socket for UnixStream {
         operation: impl FnOnce() -> io::Result<R>,
     ) -> io::Result<R> {
         Self::try_io(self, interest, operation)
+    }
+
+    fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+
+    fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
     }
 }

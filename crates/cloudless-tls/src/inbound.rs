@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::{AlertDescription, ContentType, Error, HandshakeType, InvalidMessage, PeerMisbehaved};
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::AsyncRead;
 use tokio_util::io::poll_read_buf;
 
 use crate::keys::Opener;
@@ -61,14 +61,18 @@ impl Inbound {
         }
     }
 
-    /// Hands out data.
-    pub(crate) fn read(&mut self, target: &mut ReadBuf<'_>) {
-        let n = self.data.len().min(target.remaining());
-        target.put_slice(&self.buffer[self.data.start..self.data.start + n]);
-        self.data.start += n;
+    /// What may be read now.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.buffer[self.data.clone()]
     }
 
-    /// Opens the next record, when all data was read; `None` when it is not there yet.
+    /// So much of the data was read.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.data.start += n.min(self.data.len());
+    }
+
+    /// Opens the next record, whose data then stands right behind what was not read yet; `None` when
+    /// it is not there.
     pub(crate) fn open(&mut self) -> Result<Option<Came>, Error> {
         let rest = &mut self.buffer[self.next..];
         let Some(record) = record::len(rest)?.and_then(|len| rest.get_mut(..len)) else {
@@ -86,12 +90,16 @@ impl Inbound {
         let came = match message.typ {
             ContentType::ApplicationData => {
                 let start = self.next + HEADER_LEN;
-                self.data = start..start + message.payload.len();
+                let opened = start..start + message.payload.len();
+                let is_empty = opened.is_empty();
                 if self.data.is_empty() {
-                    Came::Nothing
+                    self.data = opened;
                 } else {
-                    Came::Data
+                    let n = opened.len();
+                    self.buffer.copy_within(opened, self.data.end);
+                    self.data.end += n;
                 }
+                if is_empty { Came::Nothing } else { Came::Data }
             }
             ContentType::Handshake => after_handshake(message.payload)?,
             ContentType::Alert => alert(message.payload)?,
@@ -120,11 +128,14 @@ impl Inbound {
         Ok(Some(came))
     }
 
-    /// Nothing more is opened.
+    /// Nothing more is opened; what was may still be read.
     pub(crate) fn forget(&mut self) {
-        self.buffer = Vec::new();
-        self.data = 0..0;
-        self.next = 0;
+        self.next = self.buffer.len();
+        if self.data.is_empty() {
+            self.buffer = Vec::new();
+            self.data = 0..0;
+            self.next = 0;
+        }
     }
 
     /// For what comes from now on.
@@ -132,7 +143,7 @@ impl Inbound {
         self.opener = opener;
     }
 
-    /// Reads more, when no whole record is left; 0 is the end of the connection.
+    /// Reads more, when no whole record is left and all data was read; 0 is the end of the connection.
     pub(crate) fn poll_fill<S: AsyncRead + Unpin>(
         &mut self,
         io: &mut S,

@@ -6,20 +6,17 @@
 //! 4.6.3, 5 and 6).
 //!
 //! [`accept`] and [`connect`] make a [`Stream`], for which the configuration has to allow
-//! `enable_secret_extraction`. A [`Cork`] gathers what is written in one turn of a task.
+//! `enable_secret_extraction`.
 
-mod cork;
 mod handshake;
 mod inbound;
 mod keys;
 mod outbound;
-mod patience;
 mod record;
 mod state;
 mod stream;
 mod suites;
 
-pub use cork::Cork;
 pub use handshake::{Peer, accept, connect};
 pub use stream::Stream;
 pub use suites::provider;

@@ -12,7 +12,7 @@ use crate::keys::{Keys, Sealer};
 use crate::record::PLAIN_MAX;
 
 /// As soon as so much is sealed it has to leave before more is taken. Twice as much at a time costs more
-/// where BBR paces it.
+/// than the system calls that it saves: it does not fit beside the rest into a processor's cache.
 const SEALED_MAX: usize = 32 * 1024;
 /// Records that leave in one write.
 const SLICES_MAX: usize = 8;
@@ -138,15 +138,6 @@ impl Outbound {
         let _ = self.seal(ContentType::Alert, &[FATAL, alert.into()]);
     }
 
-    /// Nothing more leaves.
-    pub(crate) fn forget(&mut self) {
-        self.plain = Vec::new();
-        self.sealed = VecDeque::new();
-        self.sealed_len = 0;
-        self.n_left = 0;
-        self.is_closed = true;
-    }
-
     /// Writes all that is sealed.
     pub(crate) fn poll_drain<S: AsyncWrite + Unpin>(
         &mut self,
@@ -176,7 +167,8 @@ impl Outbound {
         let first = records
             .next()
             .map_or(&[][..], |first| &first[self.n_left..]);
-        if !io.is_write_vectored() {
+        // Of one record that is also the cheaper system call.
+        if !io.is_write_vectored() || self.sealed.len() == 1 {
             return Pin::new(io).poll_write(cx, first);
         }
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];

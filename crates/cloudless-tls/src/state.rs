@@ -5,13 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use rustls::{AlertDescription, Error};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::coop::poll_proceed;
 
 use crate::inbound::{Came, Inbound};
 use crate::keys::Keys;
 use crate::outbound::Outbound;
-use crate::patience::Patience;
 
 pub(crate) struct State<S: AsyncRead + AsyncWrite + Unpin> {
     pub(crate) io: S,
@@ -20,17 +19,12 @@ pub(crate) struct State<S: AsyncRead + AsyncWrite + Unpin> {
     outbound: Outbound,
     /// How the peer's direction has ended.
     end: Option<End>,
-    /// Flushes are left to the end of the turn.
-    pub(crate) is_corked: bool,
-    pub(crate) patience: Patience,
 }
 
 enum End {
     /// As it should.
     Closed,
     Failed(Error),
-    /// The stream below has failed while nobody was there to hear it.
-    Broken(io::ErrorKind),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
@@ -41,37 +35,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
             inbound,
             outbound,
             end: None,
-            is_corked: false,
-            patience: Patience::default(),
         }
     }
 
-    pub(crate) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        target: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    /// Waits for data, and shows all of it that is there; none is the end.
+    pub(crate) fn poll_fill_buf(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         // Without this what has arrived already would look like progress that costs nothing, and a
         // busy tunnel would let nobody else go on.
         let turn = ready!(poll_proceed(cx));
-        let before = target.filled().len();
         loop {
-            self.inbound.read(target);
-            if target.remaining() == 0 {
-                break;
+            loop {
+                match self.open() {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(error) => self.failed(error),
+                }
             }
-            match self.open() {
-                Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => self.failed(error),
-            }
-            if target.filled().len() > before {
+            if !self.inbound.data().is_empty() {
                 break;
             }
             match &self.end {
                 Some(End::Closed) => break,
                 Some(End::Failed(error)) => return Poll::Ready(Err(invalid(error.clone()))),
-                Some(End::Broken(kind)) => return Poll::Ready(Err((*kind).into())),
                 None => {}
             }
             if ready!(self.inbound.poll_fill(&mut self.io, cx))? == 0 {
@@ -80,7 +65,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
             }
         }
         turn.made_progress();
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(self.inbound.data()))
+    }
+
+    /// So much of the data was read.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.inbound.consume(n);
     }
 
     /// Opens one record more; says whether it was there.
@@ -116,13 +106,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         self.end = Some(End::Failed(error));
     }
 
-    /// Has whoever reads next hear of it.
-    pub(crate) fn broke(&mut self, error: &io::Error) {
-        self.inbound.forget();
-        self.outbound.forget();
-        self.end = Some(End::Broken(error.kind()));
-    }
-
     pub(crate) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -137,15 +120,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         Poll::Ready(self.outbound.take(&mut self.keys, bytes).map_err(invalid))
     }
 
-    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.is_corked && !self.outbound.is_closed() {
-            return Poll::Ready(Ok(()));
-        }
-        self.poll_send(cx)
-    }
-
     /// Sends all that was written.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outbound.is_full() {
             ready!(self.poll_drain(cx))?;
         }
@@ -182,10 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Drop for State<S> {
-    /// What waits for the end of a turn, or says why this is the end, leaves if the system takes it.
+    /// What was not flushed, or says why this is the end, leaves if the system takes it.
     fn drop(&mut self) {
         if self.unsent() > 0 {
-            let _ = self.poll_send(&mut Context::from_waker(Waker::noop()));
+            let _ = self.poll_flush(&mut Context::from_waker(Waker::noop()));
         }
     }
 }

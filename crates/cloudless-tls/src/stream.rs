@@ -1,33 +1,26 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::cork::Cork;
 use crate::state::State;
 
 /// Bytes that are TLS records on the stream below.
 ///
 /// What is written leaves with the next flush, or once 32 KiB are together. While nothing is under
 /// way it holds no buffer.
-pub struct Stream<S: AsyncRead + AsyncWrite + Unpin>(Shared<S>);
+pub struct Stream<S: AsyncRead + AsyncWrite + Unpin>(State<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Stream<S> {
     pub(crate) fn new(state: State<S>) -> Self {
-        Self(Shared(Arc::new(Mutex::new(state))))
-    }
-
-    /// Leaves flushes to the one who is given this, until it is dropped.
-    pub fn cork(&self) -> Cork<S> {
-        Cork::new(self.0.clone())
+        Self(state)
     }
 
     #[cfg(test)]
-    pub(crate) fn state(&self) -> MutexGuard<'_, State<S>> {
-        self.0.lock()
+    pub(crate) fn state(&mut self) -> &mut State<S> {
+        &mut self.0
     }
 }
 
@@ -39,43 +32,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> fmt::Debug for Stream<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         target: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.lock().poll_read(cx, target)
+        let data = ready!(self.0.poll_fill_buf(cx))?;
+        let n = data.len().min(target.remaining());
+        target.put_slice(&data[..n]);
+        self.0.consume(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Shows the data of all records that are there, one behind the other.
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncBufRead for Stream<S> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        self.get_mut().0.poll_fill_buf(cx)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, n: usize) {
+        self.0.consume(n);
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.0.lock().poll_write(cx, bytes)
+        self.0.poll_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().poll_flush(cx)
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_flush(cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.0.lock().poll_shutdown(cx)
-    }
-}
-
-/// The connection, for its stream and whoever ends its turns.
-pub(crate) struct Shared<S: AsyncRead + AsyncWrite + Unpin>(Arc<Mutex<State<S>>>);
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Shared<S> {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State<S>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Clone for Shared<S> {
-    fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_shutdown(cx)
     }
 }

@@ -1,7 +1,6 @@
 //! Both ends of a connection in one process, ours or tokio-rustls' own.
 
 mod close;
-mod corked;
 mod dribble;
 mod keys;
 mod misbehaved;

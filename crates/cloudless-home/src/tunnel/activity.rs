@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// The time of the last byte, shared between a [`Watched`] connection and whoever judges it.
@@ -72,6 +72,24 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
             self.activity.mark(&self.activity.read_ms);
         }
         polled
+    }
+}
+
+impl<C: AsyncBufRead + Unpin> AsyncBufRead for Watched<C> {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Self {
+            connection,
+            activity,
+        } = self.get_mut();
+        let polled = Pin::new(connection).poll_fill_buf(cx);
+        if matches!(&polled, Poll::Ready(Ok(bytes)) if !bytes.is_empty()) {
+            activity.mark(&activity.read_ms);
+        }
+        polled
+    }
+
+    fn consume(mut self: Pin<&mut Self>, n: usize) {
+        Pin::new(&mut self.connection).consume(n);
     }
 }
 

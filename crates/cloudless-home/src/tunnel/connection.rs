@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use cloudless_http2::server::{self, Respond};
+use cloudless_http2::{Config, Error, PingPong, RecvStream};
 use cloudless_proto::PublicKey;
 use cloudless_proto::control;
 use cloudless_proto::control::FromRelay;
-use cloudless_tls::{Cork, Stream};
-use h2::server::SendResponse;
-use h2::{PingPong, RecvStream};
+use cloudless_tls::Stream;
 use http::{Method, Request, Response, StatusCode};
 use rustls::ClientConfig;
 use tokio::net::TcpStream;
@@ -25,16 +24,8 @@ use crate::config::Relay;
 pub(crate) const VISITORS_MAX: u32 = 1024;
 /// What a visitor may have under way, each direction.
 const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-/// The largest that HTTP/2 has: only the stream windows bind.
-const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Visitors that come and go at once are the relay's ordinary traffic, and one of them must not end
-/// the tunnel of all: so many may have gone before they were accepted, and what arrives for so many
-/// streams that home has reset is ignored, for so long.
-const LATE_STREAMS_MAX: usize = 16 * 1024;
-const LATE_FRAMES: Duration = Duration::from_secs(5);
-/// How often in the life of a connection something may arrive for a stream even longer gone.
-const LATE_ERRORS_MAX: usize = 128 * 1024;
+const HEADER_LIST_LEN: u32 = 8 * 1024;
 
 /// Why a connection to a relay ended, or did not come to be.
 #[derive(Debug, thiserror::Error)]
@@ -50,7 +41,7 @@ pub enum ConnectionError {
     Dial(DialError),
     /// The connection broke.
     #[error("the connection to the relay broke")]
-    Http2(#[source] h2::Error),
+    Http2(#[source] Error),
     /// The relay's first request is not the control stream.
     #[error("the relay does not speak this tunnel protocol; upgrade home or relay")]
     NoControl,
@@ -78,8 +69,7 @@ impl ConnectionError {
 
 /// An open connection. Nothing moves on it but while [`next`](Self::next) is polled.
 pub(crate) struct Connection {
-    http2: h2::server::Connection<Watched<Stream<TcpStream>>, Bytes>,
-    cork: Cork<TcpStream>,
+    http2: server::Connection<Watched<Stream<TcpStream>>>,
     pub(crate) control: Control,
     pub(crate) activity: Activity,
     /// The key that the relay has proven.
@@ -93,7 +83,7 @@ pub(crate) enum Event {
     /// It said something on the control stream.
     Said(FromRelay),
     /// It opened a stream.
-    Opened(Request<RecvStream>, SendResponse<Bytes>),
+    Opened(Request<RecvStream>, Respond),
 }
 
 impl Connection {
@@ -111,37 +101,23 @@ impl Connection {
             path,
         } = dialed.map_err(ConnectionError::Dial)?;
         let activity = Activity::new();
-        let cork = stream.cork();
-        let handshake = h2::server::Builder::new()
-            .initial_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(control::FRAME_LEN as u32)
-            .max_concurrent_streams(VISITORS_MAX)
-            .max_header_list_size(8 * 1024)
-            .reset_stream_duration(LATE_FRAMES)
-            .max_concurrent_reset_streams(LATE_STREAMS_MAX)
-            .max_pending_accept_reset_streams(LATE_STREAMS_MAX)
-            .max_local_error_reset_streams(Some(LATE_ERRORS_MAX))
-            .handshake(Watched::new(stream, activity.clone()));
-        let shaken = cork.drive(handshake).await;
-        let mut http2 = shaken.map_err(ConnectionError::Http2)?;
-        let ping_pong = http2.ping_pong().ok_or(ConnectionError::Closed)?;
-        let (request, mut respond) = cork
-            .drive(http2.accept())
-            .await
-            .ok_or(ConnectionError::Closed)?
-            .map_err(ConnectionError::Http2)?;
+        let config = Config {
+            stream_window: STREAM_WINDOW,
+            frame_len: control::FRAME_LEN as u32,
+            streams_max: VISITORS_MAX,
+            header_list_len: HEADER_LIST_LEN,
+        };
+        let mut http2 = server::accept(Watched::new(stream, activity.clone()), config);
+        let ping_pong = http2.ping_pong();
+        let (request, respond) = http2.next().await.map_err(ended)?;
         if request.method() != Method::POST || request.uri().path() != control::CONTROL_PATH {
             return Err(ConnectionError::NoControl);
         }
-        let send = respond
-            .send_response(ok(), false)
-            .map_err(ConnectionError::Http2)?;
+        let send = respond.answer(&ok()).map_err(ConnectionError::Http2)?;
         let control = Control::new(send, request.into_body());
         Ok((
             Self {
                 http2,
-                cork,
                 control,
                 activity,
                 relay_key,
@@ -155,23 +131,29 @@ impl Connection {
     pub(crate) async fn next(&mut self) -> Result<Event, ConnectionError> {
         tokio::select! {
             biased;
-            accepted = self.cork.drive(self.http2.accept()) => match accepted {
-                Some(Ok((request, respond))) => Ok(Event::Opened(request, respond)),
-                Some(Err(error)) => Err(ConnectionError::Http2(error)),
-                None => Err(ConnectionError::Closed),
-            },
+            arrival = self.http2.next() => {
+                let (request, respond) = arrival.map_err(ended)?;
+                Ok(Event::Opened(request, respond))
+            }
             said = self.control.hear() => said.map(Event::Said).map_err(ConnectionError::Control),
         }
     }
 
     /// Refuses further streams; the open ones go on.
     pub(crate) fn refuse_new_streams(&mut self) {
-        self.http2.graceful_shutdown();
+        self.http2.leave();
     }
 
     /// Whether any stream is open, the control stream included.
     pub(crate) fn has_streams(&self) -> bool {
         self.http2.has_streams()
+    }
+}
+
+fn ended(error: Error) -> ConnectionError {
+    match error {
+        Error::Closed => ConnectionError::Closed,
+        error => ConnectionError::Http2(error),
     }
 }
 

@@ -1,9 +1,9 @@
 //! The control stream: the first stream of a session, one JSON object per line, both ways.
 
 use bytes::Bytes;
+use cloudless_http2::{RecvStream, SendStream};
 use cloudless_proto::control::{self, DecodeError, FromHome, FromRelay};
 use cloudless_proto::lines::{self, Decoder, LineTooLong};
-use h2::{RecvStream, SendStream};
 
 /// Why the control stream is of no more use.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum ControlError {
     Ended,
     /// The stream broke.
     #[error("the control stream broke")]
-    Http2(#[source] h2::Error),
+    Http2(#[source] cloudless_http2::Error),
     /// The relay sent an endless line.
     #[error("the relay sent a message that is too long")]
     TooLong(#[source] LineTooLong),
@@ -30,13 +30,13 @@ pub enum ControlError {
 
 /// Home's end of the control stream. Its messages only move while the connection is polled.
 pub(crate) struct Control {
-    send: SendStream<Bytes>,
+    send: SendStream,
     recv: RecvStream,
     decoder: Decoder,
 }
 
 impl Control {
-    pub(crate) fn new(send: SendStream<Bytes>, recv: RecvStream) -> Self {
+    pub(crate) fn new(send: SendStream, recv: RecvStream) -> Self {
         Self {
             send,
             recv,
@@ -47,9 +47,7 @@ impl Control {
     /// Queues a message. Home says few things per session, so the queue stays short.
     pub(crate) fn say(&mut self, message: &FromHome) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
-        self.send
-            .send_data(line, false)
-            .map_err(ControlError::Http2)
+        self.send.queue(line).map_err(ControlError::Http2)
     }
 
     /// The relay's next message; those of a type that this version does not know are skipped.
@@ -71,16 +69,13 @@ impl Control {
             };
             let chunk = chunk.map_err(ControlError::Http2)?;
             self.decoder.push(&chunk);
-            self.recv
-                .flow_control()
-                .release_capacity(chunk.len())
-                .map_err(ControlError::Http2)?;
+            self.recv.release(chunk.len());
         }
     }
 
     /// Tells the relay that home is done with the session.
     pub(crate) fn end(&mut self) {
-        if let Err(error) = self.send.send_data(Bytes::new(), true) {
+        if let Err(error) = self.send.finish(Bytes::new()) {
             tracing::debug!(%error, "The control stream was gone before its end");
         }
     }

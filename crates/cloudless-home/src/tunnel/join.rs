@@ -1,9 +1,9 @@
 //! Redeeming a join code.
 
+use cloudless_http2::Reason;
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::join_code::JoinCode;
 use cloudless_proto::{Hostname, PinnedKeys};
-use h2::Reason;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -110,7 +110,7 @@ async fn redeem(connection: &mut Connection, code: &JoinCode) -> Result<Hostname
                 return Err(JoinError::Refused { reason, message });
             }
             Event::Said(_) => {}
-            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+            Event::Opened(_, respond) => respond.reset(Reason::REFUSED_STREAM),
         }
     }
 }

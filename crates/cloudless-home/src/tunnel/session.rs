@@ -7,13 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use bytes::Bytes;
+use cloudless_http2::server::Respond;
+use cloudless_http2::{PingPong, Reason, RecvStream};
 use cloudless_proto::Hostname;
 use cloudless_proto::control::{FromRelay, Refusal};
 use cloudless_proto::leg::Ticket;
 use cloudless_proto::takeover::{Instance, SessionId};
-use h2::server::SendResponse;
-use h2::{Ping, PingPong, Reason, RecvStream};
 use http::{Method, Request};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
@@ -329,9 +328,7 @@ impl Session {
             match self.liveness.due(now, self.connection.activity.last_read()) {
                 Due::Nothing(until) => return Ok(until),
                 Due::Ping => {
-                    self.ping_pong
-                        .send_ping(Ping::opaque())
-                        .map_err(ConnectionError::Http2)?;
+                    self.ping_pong.send().map_err(ConnectionError::Http2)?;
                     self.liveness.pinged(now);
                 }
                 Due::Doubt => self.tell(News::Doubted).await,
@@ -399,19 +396,19 @@ impl Session {
     }
 
     /// Starts serving a visitor, or resets its stream.
-    fn admit(&mut self, request: Request<RecvStream>, mut respond: SendResponse<Bytes>) {
+    fn admit(&mut self, request: Request<RecvStream>, respond: Respond) {
         if request.method() != Method::CONNECT {
-            respond.send_reset(Reason::PROTOCOL_ERROR);
+            respond.reset(Reason::PROTOCOL_ERROR);
             return;
         }
         let visits = self.context.visits.clone();
         if self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= TUNNEL_VISITORS_MAX
         {
-            respond.send_reset(Reason::REFUSED_STREAM);
+            respond.reset(Reason::REFUSED_STREAM);
             return;
         }
         let visitor = Visitor::new(&request);
-        let send = match respond.send_response(ok(), false) {
+        let send = match respond.answer(&ok()) {
             Ok(send) => send,
             Err(error) => {
                 tracing::debug!(%error, "A visitor left before the answer");
@@ -421,7 +418,7 @@ impl Session {
         self.liveness.visited(Instant::now());
         let ways = Ways::new(self.visitors.token());
         if visitor.may_leave() {
-            let stream = send.stream_id().as_u32();
+            let stream = send.id();
             self.ways.insert(stream, Arc::downgrade(&ways));
         }
         let count = self.context.board.visitor(self.context.index);
@@ -498,7 +495,7 @@ impl Session {
         loop {
             tokio::select! {
                 event = self.connection.next() => match event {
-                    Ok(Event::Opened(_, mut respond)) => respond.send_reset(Reason::REFUSED_STREAM),
+                    Ok(Event::Opened(_, respond)) => respond.reset(Reason::REFUSED_STREAM),
                     Ok(Event::Said(_)) => {}
                     Err(_) => break,
                 },
@@ -528,8 +525,7 @@ impl Session {
 
 /// Awaits the answer to the ping on its way.
 async fn pong(ping_pong: &mut PingPong) -> Result<(), ConnectionError> {
-    std::future::poll_fn(|cx| ping_pong.poll_pong(cx))
+    std::future::poll_fn(|cx| ping_pong.poll_answer(cx))
         .await
-        .map(drop)
         .map_err(ConnectionError::Http2)
 }

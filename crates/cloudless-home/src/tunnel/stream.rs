@@ -10,9 +10,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use cloudless_http2::{Error, Reason, RecvStream, SendStream};
 use cloudless_proto::control::FRAME_LEN;
 use cloudless_proto::leg::{self, TRAILER};
-use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderValue};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -37,7 +37,7 @@ const LINGER_ON_LEG: Duration = Duration::from_secs(30);
 /// that stops stops the visitor. Dropping it before the shutdown resets the visitor.
 pub(crate) struct Stream {
     reading: Arc<Mutex<Reading>>,
-    send: SendStream<Bytes>,
+    send: SendStream,
     /// Where bytes are written once this side has changed over.
     leg: Option<Arc<TcpStream>>,
     ways: Arc<Ways>,
@@ -48,7 +48,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(
         recv: RecvStream,
-        send: SendStream<Bytes>,
+        send: SendStream,
         ways: Arc<Ways>,
         traffic: Arc<Traffic>,
     ) -> Self {
@@ -132,7 +132,7 @@ impl Stream {
             let (send, leg) = self.ways.send();
             if let leg::Send::ChangeOver(number) = send {
                 self.send
-                    .send_trailers(trailers(number))
+                    .finish_with(&trailers(number))
                     .map_err(stream_error)?;
             }
             self.leg = leg;
@@ -142,15 +142,8 @@ impl Stream {
 
     /// Waits until HTTP/2 takes bytes; returns how many, of those `wanted` at most.
     fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
-        self.send.reserve_capacity(wanted);
-        while self.send.capacity() == 0 {
-            match ready!(self.send.poll_capacity(cx)) {
-                Some(Ok(_)) => {}
-                Some(Err(error)) => return Poll::Ready(Err(stream_error(error))),
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        Poll::Ready(Ok(self.send.capacity().min(wanted)))
+        let room = ready!(self.send.poll_room(cx)).map_err(stream_error)?;
+        Poll::Ready(Ok(room.min(wanted)))
     }
 }
 
@@ -192,7 +185,7 @@ impl AsyncWrite for Stream {
             None => {
                 let length = ready!(self.poll_capacity(cx, total.min(WRITE_MAX)))?;
                 let bytes = gather(bufs, length);
-                self.send.send_data(bytes, false).map_err(stream_error)?;
+                self.send.queue(bytes).map_err(stream_error)?;
                 length
             }
         };
@@ -213,10 +206,7 @@ impl AsyncWrite for Stream {
             self.finished = true;
             match &self.leg {
                 Some(leg) => SockRef::from(&**leg).shutdown(std::net::Shutdown::Write)?,
-                None => self
-                    .send
-                    .send_data(Bytes::new(), true)
-                    .map_err(stream_error)?,
+                None => self.send.finish(Bytes::new()).map_err(stream_error)?,
             }
             self.ways.finish();
         }
@@ -229,7 +219,7 @@ impl Drop for Stream {
         if self.finished {
             return;
         }
-        self.send.send_reset(Reason::CANCEL);
+        self.send.reset(Reason::CANCEL);
         let leg = lock(&self.reading).abandon();
         if let Some(leg) = self.leg.take().or(leg) {
             // It is closed with the last reference, which is this one.
@@ -271,7 +261,7 @@ fn trailers(number: u64) -> HeaderMap {
     trailers
 }
 
-fn stream_error(error: h2::Error) -> io::Error {
+fn stream_error(error: Error) -> io::Error {
     if error.is_reset() {
         io::Error::new(io::ErrorKind::ConnectionReset, error)
     } else {

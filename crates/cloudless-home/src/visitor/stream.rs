@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -41,10 +42,14 @@ impl Stream {
     ///
     /// # Errors
     /// When one side cuts the other. The visitor is reset then; the server has to be told.
-    pub(crate) async fn join(self, server: &impl Socket, pipes: &Pipes) -> Result<(), Cut> {
+    pub(crate) async fn join<S: Socket + Send + 'static>(
+        self,
+        server: &Arc<S>,
+        pipes: &Pipes,
+    ) -> Result<(), Cut> {
         match self {
             Self::Tunnel(stream) => stream.join(server, pipes).await,
-            Self::Ssh(stream) => stream.join(server).await,
+            Self::Ssh(stream) => stream.join(&**server).await,
         }
     }
 }

@@ -1,18 +1,15 @@
 //! The direction from the visitor to the home.
 
-use std::future::poll_fn;
-use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
 
 use bytes::Bytes;
+use cloudless_http2::{Error, Observer, Reason, SendFromError, SendStream};
 use cloudless_proto::leg::{self, TRAILER};
-use cloudless_splice::{Chunk, ForwardError, Pace, forward};
-use h2::{Reason, SendStream};
+use cloudless_splice::{ForwardError, Pace, forward};
 use http::{HeaderMap, HeaderValue};
 
-use super::{Cut, Shared, send_all};
-use crate::budget::Share;
+use super::{Cut, Shared};
 
 /// Who ended the direction from the visitor to the home.
 pub(super) enum UpEnd {
@@ -22,69 +19,76 @@ pub(super) enum UpEnd {
     Visitor,
 }
 
-pub(super) async fn up(
-    shared: &Shared<'_>,
-    send: &mut SendStream<Bytes>,
-    share: &Share,
-) -> Result<UpEnd, Cut> {
-    let Shared {
-        visitor,
-        ways,
-        activity,
-        visit,
-    } = shared;
-    let mut pace = Pace::in_tunnel();
+pub(super) async fn up(shared: &Arc<Shared>, send: &mut SendStream) -> Result<UpEnd, Cut> {
+    let Shared { ways, activity, .. } = &**shared;
     loop {
         if let leg::Send::ChangeOver(number) = ways.send() {
-            send.send_trailers(trailers(number)).map_err(Cut::Home)?;
+            send.finish_with(&trailers(number)).map_err(Cut::Home)?;
             return on_leg(shared).await;
         }
-        let readable = async {
-            visitor.readable().await?;
-            io::Result::Ok(share.room().await)
-        };
-        let room = tokio::select! {
-            room = readable => room.map_err(Cut::Visitor)?,
-            reset = poll_fn(|cx| send.poll_reset(cx)) => {
-                activity.half_closed();
-                return end(reset);
+        let counted = Arc::new(Counted(Arc::clone(shared)));
+        let visitor = Arc::clone(&shared.visitor);
+        let sent = send.send_from(visitor, counted, Some(Pace::in_tunnel()));
+        let sent = tokio::select! {
+            sent = sent => Some(sent),
+            _ = ways.leg() => {
+                let end = send.unheard_end();
+                end.map(|end| end.map_err(SendFromError::Socket))
             }
-            _ = ways.leg() => continue,
         };
-        let chunk = match Chunk::read(*visitor, room.len()) {
-            Ok(chunk) if chunk.bytes.is_empty() => {
-                send.send_data(Bytes::new(), true).map_err(Cut::Home)?;
+        let Some(sent) = sent else { continue };
+        match sent {
+            Ok(()) => {
+                send.finish(Bytes::new()).map_err(Cut::Home)?;
                 ways.finish();
                 activity.half_closed();
                 return Ok(UpEnd::Visitor);
             }
-            Ok(chunk) => chunk,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Err(Cut::Visitor(error)),
-        };
-        let n = chunk.bytes.len();
-        if let Err(error) = send_all(send, room.fill(chunk)).await {
-            activity.half_closed();
-            // A stream that was reset says so with an error that does not tell why.
-            let reset = poll_fn(|cx| Poll::Ready(send.poll_reset(cx))).await;
-            return match reset {
-                Poll::Ready(reset) => end(reset),
-                Poll::Pending => Err(Cut::Home(error)),
-            };
+            Err(SendFromError::Socket(error)) => return Err(Cut::Visitor(error)),
+            Err(SendFromError::Stream(error)) => {
+                activity.half_closed();
+                return end(error);
+            }
         }
-        visit.moved_up(n as u64);
-        activity.moved();
-        ways.moved_up(n);
-        pace.moved(n as u64).await;
     }
 }
 
-async fn on_leg(shared: &Shared<'_>) -> Result<UpEnd, Cut> {
+fn end(error: Error) -> Result<UpEnd, Cut> {
+    match error {
+        Error::Reset {
+            reason: Reason::NO_ERROR,
+            ..
+        } => Ok(UpEnd::Home),
+        error => Err(Cut::Home(error)),
+    }
+}
+
+/// Bytes that the tunnel takes from the visitor.
+struct Counted(Arc<Shared>);
+
+impl Observer for Counted {
+    fn moved(&self, n: usize) {
+        let Shared {
+            ways,
+            activity,
+            visit,
+            ..
+        } = &*self.0;
+        visit.moved_up(n as u64);
+        activity.moved();
+        ways.moved_up(n);
+    }
+
+    fn waiting(&self, _n: usize) {}
+}
+
+async fn on_leg(shared: &Shared) -> Result<UpEnd, Cut> {
     let Shared {
         visitor,
         ways,
         activity,
         visit,
+        ..
     } = shared;
     let counters = visit.counters();
     let moved = |n| {
@@ -92,7 +96,7 @@ async fn on_leg(shared: &Shared<'_>) -> Result<UpEnd, Cut> {
         counters.leg_bytes_up.fetch_add(n, Ordering::Relaxed);
         activity.moved();
     };
-    match forward(*visitor, ways.leg().await, &visit.home().pipes, moved).await {
+    match forward(&**visitor, ways.leg().await, &visit.home().pipes, moved).await {
         Ok(_) => {
             ways.finish();
             activity.half_closed();
@@ -108,12 +112,4 @@ fn trailers(number: u64) -> HeaderMap {
     let mut trailers = HeaderMap::new();
     trailers.insert(TRAILER, HeaderValue::from(number));
     trailers
-}
-
-fn end(reset: Result<Reason, h2::Error>) -> Result<UpEnd, Cut> {
-    match reset {
-        Ok(Reason::NO_ERROR) => Ok(UpEnd::Home),
-        Ok(reason) => Err(Cut::Home(reason.into())),
-        Err(error) => Err(Cut::Home(error)),
-    }
 }

@@ -1,19 +1,17 @@
 //! The control stream: lines of JSON both ways, for as long as the session lives.
 
 use bytes::Bytes;
+use cloudless_http2::client::Requests;
+use cloudless_http2::{RecvStream, SendStream};
 use cloudless_proto::Hostname;
 use cloudless_proto::control::{self, CONTROL_PATH, DecodeError, FromHome, FromRelay, MAX_LINE};
 use cloudless_proto::lines::{self, LineTooLong};
-use h2::client::SendRequest;
-use h2::{RecvStream, SendStream};
 use http::{Method, Request, StatusCode};
-
-use crate::pump::send_all;
 
 /// The relay's end of a control stream.
 #[derive(Debug)]
 pub(super) struct Control {
-    send: SendStream<Bytes>,
+    send: SendStream,
     receive: RecvStream,
     decoder: lines::Decoder,
 }
@@ -21,7 +19,7 @@ pub(super) struct Control {
 impl Control {
     /// Opens the control stream, which must be the first stream of its session.
     pub(super) async fn open(
-        requests: SendRequest<Bytes>,
+        requests: &Requests,
         server_name: &Hostname,
     ) -> Result<Self, ControlError> {
         let request = Request::builder()
@@ -29,10 +27,7 @@ impl Control {
             .uri(format!("https://{server_name}{CONTROL_PATH}"))
             .body(())
             .map_err(ControlError::Request)?;
-        let mut requests = requests.ready().await.map_err(ControlError::Stream)?;
-        let (response, send) = requests
-            .send_request(request, false)
-            .map_err(ControlError::Stream)?;
+        let (response, send) = requests.open(&request).map_err(ControlError::Stream)?;
         let response = response.await.map_err(ControlError::Stream)?;
         if response.status() != StatusCode::OK {
             return Err(ControlError::Status(response.status()));
@@ -55,10 +50,7 @@ impl Control {
             let bytes = self.receive.data().await.ok_or(ControlError::Ended)?;
             let bytes = bytes.map_err(ControlError::Stream)?;
             self.decoder.push(&bytes);
-            let flow_control = self.receive.flow_control();
-            flow_control
-                .release_capacity(bytes.len())
-                .map_err(ControlError::Stream)?;
+            self.receive.release(bytes.len());
         }
     }
 
@@ -66,31 +58,23 @@ impl Control {
     /// nothing bounds what would wait.
     pub(super) fn queue(&mut self, message: &FromRelay) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
-        self.send
-            .send_data(line, false)
-            .map_err(ControlError::Stream)
+        self.send.queue(line).map_err(ControlError::Stream)
     }
 
     /// Sends a message as soon as the home takes it.
     pub(super) async fn send(&mut self, message: &FromRelay) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
-        send_all(&mut self.send, line)
-            .await
-            .map_err(ControlError::Stream)
+        let sent = self.send.send_all(line).await;
+        sent.map_err(ControlError::Stream)
     }
 
     /// Sends the last message and waits for the home to end the stream too.
     pub(super) async fn finish(mut self, message: &FromRelay) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
-        self.send
-            .send_data(line, true)
-            .map_err(ControlError::Stream)?;
+        self.send.finish(line).map_err(ControlError::Stream)?;
         while let Some(bytes) = self.receive.data().await {
             let n = bytes.map_err(ControlError::Stream)?.len();
-            let flow_control = self.receive.flow_control();
-            flow_control
-                .release_capacity(n)
-                .map_err(ControlError::Stream)?;
+            self.receive.release(n);
         }
         Ok(())
     }
@@ -108,7 +92,7 @@ pub(super) enum ControlError {
     #[error("the home answered the control request with {0}")]
     Status(StatusCode),
     #[error("the control stream failed")]
-    Stream(#[source] h2::Error),
+    Stream(#[source] cloudless_http2::Error),
     #[error("the home sent a line that is too long")]
     TooLong(#[source] LineTooLong),
 }

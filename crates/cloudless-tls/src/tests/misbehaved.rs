@@ -31,7 +31,7 @@ async fn sealed(messages: &[(ContentType, &[u8])]) -> (io::Error, io::Error) {
     near.write_all(b"fine").await.unwrap();
     near.flush().await.unwrap();
     for (content_type, message) in messages {
-        let mut state = near.state();
+        let state = near.state();
         state.outbound().seal(*content_type, message).unwrap();
     }
     near.flush().await.unwrap();

@@ -55,6 +55,7 @@ const WALLS: &[Wall] = &[
         name: "cloudless-home",
         may: &[
             "cloudless-carddav",
+            "cloudless-http2",
             "cloudless-proto",
             "cloudless-splice",
             "cloudless-store",
@@ -64,14 +65,24 @@ const WALLS: &[Wall] = &[
         never: &["cloudless-relay"],
     },
     Wall {
+        name: "cloudless-http2",
+        may: &["cloudless-splice"],
+        never: &["h2", "hyper", "rusqlite", "rustls"],
+    },
+    Wall {
         name: "cloudless-proto",
         may: &[],
         never: NEVER_IN_CORE,
     },
     Wall {
         name: "cloudless-relay",
-        may: &["cloudless-proto", "cloudless-splice", "cloudless-tls"],
-        never: &["cloudless-home", "rusqlite"],
+        may: &[
+            "cloudless-http2",
+            "cloudless-proto",
+            "cloudless-splice",
+            "cloudless-tls",
+        ],
+        never: &["cloudless-home", "h2", "hyper", "rusqlite"],
     },
     Wall {
         name: "cloudless-splice",

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use cloudless_http2::Reason;
+use cloudless_http2::server::Arrival;
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream};
-use http::Request;
 
 use super::{End, OwnRelay};
 use crate::tunnel::SOFTWARE;
@@ -17,16 +15,13 @@ use crate::tunnel::connection::{Connection, ConnectionError, Event, VISITORS_MAX
 /// Visitors that are kept until the relay's Welcome, which HTTP/2 may overtake.
 const EARLY_MAX: usize = VISITORS_MAX as usize;
 
-/// A stream that the relay opened, and the way to answer it.
-pub(super) type Opened = (Request<RecvStream>, SendResponse<Bytes>);
-
 /// The relay's welcome.
 pub(super) struct Greeting {
     pub(super) hostnames: Vec<Hostname>,
     pub(super) keys: Vec<PublicKey>,
     /// Visitors that came so close behind it that they were seen first; HTTP/2 bounds their number
     /// to `VISITORS_MAX`.
-    pub(super) early: Vec<Opened>,
+    pub(super) early: Vec<Arrival>,
 }
 
 /// Says Hello and awaits the relay's word.
@@ -70,7 +65,7 @@ pub(super) async fn greet(
                 early.push((request, respond));
             }
             // A relay may open streams and reset them at once, which HTTP/2 does not count as open.
-            Event::Opened(_, mut respond) => respond.send_reset(Reason::REFUSED_STREAM),
+            Event::Opened(_, respond) => respond.reset(Reason::REFUSED_STREAM),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use cloudless_http2::{Delivery, Observer, RecvStream};
 use cloudless_proto::leg::{self, TRAILER};
-use h2::RecvStream;
+use cloudless_splice::Socket;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
@@ -44,8 +45,8 @@ impl Reading {
     }
 
     /// Bytes of the stream that home has and nobody has read.
-    pub(super) fn waiting(&mut self) -> usize {
-        self.recv.flow_control().used_capacity()
+    pub(super) fn waiting(&self) -> usize {
+        self.recv.unreleased()
     }
 
     pub(super) fn is_on_leg(&self) -> bool {
@@ -90,11 +91,25 @@ impl Reading {
                     Some(Err(error)) => return Poll::Ready(Err(stream_error(error))),
                     None => self.source = Source::Trailers,
                 },
-                Source::Trailers => ready!(self.poll_trailers(cx))?,
+                Source::Trailers => self.trailers()?,
                 Source::Leg(_) | Source::Ended => break,
             }
         }
         Poll::Ready(Ok(self.chunk.clone()))
+    }
+
+    /// What was taken from the stream and not read.
+    pub(super) fn chunk(&self) -> Bytes {
+        self.chunk.clone()
+    }
+
+    /// Has a socket get what the stream still brings, once the chunk was read.
+    pub(super) fn deliver_to<S: Socket + Send + 'static>(
+        &self,
+        socket: Arc<S>,
+        observer: Arc<dyn Observer>,
+    ) -> Delivery {
+        self.recv.deliver_to(socket, observer)
     }
 
     /// Like [`tokio::io::AsyncRead::poll_read`].
@@ -129,24 +144,21 @@ impl Reading {
         }
     }
 
-    fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let trailers = ready!(self.recv.poll_trailers(cx)).map_err(stream_error)?;
+    fn trailers(&mut self) -> io::Result<()> {
+        let trailers = self.recv.trailers();
         let number = trailers
             .as_ref()
             .and_then(|trailers| trailers.get(TRAILER))
             .and_then(|value| leg::from_trailer(value.as_bytes()));
         let leg = self.ways.stream_ended(number).map_err(io::Error::other)?;
         self.source = leg.map_or(Source::Ended, Source::Leg);
-        Poll::Ready(Ok(()))
+        Ok(())
     }
 
     /// These first bytes of the chunk were read: the visitor may send as many again.
     pub(super) fn consume(&mut self, length: usize) {
         self.chunk.advance(length);
-        // The only failure is a release of more than was received, which the chunks exclude.
-        if let Err(error) = self.recv.flow_control().release_capacity(length) {
-            tracing::debug!(%error, "Could not release a stream's window");
-        }
+        self.recv.release(length);
     }
 }
 

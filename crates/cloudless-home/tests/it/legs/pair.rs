@@ -139,8 +139,8 @@ impl Pair {
         let (mut up, mut down) = (0, 0);
         let both = async {
             loop {
-                exchange(&mut visitor, &mut server, &[1; 8192]).await;
-                exchange(&mut server, &mut visitor, &[2; 8192]).await;
+                exchange(&mut visitor, &mut server, &[1; 32 * 1024]).await;
+                exchange(&mut server, &mut visitor, &[2; 32 * 1024]).await;
                 let row = self.row().await;
                 (up, down) = (
                     row.leg_bytes_up - before.leg_bytes_up,

@@ -1,0 +1,122 @@
+//! A socket that what the peer sends is written to.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::socket::AnySocket;
+use crate::waiting::Waiting;
+
+const SLICES_MAX: usize = 32;
+
+/// Is told what moves between a stream and a socket. It must not wait, and not touch the stream.
+pub trait Observer: Send + Sync {
+    /// So many bytes were read from the socket, or written to it.
+    fn moved(&self, n: usize);
+
+    /// So many bytes that were received wait for the socket to take them.
+    fn waiting(&self, n: usize);
+}
+
+/// Where a stream's bytes go, until the last or an error.
+pub(crate) struct Sink {
+    socket: Arc<dyn AnySocket>,
+    observer: Arc<dyn Observer>,
+    /// Has the driver look here again.
+    waker: Waker,
+    error: Option<io::Error>,
+}
+
+impl Sink {
+    pub(crate) fn new(
+        socket: Arc<dyn AnySocket>,
+        observer: Arc<dyn Observer>,
+        waker: Waker,
+    ) -> Self {
+        Self {
+            socket,
+            observer,
+            waker,
+            error: None,
+        }
+    }
+
+    /// Takes bytes that have come: writes what the socket takes and lets the rest wait. Returns how
+    /// many were written.
+    pub(crate) fn take(&mut self, bytes: &[u8], waiting: &mut Waiting) -> usize {
+        if self.error.is_some() {
+            return 0;
+        }
+        let mut rest = bytes;
+        if waiting.is_empty() {
+            while !rest.is_empty() {
+                match self.write(&[IoSlice::new(rest)]) {
+                    Some(n) => rest = &rest[n..],
+                    None => break,
+                }
+            }
+        }
+        let n = bytes.len() - rest.len();
+        if n > 0 {
+            self.observer.moved(n);
+        }
+        if !rest.is_empty() && self.error.is_none() {
+            waiting.push(rest);
+            self.observer.waiting(waiting.len());
+        }
+        n
+    }
+
+    /// Writes what waits; returns how many bytes the socket has taken.
+    pub(crate) fn drain(&mut self, waiting: &mut Waiting) -> usize {
+        let mut written = 0;
+        while !waiting.is_empty() && self.error.is_none() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let n_slices = waiting.slices(&mut slices);
+            let Some(n) = self.write(&slices[..n_slices]) else {
+                break;
+            };
+            waiting.advance(n);
+            written += n;
+        }
+        if written > 0 {
+            self.observer.moved(written);
+        }
+        self.observer.waiting(waiting.len());
+        written
+    }
+
+    /// What the socket takes; `None` when that is nothing for now, or for ever.
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> Option<usize> {
+        let error = loop {
+            match self.socket.write(slices) {
+                Ok(0) => break io::ErrorKind::WriteZero.into(),
+                Ok(n) => return Some(n),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    let mut cx = Context::from_waker(&self.waker);
+                    match self.socket.poll_write_ready(&mut cx) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(error)) => break error,
+                        Poll::Pending => return None,
+                    }
+                }
+                Err(error) => break error,
+            }
+        };
+        self.error = Some(error);
+        None
+    }
+
+    /// Somebody else looks here from now on.
+    pub(crate) fn wake_instead(&mut self, waker: &Waker) {
+        self.waker.clone_from(waker);
+    }
+
+    pub(crate) fn take_error(&mut self) -> Option<io::Error> {
+        self.error.take()
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.error.is_some()
+    }
+}
