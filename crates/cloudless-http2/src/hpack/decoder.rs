@@ -1,7 +1,7 @@
 //! The decoding of header blocks (RFC 7541 sections 3, 5 and 6).
 
 use super::huffman;
-use super::table::{Entry, Table};
+use super::table::{Field, Table};
 
 /// Decodes the header blocks of one connection, in the order in which they arrive.
 ///
@@ -98,7 +98,7 @@ impl Decoder {
                     field(name, value);
                     if is_indexing {
                         // The name may lie in an entry that makes room for this one (section 4.4).
-                        let entry = Entry::new(name, value);
+                        let entry = Field::new(name, value);
                         self.table.insert(entry);
                     }
                 }

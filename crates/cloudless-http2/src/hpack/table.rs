@@ -12,7 +12,7 @@ const ENTRY_OVERHEAD: usize = 32;
 #[derive(Debug)]
 pub(super) struct Table {
     /// The dynamic table, from the newest entry to the oldest.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<Field>,
     /// The sum of the sizes of `entries`. Invariant: at most `size_max`.
     size: usize,
     /// Invariant: at most [`SIZE_LIMIT`].
@@ -31,7 +31,7 @@ impl Table {
 
     /// Adds a field as the newest. One that is larger than the whole table empties it and is not
     /// added, which is no error (section 4.4).
-    pub(super) fn insert(&mut self, entry: Entry) {
+    pub(super) fn insert(&mut self, entry: Field) {
         match self.size_max.checked_sub(entry.size()) {
             Some(remaining) => {
                 self.evict(remaining);
@@ -81,13 +81,13 @@ impl Table {
 
 /// A field of the dynamic table.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct Field {
     /// The name and behind it the value, in one allocation.
     field: Box<[u8]>,
     name_len: usize,
 }
 
-impl Entry {
+impl Field {
     pub(super) fn new(name: &[u8], value: &[u8]) -> Self {
         Self {
             field: [name, value].concat().into_boxed_slice(),
@@ -210,8 +210,8 @@ mod tests {
         let mut table = Table::new();
         assert_eq!(table.get(0), None);
         assert_eq!(table.get(62), None);
-        table.insert(Entry::new(b"old", b"1"));
-        table.insert(Entry::new(b"new", b""));
+        table.insert(Field::new(b"old", b"1"));
+        table.insert(Field::new(b"new", b""));
         assert_eq!(table.get(62), Some((&b"new"[..], &b""[..])));
         assert_eq!(table.get(63), Some((&b"old"[..], &b"1"[..])));
         assert_eq!(table.get(64), None);
@@ -222,20 +222,20 @@ mod tests {
     fn an_entry_counts_32_bytes_more_than_it_holds() {
         let mut table = Table::new();
         for _ in 0..200 {
-            table.insert(Entry::new(b"", b""));
+            table.insert(Field::new(b"", b""));
         }
         assert_eq!((table.entries.len(), table.size), (128, 4_096));
-        table.insert(Entry::new(b"a", b""));
+        table.insert(Field::new(b"a", b""));
         assert_eq!((table.entries.len(), table.size), (127, 126 * 32 + 33));
     }
 
     #[test]
     fn an_entry_may_fill_the_table_but_not_exceed_it() {
         let mut table = Table::new();
-        table.insert(Entry::new(b"a", b"b"));
-        table.insert(Entry::new(b"a", &[0; SIZE_LIMIT - 33]));
+        table.insert(Field::new(b"a", b"b"));
+        table.insert(Field::new(b"a", &[0; SIZE_LIMIT - 33]));
         assert_eq!((table.entries.len(), table.size), (1, SIZE_LIMIT));
-        table.insert(Entry::new(b"a", &[0; SIZE_LIMIT - 32]));
+        table.insert(Field::new(b"a", &[0; SIZE_LIMIT - 32]));
         assert_eq!((table.entries.len(), table.size), (0, 0));
     }
 
@@ -243,7 +243,7 @@ mod tests {
     fn a_smaller_size_evicts_the_oldest() {
         let mut table = Table::new();
         for value in [b"1", b"2", b"3"] {
-            table.insert(Entry::new(b"n", value));
+            table.insert(Field::new(b"n", value));
         }
         assert!(table.resize(2 * 34 + 33));
         assert_eq!(table.get(63), Some((&b"n"[..], &b"2"[..])));

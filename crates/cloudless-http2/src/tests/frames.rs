@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::timeout;
 
 use super::peers::{End, soon};
 use crate::Reason;
@@ -196,11 +196,9 @@ impl Raw {
 
     /// The next frame of this type, if it comes before the other end has nothing more to say.
     pub(super) async fn hear_at_once(&mut self, kind: u8) -> Option<Frame> {
-        tokio::select! {
-            biased;
-            frame = self.hear_of(kind) => Some(frame),
-            () = sleep(Duration::from_millis(1)) => None,
-        }
+        timeout(Duration::from_millis(1), self.hear_of(kind))
+            .await
+            .ok()
     }
 
     /// All that the other end says on streams and of their ends, until it has nothing more to say or

@@ -6,10 +6,10 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::server::SendResponse;
 use http::{HeaderMap, Request};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
-use super::peers::{Asks, End, asks, soon};
+use super::peers::{Asks, End, ROOM, asks, soon};
 
 type ClientConnection = h2::client::Connection<End, Bytes>;
 type ServerConnection = h2::server::Connection<End, Bytes>;
@@ -61,14 +61,14 @@ impl H2Client {
 
 /// A connection on which streams arrive, driven by a task to its end.
 pub(super) struct H2Server {
-    arrivals: UnboundedReceiver<Arrival>,
+    arrivals: Receiver<Arrival>,
     asks: Asks<ServerConnection>,
     pub(super) end: JoinHandle<Result<(), h2::Error>>,
 }
 
 impl H2Server {
     pub(super) fn new(io: End, builder: &h2::server::Builder) -> Self {
-        let (arrived, arrivals) = unbounded_channel();
+        let (arrived, arrivals) = channel(ROOM);
         let (asks, mut asked) = asks::<ServerConnection>();
         let handshake = builder.handshake(io);
         let end = tokio::spawn(async move {
@@ -76,7 +76,7 @@ impl H2Server {
             loop {
                 tokio::select! {
                     arrival = connection.accept() => match arrival {
-                        Some(arrival) => drop(arrived.send(arrival?)),
+                        Some(arrival) => drop(arrived.try_send(arrival?)),
                         None => return Ok(()),
                     },
                     Some(ask) = asked.recv() => ask(&mut connection),

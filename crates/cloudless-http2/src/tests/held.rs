@@ -4,13 +4,13 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use tokio::io::BufReader;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
 use super::frames::{
     DATA, END_STREAM, PING, POST, RST_STREAM, Raw, SETTINGS, frame, headers, rst_stream,
 };
-use super::peers::{CONFIG, Client, End, Server, ok, ours, pipe, soon, stream};
+use super::peers::{CONFIG, Client, End, ROOM, Server, ok, ours, pipe, soon, stream};
 use crate::driver::Driver;
 use crate::state::{Role, Shared, State};
 use crate::{Config, Error, Reason, RecvStream, SendStream, head};
@@ -18,7 +18,7 @@ use crate::{Config, Error, Reason, RecvStream, SendStream, head};
 /// Takes streams as [`Connection`](crate::server::Connection) does.
 pub(super) struct Held {
     shared: Arc<Shared>,
-    arrivals: UnboundedReceiver<(RecvStream, SendStream)>,
+    arrivals: Receiver<(RecvStream, SendStream)>,
     end: JoinHandle<Error>,
 }
 
@@ -26,7 +26,7 @@ impl Held {
     pub(super) fn server(io: End, config: Config) -> Self {
         let shared = Shared::new(config, Role::Server);
         let mut driver = Driver::new(BufReader::new(io), Arc::clone(&shared));
-        let (arrived, arrivals) = unbounded_channel();
+        let (arrived, arrivals) = channel(ROOM);
         let of_task = Arc::clone(&shared);
         let end = tokio::spawn(async move {
             loop {
@@ -45,7 +45,7 @@ impl Held {
                 };
                 let recv = RecvStream::new(Arc::clone(&of_task), id);
                 let send = SendStream::new(Arc::clone(&of_task), id);
-                drop(arrived.send((recv, send)));
+                drop(arrived.try_send((recv, send)));
             }
         });
         Self {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, duplex};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -27,6 +27,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// One end of a pipe.
 pub(super) type End = Box<dyn Io>;
+
+/// For more than any test has waiting.
+pub(super) const ROOM: usize = 1 << 18;
 
 /// A pipe that holds so many bytes each way.
 pub(super) fn pipe(len: usize) -> (End, End) {
@@ -105,7 +108,7 @@ type Connection = server::Connection<BufReader<End>>;
 
 /// A connection on which streams arrive, driven by a task to its end.
 pub(super) struct Server {
-    arrivals: UnboundedReceiver<Arrival>,
+    arrivals: Receiver<Arrival>,
     asks: Asks<Connection>,
     pub(super) end: JoinHandle<Error>,
 }
@@ -113,13 +116,13 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(io: End, config: Config) -> Self {
         let mut connection = server::accept(BufReader::new(io), config);
-        let (arrived, arrivals) = unbounded_channel();
+        let (arrived, arrivals) = channel(ROOM);
         let (asks, mut asked) = asks();
         let end = tokio::spawn(async move {
             loop {
                 tokio::select! {
                     arrival = connection.next() => match arrival {
-                        Ok(arrival) => drop(arrived.send(arrival)),
+                        Ok(arrival) => drop(arrived.try_send(arrival)),
                         Err(error) => return error,
                     },
                     Some(ask) = asked.recv() => ask(&mut connection),
@@ -163,10 +166,10 @@ impl Server {
 /// What a task is asked to do with the connection that it drives.
 type Ask<C> = Box<dyn FnOnce(&mut C) + Send>;
 
-pub(super) struct Asks<C>(UnboundedSender<Ask<C>>);
+pub(super) struct Asks<C>(Sender<Ask<C>>);
 
-pub(super) fn asks<C>() -> (Asks<C>, UnboundedReceiver<Ask<C>>) {
-    let (asks, asked) = unbounded_channel();
+pub(super) fn asks<C>() -> (Asks<C>, Receiver<Ask<C>>) {
+    let (asks, asked) = channel(ROOM);
     (Asks(asks), asked)
 }
 
@@ -175,9 +178,9 @@ impl<C> Asks<C> {
         &self,
         ask: impl FnOnce(&mut C) -> R + Send + 'static,
     ) -> R {
-        let (answer, mut answered) = unbounded_channel();
-        let asked = self.0.send(Box::new(move |connection| {
-            let _ = answer.send(ask(connection));
+        let (answer, mut answered) = channel(ROOM);
+        let asked = self.0.try_send(Box::new(move |connection| {
+            let _ = answer.try_send(ask(connection));
         }));
         assert!(asked.is_ok(), "the connection has ended");
         soon(answered.recv()).await.unwrap()

@@ -110,7 +110,8 @@ async fn all_writers_go_on_when_the_window_of_all_grows() {
 async fn what_is_queued_goes_on_when_a_window_grows() {
     const ALL: u32 = 1_000_000;
     const STEP: u32 = 10_000;
-    let cases: [(Vec<u8>, fn(u32) -> Vec<u8>); 3] = [
+    type Grow = fn(u32) -> Vec<u8>;
+    let cases: [(Vec<u8>, Grow); 3] = [
         (window_update(0, ALL), |_| window_update(1, STEP)),
         (window_update(0, ALL), |n| window(65_535 + n * STEP)),
         (window_update(1, ALL), |_| window_update(0, STEP)),
