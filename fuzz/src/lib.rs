@@ -12,6 +12,7 @@ pub mod filters;
 pub mod headers;
 pub mod hostname;
 pub mod hrefs;
+pub mod http2;
 pub mod join_code;
 pub mod leg;
 pub mod proxy_protocol;

@@ -35,6 +35,7 @@ targets!(
     headers,
     hostname,
     hrefs,
+    http2,
     join_code,
     leg,
     proxy_protocol,

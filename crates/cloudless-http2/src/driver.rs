@@ -18,6 +18,30 @@ thread_local! {
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
+/// Rounds in one poll.
+const ROUNDS_MAX: usize = 8;
+/// Writes in one round, and
+const WRITES_MAX: usize = 4;
+/// bytes that are received in one.
+const RECEIVE_MAX: usize = 64 * 1024;
+
+/// What a round has come to.
+enum Round {
+    /// There may be more to be done now.
+    Again,
+    /// Something has come that is waited for.
+    Enough,
+    /// All waits for the peer, a socket or a timer.
+    Nothing,
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    All,
+    Some,
+}
+
 /// One connection over `T`.
 pub(crate) struct Driver<T> {
     io: T,
@@ -42,8 +66,8 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
         }
     }
 
-    /// Moves all that can be moved, until `is_enough` of what has come. Otherwise ready at the end of
-    /// the connection only.
+    /// Moves what can be moved, until `is_enough` of what has come. Otherwise ready at the end of the
+    /// connection only.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -51,66 +75,83 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
     ) -> Poll<Result<(), Error>> {
         let shared = Arc::clone(&self.shared);
         shared.readiness.register(cx.waker());
-        let mut state = shared.lock();
-        if let Some(error) = &state.error {
-            return Poll::Ready(Err(error.clone()));
+        for _ in 0..ROUNDS_MAX {
+            // Not for longer than a round: whoever holds a stream has to wait for it.
+            let mut state = shared.lock();
+            if let Some(error) = &state.error {
+                return Poll::Ready(Err(error.clone()));
+            }
+            match self.round(cx, &mut state, &mut is_enough) {
+                Ok(Round::Again) => {}
+                Ok(Round::Enough) => return Poll::Ready(Ok(())),
+                Ok(Round::Nothing) => return Poll::Pending,
+                Err(error) => {
+                    state.fail(error.clone());
+                    // The peer is told why if it takes it at once.
+                    let _ = self.send(cx, &mut state);
+                    return Poll::Ready(Err(error));
+                }
+            }
         }
-        let moved = self.drive(cx, &mut state, &mut is_enough);
-        if let Poll::Ready(Err(error)) = &moved {
-            state.fail(error.clone());
-            // The peer is told why if it takes it at once.
-            let _ = self.send(cx, &mut state);
-        }
-        moved
+        // Other tasks have their turn.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
-    fn drive(
+    /// Sends some and receives some.
+    fn round(
         &mut self,
         cx: &mut Context<'_>,
         state: &mut State,
         is_enough: &mut impl FnMut(&mut State) -> bool,
-    ) -> Poll<Result<(), Error>> {
-        loop {
-            self.shared.readiness.take(&mut self.woken);
-            for (id, direction) in self.woken.drain(..) {
-                state.woken(id, direction);
+    ) -> Result<Round, Error> {
+        self.shared.readiness.take(&mut self.woken);
+        for (id, direction) in self.woken.drain(..) {
+            state.woken(id, direction);
+        }
+        state.take_due(Instant::now());
+        let sent = match self.send(cx, state) {
+            Poll::Ready(sent) => Some(sent.map_err(Error::broken)?),
+            Poll::Pending => None,
+        };
+        if let Some(error) = &state.error {
+            return Err(error.clone());
+        }
+        if is_enough(state) {
+            return Ok(Round::Enough);
+        }
+        if sent == Some(Sent::All) && state.is_done() {
+            return match Pin::new(&mut self.io).poll_shutdown(cx) {
+                Poll::Ready(Ok(())) => Err(Error::Closed),
+                Poll::Ready(Err(error)) => Err(Error::broken(error)),
+                Poll::Pending => Ok(Round::Nothing),
+            };
+        }
+        match Pin::new(&mut self.io).poll_fill_buf(cx) {
+            Poll::Ready(Ok([])) => Err(state.closed()),
+            Poll::Ready(Ok(bytes)) => {
+                let n = bytes.len().min(RECEIVE_MAX);
+                let received = state.receive(&bytes[..n]);
+                Pin::new(&mut self.io).consume(n);
+                received.map(|()| Round::Again)
             }
-            state.take_due(Instant::now());
-            if let Poll::Ready(Err(error)) = self.send(cx, state) {
-                return Poll::Ready(Err(Error::broken(error)));
-            }
-            let is_sent = self.out.is_none() && !self.must_flush;
-            if let Some(error) = &state.error {
-                return Poll::Ready(Err(error.clone()));
-            }
-            if is_enough(state) {
-                return Poll::Ready(Ok(()));
-            }
-            if is_sent && state.is_done() {
-                ready!(Pin::new(&mut self.io).poll_shutdown(cx)).map_err(Error::broken)?;
-                return Poll::Ready(Err(Error::Closed));
-            }
-            match Pin::new(&mut self.io).poll_fill_buf(cx) {
-                Poll::Ready(Ok([])) => return Poll::Ready(Err(state.closed())),
-                Poll::Ready(Ok(bytes)) => {
-                    let received = state.receive(bytes);
-                    let n = bytes.len();
-                    Pin::new(&mut self.io).consume(n);
-                    received?;
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Error::broken(error))),
-                Poll::Pending => {
-                    if self.poll_timer(cx, state.next_due()).is_pending() {
-                        return Poll::Pending;
-                    }
-                }
-            }
+            Poll::Ready(Err(error)) => Err(Error::broken(error)),
+            Poll::Pending if sent == Some(Sent::Some) => Ok(Round::Again),
+            Poll::Pending => Ok(match self.poll_timer(cx, state.next_due()) {
+                Poll::Ready(()) => Round::Again,
+                Poll::Pending => Round::Nothing,
+            }),
         }
     }
 
-    /// Sends all that is to be sent.
-    fn send(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<std::io::Result<()>> {
-        loop {
+    /// Whether all that was said has gone to what is below.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.out.is_some() || self.must_flush || self.shared.lock().wants_to_send()
+    }
+
+    /// Sends what is to be sent, but no more than a round's part of it.
+    fn send(&mut self, cx: &mut Context<'_>, state: &mut State) -> Poll<std::io::Result<Sent>> {
+        for _ in 0..WRITES_MAX {
             while let Some((out, n_written)) = &mut self.out {
                 let rest = &out.bytes()[*n_written..];
                 if rest.is_empty() {
@@ -131,16 +172,17 @@ impl<T: AsyncBufRead + AsyncWrite + Unpin> Driver<T> {
                 self.must_flush = false;
             }
             if !state.wants_to_send() {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Sent::All));
             }
             let mut out = Out::new(SPARE.take());
             state.fill(&mut out);
             if out.bytes().is_empty() {
                 SPARE.set(out.into_buffer());
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Ok(Sent::All));
             }
             self.out = Some((out, 0));
         }
+        Poll::Ready(Ok(Sent::Some))
     }
 
     /// Ready when a source that had to wait may have its turn.

@@ -16,6 +16,9 @@ const WINDOW_STEP: i64 = 1 << 26;
 /// Payloads that are kept until they are whole have this length at most. HEADERS are the longest.
 const PAYLOAD_MAX: usize = 64 * 1024;
 
+/// A longer piece of what a stream brings is worth a write of its own.
+const PIECE_MIN: usize = 4 * 1024;
+
 /// Where in the peer's bytes this side is.
 pub(crate) struct Parser {
     place: Place,
@@ -102,7 +105,16 @@ fn frame_size_error() -> Error {
 
 impl State {
     /// Takes what the peer has sent. After an error the connection is over.
-    pub(crate) fn receive(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.batch += 1;
+        let received = self.parse(bytes);
+        for id in std::mem::take(&mut self.touched) {
+            self.deliver(id);
+        }
+        received
+    }
+
+    fn parse(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         loop {
             match self.parser.place {
                 Place::Preface => {
@@ -142,6 +154,10 @@ impl State {
 
     /// A frame begins.
     fn begin(&mut self, header: Header) -> Result<Place, Error> {
+        let Header {
+            len, kind, stream, ..
+        } = header;
+        tracing::trace!(stream, ?kind, len, "A frame has come");
         if header.len > self.config.frame_len as usize {
             return Err(frame_size_error());
         }
@@ -254,6 +270,15 @@ impl State {
             incoming.wake();
             return;
         };
+        // Of many small pieces in one batch the first is written at once, and the others together.
+        if bytes.len() < PIECE_MIN && incoming.batch == self.batch && !sink.has_failed() {
+            if incoming.waiting.is_empty() {
+                self.touched.push(id);
+            }
+            sink.keep(bytes, &mut incoming.waiting);
+            return;
+        }
+        incoming.batch = self.batch;
         let n = sink.take(bytes, &mut incoming.waiting);
         if sink.has_failed() {
             incoming.wake();

@@ -65,6 +65,9 @@ impl SendStream {
             return Poll::Ready(Ok(room as usize));
         }
         register(&mut outgoing.waker, cx);
+        if window_of_all <= 0 {
+            state.wait_for_window(self.id);
+        }
         Poll::Pending
     }
 
@@ -257,7 +260,8 @@ impl Future for SendFrom<'_> {
             return Poll::Ready(Err(SendFromError::Stream(error)));
         }
         let outgoing = &mut stream.outgoing;
-        match outgoing.source.as_mut().and_then(Source::take_end) {
+        let ended = outgoing.source.take_if(|source| source.has_ended());
+        match ended.and_then(|mut source| source.take_end()) {
             Some(end) => Poll::Ready(end.map_err(SendFromError::Socket)),
             None if outgoing.is_ending() => Poll::Ready(Err(SendFromError::Stream(Error::Ended))),
             None => {

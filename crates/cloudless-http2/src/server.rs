@@ -46,13 +46,18 @@ impl<T> Connection<T> {
         self.driver.shared.readiness.wake();
     }
 
-    /// Whether any stream is open.
-    pub fn has_streams(&self) -> bool {
-        self.driver.shared.lock().n_open > 0
+    /// How many streams are open.
+    pub fn n_streams(&self) -> usize {
+        self.driver.shared.lock().n_open
     }
 }
 
 impl<T: AsyncBufRead + AsyncWrite + Unpin> Connection<T> {
+    /// Whether anything that was said has not left.
+    pub fn has_unsent(&self) -> bool {
+        self.driver.has_unsent()
+    }
+
     /// The next stream that the peer opens. May be dropped and called again.
     ///
     /// # Errors

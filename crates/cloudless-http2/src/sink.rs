@@ -9,7 +9,8 @@ use crate::waiting::Waiting;
 
 const SLICES_MAX: usize = 32;
 
-/// Is told what moves between a stream and a socket. It must not wait, and not touch the stream.
+/// Is told what moves between a stream and a socket. It must not wait, and hold or touch no handle of
+/// any stream: all of its connection waits for it.
 pub trait Observer: Send + Sync {
     /// So many bytes were read from the socket, or written to it.
     fn moved(&self, n: usize);
@@ -61,10 +62,15 @@ impl Sink {
             self.observer.moved(n);
         }
         if !rest.is_empty() && self.error.is_none() {
-            waiting.push(rest);
-            self.observer.waiting(waiting.len());
+            self.keep(rest, waiting);
         }
         n
+    }
+
+    /// Lets bytes wait that have come.
+    pub(crate) fn keep(&self, bytes: &[u8], waiting: &mut Waiting) {
+        waiting.push(bytes);
+        self.observer.waiting(waiting.len());
     }
 
     /// Writes what waits; returns how many bytes the socket has taken.

@@ -82,6 +82,12 @@ pub(crate) struct State {
     pub(crate) last_stream: u32,
     pub(crate) n_open: usize,
     /// Streams that a server has not been asked for.
+    /// Counts what is received at a time, from 1.
+    pub(crate) batch: u64,
+    /// Streams whose sinks have more of it than was written.
+    pub(crate) touched: Vec<u32>,
+    /// SETTINGS that came since the last answer to any has left.
+    pub(crate) n_settings: u32,
     pub(crate) arrivals: VecDeque<(u32, http::Request<()>)>,
     pub(crate) ping: Ping,
     /// The last of our streams that the peer still serves, once it has said so.
@@ -124,6 +130,9 @@ impl State {
             next_stream: 1,
             last_stream: 0,
             n_open: 0,
+            batch: 0,
+            touched: Vec::new(),
+            n_settings: 0,
             arrivals: VecDeque::new(),
             ping: Ping::default(),
             peer_is_leaving: None,
@@ -251,10 +260,10 @@ impl State {
         }
         if stream.is_closed() {
             self.clear(id);
-        } else if stream.outgoing.head.is_none() && stream.outgoing.is_known
+        } else if stream.outgoing.is_ending() && stream.outgoing.is_known
             || self.role == Role::Server
         {
-            // What was said before goes first.
+            // What was said goes first.
             stream.is_abandoned = true;
             self.make_ready(id);
         } else {

@@ -60,6 +60,8 @@ pub(crate) struct Incoming {
     pub(crate) trailers: Option<HeaderMap>,
     pub(crate) has_ended: bool,
     pub(crate) sink: Option<Sink>,
+    /// The last batch of what was received that its sink had some of.
+    pub(crate) batch: u64,
     pub(crate) waker: Option<Waker>,
 }
 
@@ -105,6 +107,7 @@ impl Stream {
                 trailers: None,
                 has_ended: false,
                 sink: None,
+                batch: 0,
                 waker: None,
             },
             reset: None,

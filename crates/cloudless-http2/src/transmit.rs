@@ -90,6 +90,7 @@ impl State {
             return;
         }
         self.control = Vec::new();
+        self.n_settings = 0;
         if !self.fill_resets(out) {
             return;
         }
@@ -259,13 +260,29 @@ impl State {
     /// A stream that cannot send before the peer makes room: its own window makes it ready again, as
     /// does the connection's.
     fn windowless(&mut self, id: u32) -> Turn {
-        if self.send_window <= 0
-            && let Some(stream) = self.streams.get_mut(&id)
+        // A client's stream that nobody has any more holds what the peer may never take.
+        if self.role == Role::Client
+            && self
+                .streams
+                .get(&id)
+                .is_some_and(|stream| stream.is_abandoned)
+        {
+            self.reset(id, Reason::CANCEL);
+            return Turn::Over;
+        }
+        if self.send_window <= 0 {
+            self.wait_for_window(id);
+        }
+        Turn::Over
+    }
+
+    /// Has a stream go on when the window of all has grown.
+    pub(crate) fn wait_for_window(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id)
             && !std::mem::replace(&mut stream.outgoing.is_windowless, true)
         {
             self.windowless.push_back(id);
         }
-        Turn::Over
     }
 
     /// All was sent on a stream. If nobody has it any more it is reset, unless it is closed.

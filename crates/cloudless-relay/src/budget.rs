@@ -1,7 +1,7 @@
 //! How many bytes one home's visitors may leave waiting in the relay.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,7 @@ struct Accounts {
 #[derive(Debug, Default)]
 struct Account {
     waiting: AtomicUsize,
+    is_evicted: AtomicBool,
     evicted: CancellationToken,
 }
 
@@ -58,19 +59,29 @@ impl Budget {
         }
     }
 
+    /// Evicts the streams with most waiting, until the others have no more than there is room for.
     fn evict_largest(&self) {
         let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = |account: &Account| account.waiting.load(Ordering::Relaxed);
-        let staying = || {
-            let open = accounts.open.values();
-            open.filter(|account| !account.evicted.is_cancelled())
-        };
-        if staying().map(|account| waiting(account)).sum::<usize>() <= self.max {
-            return;
-        }
-        if let Some(largest) = staying().max_by_key(|account| waiting(account)) {
+        while self.waiting.load(Ordering::Relaxed) > self.max {
+            let staying = accounts
+                .open
+                .values()
+                .filter(|account| !account.is_evicted());
+            let Some(largest) = staying.max_by_key(|it| it.waiting.load(Ordering::Relaxed)) else {
+                return;
+            };
+            largest.is_evicted.store(true, Ordering::Relaxed);
             largest.evicted.cancel();
+            // It is as good as gone, and costs nobody else anything from here on.
+            let waiting = largest.waiting.swap(0, Ordering::Relaxed);
+            self.waiting.fetch_sub(waiting, Ordering::Relaxed);
         }
+    }
+}
+
+impl Account {
+    fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
     }
 }
 
@@ -85,23 +96,29 @@ pub(crate) struct Share {
 impl Share {
     /// So many bytes wait now, and the largest stream is evicted if that is too much for all.
     pub(crate) fn set(&self, n: usize) {
+        if self.account.is_evicted() {
+            return;
+        }
         let before = self.account.waiting.swap(n, Ordering::Relaxed);
         if n <= before {
             self.budget.waiting.fetch_sub(before - n, Ordering::Relaxed);
-            return;
-        }
-        let more = n - before;
-        let waiting = self.budget.waiting.fetch_add(more, Ordering::Relaxed) + more;
-        if waiting > self.budget.max {
-            self.budget.evict_largest();
+        } else {
+            self.more(n - before);
         }
     }
 
     /// Notes that a chunk waits, and evicts the largest stream if that is too much for all.
     pub(crate) fn add(&self, chunk: usize) {
+        if self.account.is_evicted() {
+            return;
+        }
         let cost = chunk + CHUNK_OVERHEAD;
         self.account.waiting.fetch_add(cost, Ordering::Relaxed);
-        let waiting = self.budget.waiting.fetch_add(cost, Ordering::Relaxed) + cost;
+        self.more(cost);
+    }
+
+    fn more(&self, n: usize) {
+        let waiting = self.budget.waiting.fetch_add(n, Ordering::Relaxed) + n;
         if waiting > self.budget.max {
             self.budget.evict_largest();
         }
@@ -110,8 +127,12 @@ impl Share {
     /// Notes that a chunk waits no longer.
     pub(crate) fn subtract(&self, chunk: usize) {
         let cost = chunk + CHUNK_OVERHEAD;
-        self.account.waiting.fetch_sub(cost, Ordering::Relaxed);
-        self.budget.waiting.fetch_sub(cost, Ordering::Relaxed);
+        let less = |waiting: usize| Some(waiting.saturating_sub(cost));
+        let (ordering, account) = (Ordering::Relaxed, &self.account.waiting);
+        // Of one that was evicted nothing is counted any more.
+        if let Ok(before) = account.fetch_update(ordering, ordering, less) {
+            self.budget.waiting.fetch_sub(before.min(cost), ordering);
+        }
     }
 
     /// Returns when this stream has to go.

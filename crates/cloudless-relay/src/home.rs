@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use cloudless_http2::{Error, Reason, RecvStream, SendStream};
+use cloudless_http2::{Error, Reason, RecvStream, SendStream, Side};
 use cloudless_proto::Hostname;
 use cloudless_proto::control::VISITOR_HEADER;
 use cloudless_proto::ssh::Port;
@@ -278,7 +278,15 @@ async fn connect(
     let connect = async {
         let streams_max = || link.requests.streams_max();
         let slot = session.slots.acquire(streams_max).await;
-        let (response, mut send) = link.requests.open(&request)?;
+        let opened = link.requests.open(&request);
+        if let Err(Error::GoneAway {
+            by: Side::Local, ..
+        }) = &opened
+        {
+            // It has had as many streams as there are numbers.
+            session.closed.cancel();
+        }
+        let (response, mut send) = opened?;
         // Few enough to be left to HTTP/2, so that nothing but the answer is waited for.
         send.queue(opening.clone())?;
         let response = response.await?;

@@ -144,9 +144,14 @@ impl Connection {
         self.http2.leave();
     }
 
-    /// Whether any stream is open, the control stream included.
-    pub(crate) fn has_streams(&self) -> bool {
-        self.http2.has_streams()
+    /// How many streams are open, the control stream included.
+    pub(crate) fn n_streams(&self) -> usize {
+        self.http2.n_streams()
+    }
+
+    /// Whether anything that was said has not left.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.http2.has_unsent()
     }
 }
 

@@ -501,11 +501,16 @@ impl Session {
                 },
                 _ = check.tick() => {
                     self.budget.enforce();
-                    if !is_over && self.visitors.is_empty() {
+                    // Said before, it could overtake what visitors still have to get.
+                    let is_alone = self.visitors.is_empty() && self.connection.n_streams() <= 1;
+                    if !is_over && is_alone {
                         self.connection.control.end();
                         is_over = true;
                         deadline = deadline.min(Instant::now() + FAREWELL);
-                    } else if is_over && !self.connection.has_streams() {
+                    } else if is_over
+                        && self.connection.n_streams() == 0
+                        && !self.connection.has_unsent()
+                    {
                         break;
                     }
                 }

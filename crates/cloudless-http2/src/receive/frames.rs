@@ -6,6 +6,9 @@ use crate::frame::{self, ACK, Header, Kind, WINDOW_MAX};
 use crate::settings::Peer;
 use crate::state::{Role, State};
 
+/// SETTINGS that a peer may send before it has read an answer to any.
+const SETTINGS_MAX: u32 = 64;
+
 impl State {
     pub(super) fn payload(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
         let is_of_connection = header.stream == 0;
@@ -65,6 +68,11 @@ impl State {
             self.heard_of_window();
             return Ok(());
         }
+        // Each may concern every stream.
+        self.n_settings += 1;
+        if self.n_settings > SETTINGS_MAX {
+            return Err(Error::connection(Reason::ENHANCE_YOUR_CALM));
+        }
         let Peer { window: before, .. } = self.peer;
         let is_first = !std::mem::replace(&mut self.has_peers_settings, true);
         let applied = self.peer.apply(payload, is_first);
@@ -92,7 +100,11 @@ impl State {
         let (reason, _debug) = rest.split_at_checked(4).ok_or_else(frame_size_error)?;
         let last = frame::u31(last).ok_or_else(frame_size_error)?;
         let reason = frame::reason(reason).ok_or_else(frame_size_error)?;
-        self.peer_is_leaving = Some((last, reason));
+        // Said again it can only mean fewer (section 6.8).
+        let is_news = self.peer_is_leaving.replace((last, reason)) != Some((last, reason));
+        if !is_news {
+            return Ok(());
+        }
         if self.role == Role::Server {
             return Ok(());
         }
@@ -121,12 +133,10 @@ impl State {
             if self.send_window > WINDOW_MAX {
                 return Err(Error::connection(Reason::FLOW_CONTROL_ERROR));
             }
-            for stream in self.streams.values_mut() {
-                stream.outgoing.wake();
-            }
             for id in std::mem::take(&mut self.windowless) {
                 if let Some(stream) = self.streams.get_mut(&id) {
                     stream.outgoing.is_windowless = false;
+                    stream.outgoing.wake();
                 }
                 self.make_ready(id);
             }

@@ -118,26 +118,27 @@ async fn a_server_hears_nothing_after_both_ends_or_a_reset() {
     assert_eq!(heard, [Head, Reset(Reason::INTERNAL_ERROR)]);
 }
 
+/// A peer that gives no window would have more and more of it kept.
 #[tokio::test(start_paused = true)]
-async fn what_was_queued_still_waits_for_the_window() {
-    let (near, far) = pipe(1_000_000);
-    let client = Client::new(near, CONFIG);
-    let mut raw = Raw::server(far).await;
-    let (answer, mut send) = client.open();
-    let mut heard = vec![raw.hear_of(HEADERS).await];
-    // Both the stream's window and that of all are smaller.
-    send.queue(data(100_000, 1)).unwrap();
-    drop((answer, send));
-    heard.extend(raw.hear_all().await);
-    assert_eq!(of_stream(&heard, 1), [Head, Data(65_535)]);
-    raw.say(&window_update(0, 40_000)).await;
-    heard.extend(raw.hear_all().await);
-    assert_eq!(of_stream(&heard, 1), [Head, Data(65_535)]);
-    raw.say(&window_update(1, 40_000)).await;
-    heard.extend(raw.hear_all().await);
-    let all = [Head, Data(100_000), Reset(Reason::CANCEL)];
-    assert_eq!(of_stream(&heard, 1), all);
-    client.finished().await;
+async fn what_the_window_does_not_take_is_not_kept_once_nobody_has_the_stream() {
+    for finishes in [false, true] {
+        let (near, far) = pipe(1_000_000);
+        let client = Client::new(near, CONFIG);
+        let mut raw = Raw::server(far).await;
+        let (answer, mut send) = client.open();
+        let mut heard = vec![raw.hear_of(HEADERS).await];
+        // Both the stream's window and that of all are smaller.
+        if finishes {
+            send.finish(data(100_000, 1)).unwrap();
+        } else {
+            send.queue(data(100_000, 1)).unwrap();
+        }
+        drop((answer, send));
+        heard.extend(raw.hear_all().await);
+        let heard = of_stream(&heard, 1);
+        assert_eq!(heard.last(), Some(&Reset(Reason::CANCEL)), "{heard:?}");
+        client.finished().await;
+    }
 }
 
 /// The other way round: a stream of this request arrives at a server, `act` is done to it, and then it

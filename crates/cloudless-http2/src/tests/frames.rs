@@ -156,17 +156,18 @@ impl Raw {
         }
     }
 
-    /// How much of `bytes`, again and again, the other end takes before it ends the connection; reads
-    /// nothing meanwhile.
-    pub(super) async fn flood(&mut self, bytes: &[u8]) -> usize {
+    /// How much of `bytes`, again and again, the other end takes before it ends the connection, or has
+    /// taken `max`; reads nothing meanwhile.
+    pub(super) async fn flood(&mut self, bytes: &[u8], max: usize) -> usize {
         let mut n_taken = 0;
-        loop {
+        while n_taken < max {
             let rest = &bytes[n_taken % bytes.len()..];
             match soon(self.io.write(rest)).await {
                 Ok(n) => n_taken += n,
-                Err(_) => return n_taken,
+                Err(_) => break,
             }
         }
+        n_taken
     }
 
     /// The next frame; `None` when the connection has ended.

@@ -92,7 +92,7 @@ async fn a_peer_that_has_more_answered_than_it_reads_loses_its_connection() {
         let (near, far) = pipe(1000);
         let server = Server::new(far, CONFIG);
         let mut raw = Raw::client(near).await;
-        let n_taken = raw.flood(&frame.repeat(100)).await;
+        let n_taken = raw.flood(&frame.repeat(100), UNREAD_MAX).await;
         assert!(n_taken < UNREAD_MAX, "{name}: {n_taken}");
         let error = soon(server.end).await.unwrap();
         assert!(calm(&error), "{name}: {error}");
@@ -100,7 +100,7 @@ async fn a_peer_that_has_more_answered_than_it_reads_loses_its_connection() {
         let (near, far) = pipe(1000);
         let client = Client::new(near, CONFIG);
         let mut raw = Raw::server(far).await;
-        let n_taken = raw.flood(&frame.repeat(100)).await;
+        let n_taken = raw.flood(&frame.repeat(100), UNREAD_MAX).await;
         assert!(n_taken < UNREAD_MAX, "{name}: {n_taken}");
         let error = soon(client.end).await.unwrap().unwrap_err();
         assert!(calm(&error), "{name}: {error}");

@@ -1,13 +1,15 @@
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// A stream that gives and takes bytes in small pieces, and now and then none at first.
+/// A stream that gives and takes bytes in small pieces, and now and then none at first. What it has
+/// taken leaves when it is flushed, as it does from TLS.
 #[derive(Debug)]
 pub(super) struct Pieces<S> {
     stream: S,
+    unflushed: Vec<u8>,
     random: Random,
     len_max: usize,
 }
@@ -16,6 +18,7 @@ impl<S> Pieces<S> {
     pub(super) fn new(stream: S, seed: u64, len_max: usize) -> Self {
         Self {
             stream,
+            unflushed: Vec::new(),
             random: Random::new(seed),
             len_max,
         }
@@ -57,14 +60,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Pieces<S> {
         let Some(len) = self.piece(cx) else {
             return Poll::Pending;
         };
-        Pin::new(&mut self.stream).poll_write(cx, &bytes[..len.min(bytes.len())])
+        if self.unflushed.len() > self.len_max {
+            ready!(self.as_mut().poll_flush(cx))?;
+        }
+        let len = len.min(bytes.len());
+        self.unflushed.extend_from_slice(&bytes[..len]);
+        Poll::Ready(Ok(len))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let Self {
+            stream, unflushed, ..
+        } = &mut *self;
+        while !unflushed.is_empty() {
+            let n = ready!(Pin::new(&mut *stream).poll_write(cx, unflushed))?;
+            unflushed.drain(..n);
+        }
+        Pin::new(stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.as_mut().poll_flush(cx))?;
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

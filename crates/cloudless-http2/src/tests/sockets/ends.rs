@@ -72,6 +72,12 @@ async fn a_reset_of_the_socket_is_no_fin() {
 /// The driver may have looked at the socket when its reader had turned to something else.
 #[tokio::test]
 async fn a_reset_is_none_the_less_one_for_whoever_reads_the_socket_next() {
+    for asks in [false, true] {
+        check_unheard_reset(asks).await;
+    }
+}
+
+async fn check_unheard_reset(asks: bool) {
     let (_client, _server, [(_recv, mut send), (mut far_recv, _far_send)]) = open(CONFIG).await;
     let (near, mut far) = tcp().await;
     let (near, count) = (Arc::new(near), Count::new());
@@ -90,6 +96,12 @@ async fn a_reset_is_none_the_less_one_for_whoever_reads_the_socket_next() {
         for _ in 0..100 {
             yield_now().await;
         }
+    }
+    if asks {
+        let end = send.unheard_end();
+        assert!(matches!(end, Some(Err(_))), "{end:?}");
+        assert!(send.unheard_end().is_none());
+        return;
     }
     let sent = soon(send.send_from(near, count, None)).await;
     assert!(matches!(sent, Err(SendFromError::Socket(_))), "{sent:?}");
