@@ -26,6 +26,7 @@ pub(crate) struct Sink {
     /// Has the driver look here again.
     waker: Waker,
     error: Option<io::Error>,
+    has_failed: bool,
 }
 
 impl Sink {
@@ -39,13 +40,14 @@ impl Sink {
             observer,
             waker,
             error: None,
+            has_failed: false,
         }
     }
 
     /// Takes bytes that have come: writes what the socket takes and lets the rest wait. Returns how
     /// many were written.
     pub(crate) fn take(&mut self, bytes: &[u8], waiting: &mut Waiting) -> usize {
-        if self.error.is_some() {
+        if self.has_failed {
             return 0;
         }
         let mut rest = bytes;
@@ -61,7 +63,7 @@ impl Sink {
         if n > 0 {
             self.observer.moved(n);
         }
-        if !rest.is_empty() && self.error.is_none() {
+        if !rest.is_empty() && !self.has_failed {
             self.keep(rest, waiting);
         }
         n
@@ -76,7 +78,7 @@ impl Sink {
     /// Writes what waits; returns how many bytes the socket has taken.
     pub(crate) fn drain(&mut self, waiting: &mut Waiting) -> usize {
         let mut written = 0;
-        while !waiting.is_empty() && self.error.is_none() {
+        while !waiting.is_empty() && !self.has_failed {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
             let n_slices = waiting.slices(&mut slices);
             let Some(n) = self.write(&slices[..n_slices]) else {
@@ -110,6 +112,7 @@ impl Sink {
             }
         };
         self.error = Some(error);
+        self.has_failed = true;
         None
     }
 
@@ -122,7 +125,8 @@ impl Sink {
         self.error.take()
     }
 
+    /// Whether the socket takes nothing more, also once somebody knows of it.
     pub(crate) fn has_failed(&self) -> bool {
-        self.error.is_some()
+        self.has_failed
     }
 }

@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 
 use crate::error::{Reason, Side};
 use crate::frame::{END_HEADERS, END_STREAM, HEADER_LEN, Header, Kind};
+use crate::sink::Sink;
 use crate::source::Read;
 use crate::state::{Role, State};
 use crate::stream::End;
@@ -220,7 +221,9 @@ impl State {
         if stream.is_abandoned {
             return self.abandoned(id);
         }
-        let Some(source) = &mut outgoing.source else {
+        // The system tells of a reset once: whoever has heard of it by writing would read a FIN.
+        let is_broken = stream.incoming.sink.as_ref().is_some_and(Sink::has_failed);
+        let Some(source) = outgoing.source.as_mut().filter(|_| !is_broken) else {
             return Turn::Over;
         };
         if len_max == 0 {

@@ -3,6 +3,7 @@
 use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
 
+use super::frames::{HEADERS, OK, POST, Raw, headers, setting};
 use super::h2_peers::{H2Client, H2Server, h2_read_all};
 use super::peers::{CONFIG, Client, Server, connect, ours, pipe, pipe_of_pieces, read_all, soon};
 use super::pieces::Random;
@@ -238,4 +239,28 @@ async fn the_longest_head_fits_for_a_peer_without_a_table() {
     let _send = respond.answer(&teapot(long(len))).unwrap();
     let response = soon(response).await.unwrap();
     assert_eq!(response.headers()["x"].len(), len);
+}
+
+/// RFC 7541 section 4.2: it would have to make room for more otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_peer_with_a_smaller_table_is_told_that_none_is_used() {
+    const HEADER_TABLE_SIZE: u16 = 1;
+    const NO_TABLE: u8 = 0x20;
+    for (len, is_told) in [(4096, false), (4095, true), (0, true), (65_536, false)] {
+        let (near, far) = pipe(10_000);
+        let mut server = Server::new(far, CONFIG);
+        let mut raw = Raw::client(near).await;
+        raw.say(&setting(HEADER_TABLE_SIZE, len)).await;
+        raw.say(&headers(0, 1, POST)).await;
+        let (_recv, mut send) = server.accepted().await;
+        send.finish_with(&HeaderMap::new()).unwrap();
+        for block in [OK, &[]] {
+            let expected = if is_told {
+                [&[NO_TABLE], block].concat()
+            } else {
+                block.to_vec()
+            };
+            assert_eq!(raw.hear_of(HEADERS).await.payload, expected, "{len}");
+        }
+    }
 }

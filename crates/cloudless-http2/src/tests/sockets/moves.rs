@@ -264,9 +264,11 @@ async fn sockets_are_joined_with_streams_of_h2() {
     use super::super::peers::{connect, ok};
 
     let (there, back) = (data(LEN, 1), data(LEN, 2));
+    // The window of all streams is smaller.
+    let window = 1_000_000;
     let (near, far) = pipe(10_000);
     let client = Client::new(near, CONFIG);
-    let mut server = H2Server::new(far, &h2::server::Builder::new());
+    let mut server = H2Server::new(far, h2::server::Builder::new().initial_window_size(window));
     let (answer, send) = client.open();
     let (request, mut respond) = server.arrival().await;
     let mut h2_send = respond.send_response(ok(), false).unwrap();
@@ -290,7 +292,8 @@ async fn sockets_are_joined_with_streams_of_h2() {
     client.finished().await;
 
     let (near, far) = pipe(10_000);
-    let mut client = H2Client::new(near, &h2::client::Builder::new()).await;
+    let mut client =
+        H2Client::new(near, h2::client::Builder::new().initial_window_size(window)).await;
     let mut server = Server::new(far, CONFIG);
     let (response, mut h2_send) = client.open(connect("home.example:443")).await;
     let accepted = server.accepted().await;
