@@ -81,13 +81,13 @@ pub(crate) struct State {
     /// The last stream that the peer has opened.
     pub(crate) last_stream: u32,
     pub(crate) n_open: usize,
-    /// Streams that a server has not been asked for.
     /// Counts what is received at a time, from 1.
     pub(crate) batch: u64,
     /// Streams whose sinks have more of it than was written.
     pub(crate) touched: Vec<u32>,
     /// SETTINGS that came since the last answer to any has left.
     pub(crate) n_settings: u32,
+    /// Streams that a server has not been asked for.
     pub(crate) arrivals: VecDeque<(u32, http::Request<()>)>,
     pub(crate) ping: Ping,
     /// The last of our streams that the peer still serves, once it has said so.
@@ -241,6 +241,10 @@ impl State {
     /// Streams that come and go while nothing can be written leave no turns behind.
     fn forget_turns(&mut self) {
         let enough = 2 * self.streams.len() + TURNS_MIN;
+        // Nor room for as many as there were once.
+        if self.streams.capacity() > 4 * enough {
+            self.streams.shrink_to(enough);
+        }
         let streams = &self.streams;
         for turns in [&mut self.ready, &mut self.updates, &mut self.windowless] {
             if turns.len() > enough {
