@@ -159,6 +159,8 @@ impl RecvStream {
     /// Writes what comes to a socket, until the end of the stream, which is left to the caller to pass
     /// on; what was there before, too. Bytes are released when the socket has taken them.
     ///
+    /// A stream is delivered to one socket at a time: the last delivery has to be dropped before.
+    ///
     /// What has come with the end of the stream is written even if the connection fails meanwhile.
     /// Dropped before it is ready, it writes nothing more, and what the socket has not taken is there
     /// to be read.

@@ -16,7 +16,7 @@ use crate::readiness::Direction;
 use crate::sink::Observer;
 use crate::source::Source;
 use crate::state::Shared;
-use crate::stream::{End, register};
+use crate::stream::{End, Outgoing, register};
 
 /// What one stream's holder may have waiting to be sent.
 const QUEUE_MAX: usize = 64 * 1024;
@@ -99,33 +99,14 @@ impl SendStream {
 
     /// Sends a head before all else.
     pub(crate) fn answer(&self, block: Bytes) -> Result<(), Error> {
-        {
-            let mut state = self.shared.lock();
-            if let Some(error) = &state.error {
-                return Err(error.clone());
-            }
-            let stream = state.streams.get_mut(&self.id).ok_or(Error::Ended)?;
-            if let Some(error) = stream.error() {
-                return Err(error);
-            }
-            stream.outgoing.head = Some(block);
-            state.make_ready(self.id);
-        }
-        self.shared.readiness.wake();
-        Ok(())
+        self.change(|outgoing| {
+            outgoing.head = Some(block);
+            Ok(())
+        })
     }
 
     fn send(&mut self, bytes: Bytes, end: Option<End>) -> Result<(), Error> {
-        {
-            let mut state = self.shared.lock();
-            if let Some(error) = &state.error {
-                return Err(error.clone());
-            }
-            let stream = state.streams.get_mut(&self.id).ok_or(Error::Ended)?;
-            if let Some(error) = stream.error() {
-                return Err(error);
-            }
-            let outgoing = &mut stream.outgoing;
+        self.change(|outgoing| {
             if outgoing.is_ending() {
                 return Err(Error::Ended);
             }
@@ -134,6 +115,22 @@ impl SendStream {
                 outgoing.queued += bytes.len();
                 outgoing.queue.push_back(bytes);
             }
+            Ok(())
+        })
+    }
+
+    /// Changes what is to be sent, and has it sent.
+    fn change(&self, change: impl FnOnce(&mut Outgoing) -> Result<(), Error>) -> Result<(), Error> {
+        {
+            let mut state = self.shared.lock();
+            if let Some(error) = &state.error {
+                return Err(error.clone());
+            }
+            let stream = state.streams.get_mut(&self.id).ok_or(Error::Ended)?;
+            if let Some(error) = stream.error() {
+                return Err(error);
+            }
+            change(&mut stream.outgoing)?;
             state.make_ready(self.id);
         }
         self.shared.readiness.wake();
@@ -204,9 +201,7 @@ impl SendStream {
         self.shared.readiness.wake();
         SendFrom { stream: self }
     }
-}
 
-impl SendStream {
     /// How the socket of a dropped [`send_from`](Self::send_from) has ended, if it has: the system tells
     /// of a reset once, and whoever reads the socket next takes it for a FIN.
     pub fn unheard_end(&mut self) -> Option<io::Result<()>> {

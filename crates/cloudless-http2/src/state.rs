@@ -311,7 +311,7 @@ impl State {
         // The less the peer has left, the sooner it is told; but not of every few bytes.
         let left = usize::try_from(incoming.window).unwrap_or(0);
         let least = UPDATE_MIN.min(self.config.stream_window as usize / 2);
-        let is_due = incoming.released >= (left / 2).max(least);
+        let is_due = incoming.released >= (left / 2).max(least).max(1);
         if is_due && !incoming.has_update && !incoming.has_ended {
             incoming.has_update = true;
             self.updates.push_back(id);

@@ -148,6 +148,20 @@ struct Shared {
     share: Share,
 }
 
+impl Shared {
+    /// So many bytes of the visitor are on their way to the home.
+    fn went_up(&self, n: u64) {
+        self.visit.moved_up(n);
+        self.activity.moved();
+    }
+
+    /// The visitor has taken so many bytes of the home.
+    fn went_down(&self, n: u64) {
+        self.visit.moved_down(n);
+        self.activity.moved();
+    }
+}
+
 /// What an owner has to know of a home whose legs break.
 const LEGS_BREAK: &str = "three connections past the tunnel in a row broke while they were in use: \
     something between home and relay lets them begin and not go on, so visitors stay in the tunnel for \

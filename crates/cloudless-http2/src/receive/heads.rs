@@ -38,7 +38,7 @@ impl State {
         let Some(mut block) = self.parser.block.take() else {
             return Err(protocol_error());
         };
-        // Compressed it is not longer than what it may be.
+        // Few are longer compressed than not: such a head is refused, too.
         if block.bytes.len() + payload.len() > self.config.header_list_len as usize {
             return Err(Error::connection(Reason::ENHANCE_YOUR_CALM));
         }
@@ -75,8 +75,12 @@ impl State {
                 }
             } else {
                 match fields.response() {
-                    // What comes before the head that counts.
-                    Some(response) if response.status().is_informational() && !ends => {}
+                    // What comes before the head that counts, and is not the end (section 8.1).
+                    Some(response) if response.status().is_informational() => {
+                        if ends {
+                            self.reset(id, Reason::PROTOCOL_ERROR);
+                        }
+                    }
                     Some(response) => {
                         incoming.has_head = true;
                         incoming.head = Some(response);

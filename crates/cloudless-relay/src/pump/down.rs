@@ -50,15 +50,8 @@ struct Counted(Arc<Shared>);
 
 impl Observer for Counted {
     fn moved(&self, n: usize) {
-        let Shared {
-            ways,
-            activity,
-            visit,
-            ..
-        } = &*self.0;
-        visit.moved_down(n as u64);
-        activity.moved();
-        ways.moved_down(n);
+        self.0.went_down(n as u64);
+        self.0.ways.moved_down(n);
     }
 
     fn waiting(&self, n: usize) {
@@ -76,9 +69,8 @@ async fn on_leg(shared: &Shared) -> Result<(), Cut> {
     } = shared;
     let counters = visit.counters();
     let moved = |n| {
-        visit.moved_down(n);
+        shared.went_down(n);
         counters.leg_bytes_down.fetch_add(n, Ordering::Relaxed);
-        activity.moved();
     };
     match forward(ways.leg().await, &**visitor, &visit.home().pipes, moved).await {
         Ok(_) => {

@@ -68,15 +68,8 @@ struct Counted(Arc<Shared>);
 
 impl Observer for Counted {
     fn moved(&self, n: usize) {
-        let Shared {
-            ways,
-            activity,
-            visit,
-            ..
-        } = &*self.0;
-        visit.moved_up(n as u64);
-        activity.moved();
-        ways.moved_up(n);
+        self.0.went_up(n as u64);
+        self.0.ways.moved_up(n);
     }
 
     fn waiting(&self, _n: usize) {}
@@ -92,9 +85,8 @@ async fn on_leg(shared: &Shared) -> Result<UpEnd, Cut> {
     } = shared;
     let counters = visit.counters();
     let moved = |n| {
-        visit.moved_up(n);
+        shared.went_up(n);
         counters.leg_bytes_up.fetch_add(n, Ordering::Relaxed);
-        activity.moved();
     };
     match forward(&**visitor, ways.leg().await, &visit.home().pipes, moved).await {
         Ok(_) => {

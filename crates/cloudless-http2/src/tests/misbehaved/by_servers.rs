@@ -22,6 +22,7 @@ async fn answers_have_a_head_and_come_to_what_was_asked() {
     let ok = headers(0, 1, OK);
     let status = |status: &[u8; 3]| [&[0x08, 3], &status[..]].concat();
     let early = headers(0, 1, &status(b"103"));
+    let early_end = headers(END_STREAM, 1, &status(b"103"));
     for (case, bytes, expected) in [
         ("an answer", ok.clone(), Fine),
         (
@@ -29,6 +30,7 @@ async fn answers_have_a_head_and_come_to_what_was_asked() {
             [early, ok.clone()].concat(),
             Fine,
         ),
+        ("an early one that is the end", early_end, MALFORMED),
         ("DATA before the head", frame(DATA, 0, 1, b"x"), MALFORMED),
         ("a request", headers(0, 1, POST), MALFORMED),
         ("no status", headers(0, 1, &[]), MALFORMED),

@@ -108,6 +108,29 @@ async fn check_unheard_reset(asks: bool) {
 }
 
 #[tokio::test]
+async fn a_reset_that_writing_has_noticed_is_no_fin_for_reading() {
+    let (_client, _server, [(recv, mut send), (_far_recv, mut far_send)]) = open(CONFIG).await;
+    let (near, far) = tcp().await;
+    let near = Arc::new(near);
+    reset(far);
+    near.readable().await.unwrap();
+    let mut delivery = recv.deliver_to(near.clone(), Count::new());
+    far_send.queue(data(10, 1)).unwrap();
+    let delivered = soon(&mut delivery).await;
+    assert!(matches!(delivered, Err(DeliveryError::Socket(_))));
+    let looks = async {
+        for _ in 0..100 {
+            yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        sent = send.send_from(near, Count::new(), None) => panic!("{sent:?}"),
+        () = looks => {}
+    }
+}
+
+#[tokio::test]
 async fn a_socket_that_is_dropped_midway_is_read_no_more_and_then_goes_on() {
     let (_client, _server, [(_recv, mut send), (mut far_recv, _far_send)]) = open(CONFIG).await;
     let (near, mut far) = unix();
