@@ -1,10 +1,7 @@
-//! The keys after the handshake. rustls derives each of them, and its ciphers use them.
+//! The keys after the handshake, each of which rustls derives.
 
 use rustls::client::ClientConnectionData;
-use rustls::crypto::cipher::{
-    InboundOpaqueMessage, InboundPlainMessage, MessageDecrypter, MessageEncrypter, OutboundChunks,
-    OutboundPlainMessage,
-};
+use rustls::crypto::cipher::{InboundOpaqueMessage, InboundPlainMessage, make_tls13_aad};
 use rustls::kernel::KernelConnection;
 use rustls::server::ServerConnectionData;
 use rustls::{
@@ -12,7 +9,7 @@ use rustls::{
     Tls13CipherSuite,
 };
 
-use crate::record::HEADER_LEN;
+use crate::cipher::{Cipher, TAG_LEN};
 
 /// What rustls keeps of a connection whose records are not its own.
 pub(crate) enum Kernel {
@@ -67,19 +64,11 @@ impl Keys {
         &self,
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
     ) -> Result<Sealer, Error> {
-        let (key, iv) = key_and_iv(secrets)?;
-        let limit = if sequence == 0 {
-            // One less, for the KeyUpdate itself.
-            self.suite.common.confidentiality_limit.saturating_sub(1)
-        } else {
-            // Of a key that rustls has sealed with already (a server's tickets), this cipher would take the
-            // first number that it sees for zero, and refuse some of those behind it.
-            sequence
-        };
         Ok(Sealer {
-            encrypter: self.suite.aead_alg.encrypter(key, iv),
+            cipher: Cipher::new(secrets)?,
             sequence,
-            limit,
+            // One less, for the KeyUpdate itself.
+            limit: self.suite.common.confidentiality_limit.saturating_sub(1),
         })
     }
 
@@ -87,51 +76,40 @@ impl Keys {
         &self,
         (sequence, secrets): (u64, ConnectionTrafficSecrets),
     ) -> Result<Opener, Error> {
-        let (key, iv) = key_and_iv(secrets)?;
         Ok(Opener {
-            decrypter: self.suite.aead_alg.decrypter(key, iv),
+            cipher: Cipher::new(secrets)?,
             sequence,
         })
     }
 }
 
-fn key_and_iv(
-    secrets: ConnectionTrafficSecrets,
-) -> Result<(rustls::crypto::cipher::AeadKey, rustls::crypto::cipher::Iv), Error> {
-    match secrets {
-        ConnectionTrafficSecrets::Aes128Gcm { key, iv }
-        | ConnectionTrafficSecrets::Aes256Gcm { key, iv }
-        | ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv } => Ok((key, iv)),
-        _ => Err(Error::General(
-            "a cipher suite that is not known".to_owned(),
-        )),
-    }
-}
-
 /// Seals records by one key.
 pub(crate) struct Sealer {
-    encrypter: Box<dyn MessageEncrypter>,
+    cipher: Cipher,
     sequence: u64,
     /// So many records and no more.
     limit: u64,
 }
 
 impl Sealer {
-    /// A record of these bytes, one after the other.
+    /// Makes a record of what stands in `buffer` from `start` on: room for a header, and what the record
+    /// is to hold.
     pub(crate) fn seal(
         &mut self,
         content_type: ContentType,
-        chunks: &[&[u8]],
-    ) -> Result<Vec<u8>, Error> {
+        buffer: &mut Vec<u8>,
+        start: usize,
+    ) -> Result<(), Error> {
         let next = self.sequence.checked_add(1).ok_or(Error::EncryptError)?;
-        let message = OutboundPlainMessage {
-            typ: content_type,
-            version: ProtocolVersion::TLSv1_3,
-            payload: OutboundChunks::new(chunks),
+        buffer.push(content_type.into());
+        let Some((header, inner)) = buffer[start..].split_first_chunk_mut() else {
+            return Err(Error::EncryptError);
         };
-        let sealed = self.encrypter.encrypt(message, self.sequence)?;
+        *header = make_tls13_aad(inner.len() + TAG_LEN);
+        let tag = self.cipher.seal(self.sequence, *header, inner)?;
+        buffer.extend_from_slice(&tag);
         self.sequence = next;
-        Ok(sealed.encode())
+        Ok(())
     }
 
     /// Whether the next record has to be by another key.
@@ -148,7 +126,7 @@ impl Sealer {
 
 /// Opens records by one key.
 pub(crate) struct Opener {
-    decrypter: Box<dyn MessageDecrypter>,
+    cipher: Cipher,
     sequence: u64,
 }
 
@@ -159,16 +137,16 @@ impl Opener {
         record: &'a mut [u8],
     ) -> Result<InboundPlainMessage<'a>, Error> {
         let next = self.sequence.checked_add(1).ok_or(Error::DecryptError)?;
-        let Some((_, payload)) = record.split_at_mut_checked(HEADER_LEN) else {
+        let Some((header, sealed)) = record.split_first_chunk_mut() else {
             return Err(Error::DecryptError);
         };
-        let message = InboundOpaqueMessage::new(
+        let inner = self.cipher.open(self.sequence, *header, sealed)?;
+        self.sequence = next;
+        InboundOpaqueMessage::new(
             ContentType::ApplicationData,
             ProtocolVersion::TLSv1_2,
-            payload,
-        );
-        let opened = self.decrypter.decrypt(message, self.sequence)?;
-        self.sequence = next;
-        Ok(opened)
+            inner,
+        )
+        .into_tls13_unpadded_message()
     }
 }

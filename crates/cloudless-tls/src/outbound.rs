@@ -1,35 +1,43 @@
 //! The direction to the peer.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::cell::Cell;
+use std::io;
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use rustls::{AlertDescription, ContentType, Error};
 use tokio::io::AsyncWrite;
 
+use crate::cipher::TAG_LEN;
 use crate::keys::{Keys, Sealer};
-use crate::record::PLAIN_MAX;
+use crate::record::{HEADER_LEN, PLAIN_MAX};
 
 /// As soon as so much is sealed it has to leave before more is taken. Twice as much at a time costs more
 /// than the system calls that it saves: it does not fit beside the rest into a processor's cache.
 const SEALED_MAX: usize = 32 * 1024;
-/// Records that leave in one write.
-const SLICES_MAX: usize = 8;
+/// The longest record of ours, and a KeyUpdate before it.
+const RECORDS_MAX: usize = HEADER_LEN + PLAIN_MAX + 1 + TAG_LEN + KEY_UPDATE_LEN;
+const KEY_UPDATE_LEN: usize = HEADER_LEN + KEY_UPDATE.len() + 1 + TAG_LEN;
 
 /// A KeyUpdate that asks for none in return (RFC 8446 section 4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
+thread_local! {
+    /// The buffer that was used last: it is made and wiped once, not for each write.
+    static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
 /// What was written and has not left.
 pub(crate) struct Outbound {
     sealer: Sealer,
-    /// Less than what fills a record.
-    plain: Vec<u8>,
-    sealed: VecDeque<Vec<u8>>,
+    /// Records, behind which may stand one that is not full: room for its header, and its data.
+    buffer: Vec<u8>,
+    /// Where that one begins.
     sealed_len: usize,
-    /// Bytes of the first that have left.
+    /// Bytes of the records that have left.
     n_left: usize,
     /// The peer has asked for another key.
     is_update_due: bool,
@@ -40,8 +48,7 @@ impl Outbound {
     pub(crate) fn new(sealer: Sealer) -> Self {
         Self {
             sealer,
-            plain: Vec::new(),
-            sealed: VecDeque::new(),
+            buffer: Vec::new(),
             sealed_len: 0,
             n_left: 0,
             is_update_due: false,
@@ -49,62 +56,73 @@ impl Outbound {
         }
     }
 
-    /// Whether nothing more is taken until something has left.
+    /// Whether nothing more is taken until all that is sealed has left.
     pub(crate) fn is_full(&self) -> bool {
         self.sealed_len >= SEALED_MAX
     }
 
     /// What waits to leave, in bytes.
     pub(crate) fn len(&self) -> usize {
-        self.plain.len() + self.sealed_len
+        self.buffer.len() - self.n_left
     }
 
     /// Takes as many of these bytes as there is room for.
     pub(crate) fn take(&mut self, keys: &mut Keys, bytes: &[u8]) -> Result<usize, Error> {
         let mut rest = bytes;
         while !rest.is_empty() && !self.is_full() {
-            let room = PLAIN_MAX - self.plain.len();
-            let Some((now, later)) = rest.split_at_checked(room) else {
-                self.plain.extend_from_slice(rest);
-                return Ok(bytes.len());
-            };
-            self.seal_data(keys, now)?;
+            if self.open_len() == 0 {
+                self.begin(keys)?;
+            }
+            let room = HEADER_LEN + PLAIN_MAX - self.open_len();
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            self.buffer.extend_from_slice(now);
             rest = later;
+            if now.len() == room {
+                self.seal_rest()?;
+            }
         }
         Ok(bytes.len() - rest.len())
     }
 
-    /// Makes a record of what does not fill one.
-    pub(crate) fn seal_rest(&mut self, keys: &mut Keys) -> Result<(), Error> {
-        if !self.plain.is_empty() {
-            self.seal_data(keys, &[])?;
+    /// Makes room for a record's header, by the right key.
+    fn begin(&mut self, keys: &mut Keys) -> Result<(), Error> {
+        if self.buffer.capacity() == 0 {
+            self.buffer = SPARE.take();
+            self.buffer.reserve_exact(SEALED_MAX + RECORDS_MAX);
         }
-        Ok(())
-    }
-
-    fn seal_data(&mut self, keys: &mut Keys, more: &[u8]) -> Result<(), Error> {
         if self.is_update_due || self.sealer.is_worn() {
             self.seal(ContentType::Handshake, &KEY_UPDATE)?;
             self.sealer = keys.next_sealer()?;
             self.is_update_due = false;
         }
-        let record = self
-            .sealer
-            .seal(ContentType::ApplicationData, &[&self.plain, more])?;
-        self.plain.clear();
-        self.push(record);
+        self.buffer.extend_from_slice(&[0; HEADER_LEN]);
         Ok(())
     }
 
+    /// What is not sealed, its header's room included.
+    fn open_len(&self) -> usize {
+        self.buffer.len() - self.sealed_len
+    }
+
+    /// Makes a record of what does not fill one.
+    pub(crate) fn seal_rest(&mut self) -> Result<(), Error> {
+        if self.open_len() > 0 {
+            let start = self.sealed_len;
+            self.sealer
+                .seal(ContentType::ApplicationData, &mut self.buffer, start)?;
+            self.sealed_len = self.buffer.len();
+        }
+        Ok(())
+    }
+
+    /// Makes a record of a message. All data is sealed already.
     pub(crate) fn seal(&mut self, content_type: ContentType, message: &[u8]) -> Result<(), Error> {
-        let record = self.sealer.seal(content_type, &[message])?;
-        self.push(record);
+        self.buffer.extend_from_slice(&[0; HEADER_LEN]);
+        self.buffer.extend_from_slice(message);
+        self.sealer
+            .seal(content_type, &mut self.buffer, self.sealed_len)?;
+        self.sealed_len = self.buffer.len();
         Ok(())
-    }
-
-    fn push(&mut self, record: Vec<u8>) {
-        self.sealed_len += record.len();
-        self.sealed.push_back(record);
     }
 
     /// The peer asks for another key, which goes before the next data.
@@ -113,11 +131,11 @@ impl Outbound {
     }
 
     /// Says that nothing more comes, once.
-    pub(crate) fn close(&mut self, keys: &mut Keys) -> Result<(), Error> {
+    pub(crate) fn close(&mut self) -> Result<(), Error> {
         if self.is_closed {
             return Ok(());
         }
-        self.seal_rest(keys)?;
+        self.seal_rest()?;
         self.is_closed = true;
         let alert = [WARNING, AlertDescription::CloseNotify.into()];
         self.seal(ContentType::Alert, &alert)
@@ -129,7 +147,7 @@ impl Outbound {
 
     /// Says why nothing more is read or written. What was not sealed yet is forgotten.
     pub(crate) fn fail(&mut self, alert: AlertDescription) {
-        self.plain = Vec::new();
+        self.buffer.truncate(self.sealed_len);
         if self.is_closed {
             return;
         }
@@ -144,60 +162,26 @@ impl Outbound {
         io: &mut S,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        while !self.sealed.is_empty() {
-            let n = ready!(self.poll_write(io, cx))?;
+        while self.n_left < self.sealed_len {
+            let rest = &self.buffer[self.n_left..self.sealed_len];
+            let n = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
             if n == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.advance(n);
+            self.n_left += n;
         }
-        if self.plain.is_empty() {
-            self.plain = Vec::new();
-            self.sealed = VecDeque::new();
+        self.buffer.drain(..self.sealed_len);
+        self.sealed_len = 0;
+        self.n_left = 0;
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            SPARE.set(mem::take(&mut self.buffer));
         }
         Poll::Ready(Ok(()))
     }
 
-    fn poll_write<S: AsyncWrite + Unpin>(
-        &self,
-        io: &mut S,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        let mut records = self.sealed.iter();
-        let first = records
-            .next()
-            .map_or(&[][..], |first| &first[self.n_left..]);
-        // Of one record that is also the cheaper system call.
-        if !io.is_write_vectored() || self.sealed.len() == 1 {
-            return Pin::new(io).poll_write(cx, first);
-        }
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        slices[0] = IoSlice::new(first);
-        let mut n_slices = 1;
-        for (slice, record) in slices[1..].iter_mut().zip(records) {
-            *slice = IoSlice::new(record);
-            n_slices += 1;
-        }
-        Pin::new(io).poll_write_vectored(cx, &slices[..n_slices])
-    }
-
-    fn advance(&mut self, mut n: usize) {
-        self.sealed_len = self.sealed_len.saturating_sub(n);
-        while let Some(first) = self.sealed.front() {
-            let rest = first.len() - self.n_left;
-            if n < rest {
-                self.n_left += n;
-                return;
-            }
-            n -= rest;
-            self.n_left = 0;
-            self.sealed.pop_front();
-        }
-    }
-
     #[cfg(test)]
     pub(crate) fn capacity(&self) -> usize {
-        self.plain.capacity() + self.sealed.capacity()
+        self.buffer.capacity()
     }
 
     #[cfg(test)]

@@ -1,5 +1,8 @@
-//! Other keys than those of the handshake.
+//! Keys of each cipher, and others than those of the handshake.
 
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, duplex};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -66,5 +69,51 @@ async fn a_key_that_has_sealed_enough_is_replaced() {
     );
     let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
     server.state().outbound().wear(2);
+    talk(&mut client, &mut server).await;
+}
+
+#[tokio::test]
+async fn rustls_own_ciphers_and_ours_are_the_same() {
+    let provider = crate::provider();
+    assert_eq!(provider.cipher_suites.len(), 3);
+    for suite in &provider.cipher_suites {
+        let peers = Peers::by(CryptoProvider {
+            cipher_suites: vec![*suite],
+            ..provider.clone()
+        });
+        let (near, far) = duplex(64 * 1024);
+        let (client, server) = tokio::join!(
+            TlsConnector::from(peers.client.clone()).connect(name(), near),
+            accept(peers.server.clone(), far),
+        );
+        let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
+        let negotiated = client.get_ref().1.negotiated_cipher_suite();
+        assert_eq!(negotiated.unwrap().suite(), suite.suite());
+        talk(&mut client, &mut server).await;
+        let long = vec![7; 50_000];
+        let mut heard = vec![0; long.len()];
+        let (written, read) = tokio::join!(
+            async {
+                server.write_all(&long).await?;
+                server.flush().await
+            },
+            client.read_exact(&mut heard),
+        );
+        written.unwrap();
+        read.unwrap();
+        assert!(heard == long);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_rustls_has_used_for_tickets_goes_on() {
+    let mut peers = Peers::new();
+    Arc::get_mut(&mut peers.server).unwrap().send_tls13_tickets = 3;
+    let (near, far) = duplex(64 * 1024);
+    let (client, server) = tokio::join!(
+        TlsConnector::from(peers.client.clone()).connect(name(), near),
+        accept(peers.server.clone(), far),
+    );
+    let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
     talk(&mut client, &mut server).await;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::AlwaysResolvesServerRawPublicKeys;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::CertifiedKey;
@@ -42,22 +42,28 @@ fn key() -> Arc<CertifiedKey> {
 
 impl Peers {
     pub(super) fn new() -> Self {
+        Self::by(crate::provider())
+    }
+
+    /// With these ciphers.
+    pub(super) fn by(provider: CryptoProvider) -> Self {
         let (server_key, client_key) = (key(), key());
-        Self::with(&server_key, &client_key, &client_key)
+        Self::with(provider, &server_key, &client_key, &client_key)
     }
 
     /// The server trusts another key than the client has.
     pub(super) fn strangers() -> Self {
-        Self::with(&key(), &key(), &key())
+        Self::with(crate::provider(), &key(), &key(), &key())
     }
 
     fn with(
+        provider: CryptoProvider,
         server_key: &Arc<CertifiedKey>,
         client_key: &Arc<CertifiedKey>,
         trusted: &Arc<CertifiedKey>,
     ) -> Self {
         let only = |key: &CertifiedKey| Arc::new(Only(key.cert[0].clone()));
-        let provider = Arc::new(crate::provider());
+        let provider = Arc::new(provider);
         let mut server = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&version::TLS13])
             .unwrap()

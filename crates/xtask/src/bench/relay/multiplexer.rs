@@ -249,10 +249,9 @@ impl Multiplexer {
         }
         if bytes.is_empty() {
             self.connections.remove(&number);
-        } else if let Some(connection) = self.connections.get_mut(&number)
-            && connection.write_all(bytes).is_err()
-        {
-            self.connections.remove(&number);
+        } else if let Some(connection) = self.connections.get_mut(&number) {
+            // Of one that is gone the other end is told, as epoll tells of it, too.
+            let _ = connection.write_all(bytes);
         }
         Ok(())
     }
