@@ -13,16 +13,16 @@ pub(crate) const TAG_LEN: usize = 16;
 
 /// One key of one direction.
 pub(crate) struct Cipher {
-    /// Not in the connection itself, whose memory may be moved and stay behind.
-    aead: Box<Aead>,
+    aead: Aead,
     iv: Iv,
 }
 
-/// The same ciphers by two libraries, of which one may be faster.
+/// The same ciphers by two libraries, of which one may be faster. Either has the key itself on the heap,
+/// so that no copy of it stays behind when a connection is moved.
 enum Aead {
     AwsLc(aws_lc::LessSafeKey),
     #[cfg(target_arch = "x86_64")]
-    Ring(ring::LessSafeKey),
+    Ring(Box<ring::LessSafeKey>),
 }
 
 impl Cipher {
@@ -38,10 +38,7 @@ impl Cipher {
         let library = Library::fastest();
         let aead = algorithm.aead(library, key.as_ref());
         let aead = aead.ok_or_else(|| Error::General("a key of the wrong length".to_owned()))?;
-        Ok(Self {
-            aead: Box::new(aead),
-            iv,
-        })
+        Ok(Self { aead, iv })
     }
 
     /// Encrypts what the record of this number holds; returns what comes behind that.
@@ -53,7 +50,7 @@ impl Cipher {
     ) -> Result<[u8; TAG_LEN], Error> {
         let Nonce(nonce) = Nonce::new(&self.iv, number);
         let mut sealed = [0; TAG_LEN];
-        match &*self.aead {
+        match &self.aead {
             Aead::AwsLc(key) => {
                 let nonce = aws_lc::Nonce::assume_unique_for_key(nonce);
                 let tag = key.seal_in_place_separate_tag(nonce, aws_lc::Aad::from(header), inner);
@@ -77,7 +74,7 @@ impl Cipher {
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Error> {
         let Nonce(nonce) = Nonce::new(&self.iv, number);
-        match &*self.aead {
+        match &self.aead {
             Aead::AwsLc(key) => {
                 let nonce = aws_lc::Nonce::assume_unique_for_key(nonce);
                 let opened = key.open_in_place(nonce, aws_lc::Aad::from(header), sealed);
@@ -122,7 +119,7 @@ impl Algorithm {
                     Self::ChaCha20Poly1305 => &ring::CHACHA20_POLY1305,
                 };
                 let key = ring::UnboundKey::new(algorithm, key).ok()?;
-                Aead::Ring(ring::LessSafeKey::new(key))
+                Aead::Ring(Box::new(ring::LessSafeKey::new(key)))
             }
         })
     }
@@ -170,7 +167,7 @@ mod tests {
     fn cipher(algorithm: Algorithm, key_len: usize, library: Library) -> Cipher {
         let key: Vec<u8> = (0..key_len).map(|n| n as u8).collect();
         Cipher {
-            aead: Box::new(algorithm.aead(library, &key).unwrap()),
+            aead: algorithm.aead(library, &key).unwrap(),
             iv: Iv::new([9; 12]),
         }
     }
