@@ -35,8 +35,7 @@ impl Cipher {
             }
             _ => return Err(Error::General("a cipher that is not known".to_owned())),
         };
-        let library = Library::fastest();
-        let aead = algorithm.aead(library, key.as_ref());
+        let aead = algorithm.aead(algorithm.fastest(), key.as_ref());
         let aead = aead.ok_or_else(|| Error::General("a key of the wrong length".to_owned()))?;
         Ok(Self { aead, iv })
     }
@@ -99,6 +98,21 @@ enum Algorithm {
 }
 
 impl Algorithm {
+    /// ring has AES for processors with instructions for two blocks at a time; AWS-LC for those with four
+    /// and with one.
+    fn fastest(self) -> Library {
+        #[cfg(target_arch = "x86_64")]
+        if self != Self::ChaCha20Poly1305
+            && is_x86_feature_detected!("vaes")
+            && is_x86_feature_detected!("vpclmulqdq")
+            && is_x86_feature_detected!("avx2")
+            && !is_x86_feature_detected!("avx512f")
+        {
+            return Library::Ring;
+        }
+        Library::AwsLc
+    }
+
     /// `None` when the key has the wrong length.
     fn aead(self, library: Library, key: &[u8]) -> Option<Aead> {
         Some(match library {
@@ -131,22 +145,6 @@ enum Library {
     AwsLc,
     #[cfg(target_arch = "x86_64")]
     Ring,
-}
-
-impl Library {
-    /// ring has AES for processors with instructions for two blocks at a time; AWS-LC for those with four
-    /// and with one.
-    fn fastest() -> Self {
-        #[cfg(target_arch = "x86_64")]
-        if is_x86_feature_detected!("vaes")
-            && is_x86_feature_detected!("vpclmulqdq")
-            && is_x86_feature_detected!("avx2")
-            && !is_x86_feature_detected!("avx512f")
-        {
-            return Self::Ring;
-        }
-        Self::AwsLc
-    }
 }
 
 #[cfg(test)]

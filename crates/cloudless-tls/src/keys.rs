@@ -122,6 +122,13 @@ impl Sealer {
     pub(crate) fn wear(&mut self, left: u64) {
         self.limit = self.sequence + left;
     }
+
+    /// As if it had sealed all records that can be numbered, and may go on.
+    #[cfg(test)]
+    pub(crate) fn exhaust(&mut self) {
+        self.sequence = u64::MAX;
+        self.limit = u64::MAX;
+    }
 }
 
 /// Opens records by one key.

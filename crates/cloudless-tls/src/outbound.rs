@@ -26,7 +26,8 @@ const WARNING: u8 = 1;
 const FATAL: u8 = 2;
 
 thread_local! {
-    /// The buffer that was used last: it is made and wiped once, not for each write.
+    /// The buffer that was used last: it is made and wiped once, not for each write. What stays in it is
+    /// sealed.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
@@ -71,32 +72,26 @@ impl Outbound {
         let mut rest = bytes;
         while !rest.is_empty() && !self.is_full() {
             if self.open_len() == 0 {
-                self.begin(keys)?;
+                self.begin();
             }
             let room = HEADER_LEN + PLAIN_MAX - self.open_len();
             let (now, later) = rest.split_at(room.min(rest.len()));
             self.buffer.extend_from_slice(now);
             rest = later;
             if now.len() == room {
-                self.seal_rest()?;
+                self.seal_rest(keys)?;
             }
         }
         Ok(bytes.len() - rest.len())
     }
 
-    /// Makes room for a record's header, by the right key.
-    fn begin(&mut self, keys: &mut Keys) -> Result<(), Error> {
+    /// Makes room for a record's header.
+    fn begin(&mut self) {
         if self.buffer.capacity() == 0 {
-            self.buffer = SPARE.take();
+            self.buffer = SPARE.try_with(Cell::take).unwrap_or_default();
             self.buffer.reserve_exact(SEALED_MAX + RECORDS_MAX);
         }
-        if self.is_update_due || self.sealer.is_worn() {
-            self.seal(ContentType::Handshake, &KEY_UPDATE)?;
-            self.sealer = keys.next_sealer()?;
-            self.is_update_due = false;
-        }
         self.buffer.extend_from_slice(&[0; HEADER_LEN]);
-        Ok(())
     }
 
     /// What is not sealed, its header's room included.
@@ -104,25 +99,46 @@ impl Outbound {
         self.buffer.len() - self.sealed_len
     }
 
-    /// Makes a record of what does not fill one.
-    pub(crate) fn seal_rest(&mut self) -> Result<(), Error> {
-        if self.open_len() > 0 {
-            let start = self.sealed_len;
-            self.sealer
-                .seal(ContentType::ApplicationData, &mut self.buffer, start)?;
-            self.sealed_len = self.buffer.len();
+    /// Makes a record of what does not fill one, by the right key.
+    pub(crate) fn seal_rest(&mut self, keys: &mut Keys) -> Result<(), Error> {
+        if self.open_len() == 0 {
+            return Ok(());
         }
-        Ok(())
+        if self.is_update_due || self.sealer.is_worn() {
+            let data = self.buffer.split_off(self.sealed_len);
+            self.seal(ContentType::Handshake, &KEY_UPDATE)?;
+            let next = keys.next_sealer();
+            self.sealer = next.inspect_err(|_| self.is_closed = true)?;
+            self.is_update_due = false;
+            self.buffer.extend_from_slice(&data);
+        }
+        self.seal_open(ContentType::ApplicationData)
     }
 
     /// Makes a record of a message. All data is sealed already.
     pub(crate) fn seal(&mut self, content_type: ContentType, message: &[u8]) -> Result<(), Error> {
         self.buffer.extend_from_slice(&[0; HEADER_LEN]);
         self.buffer.extend_from_slice(message);
-        self.sealer
-            .seal(content_type, &mut self.buffer, self.sealed_len)?;
+        self.seal_open(content_type)
+    }
+
+    /// Makes a record of what is not sealed. When that fails nothing is sealed any more.
+    fn seal_open(&mut self, content_type: ContentType) -> Result<(), Error> {
+        let sealed = self
+            .sealer
+            .seal(content_type, &mut self.buffer, self.sealed_len);
+        if sealed.is_err() {
+            self.forget_open();
+            self.is_closed = true;
+        }
         self.sealed_len = self.buffer.len();
-        Ok(())
+        sealed
+    }
+
+    /// Forgets what is not sealed, also where it lay.
+    fn forget_open(&mut self) {
+        self.buffer[self.sealed_len..].fill(0);
+        self.buffer.truncate(self.sealed_len);
     }
 
     /// The peer asks for another key, which goes before the next data.
@@ -131,11 +147,11 @@ impl Outbound {
     }
 
     /// Says that nothing more comes, once.
-    pub(crate) fn close(&mut self) -> Result<(), Error> {
+    pub(crate) fn close(&mut self, keys: &mut Keys) -> Result<(), Error> {
         if self.is_closed {
             return Ok(());
         }
-        self.seal_rest()?;
+        self.seal_rest(keys)?;
         self.is_closed = true;
         let alert = [WARNING, AlertDescription::CloseNotify.into()];
         self.seal(ContentType::Alert, &alert)
@@ -147,7 +163,7 @@ impl Outbound {
 
     /// Says why nothing more is read or written. What was not sealed yet is forgotten.
     pub(crate) fn fail(&mut self, alert: AlertDescription) {
-        self.buffer.truncate(self.sealed_len);
+        self.forget_open();
         if self.is_closed {
             return;
         }
@@ -173,8 +189,12 @@ impl Outbound {
         self.buffer.drain(..self.sealed_len);
         self.sealed_len = 0;
         self.n_left = 0;
-        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
-            SPARE.set(mem::take(&mut self.buffer));
+        if self.buffer.is_empty() {
+            let buffer = mem::take(&mut self.buffer);
+            if buffer.capacity() >= SEALED_MAX {
+                // Without one, the thread is ending.
+                let _ = SPARE.try_with(|spare| spare.set(buffer));
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -185,7 +205,17 @@ impl Outbound {
     }
 
     #[cfg(test)]
+    pub(crate) fn is_update_due(&self) -> bool {
+        self.is_update_due
+    }
+
+    #[cfg(test)]
     pub(crate) fn wear(&mut self, left: u64) {
         self.sealer.wear(left);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn exhaust(&mut self) {
+        self.sealer.exhaust();
     }
 }

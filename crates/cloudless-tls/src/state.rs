@@ -125,7 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
         if self.outbound.is_full() {
             ready!(self.poll_drain(cx))?;
         }
-        self.outbound.seal_rest().map_err(invalid)?;
+        self.outbound.seal_rest(&mut self.keys).map_err(invalid)?;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_flush(cx)
     }
@@ -135,7 +135,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> State<S> {
     }
 
     pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.outbound.close().map_err(invalid)?;
+        self.outbound.close(&mut self.keys).map_err(invalid)?;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.io).poll_shutdown(cx)
     }

@@ -1,5 +1,6 @@
 //! Keys of each cipher, and others than those of the handshake.
 
+use std::io::ErrorKind::{BrokenPipe, InvalidData, UnexpectedEof};
 use std::sync::Arc;
 
 use rustls::crypto::CryptoProvider;
@@ -116,4 +117,33 @@ async fn a_key_that_rustls_has_used_for_tickets_goes_on() {
     );
     let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
     talk(&mut client, &mut server).await;
+}
+
+#[tokio::test]
+async fn what_was_written_and_has_not_left_goes_by_the_key_that_the_peer_asks_for() {
+    let (mut near, mut far) = pair(64 * 1024).await;
+    far.write_all(b"before").await.unwrap();
+    far.state().outbound().update();
+    far.flush().await.unwrap();
+    assert!(!far.state().outbound().is_update_due());
+    let mut heard = [0; 6];
+    near.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"before");
+    talk(&mut near, &mut far).await;
+}
+
+#[tokio::test]
+async fn after_a_record_that_cannot_be_sealed_nothing_is_written_any_more() {
+    let (mut near, mut far) = pair(64 * 1024).await;
+    talk(&mut near, &mut far).await;
+    near.state().outbound().exhaust();
+    near.write_all(b"lost").await.unwrap();
+    assert_eq!(near.flush().await.unwrap_err().kind(), InvalidData);
+    for _ in 0..2 {
+        let written = near.write(&[7; 100_000]).await;
+        assert_eq!(written.unwrap_err().kind(), BrokenPipe);
+        near.flush().await.unwrap();
+    }
+    drop(near);
+    assert_eq!(far.read_u8().await.unwrap_err().kind(), UnexpectedEof);
 }

@@ -86,6 +86,8 @@ async fn messages_that_have_no_place_after_the_handshake_are_refused() {
         (ContentType::ChangeCipherSpec, &[1]),
         (ContentType::Heartbeat, &[1, 0, 1, 0]),
         (ContentType::Unknown(77), &[1]),
+        // Nothing but padding.
+        (ContentType::Unknown(0), &[0; 100]),
         (ContentType::Alert, &[1]),
         (ContentType::ApplicationData, &[0; 16 * 1024 + 1]),
     ] {
@@ -111,6 +113,20 @@ async fn records_without_data_are_borne_for_a_while() {
         near.flush().await.unwrap();
         assert_eq!(far.read_u8().await.unwrap(), 1);
     }
+}
+
+#[tokio::test]
+async fn padding_is_no_data() {
+    let (mut near, mut far) = pair(64 * 1024).await;
+    // What stands before the padding ends in the type of the record.
+    let padded = [&b"data"[..], &[23], &[0; 50]].concat();
+    let outbound = near.state().outbound();
+    outbound.seal(ContentType::Unknown(0), &padded).unwrap();
+    near.write_all(b"more").await.unwrap();
+    near.flush().await.unwrap();
+    let mut heard = [0; 8];
+    far.read_exact(&mut heard).await.unwrap();
+    assert_eq!(&heard, b"datamore");
 }
 
 #[tokio::test]

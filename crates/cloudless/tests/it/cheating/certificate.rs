@@ -88,6 +88,7 @@ impl Stranger {
         let request = request.serialize_request(&key).unwrap();
         order.finalize_csr(request.der()).await.unwrap();
         let pem = order.poll_certificate(&POLLING).await.unwrap();
+        forget_proof(&mut order).await;
         let chain = CertificateDer::pem_slice_iter(pem.as_bytes());
         Ok(Stolen {
             chain: chain.collect::<Result<_, _>>().unwrap(),
@@ -105,6 +106,15 @@ impl Stolen {
 
     pub(crate) fn private_key(&self) -> PrivatePkcs8KeyDer<'static> {
         self.key.serialize_der().into()
+    }
+}
+
+/// Has the next order prove the name again. Pebble takes a valid authorization once more in one of a
+/// hundred orders, also where it is told to do so in none.
+async fn forget_proof(order: &mut Order) {
+    let mut authorizations = order.authorizations();
+    while let Some(authorization) = authorizations.next().await {
+        authorization.unwrap().deactivate().await.unwrap();
     }
 }
 
