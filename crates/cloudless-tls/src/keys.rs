@@ -117,6 +117,12 @@ impl Sealer {
         self.sequence >= self.limit
     }
 
+    /// How many records this key has sealed, by rustls too.
+    #[cfg(test)]
+    pub(crate) fn n_sealed(&self) -> u64 {
+        self.sequence
+    }
+
     /// As if it had sealed so many records that few are left.
     #[cfg(test)]
     pub(crate) fn wear(&mut self, left: u64) {

@@ -105,12 +105,13 @@ impl Outbound {
             return Ok(());
         }
         if self.is_update_due || self.sealer.is_worn() {
-            let data = self.buffer.split_off(self.sealed_len);
+            let open = self.buffer[self.sealed_len..].to_vec();
+            self.forget_open();
             self.seal(ContentType::Handshake, &KEY_UPDATE)?;
             let next = keys.next_sealer();
             self.sealer = next.inspect_err(|_| self.is_closed = true)?;
             self.is_update_due = false;
-            self.buffer.extend_from_slice(&data);
+            self.buffer.extend_from_slice(&open);
         }
         self.seal_open(ContentType::ApplicationData)
     }
@@ -207,6 +208,11 @@ impl Outbound {
     #[cfg(test)]
     pub(crate) fn is_update_due(&self) -> bool {
         self.is_update_due
+    }
+
+    #[cfg(test)]
+    pub(crate) fn n_sealed(&self) -> u64 {
+        self.sealer.n_sealed()
     }
 
     #[cfg(test)]

@@ -116,6 +116,7 @@ async fn a_key_that_rustls_has_used_for_tickets_goes_on() {
         accept(peers.server.clone(), far),
     );
     let (mut client, (mut server, _)) = (client.unwrap(), server.unwrap());
+    assert!(server.state().outbound().n_sealed() > 0);
     talk(&mut client, &mut server).await;
 }
 

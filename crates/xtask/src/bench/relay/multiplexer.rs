@@ -250,7 +250,7 @@ impl Multiplexer {
         if bytes.is_empty() {
             self.connections.remove(&number);
         } else if let Some(connection) = self.connections.get_mut(&number) {
-            // Of one that is gone the other end is told, as epoll tells of it, too.
+            // One that is gone stays until epoll says so, for then the other end is told.
             let _ = connection.write_all(bytes);
         }
         Ok(())
