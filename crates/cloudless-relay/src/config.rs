@@ -108,6 +108,9 @@ pub struct Limits {
     /// Visitors of one home at a time, whatever the number of its names. Beyond it one of the source
     /// with most of them is closed, as for `visitors`. Homes take 1,023.
     pub visitors_per_home: usize,
+    /// Visitors of one home at a time that it does not know and that have said hello and nothing more;
+    /// each counts for [`Timings::stranger`] at most. Others wait, and are the first to make room.
+    pub strangers_per_home: usize,
     /// Legs of one home at a time, those included that are offered but not made yet.
     pub legs_per_home: usize,
     /// Legs in total. A visitor on a leg takes two sockets, and up to two pipes.
@@ -149,6 +152,7 @@ impl Default for Limits {
             connections_per_source: 256,
             visitors: 8192,
             visitors_per_home: 1000,
+            strangers_per_home: 128,
             legs_per_home: 256,
             legs: 2048,
             sessions: 16_384,
@@ -171,6 +175,9 @@ pub struct Timings {
     pub ssh_login: Duration,
     /// A home must answer a visitor's `CONNECT`, and a server must accept, within this time.
     pub connect: Duration,
+    /// How long a stranger that is not in a talk with its home keeps others waiting, also when it
+    /// has gone.
+    pub stranger: Duration,
     /// A connection of which one direction has ended is reset after this much silence.
     pub half_closed_silence: Duration,
     /// A connection open both ways is reset after this much silence.
@@ -207,6 +214,7 @@ impl Default for Timings {
             handshake: Duration::from_secs(10),
             ssh_login: Duration::from_secs(60),
             connect: Duration::from_secs(5),
+            stranger: Duration::from_secs(2),
             half_closed_silence: Duration::from_secs(60),
             idle: Duration::from_secs(60 * 60),
             ping_interval: Duration::from_secs(20),

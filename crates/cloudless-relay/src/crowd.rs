@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::SetOnce;
 
 use crate::outcome::Outcome;
-use ranks::Ranks;
+use ranks::{Ranks, Standing};
 
 /// The part of a client's address that limits count by: an IPv4 address or an IPv6 /64, because a
 /// /64 is what one customer of a provider gets.
@@ -80,7 +80,8 @@ impl Crowd {
         }
         let number = open.n_admitted;
         open.n_admitted += 1;
-        open.ranks.insert(source, (false, number), shed.clone());
+        open.ranks
+            .insert(source, (Standing::Stranger, number), shed.clone());
         Place {
             crowd: Arc::clone(self),
             source,
@@ -129,16 +130,23 @@ impl Place {
     pub(crate) fn settle(&self) {
         let mut open = self.crowd.lock();
         if !self.has_settled.swap(true, Ordering::Relaxed)
-            && let Some(shed) = open.ranks.remove(self.source, (false, self.number))
+            && let Some(shed) = open
+                .ranks
+                .remove(self.source, (Standing::Stranger, self.number))
         {
-            open.ranks.insert(self.source, (true, self.number), shed);
+            let order = (Standing::Settled, self.number);
+            open.ranks.insert(self.source, order, shed);
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let order = (*self.has_settled.get_mut(), self.number);
+        let standing = match *self.has_settled.get_mut() {
+            true => Standing::Settled,
+            false => Standing::Stranger,
+        };
+        let order = (standing, self.number);
         self.crowd.lock().ranks.remove(self.source, order);
     }
 }

@@ -11,8 +11,9 @@ use cloudless_proto::control::VISITOR_HEADER;
 use cloudless_proto::ssh::Port;
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use crate::crowd::ranks::Standing;
 use crate::home_key::HomeKey;
 use crate::listener::Connection;
 use crate::outcome::Outcome;
@@ -38,12 +39,17 @@ pub(crate) fn enter(
     let limits = &relay.config().limits;
     let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
     let of_home = (Goal::Home(key), limits.visitors_per_home);
+    let arrival = relay.strangers.arrive(key, source);
+    let standing = match arrival.is_known() {
+        true => Standing::Settled,
+        false => Standing::Waiting,
+    };
     let seat = relay
         .visitors
-        .admit(shed, source, of_home, limits.visitors());
+        .admit(shed, source, of_home, limits.visitors(), standing);
     connection.permits.decided();
     let (counters, home) = (relay.counters.of(hostname), relay.homes.of(key));
-    Arc::new(Visit::new(counters, hostname, home, seat))
+    Arc::new(Visit::new(counters, hostname, home, (seat, arrival)))
 }
 
 /// Serves a visitor of a registered hostname, to its end. `opening` is what was read from it.
@@ -122,7 +128,7 @@ async fn bring(
     visit: &Arc<Visit>,
 ) {
     let reached = tokio::select! {
-        reached = reach(relay, &visitor, peer, hostname, &opening) => reached,
+        reached = reach(relay, &visitor, peer, (hostname, visit), &opening) => reached,
         // No home comes online any more, and others wait for the next process.
         () = relay.in_a_hurry() => Err(Unreached::Offline),
     };
@@ -141,6 +147,10 @@ async fn bring(
                 Stream::Ssh(stream) => ssh::pump(relay, visitor, stream, visit, unbound).await,
                 Stream::Tunnel(stream) => pump::pump(relay, visitor, stream, visit, unbound).await,
             }
+        }
+        Err(Unreached::Crowded) => {
+            relay.counters.count(Outcome::StrangerLimit);
+            socket::alert(visitor).await;
         }
         Err(Unreached::Offline) => {
             relay.counters.count(Outcome::HomeOffline);
@@ -174,6 +184,8 @@ impl Stream {
 
 /// Why a visitor does not get to its home.
 enum Unreached {
+    /// Too many strangers came before.
+    Crowded,
     /// There was no session until the hold ended.
     Offline,
     /// The home does not take this visitor.
@@ -188,7 +200,7 @@ async fn reach(
     relay: &Relay,
     visitor: &TcpStream,
     peer: SocketAddr,
-    hostname: &Hostname,
+    (hostname, visit): (&Hostname, &Visit),
     opening: &Bytes,
 ) -> Result<Stream, Unreached> {
     let deadline = Instant::now() + relay.config().hold;
@@ -204,6 +216,8 @@ async fn reach(
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
+            let begin = timeout_at(deadline, visit.begin(relay));
+            begin.await.map_err(|_| Failure::Crowded)?;
             let link = match &session.link {
                 Link::Tunnel(link) => link,
                 Link::Ssh(link) => {
@@ -228,6 +242,7 @@ async fn reach(
             },
         };
         match failure {
+            Failure::Crowded => return Err(Unreached::Crowded),
             Failure::Refused => return Err(Unreached::Refused),
             Failure::Reset => return Err(Unreached::Reset),
             Failure::SessionLost => lost = Some(session.number),
@@ -237,6 +252,7 @@ async fn reach(
 
 /// Why one session did not bring the visitor to its home.
 pub(crate) enum Failure {
+    Crowded,
     Refused,
     Reset,
     SessionLost,

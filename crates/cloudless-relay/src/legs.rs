@@ -270,8 +270,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::crowd::ranks::Standing;
     use crate::crowd::{Room, Shed};
     use crate::home_share::HomeShares;
+    use crate::strangers::Strangers;
     use crate::visitors::{Goal, Visitors};
 
     fn visit() -> Visit {
@@ -282,13 +284,11 @@ mod tests {
         let address = "192.0.2.1".parse().unwrap();
         let visitors = Arc::new(Visitors::default());
         let goal = (Goal::Home(key), 1);
-        let seat = visitors.admit(&Shed::default(), address, goal, Room::for_all(1));
-        Visit::new(
-            Arc::default(),
-            &"home.example.test".parse().unwrap(),
-            home,
-            seat,
-        )
+        let (shed, room) = (Shed::default(), Room::for_all(1));
+        let seat = visitors.admit(&shed, address, goal, room, Standing::Stranger);
+        let arrival = Strangers::default().arrive(key, address);
+        let hostname = "home.example.test".parse().unwrap();
+        Visit::new(Arc::default(), &hostname, home, (seat, arrival))
     }
 
     fn is_by_bbr(leg: &Leg) -> bool {

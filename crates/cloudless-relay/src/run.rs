@@ -26,6 +26,7 @@ use crate::registry::Registry;
 use crate::sessions::Sessions;
 use crate::ssh;
 use crate::status::{Counters, ReloadStatus, Reloads};
+use crate::strangers::Strangers;
 use crate::tunnel;
 use crate::turns::Turns;
 use crate::visitors::Visitors;
@@ -138,6 +139,7 @@ pub(crate) struct Relay {
     pub(crate) legs: Arc<Legs>,
     pub(crate) joins: Mutex<Rate>,
     pub(crate) visitors: Arc<Visitors>,
+    pub(crate) strangers: Strangers,
     /// What those are spliced through that are for no home.
     pub(crate) pipes: Pipes,
     pub(crate) homes: Arc<HomeShares>,
@@ -178,6 +180,7 @@ impl Relay {
             legs: Arc::default(),
             joins: Mutex::new(Rate::new(Instant::now())),
             visitors: Arc::default(),
+            strangers: Strangers::default(),
             pipes: pipes.part(PIPES_PASSED_MAX),
             homes: HomeShares::new(pipes, PIPES_PER_HOME_MAX),
             health: Health::default(),

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::home_key::HomeKey;
 use crate::home_share::HomeShare;
 use crate::outcome::Outcome;
+use crate::run::Relay;
+use crate::strangers::Arrival;
 use crate::visitors::Seat;
 
 /// A report on the whole relay.
@@ -318,6 +320,7 @@ pub(crate) struct Visit {
     counters: Arc<HomeCounters>,
     home: Arc<HomeShare>,
     seat: Seat,
+    arrival: Arrival,
 }
 
 impl Visit {
@@ -326,7 +329,7 @@ impl Visit {
         counters: Arc<HomeCounters>,
         server_name: &Hostname,
         home: Arc<HomeShare>,
-        seat: Seat,
+        (seat, arrival): (Seat, Arrival),
     ) -> Self {
         counters.visitors_now.fetch_add(1, Ordering::Relaxed);
         counters.visitors_total.fetch_add(1, Ordering::Relaxed);
@@ -338,6 +341,7 @@ impl Visit {
             counters,
             home,
             seat,
+            arrival,
         }
     }
 
@@ -351,16 +355,24 @@ impl Visit {
         &self.home
     }
 
+    /// Waits until its home may be troubled with it, which is at once unless too many strangers begin.
+    pub(crate) async fn begin(&self, relay: &Relay) {
+        self.arrival.begin(relay).await;
+        self.seat.begin();
+    }
+
     /// Counts bytes that went from the visitor to the home.
     pub(crate) fn moved_up(&self, n: u64) {
         self.counters.bytes_up.fetch_add(n, Ordering::Relaxed);
-        self.seat.moved(n);
+        self.seat.moved_up(n);
     }
 
     /// Counts bytes that went from the home to the visitor.
     pub(crate) fn moved_down(&self, n: u64) {
         self.counters.bytes_down.fetch_add(n, Ordering::Relaxed);
-        self.seat.moved(n);
+        if self.seat.moved_down(n) {
+            self.arrival.talks();
+        }
     }
 }
 

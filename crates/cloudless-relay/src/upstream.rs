@@ -12,6 +12,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use crate::activity::Activity;
 use crate::config::Config;
+use crate::crowd::ranks::Standing;
 use crate::listener::Connection;
 use crate::outcome::Outcome;
 use crate::run::Relay;
@@ -59,7 +60,7 @@ pub(crate) async fn pass(
     let passed = (Goal::Server, limits.visitors / 2);
     let seat = relay
         .visitors
-        .admit(shed, source, passed, limits.visitors());
+        .admit(shed, source, passed, limits.visitors(), Standing::Stranger);
     connection.permits.decided();
     let opening = match version {
         Some(version) => {
@@ -109,11 +110,15 @@ async fn join<S: Socket + AsFd>(
     server: S,
 ) {
     let (activity, pipes) = (Activity::new(), &relay.pipes);
-    let watched = (&activity, seat);
+    let up = |n| seat.moved_up(n);
+    let down = |n| {
+        // That there is a talk changes the seat alone.
+        let _is_talk = seat.moved_down(n);
+    };
     let both = async {
         tokio::try_join!(
-            one_way(&client, &server, pipes, watched),
-            one_way(&server, &client, pipes, watched)
+            one_way(&client, &server, pipes, (&activity, up)),
+            one_way(&server, &client, pipes, (&activity, down))
         )
     };
     let cut = tokio::select! {
@@ -143,11 +148,11 @@ async fn one_way(
     from: &impl Socket,
     to: &impl Socket,
     pipes: &Pipes,
-    (activity, seat): (&Activity, &Seat),
+    (activity, count): (&Activity, impl Fn(u64)),
 ) -> Result<(), ForwardError> {
     let moved = |n| {
         activity.moved();
-        seat.moved(n);
+        count(n);
     };
     cloudless_splice::forward(from, to, pipes, moved).await?;
     activity.half_closed();

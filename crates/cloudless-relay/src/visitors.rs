@@ -1,17 +1,21 @@
 //! Visitors, of which there are so many at once: of one home, for no home, from one source, in all.
 
+mod places;
+
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::crowd::ranks::{Order, Ranks};
+use crate::crowd::ranks::{Order, Standing};
 use crate::crowd::{Room, Shed, source_of};
+use crate::exchange::Exchange;
 use crate::home_key::HomeKey;
 use crate::outcome::Outcome;
+use places::Places;
 
-/// Who has moved so many bytes is no stranger any more that says hello and waits: more than a TLS
-/// handshake takes, and less than a phone's look at its address book.
+/// Who has moved so many bytes is no stranger any more that says hello and waits, whoever spoke
+/// when: more than a TLS handshake takes.
 const SETTLED_LEN: u64 = 16 * 1024;
 
 /// All visitors. A newcomer gets in, as into a [`Crowd`](crate::crowd::Crowd); whoever makes room
@@ -24,9 +28,9 @@ pub(crate) struct Visitors {
 #[derive(Debug, Default)]
 struct Open {
     n_admitted: u64,
-    all: Ranks<(Shed, Goal)>,
+    all: Places<(Shed, Goal)>,
     /// Invariant: none is empty, and each of their visitors is among all.
-    by_goal: HashMap<Goal, Ranks<()>>,
+    by_goal: HashMap<Goal, Places<()>>,
 }
 
 /// Where a visitor goes.
@@ -57,11 +61,13 @@ impl Visitors {
         address: IpAddr,
         (goal, goal_max): (Goal, usize),
         room: Room,
+        standing: Standing,
     ) -> Seat {
         let source = source_of(address);
         let mut open = self.lock();
         while open.count_of(goal) >= goal_max.max(1)
-            && let Some(first) = open.by_goal.get_mut(&goal).and_then(Ranks::remove_first)
+            && let Some(of_goal) = open.by_goal.get_mut(&goal)
+            && let Some(first) = of_goal.remove_first(goal_max)
         {
             let ((source, order), ()) = first;
             if let Some((shed, _)) = open.all.remove(source, order) {
@@ -74,19 +80,20 @@ impl Visitors {
             open.shed(first, Outcome::SourceLimit);
         }
         while open.all.count() >= room.all.max(1)
-            && let Some(first) = open.all.remove_first()
+            && let Some(first) = open.all.remove_first(room.all)
         {
             open.shed(first, Outcome::VisitorLimit);
         }
         let number = open.n_admitted;
         open.n_admitted += 1;
-        open.insert(source, (false, number), (shed.clone(), goal));
+        open.insert(source, (standing, number), (shed.clone(), goal));
         Seat {
             visitors: Arc::clone(self),
             source,
             number,
+            standing: Mutex::new(standing),
+            exchange: Exchange::default(),
             n_moved: AtomicU64::new(0),
-            has_settled: AtomicBool::new(false),
         }
     }
 
@@ -97,7 +104,7 @@ impl Visitors {
 
 impl Open {
     fn count_of(&self, goal: Goal) -> usize {
-        self.by_goal.get(&goal).map_or(0, Ranks::count)
+        self.by_goal.get(&goal).map_or(0, Places::count)
     }
 
     /// Tells a visitor that was removed from all, and removes it from those of its goal.
@@ -135,33 +142,60 @@ pub(crate) struct Seat {
     visitors: Arc<Visitors>,
     source: IpAddr,
     number: u64,
+    standing: Mutex<Standing>,
+    exchange: Exchange,
     n_moved: AtomicU64,
-    has_settled: AtomicBool,
 }
 
 impl Seat {
-    /// Counts bytes that have reached their destination. Who has moved many has settled: it goes only
-    /// after all those of its source that have not.
-    pub(crate) fn moved(&self, n: u64) {
+    /// Counts bytes of the visitor that have reached their destination.
+    pub(crate) fn moved_up(&self, n: u64) {
+        self.exchange.up();
+        self.moved(n);
+    }
+
+    /// Counts bytes that the visitor has taken. Returns whether it is in a talk since these.
+    pub(crate) fn moved_down(&self, n: u64) -> bool {
+        self.moved(n);
+        let is_talk = self.exchange.down(n);
+        if is_talk {
+            self.stand(Standing::Settled);
+        }
+        is_talk
+    }
+
+    /// It waits no longer.
+    pub(crate) fn begin(&self) {
+        self.stand(Standing::Stranger);
+    }
+
+    fn moved(&self, n: u64) {
         let before = self.n_moved.fetch_add(n, Ordering::Relaxed);
         if before < SETTLED_LEN && before.saturating_add(n) >= SETTLED_LEN {
-            self.settle();
+            self.stand(Standing::Settled);
         }
     }
 
-    fn settle(&self) {
+    /// More is known of it.
+    fn stand(&self, now: Standing) {
         let mut open = self.visitors.lock();
-        if !self.has_settled.swap(true, Ordering::Relaxed)
-            && let Some(visitor) = open.remove(self.source, (false, self.number))
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if now > *standing
+            && let Some(visitor) = open.remove(self.source, (*standing, self.number))
         {
-            open.insert(self.source, (true, self.number), visitor);
+            open.insert(self.source, (now, self.number), visitor);
+            *standing = now;
         }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        let order = (*self.has_settled.get_mut(), self.number);
+        let standing = self.standing.get_mut();
+        let order = (
+            *standing.unwrap_or_else(PoisonError::into_inner),
+            self.number,
+        );
         self.visitors.lock().remove(self.source, order);
     }
 }
@@ -193,7 +227,8 @@ mod tests {
 
     fn admit(visitors: &Arc<Visitors>, address: &str, goal: (Goal, usize)) -> Visitor {
         let shed = Shed::default();
-        let seat = visitors.admit(&shed, address.parse().unwrap(), goal, ROOM);
+        let address = address.parse().unwrap();
+        let seat = visitors.admit(&shed, address, goal, ROOM, Standing::Stranger);
         Visitor { shed, seat }
     }
 
@@ -226,12 +261,12 @@ mod tests {
     fn who_moves_much_has_settled_and_who_says_hello_has_not() {
         let visitors = Arc::new(Visitors::default());
         let phone = admit(&visitors, "192.0.2.1", home(1));
-        phone.seat.moved(10_000);
-        phone.seat.moved(10_000);
+        phone.seat.moved_up(10_000);
+        phone.seat.moved_up(10_000);
         let addresses = ["192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"];
         let strangers = addresses.map(|address| {
             let stranger = admit(&visitors, address, home(1));
-            stranger.seat.moved(4_000);
+            stranger.seat.moved_down(4_000);
             stranger
         });
         let is_shed = strangers.each_ref().map(|it| it.shed.outcome().is_some());
@@ -247,7 +282,7 @@ mod tests {
             let goal = if n % 3 == 0 { SERVER } else { home(n % 3) };
             let visitor = admit(&visitors, &format!("192.0.2.{}", n % 5), goal);
             if n % 2 == 0 {
-                visitor.seat.moved(SETTLED_LEN);
+                visitor.seat.moved_up(SETTLED_LEN);
             }
             all.push(visitor);
         }

@@ -4,9 +4,20 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-/// Who goes before whom of one source: those that have not settled before those that have, and the
-/// oldest, by the number in the order of arrival, before the others.
-pub(crate) type Order = (bool, u64);
+/// What is known of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Standing {
+    /// It has said what it wants, and waits to be let in.
+    Waiting,
+    /// It may mean harm.
+    Stranger,
+    /// It has shown that it means what it said.
+    Settled,
+}
+
+/// Who goes before whom of one source: those of whom less is known, and among equals the oldest, by
+/// the number in the order of arrival.
+pub(crate) type Order = (Standing, u64);
 
 /// How many connections a source has, the first of them to go, and which source it is.
 type Rank = (usize, Reverse<Order>, IpAddr);

@@ -28,5 +28,6 @@ mod rotation;
 mod routes;
 mod shutdown;
 mod ssh;
+mod strangers;
 mod takeover;
 mod visitors;

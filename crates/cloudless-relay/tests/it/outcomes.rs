@@ -294,6 +294,19 @@ async fn visitors(seen: &mut Seen) {
     seen.expect(&relay, Outcome::HomeReset).await;
 
     let relay = TestRelay::start_with(|config| {
+        config.hold = SHORT;
+        config.limits.strangers_per_home = 1;
+        config.timings.stranger = Duration::from_secs(3600);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (_first, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    let _stream = home.accept(&hello).await;
+    let (mut second, _) = Visitor::hello(relay.address(), HOME_NAME).await;
+    second.gone().await;
+    seen.expect(&relay, Outcome::StrangerLimit).await;
+
+    let relay = TestRelay::start_with(|config| {
         config.timings.idle = SHORT;
         config.limits.queued_bytes_per_home = 64 * 1024;
     })

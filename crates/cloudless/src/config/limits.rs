@@ -15,6 +15,7 @@ pub(crate) struct LimitsTable {
     homes: Option<NonZeroU32>,
     visitors: Option<NonZeroU32>,
     visitors_per_home: Option<NonZeroU32>,
+    strangers_per_home: Option<NonZeroU32>,
     queued_mib_per_home: Option<NonZeroU16>,
     legs: Option<NonZeroU32>,
     legs_per_home: Option<NonZeroU32>,
@@ -35,6 +36,7 @@ impl LimitsTable {
             (&mut limits.sessions, self.homes),
             (&mut limits.visitors, self.visitors),
             (&mut limits.visitors_per_home, self.visitors_per_home),
+            (&mut limits.strangers_per_home, self.strangers_per_home),
             (&mut limits.legs, self.legs),
             (&mut limits.legs_per_home, self.legs_per_home),
         ] {
@@ -93,6 +95,12 @@ impl LimitsTable {
             get(self.visitors_per_home),
             default.visitors_per_home,
             "visitors of one home",
+        );
+        line(
+            "strangers_per_home",
+            get(self.strangers_per_home),
+            default.strangers_per_home,
+            "visitors of one home that it does not know and that begin; each counts for 2 s at most",
         );
         line(
             "legs",
