@@ -35,7 +35,8 @@ pub struct Config {
     pub legs: bool,
     /// How homes that are plain SSH clients reach the relay; `None` when it takes none.
     pub ssh: Option<Ssh>,
-    /// How long a visitor waits for a home whose tunnel is down before it gets a TLS alert.
+    /// How long a visitor waits for a home whose tunnel is down before it gets a TLS alert, and then
+    /// for its turn, where too many strangers begin.
     pub hold: Duration,
     /// Caps on what peers may take.
     pub limits: Limits,
@@ -103,13 +104,15 @@ pub struct Limits {
     /// are up, and legs, do not count: they have limits of their own.
     pub connections_per_source: usize,
     /// Visitors in total, at most half of them passed to servers beside the relay. Beyond it one of
-    /// the source with most of them is closed, of those that have moved little if there are such.
+    /// those that have said hello and nothing since is closed, as long as these are more than an eighth
+    /// of all, and otherwise one of the others; of the source with most of them.
     pub visitors: usize,
-    /// Visitors of one home at a time, whatever the number of its names. Beyond it one of the source
-    /// with most of them is closed, as for `visitors`. Homes take 1,023.
+    /// Visitors of one home at a time, whatever the number of its names. Beyond it one of them is
+    /// closed, as for `visitors`. Homes take 1,023.
     pub visitors_per_home: usize,
-    /// Visitors of one home at a time that it does not know and that have said hello and nothing more;
-    /// each counts for [`Timings::stranger`] at most. Others wait, and are the first to make room.
+    /// Visitors of one home at a time from sources that it does not know, which are not in a talk with
+    /// it yet: each counts for [`Timings::stranger`] at most, and 16 of one source. Others wait, and are
+    /// the first to make room.
     pub strangers_per_home: usize,
     /// Legs of one home at a time, those included that are offered but not made yet.
     pub legs_per_home: usize,

@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Finished message of TLS 1.2 with the first answer.
 const ANSWER_LEN: u64 = 64;
 
-const HELLO_SAID: u64 = 0;
-const ANSWERED: u64 = 1;
-/// And how many bytes of the next answer came.
-const SAID_MORE: u64 = 2;
+/// A first answer is longer: the shortest ones that go on with a session have some 140 bytes. A
+/// HelloRetryRequest (RFC 8446 section 4.1.4), for which a server computes nothing, has fewer.
+const RETRY_LEN: u64 = 120;
+
+/// From 0 to here the state is how many bytes of the first answer came,
+const ANSWERED: u64 = RETRY_LEN;
+/// and from here on how many of the second one.
+const SAID_MORE: u64 = ANSWERED + 1;
 const IS_TALK: u64 = SAID_MORE + ANSWER_LEN;
 
 /// Tells a talk from a ClientHello that somebody sends to see what it costs, by who speaks when and
 /// how long; what is said is nobody's business here.
 ///
-/// The talk is one as soon as the home has gone on after the visitor's second message: then
-/// the visitor has finished its handshake, or is about to.
+/// It is a talk as soon as the home has gone on after the visitor's second message. Whoever speaks
+/// between two pieces of the first answer looks like one, too.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange(AtomicU64);
 
@@ -38,9 +42,9 @@ impl Exchange {
         }
         let relaxed = Ordering::Relaxed;
         let further = |state| match state {
-            HELLO_SAID => Some(ANSWERED),
             ANSWERED | IS_TALK => None,
-            said_more => Some(said_more.saturating_add(n).min(IS_TALK)),
+            first if first < ANSWERED => Some(first.saturating_add(n).min(ANSWERED)),
+            second => Some(second.saturating_add(n).min(IS_TALK)),
         };
         let before = self.0.fetch_update(relaxed, relaxed, further);
         before.is_ok_and(|state| further(state) == Some(IS_TALK))
@@ -72,6 +76,10 @@ mod tests {
         // Early data is a part of the first message.
         impatient.up();
         assert!(!impatient.down(5_000) && !impatient.down(5_000));
+        let retried = Exchange::default();
+        assert!(!retried.down(99));
+        retried.up();
+        assert!(!retried.down(4_000) && !retried.down(4_000));
         let wrong = Exchange::default();
         assert!(!wrong.down(5_000));
         wrong.up();

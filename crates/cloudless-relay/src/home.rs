@@ -11,7 +11,7 @@ use cloudless_proto::control::VISITOR_HEADER;
 use cloudless_proto::ssh::Port;
 use http::{Method, Request, Response};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::crowd::ranks::Standing;
 use crate::home_key::HomeKey;
@@ -39,7 +39,7 @@ pub(crate) fn enter(
     let limits = &relay.config().limits;
     let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
     let of_home = (Goal::Home(key), limits.visitors_per_home);
-    let arrival = relay.strangers.arrive(key, source);
+    let arrival = relay.strangers.arrive(relay, key, source);
     let standing = match arrival.is_known() {
         true => Standing::Settled,
         false => Standing::Waiting,
@@ -216,8 +216,13 @@ async fn reach(
             .await
             .ok_or(Unreached::Offline)?;
         let attempt = async {
-            let begin = timeout_at(deadline, visit.begin(relay));
-            begin.await.map_err(|_| Failure::Crowded)?;
+            // Counted from here: it may have waited for its home before.
+            let begin = timeout(relay.config().hold, visit.begin(relay));
+            let has_waited = begin.await.map_err(|_| Failure::Crowded)?;
+            if has_waited && socket::has_gone(visitor) {
+                visit.gives_up();
+                return Err(Failure::Crowded);
+            }
             let link = match &session.link {
                 Link::Tunnel(link) => link,
                 Link::Ssh(link) => {

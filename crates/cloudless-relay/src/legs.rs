@@ -273,7 +273,7 @@ mod tests {
     use crate::crowd::ranks::Standing;
     use crate::crowd::{Room, Shed};
     use crate::home_share::HomeShares;
-    use crate::strangers::Strangers;
+    use crate::strangers::Arrival;
     use crate::visitors::{Goal, Visitors};
 
     fn visit() -> Visit {
@@ -286,7 +286,7 @@ mod tests {
         let goal = (Goal::Home(key), 1);
         let (shed, room) = (Shed::default(), Room::for_all(1));
         let seat = visitors.admit(&shed, address, goal, room, Standing::Stranger);
-        let arrival = Strangers::default().arrive(key, address);
+        let arrival = Arrival::of_nobody(key, address);
         let hostname = "home.example.test".parse().unwrap();
         Visit::new(Arc::default(), &hostname, home, (seat, arrival))
     }

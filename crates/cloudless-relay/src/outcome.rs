@@ -102,7 +102,7 @@ outcomes! {
     SshLoginTimeout = "ssh_login_timeout": "an SSH connection closed: no key proven in time",
     SshNothingForwarded = "ssh_nothing_forwarded": "an SSH connection of a known key ended: it had nothing forwarded",
     SshRefused = "ssh_refused": "an SSH connection ended: it asked too often for what is not given",
-    StrangerLimit = "stranger_limit": "a visitor got an alert: too many came for its home from addresses that it does not know",
+    StrangerLimit = "stranger_limit": "a visitor got an alert, or went before its turn: too many came for its home from addresses that it does not know",
     TooLong = "too_long": "a ClientHello above 32 KiB: to the fallback, or closed",
     TunnelFailed = "tunnel_failed": "a home's session ended: its connection broke, or it broke HTTP/2",
     TunnelHandshakeFailed = "tunnel_handshake_failed": "a home's connection ended before its session",

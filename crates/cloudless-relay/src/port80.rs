@@ -51,7 +51,9 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
     }
     drop(head);
     if let Route::Validation(hostname, key, Some(request)) = &route {
-        let _visit = home::enter(relay, &mut connection, hostname, *key);
+        // It costs its home a line of text.
+        let visit = home::enter(relay, &mut connection, hostname, *key);
+        visit.begins_at_once();
         let answer = home::validate(relay, connection.peer, hostname, request.clone()).await;
         let answer = answer.unwrap_or_else(|| route.answer());
         return socket::close(connection.stream, &answer).await;

@@ -355,9 +355,21 @@ impl Visit {
         &self.home
     }
 
-    /// Waits until its home may be troubled with it, which is at once unless too many strangers begin.
-    pub(crate) async fn begin(&self, relay: &Relay) {
-        self.arrival.begin(relay).await;
+    /// Waits until its home may be troubled with it, which is at once unless too many strangers begin;
+    /// returns whether it had to.
+    pub(crate) async fn begin(&self, relay: &Relay) -> bool {
+        let has_waited = self.arrival.begin(relay).await;
+        self.seat.begin();
+        has_waited
+    }
+
+    /// Its home is not troubled with it after all.
+    pub(crate) fn gives_up(&self) {
+        self.arrival.gives_up();
+    }
+
+    /// Its home is troubled with it, for which it needs no turn.
+    pub(crate) fn begins_at_once(&self) {
         self.seat.begin();
     }
 

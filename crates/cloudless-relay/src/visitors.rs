@@ -14,7 +14,7 @@ use crate::home_key::HomeKey;
 use crate::outcome::Outcome;
 use places::Places;
 
-/// Who has moved so many bytes is no stranger any more that says hello and waits, whoever spoke
+/// Who has been sent so many bytes is no stranger any more that says hello and waits, whoever spoke
 /// when: more than a TLS handshake takes.
 const SETTLED_LEN: u64 = 16 * 1024;
 
@@ -93,7 +93,7 @@ impl Visitors {
             number,
             standing: Mutex::new(standing),
             exchange: Exchange::default(),
-            n_moved: AtomicU64::new(0),
+            n_taken: AtomicU64::new(0),
         }
     }
 
@@ -144,21 +144,23 @@ pub(crate) struct Seat {
     number: u64,
     standing: Mutex<Standing>,
     exchange: Exchange,
-    n_moved: AtomicU64,
+    n_taken: AtomicU64,
 }
 
 impl Seat {
     /// Counts bytes of the visitor that have reached their destination.
     pub(crate) fn moved_up(&self, n: u64) {
-        self.exchange.up();
-        self.moved(n);
+        if n > 0 {
+            self.exchange.up();
+        }
     }
 
     /// Counts bytes that the visitor has taken. Returns whether it is in a talk since these.
     pub(crate) fn moved_down(&self, n: u64) -> bool {
-        self.moved(n);
+        let before = self.n_taken.fetch_add(n, Ordering::Relaxed);
+        let is_much = before < SETTLED_LEN && before.saturating_add(n) >= SETTLED_LEN;
         let is_talk = self.exchange.down(n);
-        if is_talk {
+        if is_talk || is_much {
             self.stand(Standing::Settled);
         }
         is_talk
@@ -167,13 +169,6 @@ impl Seat {
     /// It waits no longer.
     pub(crate) fn begin(&self) {
         self.stand(Standing::Stranger);
-    }
-
-    fn moved(&self, n: u64) {
-        let before = self.n_moved.fetch_add(n, Ordering::Relaxed);
-        if before < SETTLED_LEN && before.saturating_add(n) >= SETTLED_LEN {
-            self.stand(Standing::Settled);
-        }
     }
 
     /// More is known of it.
@@ -261,12 +256,14 @@ mod tests {
     fn who_moves_much_has_settled_and_who_says_hello_has_not() {
         let visitors = Arc::new(Visitors::default());
         let phone = admit(&visitors, "192.0.2.1", home(1));
-        phone.seat.moved_up(10_000);
-        phone.seat.moved_up(10_000);
+        phone.seat.moved_down(10_000);
+        phone.seat.moved_down(10_000);
         let addresses = ["192.0.2.2", "192.0.2.3", "192.0.2.4", "192.0.2.5"];
         let strangers = addresses.map(|address| {
             let stranger = admit(&visitors, address, home(1));
             stranger.seat.moved_down(4_000);
+            // The beginning of a record that never ends.
+            stranger.seat.moved_up(20_000);
             stranger
         });
         let is_shed = strangers.each_ref().map(|it| it.shed.outcome().is_some());
@@ -282,7 +279,7 @@ mod tests {
             let goal = if n % 3 == 0 { SERVER } else { home(n % 3) };
             let visitor = admit(&visitors, &format!("192.0.2.{}", n % 5), goal);
             if n % 2 == 0 {
-                visitor.seat.moved_up(SETTLED_LEN);
+                visitor.seat.moved_down(SETTLED_LEN);
             }
             all.push(visitor);
         }

@@ -181,8 +181,8 @@ async fn who_has_moved_much_stays_when_strangers_come_one_by_one() {
         let mut stream = home.accept(&hello).await;
         phone.send(&[7; 8 * 1024]).await;
         stream.expect(&[7; 8 * 1024]).await;
-        stream.send(&[8; 8 * 1024]).await.unwrap();
-        phone.expect(&[8; 8 * 1024]).await;
+        stream.send(&[8; 16 * 1024]).await.unwrap();
+        phone.expect(&[8; 16 * 1024]).await;
         let mut crowd = Vec::new();
         for source in 2..12 {
             let source = [127, 0, 0, source];

@@ -3,14 +3,14 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::support::{HOME_NAME, HomeKey, HomeStream, TestRelay, Tunnel, Visitor};
 
 const LONG: Duration = Duration::from_secs(3600);
 const SHORT: Duration = Duration::from_millis(300);
 /// Of a TLS handshake that goes on, and of what follows it.
-const ANSWER: [u8; 100] = [7; 100];
+const ANSWER: [u8; 200] = [7; 200];
 
 /// Visits from this address; returns once the two are in a talk, as far as the relay can tell.
 async fn talk(source: [u8; 4], relay: SocketAddr, home: &mut Tunnel) -> (Visitor, HomeStream) {
@@ -57,8 +57,8 @@ async fn strangers_reach_a_home_a_few_at_a_time_and_whom_it_knows_waits_for_none
     let mut stream = home.accept(&opening).await;
     let (second, opening) = hello(2, &relay).await;
     let mut stream_of_second = home.accept(&opening).await;
-    let (_third, opening_of_third) = hello(3, &relay).await;
-    let (_fourth, opening_of_fourth) = hello(4, &relay).await;
+    let _third = hello(3, &relay).await;
+    let _fourth = hello(4, &relay).await;
     // An answer changes nothing, and neither does an end.
     stream.send(&ANSWER).await.unwrap();
     first.expect(&ANSWER).await;
@@ -68,7 +68,8 @@ async fn strangers_reach_a_home_a_few_at_a_time_and_whom_it_knows_waits_for_none
     drop(talk(phone, relay.https[0], &mut home).await);
 
     converse(&mut first, &mut stream).await;
-    home.accept(&opening_of_third).await;
+    // Which of them is one matter, how many is another.
+    home.arrival().await.accept();
     nobody_comes(&mut home).await;
     // Who has talked is known from then on.
     let (_again, opening) = hello(1, &relay).await;
@@ -78,7 +79,6 @@ async fn strangers_reach_a_home_a_few_at_a_time_and_whom_it_knows_waits_for_none
     let mut other = relay.home(HomeKey(2), other_name).await;
     let (_visitor, opening) = Visitor::hello_from([127, 0, 1, 5], relay.https[0], other_name).await;
     other.accept(&opening).await;
-    drop(opening_of_fourth);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,11 +90,13 @@ async fn a_stranger_that_says_no_more_keeps_others_waiting_for_some_time_only() 
     })
     .await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let start = Instant::now();
     let mut there = Vec::new();
     for n in 1..4 {
         let (visitor, opening) = hello(n, &relay).await;
         there.push((visitor, home.accept(&opening).await));
     }
+    assert!(start.elapsed() >= 2 * 2 * SHORT, "{:?}", start.elapsed());
     // Slow is not gone.
     for (visitor, stream) in &mut there {
         converse(visitor, stream).await;
@@ -146,4 +148,72 @@ async fn those_that_have_talked_in_all_places_keep_nobody_out() {
     converse(&mut first, &mut stream_of_first).await;
     converse(&mut second, &mut stream_of_second).await;
     relay.until_outcome("home_limit", 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_leaves_places_for_others() {
+    let relay = TestRelay::start_with(|config| {
+        config.timings.stranger = LONG;
+        config.hold = LONG;
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let mut crowd = Vec::new();
+    for _ in 0..20 {
+        let visitor = Visitor::hello_from([127, 0, 1, 1], relay.https[0], HOME_NAME).await;
+        crowd.push(visitor);
+    }
+    for _ in 0..16 {
+        home.arrival().await.accept();
+    }
+    nobody_comes(&mut home).await;
+    let (_other, opening) = hello(2, &relay).await;
+    home.accept(&opening).await;
+}
+
+/// The relay is started anew, knows nobody, and home comes back just before all patience ends.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_waited_for_its_home_waits_for_its_turn_too() {
+    let hold = Duration::from_secs(3);
+    let relay = TestRelay::start_with(|config| {
+        config.limits.strangers_per_home = 1;
+        config.timings.stranger = Duration::from_millis(700);
+        config.hold = hold;
+    })
+    .await;
+    relay.enroll(HomeKey(1), HOME_NAME).await;
+    let start = Instant::now();
+    let mut waiting = Vec::new();
+    for n in 1..4 {
+        waiting.push(hello(n, &relay).await);
+    }
+    tokio::time::sleep_until(start + hold - Duration::from_secs(1)).await;
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;
+    for _ in &waiting {
+        home.arrival().await.accept();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_before_its_turn_costs_its_home_nothing() {
+    let relay = TestRelay::start_with(|config| {
+        config.limits.strangers_per_home = 1;
+        config.timings.stranger = LONG;
+        config.hold = LONG;
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let (mut first, opening) = hello(1, &relay).await;
+    let mut stream = home.accept(&opening).await;
+    for n in 2..10 {
+        let (hasty, _) = hello(n, &relay).await;
+        relay
+            .until(|status| status.totals.visitors_now == u64::from(n))
+            .await;
+        hasty.reset();
+    }
+    let (_patient, opening) = hello(10, &relay).await;
+    converse(&mut first, &mut stream).await;
+    home.accept(&opening).await;
+    relay.until_outcome("stranger_limit", 8).await;
 }
