@@ -20,6 +20,7 @@ mod metrics;
 mod moment;
 mod open_files;
 mod parent;
+mod patience;
 mod progress;
 mod push_key;
 mod remote;

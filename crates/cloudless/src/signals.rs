@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::systemd;
+use crate::{patience, systemd};
 
 /// The exit code of a process that was told twice to stop.
 const STOPPED_TWICE: i32 = 130;
@@ -73,6 +73,7 @@ pub(crate) async fn run_until_signal<T>(
 /// Builds the runtime of a role and runs `future` on it.
 pub(crate) fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .on_thread_park(patience::give_way)
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
