@@ -11,16 +11,24 @@ const AHEAD: Duration = Duration::from_micros(500);
 /// and how far it may have fallen behind to catch up: as long as a timer may be late.
 const BEHIND: Duration = Duration::from_millis(1);
 
+/// A wait that ends so much later than it should says that others want the processors: a timer alone
+/// is late by little more than a millisecond.
+const LATE: Duration = Duration::from_micros(1_800);
+/// So many waits that end in time bring the whole rate back from nothing.
+const STEPS: u64 = 512;
+
 /// Keeps one direction of one connection from taking the processors for itself.
 ///
 /// Where the network does not bound them, bytes cost everybody on their way a processor for as long as
 /// they flow, and what others ask for meanwhile waits for that. So none moves more than 128 MiB a
-/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that.
+/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that; half of it also past
+/// the tunnel while the processors are wanted by so many that its own waits end late.
 #[derive(Debug)]
 pub struct Pace {
     /// When all that was moved would have been at that rate.
     due: Instant,
-    /// Bytes a second.
+    /// Bytes a second, at most and for now.
+    rate_max: u64,
     rate: u64,
 }
 
@@ -38,6 +46,7 @@ impl Pace {
     fn of(rate: u64) -> Self {
         Self {
             due: Instant::now(),
+            rate_max: rate,
             rate,
         }
     }
@@ -46,7 +55,17 @@ impl Pace {
     pub async fn moved(&mut self, n: u64) {
         if let Some(due) = self.count(n) {
             sleep_until(due).await;
+            self.resumed(Instant::now().saturating_duration_since(due));
         }
+    }
+
+    /// A wait has ended so late: half of the rate is left at most, until others leave the processors alone.
+    fn resumed(&mut self, late: Duration) {
+        self.rate = if late > LATE {
+            self.rate_max / 2
+        } else {
+            (self.rate + self.rate_max / STEPS).min(self.rate_max)
+        };
     }
 
     /// Counts so many bytes as moved; says when the next may be, if that is not now.
@@ -64,6 +83,28 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1024 * 1024;
+
+    #[tokio::test(start_paused = true)]
+    async fn whose_waits_end_late_moves_half_until_they_end_in_time() {
+        let mut pace = Pace::on_leg();
+        let mib_in_a_second = async |pace: &mut Pace| {
+            let start = Instant::now();
+            let mut n = 0;
+            while start.elapsed() < Duration::from_secs(1) {
+                pace.moved(MIB / 4).await;
+                n += 1;
+            }
+            n / 4
+        };
+        pace.resumed(LATE);
+        assert!((126..=130).contains(&mib_in_a_second(&mut pace).await));
+        for _ in 0..3 {
+            pace.resumed(2 * LATE);
+        }
+        let slow = mib_in_a_second(&mut pace).await;
+        assert!((64..=126).contains(&slow), "{slow} MiB");
+        assert!((126..=130).contains(&mib_in_a_second(&mut pace).await));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_second_takes_so_many_bytes_and_few_of_them_no_time() {
