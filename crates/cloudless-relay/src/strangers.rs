@@ -37,14 +37,14 @@ impl Strangers {
     /// Somebody comes from this address for the home with this key. Never call this with a key that
     /// a peer made up.
     pub(crate) fn arrive(&self, relay: &Relay, key: HomeKey, address: IpAddr) -> Arrival {
-        let patience = relay.config().timings.stranger;
-        self.arrive_at(key, address, |known, source| {
-            known.begins(source, Instant::now(), patience)
-        })
+        let (now, patience) = (Instant::now(), relay.config().timings.stranger);
+        let is_known = |known: &mut Known, source| known.begins(source, now, patience);
+        self.arrive_at(now, key, address, is_known)
     }
 
     fn arrive_at(
         &self,
+        now: Instant,
         key: HomeKey,
         address: IpAddr,
         is_known: impl FnOnce(&mut Known, IpAddr) -> bool,
@@ -53,13 +53,15 @@ impl Strangers {
         let home = Arc::clone(homes.entry(key).or_default());
         drop(homes);
         let source = source_of(address);
-        let state = match is_known(&mut lock(&home.known), source) {
+        let is_known = is_known(&mut lock(&home.known), source);
+        let state = match is_known {
             true => State::Known,
             false => State::Stranger,
         };
         Arrival {
             home,
             source,
+            since: now,
             state: Mutex::new(state),
         }
     }
@@ -68,7 +70,7 @@ impl Strangers {
 #[derive(Debug, Default)]
 struct OfHome {
     places: Arc<Slots>,
-    /// No more than twice as many as there are strangers, and some that have gone.
+    /// A few times as many as there are strangers at most, since some have gone.
     sources: Mutex<HashMap<IpAddr, Weak<Slots>>>,
     known: Mutex<Known>,
 }
@@ -97,12 +99,13 @@ impl OfHome {
 pub(crate) struct Arrival {
     home: Arc<OfHome>,
     source: IpAddr,
+    since: Instant,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 enum State {
-    /// One of those of a known source that are not in a talk yet.
+    /// One of those of a known source that are not in a talk yet, whether they stay or go.
     Known,
     /// Has no place.
     Stranger,
@@ -155,7 +158,7 @@ impl Arrival {
         let before = std::mem::replace(&mut *lock(&self.state), State::Talks);
         let mut known = lock(&self.home.known);
         match before {
-            State::Known => known.has_begun(self.source),
+            State::Known => known.has_begun(self.source, self.since),
             State::Placed(talks) => over(talks),
             State::Stranger => {}
             State::Talks => return,
@@ -170,14 +173,6 @@ impl Arrival {
             && let State::Placed(talks) = std::mem::replace(&mut *state, State::Stranger)
         {
             over(talks);
-        }
-    }
-}
-
-impl Drop for Arrival {
-    fn drop(&mut self) {
-        if self.is_known() {
-            lock(&self.home.known).has_begun(self.source);
         }
     }
 }
@@ -214,7 +209,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Arrival {
     /// A stranger of no relay.
     pub(crate) fn of_nobody(key: HomeKey, address: IpAddr) -> Self {
-        Strangers::default().arrive_at(key, address, |_, _| false)
+        Strangers::default().arrive_at(Instant::now(), key, address, |_, _| false)
     }
 }
 

@@ -12,8 +12,8 @@ const AHEAD: Duration = Duration::from_micros(500);
 const BEHIND: Duration = Duration::from_millis(1);
 
 /// A wait that ends so much later than it should says that others want the processors: a timer alone
-/// is late by little more than a millisecond.
-const LATE: Duration = Duration::from_micros(1_800);
+/// is late by up to two milliseconds, as it is rounded up twice.
+const LATE: Duration = Duration::from_micros(2_500);
 /// So many waits that end in time bring the whole rate back from nothing.
 const STEPS: u64 = 512;
 

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 /// Sources that each home knows. A phone has a few: Wi-Fi at home, at work, its provider's.
 const KNOWN_MAX: usize = 128;
+/// Those of them that are not forgotten for others.
+const REGULAR_MAX: usize = KNOWN_MAX / 4 * 3;
 /// Visitors of one source that begin, be it known or not. Further ones of a known source are strangers,
 /// lest whoever has the address of a friend need not wait with the others.
 pub(super) const BEGINNING_MAX: usize = 16;
@@ -46,20 +48,24 @@ impl Known {
         is_one
     }
 
-    /// One that was counted begins no more.
-    pub(super) fn has_begun(&mut self, source: IpAddr) {
-        if let Some(known) = self.sources.get_mut(&source) {
-            known.beginnings.pop_front();
+    /// One that was counted then is in a talk.
+    pub(super) fn has_begun(&mut self, source: IpAddr, then: Instant) {
+        if let Some(known) = self.sources.get_mut(&source)
+            && let Some(place) = known.beginnings.iter().position(|it| *it == then)
+        {
+            known.beginnings.remove(place);
         }
     }
 
-    /// Somebody of this source is in a talk. Whose last one was long ago is forgotten for it, of those
-    /// who do not come regularly if there are any.
+    /// Somebody of this source is in a talk. Whose last one was long ago is forgotten for it: of those
+    /// who do not come regularly, unless the others have more than their part.
     pub(super) fn talks(&mut self, source: IpAddr, now: Instant) {
         self.n_talks += 1;
         if self.sources.len() >= KNOWN_MAX && !self.sources.contains_key(&source) {
+            let n_regular = self.sources.values().filter(|it| it.is_regular).count();
+            let are_many = n_regular > REGULAR_MAX;
             let others = self.sources.iter();
-            let first = others.min_by_key(|(_, it)| (it.is_regular, it.last_talk));
+            let first = others.min_by_key(|(_, it)| (it.is_regular != are_many, it.last_talk));
             if let Some(first) = first.map(|(source, _)| *source) {
                 self.sources.remove(&first);
             }
@@ -96,11 +102,14 @@ mod tests {
         let begins = |known: &mut Known, now| known.begins(source(1), now, PATIENCE);
         assert!((0..BEGINNING_MAX).all(|_| begins(&mut known, now)));
         assert!(!begins(&mut known, now));
-        known.has_begun(source(1));
+        known.has_begun(source(1), now);
         assert!(begins(&mut known, now) && !begins(&mut known, now));
         // Who stays and says nothing holds nobody up for long.
         let later = now + PATIENCE;
         assert!((0..BEGINNING_MAX).all(|_| begins(&mut known, later)));
+        assert!(!begins(&mut known, later));
+        // Nor does one that talks after that give back what is another's.
+        known.has_begun(source(1), now);
         assert!(!begins(&mut known, later));
         assert!(!known.begins(source(2), later, PATIENCE));
     }
@@ -119,11 +128,15 @@ mod tests {
         assert!(known.begins(source(0), now, PATIENCE));
         assert!(known.begins(source(10 * KNOWN_MAX as u16), now, PATIENCE));
         assert!(!known.begins(source(1), now, PATIENCE));
-        // Where all come regularly, whose last talk was long ago is forgotten.
+        // Where all come regularly, whose last talk was long ago is forgotten, and others have room.
         for n in 1..=KNOWN_MAX as u16 {
             known.talks(source(n), now);
             known.talks(source(n), now + REGULAR_AFTER);
         }
         assert!(!known.begins(source(0), now, PATIENCE));
+        let (one, other) = (source(20_000), source(20_001));
+        known.talks(one, now);
+        known.talks(other, now);
+        assert!(known.begins(one, now, PATIENCE) && known.begins(other, now, PATIENCE));
     }
 }

@@ -174,10 +174,10 @@ async fn one_address_leaves_places_for_others() {
 /// The relay is started anew, knows nobody, and home comes back just before all patience ends.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_waited_for_its_home_waits_for_its_turn_too() {
-    let hold = Duration::from_secs(3);
+    let hold = Duration::from_secs(5);
     let relay = TestRelay::start_with(|config| {
         config.limits.strangers_per_home = 1;
-        config.timings.stranger = Duration::from_millis(700);
+        config.timings.stranger = Duration::from_millis(1_200);
         config.hold = hold;
     })
     .await;
@@ -187,7 +187,7 @@ async fn who_has_waited_for_its_home_waits_for_its_turn_too() {
     for n in 1..4 {
         waiting.push(hello(n, &relay).await);
     }
-    tokio::time::sleep_until(start + hold - Duration::from_secs(1)).await;
+    tokio::time::sleep_until(start + hold - Duration::from_secs(2)).await;
     let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;
     for _ in &waiting {
         home.arrival().await.accept();
@@ -213,6 +213,7 @@ async fn who_goes_before_its_turn_costs_its_home_nothing() {
         hasty.reset();
     }
     let (_patient, opening) = hello(10, &relay).await;
+    relay.until(|status| status.totals.visitors_now == 10).await;
     converse(&mut first, &mut stream).await;
     home.accept(&opening).await;
     relay.until_outcome("stranger_limit", 8).await;
