@@ -12,6 +12,16 @@ const SHORT: Duration = Duration::from_millis(300);
 /// Of a TLS handshake that goes on, and of what follows it.
 const ANSWER: [u8; 200] = [7; 200];
 
+/// A relay in which so many strangers may begin, and nothing ends by itself.
+async fn relay_with_places(strangers_per_home: usize) -> TestRelay {
+    TestRelay::start_with(|config| {
+        config.limits.strangers_per_home = strangers_per_home;
+        config.timings.stranger = LONG;
+        config.hold = LONG;
+    })
+    .await
+}
+
 /// Visits from this address; returns once the two are in a talk, as far as the relay can tell.
 async fn talk(source: [u8; 4], relay: SocketAddr, home: &mut Tunnel) -> (Visitor, HomeStream) {
     let (mut visitor, hello) = Visitor::hello_from(source, relay, HOME_NAME).await;
@@ -43,12 +53,7 @@ async fn nobody_comes(home: &mut Tunnel) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_reach_a_home_a_few_at_a_time_and_whom_it_knows_waits_for_none() {
-    let relay = TestRelay::start_with(|config| {
-        config.limits.strangers_per_home = 2;
-        config.timings.stranger = LONG;
-        config.hold = LONG;
-    })
-    .await;
+    let relay = relay_with_places(2).await;
     let phone = [127, 0, 0, 9];
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     drop(talk(phone, relay.https[0], &mut home).await);
@@ -152,11 +157,7 @@ async fn those_that_have_talked_in_all_places_keep_nobody_out() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_address_leaves_places_for_others() {
-    let relay = TestRelay::start_with(|config| {
-        config.timings.stranger = LONG;
-        config.hold = LONG;
-    })
-    .await;
+    let relay = relay_with_places(128).await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let mut crowd = Vec::new();
     for _ in 0..20 {
@@ -196,12 +197,7 @@ async fn who_has_waited_for_its_home_waits_for_its_turn_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_goes_before_its_turn_costs_its_home_nothing() {
-    let relay = TestRelay::start_with(|config| {
-        config.limits.strangers_per_home = 1;
-        config.timings.stranger = LONG;
-        config.hold = LONG;
-    })
-    .await;
+    let relay = relay_with_places(1).await;
     let mut home = relay.home(HomeKey(1), HOME_NAME).await;
     let (mut first, opening) = hello(1, &relay).await;
     let mut stream = home.accept(&opening).await;
