@@ -100,7 +100,7 @@ impl LimitsTable {
             "strangers_per_home",
             get(self.strangers_per_home),
             default.strangers_per_home,
-            "visitors of one home that it does not know and that begin; each counts for 2 s at most",
+            "visitors of one home from sources that never talked to it, while their handshake is under way; 2 s each at most",
         );
         line(
             "legs",

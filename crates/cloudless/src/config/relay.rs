@@ -143,7 +143,7 @@ server_name = \"{server_name}\"
 # codes. Without a port it is the one that `https` listens on.
 addresses = {addresses}
 
-# How long a visitor is kept waiting for a home that is offline for a moment.
+# How long a visitor is kept waiting for a home that is offline for a moment, and for its turn in a flood.
 hold = \"{hold}\"
 
 # Whether visitors that move much get TCP connections of their own between home and relay, past the
