@@ -26,8 +26,8 @@ pub(crate) fn source_of(address: IpAddr) -> IpAddr {
 /// what they want.
 ///
 /// A newcomer gets in, however large the crowd is. When its source has too many, one of them goes;
-/// when there are too many in all, one of the source with most of them. So a few sources with many
-/// connections push themselves out.
+/// when there are too many in all, one of the source with most of them, where a few are as good as one.
+/// So a few sources with many connections push themselves out.
 #[derive(Debug)]
 pub(crate) struct Crowd {
     open: Mutex<Open>,
@@ -153,6 +153,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
+    use super::ranks::FEW;
     use super::*;
 
     /// A connection of a crowd that takes so many.
@@ -188,12 +189,24 @@ mod tests {
     #[test]
     fn the_largest_crowd_loses_its_oldest() {
         let crowd = crowd();
-        let alone = admit(&crowd, "192.0.2.1", 4);
-        let many = [(); 3].map(|()| admit(&crowd, "192.0.2.2", 4));
-        let newcomer = admit(&crowd, "192.0.2.3", 4);
-        let outcomes = many.each_ref().map(Admitted::outcome);
-        assert_eq!(outcomes, [Some(Outcome::HandshakeLimit), None, None]);
+        let max = FEW + 2;
+        let alone = admit(&crowd, "192.0.2.1", max);
+        let many = [(); FEW + 1].map(|()| admit(&crowd, "192.0.2.2", max));
+        let newcomer = admit(&crowd, "192.0.2.3", max);
+        assert_eq!(many[0].outcome(), Some(Outcome::HandshakeLimit));
+        assert!(!many[1..].iter().any(Admitted::is_shed));
         assert!(!alone.is_shed() && !newcomer.is_shed());
+    }
+
+    #[test]
+    fn a_botnet_does_not_make_a_crowd_of_a_browser() {
+        let crowd = crowd();
+        let max = FEW + 2;
+        let bots = ["192.0.2.1", "192.0.2.2"].map(|bot| admit(&crowd, bot, max));
+        let browser = [(); FEW].map(|()| admit(&crowd, "192.0.2.3", max));
+        let bot = admit(&crowd, "192.0.2.4", max);
+        assert!(bots[0].is_shed() && !bots[1].is_shed() && !bot.is_shed());
+        assert!(!browser.iter().any(Admitted::is_shed));
     }
 
     #[test]

@@ -17,6 +17,7 @@
 
 mod activity;
 pub mod admin;
+mod background;
 mod budget;
 mod coalescing;
 mod config;
@@ -26,6 +27,7 @@ mod health;
 mod home;
 mod home_key;
 mod home_share;
+mod home_sources;
 mod identity;
 mod keys;
 mod legs;

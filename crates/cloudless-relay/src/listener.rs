@@ -15,7 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::crowd::{Crowd, Place, Room, Shed};
 use crate::outcome::Outcome;
 use crate::run::Relay;
-use crate::{load_balancer, port80, ssh, visitor};
+use crate::{load_balancer, port80, socket, ssh, visitor};
 
 const BACKOFF: Duration = Duration::from_millis(250);
 /// Connections that are accepted before the first of them was looked at. The others wait in the
@@ -79,6 +79,9 @@ impl Permits {
 
 /// Accepts until the relay drains.
 pub(crate) async fn serve(relay: Arc<Relay>, listener: TcpListener, protocol: Protocol) {
+    if let Err(error) = socket::configure(&listener) {
+        tracing::warn!(%error, "Clients that are gone are missed late: no keepalive on a listener");
+    }
     let undecided = Crowd::new();
     let room = relay.config().limits.undecided();
     let unseen_max = UNSEEN_MAX.min(room.all.min(room.per_source) / 2).max(1);

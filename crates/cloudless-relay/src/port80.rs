@@ -47,7 +47,15 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
     {
         let opening = Bytes::from_owner(head);
         let version = servers.proxy_protocol;
-        return upstream::pass(relay, &config, connection, opening, address, version).await;
+        return upstream::pass(
+            relay,
+            Arc::clone(&config),
+            connection,
+            opening,
+            address,
+            version,
+        )
+        .await;
     }
     drop(head);
     if let Route::Validation(hostname, key, Some(request)) = &route {
@@ -143,7 +151,7 @@ fn answer(status: &str, location: Option<&str>) -> Vec<u8> {
 async fn read_head(stream: &mut TcpStream) -> io::Result<(Parsed, Zeroizing<Vec<u8>>)> {
     // Who says nothing costs nothing more than the connection.
     stream.readable().await?;
-    socket::configure(stream)?;
+    socket::configure_accepted(stream)?;
     let mut reader = Reader::new();
     let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
     loop {

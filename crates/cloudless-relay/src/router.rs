@@ -66,7 +66,15 @@ pub(crate) async fn route(
                 relay.coalescing.passed_on(hostname);
             }
             let version = servers.proxy_protocol;
-            upstream::pass(relay, &config, connection, opening, address, version).await;
+            upstream::pass(
+                relay,
+                Arc::clone(&config),
+                connection,
+                opening,
+                address,
+                version,
+            )
+            .await;
         }
         None if is_plain_http(&opening) => {
             socket::close(connection.stream, HTTPS_IS_SPOKEN_HERE).await;

@@ -1,4 +1,5 @@
 use std::future::pending;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,14 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::admin;
+use crate::background::Background;
 use crate::coalescing::{self, Coalescing};
 use crate::config::{Config, Listeners};
 use crate::crowd::Crowd;
 use crate::health::{self, Health};
 use crate::home_key::HomeKey;
 use crate::home_share::HomeShares;
+use crate::home_sources::HomeSources;
 use crate::identity::IdentityError;
 use crate::keys::{self, Keys};
 use crate::legs::Legs;
@@ -114,6 +117,9 @@ pub enum RunError {
     /// The cryptography library refuses the relay's settings.
     #[error("cannot set up TLS for tunnels")]
     Tls(#[source] rustls::Error),
+    /// The system gives the process too few threads.
+    #[error("cannot start the threads for strangers; raise the limit of tasks")]
+    Threads(#[source] io::Error),
 }
 
 /// What all connections of a running relay share.
@@ -132,8 +138,15 @@ pub(crate) struct Relay {
     pub(crate) waiting: Arc<Crowd>,
     /// Those whose handshake has begun, with no home proven to be behind them yet.
     pub(crate) unwelcomed: Arc<Crowd>,
-    /// For the handshakes of tunnels, which anybody can begin.
+    /// For the handshakes of tunnels from where homes have come, and of SSH clients,
     pub(crate) handshakes: Turns,
+    /// and for those that anybody can begin.
+    pub(crate) strange_handshakes: Turns,
+    pub(crate) home_sources: HomeSources,
+    /// Where the latter are computed.
+    pub(crate) handshaking: Background,
+    /// Where what is for the servers beside the relay is passed on.
+    pub(crate) passing: Background,
     pub(crate) counters: Counters,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) legs: Arc<Legs>,
@@ -175,6 +188,10 @@ impl Relay {
             waiting: Crowd::new(),
             unwelcomed: Crowd::new(),
             handshakes: Turns::new(),
+            strange_handshakes: Turns::new(),
+            home_sources: HomeSources::default(),
+            handshaking: Background::new().map_err(RunError::Threads)?,
+            passing: Background::new().map_err(RunError::Threads)?,
             counters: Counters::new(),
             sessions: Sessions::new(),
             legs: Arc::default(),

@@ -34,10 +34,19 @@ const NOT_SENT_LOW_WATER: u32 = 128 * 1024;
 const GOODBYE: Duration = Duration::from_secs(2);
 const GOODBYE_BYTES_MAX: usize = 64 * 1024;
 
-/// Sets the options that every accepted and every dialed socket needs.
-pub(crate) fn configure(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    notice_death(stream, KEEPALIVE, KEEPALIVE_INTERVAL, USER_TIMEOUT)
+/// Sets the options that every accepted and every dialed socket needs. What a listener accepts has them
+/// from it, where the system passes them on ([`configure_accepted`]).
+pub(crate) fn configure(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_tcp_nodelay(true)?;
+    notice_death(socket, KEEPALIVE, KEEPALIVE_INTERVAL, USER_TIMEOUT)
+}
+
+/// The same for a socket of a configured listener: Linux gives it the listener's options, at no cost.
+pub(crate) fn configure_accepted(stream: &TcpStream) -> io::Result<()> {
+    if cfg!(target_os = "linux") {
+        return Ok(());
+    }
+    configure(stream)
 }
 
 /// Changes what [`configure`] has set on a connection that turns out to be a home's leg: its tunnel, which
@@ -52,12 +61,12 @@ pub(crate) fn configure_leg(stream: &TcpStream) -> io::Result<()> {
 }
 
 fn notice_death(
-    stream: &TcpStream,
+    socket: &impl AsFd,
     silence: Duration,
     interval: Duration,
     user_timeout: Duration,
 ) -> io::Result<()> {
-    let socket = SockRef::from(stream);
+    let socket = SockRef::from(socket);
     let keepalive = TcpKeepalive::new()
         .with_time(silence)
         .with_interval(interval)
@@ -147,6 +156,24 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_accepted_has_the_options_of_its_listener() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(loopback).await.unwrap();
+            configure(&listener).unwrap();
+            let address = listener.local_addr().unwrap();
+            let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+            let (_client, (accepted, _)) = (client.unwrap(), accepted.unwrap());
+            configure_accepted(&accepted).unwrap();
+            let socket = SockRef::from(&accepted);
+            assert!(socket.tcp_nodelay().unwrap() && socket.keepalive().unwrap());
+            assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
+            assert_eq!(socket.tcp_keepalive_interval().unwrap(), KEEPALIVE_INTERVAL);
+            assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_RETRIES);
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(USER_TIMEOUT));
+        }
+    }
 
     #[tokio::test]
     async fn whoever_has_hung_up_is_gone_and_whoever_is_silent_is_not() {

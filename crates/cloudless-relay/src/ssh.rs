@@ -63,7 +63,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection) {
         permits,
         ..
     } = connection;
-    if let Err(error) = socket::configure(&stream) {
+    if let Err(error) = socket::configure_accepted(&stream) {
         tracing::debug!(%error, "A connection ended before it was looked at");
         return relay.counters.count(Outcome::SshHandshakeFailed);
     }

@@ -67,7 +67,11 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     };
     permits.competes_as(relay.waiting.admit(&permits.shed, peer.ip(), room));
     // It waits no longer than those before it take, who are not many.
-    let turn = relay.handshakes.wait().await;
+    let is_known = relay.home_sources.knows(peer.ip());
+    let turn = match is_known {
+        true => relay.handshakes.wait().await,
+        false => relay.strange_handshakes.wait().await,
+    };
     // A home that has lost its patience costs nothing more: its next dial waits, too.
     if socket::has_gone(&stream) {
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
@@ -76,22 +80,41 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     let room = Room::for_all(config.limits.handshakes);
     permits.competes_as(relay.unwelcomed.admit(&permits.shed, peer.ip(), room));
     // On the heap, so that who waits has no room for a session in it.
-    Box::pin(greet(relay, stream, opening, turn, peer, permits)).await;
+    Box::pin(greet(
+        relay,
+        (stream, opening),
+        (turn, is_known),
+        peer,
+        permits,
+    ))
+    .await;
 }
 
 /// Ends the TLS of a home, and holds its session.
 async fn greet(
     relay: &Arc<Relay>,
-    stream: TcpStream,
-    opening: Bytes,
-    turn: Turn<'_>,
+    (stream, opening): (TcpStream, Bytes),
+    (turn, is_known): (Turn, bool),
     peer: SocketAddr,
     permits: Permits,
 ) {
+    // It may have come before its listener had these, and stays for months.
+    if let Err(error) = socket::configure(&stream) {
+        tracing::debug!(%error, "A tunnel ended before its TLS handshake");
+        return relay.counters.count(Outcome::TunnelHandshakeFailed);
+    }
     socket::prefer_bbr(&stream);
     socket::limit_unsent(&stream);
     let tls = Arc::clone(&relay.tls);
     let accept = turn.take(cloudless_tls::accept(tls, Replayed::new(opening, stream)));
+    let accept = Box::pin(relay.connections.track_future(accept));
+    let accept = async {
+        match is_known {
+            true => accept.await,
+            // Whoever it is, homes that come back and all visitors go first.
+            false => relay.handshaking.work(accept).await,
+        }
+    };
     let (tunnel, proven) = match timeout(relay.config().timings.handshake, accept).await {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(error)) => {
@@ -104,8 +127,9 @@ async fn greet(
         return relay.counters.count(Outcome::TunnelHandshakeFailed);
     };
     if !relay.registry.hostnames_of(&key.into()).is_empty() {
-        // Strangers who begin tunnels without end do not push it out any more.
+        // Strangers who begin tunnels without end do not push it out any more, nor hold it up the next time.
         permits.settle();
+        relay.home_sources.came_from(peer.ip());
     }
     let home = Home { key, address: peer };
     session::serve(relay, tunnel, home, permits).await;

@@ -2,20 +2,22 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::yield_now;
 
 /// Lets few of many tasks do such work before all other tasks have had their turn.
 ///
 /// The runtime goes through ready tasks one after the other. Thousands of strangers who begin a TLS
-/// handshake at once would be answered in one go, and every visitor would wait for all of that.
-#[derive(Debug)]
+/// handshake at once would be answered in one go, and every visitor would wait for all of that. Clones
+/// are the same.
+#[derive(Clone, Debug)]
 pub(crate) struct Turns {
-    all: Semaphore,
+    all: Arc<Semaphore>,
     /// Those that wait to begin stand in line here first.
-    beginning: Semaphore,
+    beginning: Arc<Semaphore>,
 }
 
 impl Turns {
@@ -26,19 +28,19 @@ impl Turns {
 
     fn of(n_tasks: usize) -> Self {
         Self {
-            all: Semaphore::new(n_tasks),
-            beginning: Semaphore::new(n_tasks),
+            all: Arc::new(Semaphore::new(n_tasks)),
+            beginning: Arc::new(Semaphore::new(n_tasks)),
         }
     }
 
     /// Waits until it is this task's turn, in the order in which tasks asked.
-    pub(crate) async fn wait(&self) -> Turn<'_> {
+    pub(crate) async fn wait(&self) -> Turn {
         // The semaphore is never closed; were it, work would go on without turns.
-        let permit = self.all.acquire().await.ok();
+        let permit = Arc::clone(&self.all).acquire_owned().await.ok();
         // Held while the others have their turn.
         yield_now().await;
         Turn {
-            turns: self,
+            turns: self.clone(),
             _permit: permit,
         }
     }
@@ -46,22 +48,22 @@ impl Turns {
     /// The same for work that begins: little of it does each time that all that has begun had its turn.
     /// Were they all equal, a thousand that come at once would all be through at the same late moment, and
     /// those that do not wait so long would begin anew for ever.
-    pub(crate) async fn begin(&self) -> Turn<'_> {
+    pub(crate) async fn begin(&self) -> Turn {
         let _permit = self.beginning.acquire().await.ok();
         self.wait().await
     }
 }
 
 /// One turn.
-pub(crate) struct Turn<'a> {
-    turns: &'a Turns,
-    _permit: Option<SemaphorePermit<'a>>,
+pub(crate) struct Turn {
+    turns: Turns,
+    _permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Turn<'_> {
+impl Turn {
     /// Does `work` now, and in further turns each time that it can go on.
     pub(crate) async fn take<T>(self, work: impl Future<Output = T>) -> T {
-        let turns = self.turns;
+        let turns = self.turns.clone();
         let mut turn = self;
         let mut work = pin!(work);
         loop {
@@ -91,7 +93,6 @@ async fn woken() {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tokio::sync::oneshot;
@@ -101,11 +102,11 @@ mod tests {
 
     #[tokio::test]
     async fn others_have_their_turn_between_any_two_of_many() {
-        let turns = Arc::new(Turns::of(2));
+        let turns = Turns::of(2);
         let n_done = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
-            let (turns, n_done) = (Arc::clone(&turns), Arc::clone(&n_done));
+            let (turns, n_done) = (turns.clone(), Arc::clone(&n_done));
             tasks.spawn(async move {
                 let work = async { n_done.fetch_add(1, Ordering::Relaxed) };
                 turns.wait().await.take(work).await;
@@ -123,11 +124,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_begun_is_through_before_much_else_begins() {
-        let turns = Arc::new(Turns::of(1));
+        let turns = Turns::of(1);
         let n_begun = Arc::new(AtomicUsize::new(0));
         let mut tasks = JoinSet::new();
         for _ in 0..100 {
-            let (turns, n_begun) = (Arc::clone(&turns), Arc::clone(&n_begun));
+            let (turns, n_begun) = (turns.clone(), Arc::clone(&n_begun));
             tasks.spawn(async move {
                 turns.begin().await;
                 let now = n_begun.fetch_add(1, Ordering::Relaxed) + 1;
@@ -143,10 +144,10 @@ mod tests {
 
     #[tokio::test]
     async fn who_waits_for_something_holds_nobody_up() {
-        let turns = Arc::new(Turns::of(1));
+        let turns = Turns::of(1);
         let (sender, receiver) = oneshot::channel();
         let waiting = tokio::spawn({
-            let turns = Arc::clone(&turns);
+            let turns = turns.clone();
             async move { turns.wait().await.take(receiver).await }
         });
         yield_now().await;

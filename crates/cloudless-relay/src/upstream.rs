@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cloudless_proto::UpstreamAddress;
@@ -47,9 +48,11 @@ pub(crate) async fn connect(address: &UpstreamAddress, opening: &[u8]) -> io::Re
 /// Sends `opening`, which was read from the visitor already, to the server at `address`, and then
 /// all that either side says to the other. A server that speaks the PROXY protocol is told the
 /// visitor's address first.
+///
+/// All of that is done in the background: anybody can ask for it, and the visitors of homes go first.
 pub(crate) async fn pass(
-    relay: &Relay,
-    config: &Config,
+    relay: &Arc<Relay>,
+    config: Arc<Config>,
     mut connection: Connection,
     opening: Bytes,
     address: &UpstreamAddress,
@@ -61,6 +64,7 @@ pub(crate) async fn pass(
     let seat = relay
         .visitors
         .admit(shed, source, passed, limits.visitors(), Standing::Stranger);
+    let seat = Arc::new(seat);
     connection.permits.decided();
     let opening = match version {
         Some(version) => {
@@ -70,23 +74,61 @@ pub(crate) async fn pass(
         }
         None => opening,
     };
-    let connected = relay.in_time(config.timings.connect, connect(address, &opening));
-    let server = match connected
-        .await
-        .unwrap_or_else(|elapsed| Err(elapsed.into()))
-    {
-        Ok(server) => server,
-        Err(error) => {
-            relay.health.failed(address, &error);
-            relay.counters.count(Outcome::ServerUnreachable);
-            return socket::close(connection.stream, b"").await;
-        }
+    let passed = Passed {
+        relay: Arc::clone(relay),
+        config,
+        address: address.clone(),
+        client: match connection.stream.into_std() {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, "A connection cannot be passed on"),
+        },
+        seat: Arc::clone(&seat),
     };
-    relay.health.reached(address);
-    drop(opening);
-    match server {
-        Server::Tcp(server) => join(relay, config, (connection.stream, &seat), server).await,
-        Server::Unix(server) => join(relay, config, (connection.stream, &seat), server).await,
+    let serve = Box::pin(relay.connections.track_future(passed.serve(opening)));
+    relay.passing.work(serve).await;
+}
+
+/// A connection on its way to a server.
+struct Passed {
+    relay: Arc<Relay>,
+    config: Arc<Config>,
+    address: UpstreamAddress,
+    /// Of no runtime yet.
+    client: std::net::TcpStream,
+    seat: Arc<Seat>,
+}
+
+impl Passed {
+    async fn serve(self, opening: Bytes) {
+        let Self {
+            relay,
+            config,
+            address,
+            client,
+            seat,
+        } = self;
+        let client = match TcpStream::from_std(client) {
+            Ok(client) => client,
+            Err(error) => return tracing::debug!(%error, "A connection cannot be passed on"),
+        };
+        let connected = relay.in_time(config.timings.connect, connect(&address, &opening));
+        let server = match connected
+            .await
+            .unwrap_or_else(|elapsed| Err(elapsed.into()))
+        {
+            Ok(server) => server,
+            Err(error) => {
+                relay.health.failed(&address, &error);
+                relay.counters.count(Outcome::ServerUnreachable);
+                return socket::close(client, b"").await;
+            }
+        };
+        relay.health.reached(&address);
+        drop(opening);
+        match server {
+            Server::Tcp(server) => join(&relay, &config, (client, &seat), server).await,
+            Server::Unix(server) => join(&relay, &config, (client, &seat), server).await,
+        }
     }
 }
 

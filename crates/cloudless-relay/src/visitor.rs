@@ -37,7 +37,7 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
 async fn read_client_hello(stream: &mut TcpStream) -> io::Result<(Parsed, Bytes)> {
     // Who says nothing costs nothing more than the connection.
     stream.readable().await?;
-    socket::configure(stream)?;
+    socket::configure_accepted(stream)?;
     let mut reader = Reader::new();
     let mut buffer = Zeroizing::new(vec![0; READ_LEN]);
     loop {

@@ -240,11 +240,12 @@ mod tests {
         let outcomes = [&second, &third, &fourth, &fifth].map(|it| it.shed.outcome());
         assert_eq!(outcomes, [None; 4]);
         let sixth = admit(&visitors, "192.0.2.3", SERVER);
-        assert_eq!(fourth.shed.outcome(), Some(Outcome::VisitorLimit));
+        assert_eq!(second.shed.outcome(), Some(Outcome::VisitorLimit));
         drop((second, third));
         let seventh = admit(&visitors, "192.0.2.3", home(1));
         let _eighth = admit(&visitors, "192.0.2.3", home(1));
-        assert_eq!(fifth.shed.outcome(), Some(Outcome::SourceLimit));
+        let outcomes = [&fourth, &fifth].map(|it| it.shed.outcome());
+        assert_eq!(outcomes, [Some(Outcome::SourceLimit); 2]);
         assert_eq!(sixth.shed.outcome(), None);
         drop(seventh);
         let _ninth = admit(&visitors, "192.0.2.4", SERVER);

@@ -74,6 +74,41 @@ pub(crate) enum Plane {
     Role(relay::Role),
 }
 
+/// A process of a run.
+#[derive(Clone, Copy)]
+pub(crate) enum Role<'a> {
+    /// The server of nothing but HTTP that the others are compared with.
+    BareServer,
+    Relay(&'a relay::Role),
+}
+
+impl Options {
+    /// What this process is, if it is a part of a run.
+    pub(crate) fn role(&self) -> Option<Role<'_>> {
+        match &self.plane {
+            Some(Plane::Role(role)) => Some(Role::Relay(role)),
+            None if self.bare_server => Some(Role::BareServer),
+            _ => None,
+        }
+    }
+}
+
+/// Is one of the processes of a run until its end.
+pub(crate) fn be(role: Role<'_>) -> Result<()> {
+    match role {
+        Role::BareServer => runtime()?.block_on(bare::serve()),
+        Role::Relay(role) => relay::be(role),
+    }
+}
+
+/// One thread for all connections leaves the other cores to the servers.
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime of the benchmark client")
+}
+
 /// Measures a release build and prints tables.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     match &options.plane {
@@ -81,14 +116,6 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         Some(Plane::Logins(options)) => return logins::run(workspace, options),
         Some(Plane::Role(role)) => return relay::be(role),
         None => {}
-    }
-    // One thread for all connections leaves the other cores to the servers.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime of the benchmark client")?;
-    if options.bare_server {
-        return runtime.block_on(bare::serve());
     }
     ensure!(options.rounds > 0, "--rounds must be at least 1");
     ensure!(
@@ -99,7 +126,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if cfg!(debug_assertions) {
         return run_release(workspace, options);
     }
-    runtime.block_on(measurement::run(workspace, options))
+    runtime()?.block_on(measurement::run(workspace, options))
 }
 
 /// Builds everything as a release: a client that was not optimized would measure itself.

@@ -65,6 +65,12 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
+    if let Command::Bench(options) = &command
+        && let Some(role) = options.role()
+    {
+        // What is measured has begun: it shares its processor with this.
+        return bench::be(role);
+    }
     let workspace = Workspace::load()?;
     match command {
         Command::Tidy => tidy::run(&workspace),

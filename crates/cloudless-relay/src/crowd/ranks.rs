@@ -19,11 +19,15 @@ pub(crate) enum Standing {
 /// the number in the order of arrival.
 pub(crate) type Order = (Standing, u64);
 
+/// As many connections as one client opens at once are no crowd: a botnet has an address for each of its
+/// own, and would push out everybody who comes with two.
+pub(crate) const FEW: usize = 8;
+
 /// How many connections a source has, the first of them to go, and which source it is.
 type Rank = (usize, Reverse<Order>, IpAddr);
 
 /// Connections by source, and in the order in which they make room: the first of the source with
-/// most of them, and among equals the one that is first in order.
+/// most of them, if these are more than a few, and among equals the one that is first in order.
 #[derive(Debug)]
 pub(crate) struct Ranks<T> {
     count: usize,
@@ -46,7 +50,7 @@ impl<T> Default for Ranks<T> {
 
 fn rank<T>(source: IpAddr, connections: &BTreeMap<Order, T>) -> Option<Rank> {
     let (first, _) = connections.first_key_value()?;
-    Some((connections.len(), Reverse(*first), source))
+    Some((connections.len().max(FEW), Reverse(*first), source))
 }
 
 impl<T> Ranks<T> {

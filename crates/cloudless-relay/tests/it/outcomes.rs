@@ -166,6 +166,10 @@ async fn hellos(seen: &mut Seen) {
 #[cfg(unix)]
 async fn descriptors(seen: &mut Seen, log: &Log) {
     let relay = TestRelay::start().await;
+    // It has opened all that it needs.
+    let mut visitor = Visitor::connect(relay.address()).await;
+    visitor.finish().await;
+    seen.expect(&relay, Outcome::ClosedEarly).await;
     let before = getrlimit(Resource::Nofile);
     let _waiting = std::net::TcpStream::connect(relay.address()).unwrap();
     let none = Rlimit {

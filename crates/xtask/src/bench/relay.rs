@@ -31,8 +31,9 @@ use anyhow::{Context, Result, ensure};
 use clap::{Subcommand, ValueEnum};
 use serde::de::DeserializeOwned;
 
+use self::attacker::Attack;
 use self::way::Kind;
-use super::build_release;
+use super::{build_release, runtime};
 use crate::step;
 use crate::workspace::Workspace;
 
@@ -45,6 +46,9 @@ pub(crate) struct Options {
     /// Measure these ways alone
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Kind::value_variants().to_vec())]
     ways: Vec<Kind>,
+    /// Let these attacks loose alone
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Attack::value_variants().to_vec())]
+    attacks: Vec<Attack>,
     /// How often everything is run, the ways in turns; the median counts
     #[arg(long, default_value_t = 2)]
     rounds: usize,
@@ -142,12 +146,4 @@ pub(crate) fn be(role: &Role) -> Result<()> {
 
 fn parse<T: DeserializeOwned>(argument: &str) -> Result<T> {
     serde_json::from_str(argument).context("read the argument")
-}
-
-/// One thread for all connections leaves the other cores to the relay.
-fn runtime() -> Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")
 }

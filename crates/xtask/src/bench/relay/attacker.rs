@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use clap::ValueEnum;
 use cloudless_proto::leg::{Ticket, Token};
 use cloudless_proto::{Hostname, PublicKey};
 use h2::Reason;
@@ -35,7 +36,9 @@ const N_AT_ONCE_MAX: usize = 5_000;
 const N_HELD: usize = 5_000;
 const N_SLOW: usize = 1_000;
 const N_UPLOADS: usize = 64;
-/// One that was closed comes again after this.
+/// All of them have begun by then.
+const BEGIN_WITHIN: Duration = Duration::from_secs(1);
+/// One that was closed comes again after this, on average.
 const AGAIN: Duration = Duration::from_secs(5);
 const BYTE_EVERY: Duration = Duration::from_millis(200);
 /// What the listener that does nothing takes of a connection.
@@ -51,19 +54,31 @@ pub(crate) struct Target {
 }
 
 /// What attackers do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 pub(crate) enum Attack {
+    /// Silent connections
     HalfOpen,
+    /// Tunnel handshakes left half done
     HalfTunnels,
+    /// Bytes that are no protocol
     Garbage,
+    /// A byte of a ClientHello every 200 ms
     SlowHellos,
+    /// Connections from one address
     FloodFromOne,
+    /// Connections from many addresses
     FloodFromMany,
+    /// Tunnels with unknown keys
     TunnelGuesses,
+    /// Legs with wrong tickets
     LegGuesses,
+    /// A home that does not read
     DeafHome,
+    /// A home that resets its visitors
     ResettingHome,
+    /// Visitors of the others' home that say hello and stay
     HeldVisitors,
+    /// The same for the fallback
     HeldStrangers,
 }
 
@@ -75,21 +90,6 @@ pub(crate) struct Count {
 }
 
 impl Attack {
-    pub(crate) const ALL: [Self; 12] = [
-        Self::HalfOpen,
-        Self::HalfTunnels,
-        Self::Garbage,
-        Self::SlowHellos,
-        Self::FloodFromOne,
-        Self::FloodFromMany,
-        Self::TunnelGuesses,
-        Self::LegGuesses,
-        Self::DeafHome,
-        Self::ResettingHome,
-        Self::HeldVisitors,
-        Self::HeldStrangers,
-    ];
-
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::HalfOpen => "5,000 silent connections",
@@ -264,11 +264,13 @@ impl Attackers {
         ended.ok().map(drop)
     }
 
-    /// A connection that says little and stays, again and again.
-    async fn hold(&self) {
+    /// A connection that says little and stays, again and again. `part` of the way from the first of such
+    /// attackers to the last, who neither begin nor come again all at once.
+    async fn hold(&self, part: f64) {
+        sleep(BEGIN_WITHIN.mul_f64(part)).await;
         loop {
             self.hold_once().await;
-            sleep(AGAIN).await;
+            sleep(AGAIN.mul_f64(0.5 + part)).await;
         }
     }
 
@@ -312,9 +314,10 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
         Attack::DeafHome => N_UPLOADS,
         _ => 0,
     };
-    for _ in 0..n_held {
+    for n in 0..n_held {
         let attackers = Arc::clone(attackers);
-        tasks.spawn(async move { attackers.hold().await });
+        let part = n as f64 / n_held as f64;
+        tasks.spawn(async move { attackers.hold(part).await });
     }
     let mut tick = interval(TICK);
     // What could not be done in time is done later, so that the rate is true.

@@ -225,7 +225,7 @@ impl Run<'_> {
             site: &Site::loopback(),
             backend: Site::loopback().home.address(0),
         };
-        let attacks = attack::measure(&ground, self.options.rounds).await?;
+        let attacks = attack::measure(&ground, &self.options.attacks, self.options.rounds).await?;
         print!("{}", attacks.table());
         attacks.judge(verdicts);
         Ok(())

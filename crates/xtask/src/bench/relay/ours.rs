@@ -36,9 +36,13 @@ pub(crate) async fn open(ground: &Ground<'_>, folder: &Path, legs: bool) -> Resu
     open_with(ground, folder, legs, one_source).await
 }
 
-/// The same with the limits as they come, and with the server as the fallback of strangers too.
-pub(crate) async fn open_with_default_limits(ground: &Ground<'_>, folder: &Path) -> Result<Parts> {
-    let fallback = format!("[fallback]\nhttps = \"{}\"\n", ground.backend);
+/// The same with the limits as they come, and with a server beside the relay for strangers.
+pub(crate) async fn open_with_default_limits(
+    ground: &Ground<'_>,
+    folder: &Path,
+    fallback: SocketAddr,
+) -> Result<Parts> {
+    let fallback = format!("[fallback]\nhttps = \"{fallback}\"\n");
     let config = |text: &str| text.replacen("[fallback]\n", &fallback, 1);
     open_with(ground, folder, true, config).await
 }
