@@ -18,9 +18,6 @@ use tracing::instrument::WithSubscriber;
 
 use rests::{Clocks, REST, Rests};
 
-/// Pieces of work that are begun or wait for a thread: as many as may be passed on by default.
-const WORK_MAX: usize = 4096;
-
 /// So much nicer than the relay's other threads, on the scale of nice(1): where the processor is wanted
 /// for visitors, these get a ninth of what one of the others gets.
 #[cfg(target_os = "linux")]
@@ -46,11 +43,12 @@ pub(crate) struct Background {
 }
 
 impl Background {
-    /// Starts as many threads as there are processors.
+    /// Starts as many threads as there are processors, for so many pieces of work at a time, those included
+    /// that were given up and no thread has come to.
     ///
     /// # Errors
     /// When the system gives no more threads.
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(work_max: usize) -> io::Result<Self> {
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = Builder::new_multi_thread()
             .worker_threads(n_threads)
@@ -64,7 +62,7 @@ impl Background {
             .build()?;
         Ok(Self {
             handle: runtime.handle().clone(),
-            room: Arc::new(Semaphore::new(WORK_MAX)),
+            room: Arc::new(Semaphore::new(work_max.min(Semaphore::MAX_PERMITS))),
             runtime: Some(runtime),
         })
     }
@@ -174,7 +172,7 @@ mod tests {
         use rustix::process::getpriority_process;
 
         let before = getpriority_process(None).unwrap();
-        let background = Background::new().unwrap();
+        let background = Background::new(1).unwrap();
         let there = background.work(Box::pin(async { getpriority_process(None).unwrap() }));
         assert_eq!(there.await, (before + NICER).min(19));
         assert_eq!(getpriority_process(None).unwrap(), before);
@@ -182,7 +180,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_nobody_waits_for_ends() {
-        let background = Background::new().unwrap();
+        let background = Background::new(1).unwrap();
         let (begun, is_begun) = oneshot::channel();
         let (held, ended) = oneshot::channel::<()>();
         let work = background.work(Box::pin(async move {
@@ -201,7 +199,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_not_lost() {
         let waiting = tokio::spawn(async {
-            let background = Background::new().unwrap();
+            let background = Background::new(1).unwrap();
             let work = async { assert!(background_is_fine(), "seen by whoever waits") };
             background.work(Box::pin(work)).await;
         });

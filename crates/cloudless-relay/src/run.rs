@@ -177,6 +177,8 @@ impl Relay {
         let keys = Keys::new(&config.identity, &registry).map_err(RunError::Identity)?;
         let keys = Arc::new(keys);
         let pipes = Pipes::new(PIPES_MAX);
+        let background =
+            |work_max: usize| Background::new(work_max.max(2)).map_err(RunError::Threads);
         Ok(Self {
             tls: tunnel::tls(Arc::clone(&keys)).map_err(RunError::Tls)?,
             keys,
@@ -190,8 +192,9 @@ impl Relay {
             handshakes: Turns::new(),
             strange_handshakes: Turns::new(),
             home_sources: HomeSources::default(),
-            handshaking: Background::new().map_err(RunError::Threads)?,
-            passing: Background::new().map_err(RunError::Threads)?,
+            // Twice as many as are ever under way; what a reload allows beyond that waits for a restart.
+            handshaking: background(config.limits.handshakes.saturating_mul(2))?,
+            passing: background(config.limits.visitors)?,
             counters: Counters::new(),
             sessions: Sessions::new(),
             legs: Arc::default(),
