@@ -94,9 +94,8 @@ pub struct Listeners {
 /// Caps on what peers may take. Beyond a cap a connection is closed, never queued without end.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections of one listener that have not said yet what they want, as many tunnels in their
-    /// handshake, and four times as many whose handshake the relay has yet to begin. Beyond it one of
-    /// the source address with most of them is closed.
+    /// Connections of one listener that have not said yet what they want, and as many tunnels in their
+    /// handshake. Beyond it one of the source address with most of them is closed.
     pub handshakes: usize,
     /// Connections of one source address, an IPv4 address or an IPv6 /64: those of one listener that
     /// have not said yet what they want, as many tunnels whose handshake the relay has yet to begin,
@@ -118,7 +117,8 @@ pub struct Limits {
     pub legs_per_home: usize,
     /// Legs in total. A visitor on a leg takes two sockets, and up to two pipes.
     pub legs: usize,
-    /// Homes online in total.
+    /// Homes online in total, and tunnels whose handshake the relay has yet to begin: after its restart
+    /// all homes come at once, and one that is closed for another comes again at once.
     pub sessions: usize,
     /// Bytes that may wait in the relay for one home's visitors, and as many for the home from them,
     /// beside the first message of each. Beyond it the stream with most bytes waiting for its visitor
@@ -135,6 +135,14 @@ impl Limits {
     pub(crate) fn undecided(&self) -> Room {
         Room {
             all: self.handshakes,
+            per_source: self.connections_per_source,
+        }
+    }
+
+    /// For tunnels whose handshake waits for its turn.
+    pub(crate) fn waiting(&self) -> Room {
+        Room {
+            all: self.sessions.max(self.handshakes),
             per_source: self.connections_per_source,
         }
     }
@@ -266,5 +274,7 @@ mod tests {
         assert!(limits.visitors_per_home * 4 <= limits.visitors);
         assert!(limits.legs_per_home * 4 <= limits.legs);
         assert!(limits.joins_per_minute_per_source <= 60);
+        // All homes may come back at once.
+        assert!(limits.waiting().all >= limits.sessions);
     }
 }

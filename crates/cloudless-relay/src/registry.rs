@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use cloudless_proto::join_code::{JoinCode, JoinSecret};
 use cloudless_proto::ssh::Fingerprint;
@@ -32,6 +33,10 @@ pub use error::{
 /// The relay's key in the registry's directory. A rotation that is through replaces it.
 pub const KEY_FILE: &str = "relay.key";
 
+/// How long another process may have the registry before it counts as in use.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+const LOCK_RETRY: Duration = Duration::from_millis(10);
+
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
 /// The relay's state: `homes.toml` and `invites.toml` in one directory, which this process has to
@@ -44,10 +49,11 @@ const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Registry(Arc<Shared>);
 
 impl Registry {
-    /// Opens the state in `directory`, which must exist.
+    /// Opens the state in `directory`, which must exist. Blocks for up to a second while another process
+    /// has it open, for a command that only looks at it must not keep a relay from starting.
     ///
     /// # Errors
-    /// [`RegistryError::InUse`] while another process has it open; otherwise what could not be read.
+    /// [`RegistryError::InUse`] when another process keeps it open; otherwise what could not be read.
     pub fn open(directory: &Path) -> Result<Self, RegistryError> {
         let path = directory.join("registry.lock");
         let lock = File::options()
@@ -59,10 +65,16 @@ impl Registry {
                 path: path.clone(),
                 source,
             })?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(RegistryError::InUse { path }),
-            Err(TryLockError::Error(source)) => return Err(RegistryError::Lock { path, source }),
+        let deadline = Instant::now() + LOCK_WAIT;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_RETRY),
+                Err(TryLockError::WouldBlock) => return Err(RegistryError::InUse { path }),
+                Err(TryLockError::Error(source)) => {
+                    return Err(RegistryError::Lock { path, source });
+                }
+            }
         }
         let tables = Tables {
             homes: file::read_homes(directory)?,

@@ -28,9 +28,6 @@ use crate::run::Relay;
 use crate::turns::Turn;
 use crate::{session, socket};
 
-/// So many times as many tunnels may wait for the relay as may keep it waiting.
-const WAITING_MAX: usize = 4;
-
 /// A tunnel's bytes, decrypted.
 pub(crate) type Tunnel = Stream<Replayed>;
 
@@ -61,16 +58,13 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     // From here on it competes with tunnels alone: whoever begins thousands of them pushes out no
     // visitor that has not said yet what it wants.
     let config = relay.config();
-    let room = Room {
-        all: config.limits.handshakes.saturating_mul(WAITING_MAX),
-        per_source: config.limits.connections_per_source,
-    };
+    let room = config.limits.waiting();
     permits.competes_as(relay.waiting.admit(&permits.shed, peer.ip(), room));
-    // It waits no longer than those before it take, who are not many.
+    // Those that have begun go first: with all of them equally far, none would be through for long.
     let is_known = relay.home_sources.knows(peer.ip());
     let turn = match is_known {
-        true => relay.handshakes.wait().await,
-        false => relay.strange_handshakes.wait().await,
+        true => relay.handshakes.begin().await,
+        false => relay.strange_handshakes.begin().await,
     };
     // A home that has lost its patience costs nothing more: its next dial waits, too.
     if socket::has_gone(&stream) {

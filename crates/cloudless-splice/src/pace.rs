@@ -21,8 +21,8 @@ const STEPS: u64 = 512;
 ///
 /// Where the network does not bound them, bytes cost everybody on their way a processor for as long as
 /// they flow, and what others ask for meanwhile waits for that. So none moves more than 128 MiB a
-/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that; half of it also past
-/// the tunnel while the processors are wanted by so many that its own waits end late.
+/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that; and three quarters of
+/// it while the processors are wanted by so many that its own waits end late.
 #[derive(Debug)]
 pub struct Pace {
     /// When all that was moved would have been at that rate.
@@ -59,10 +59,10 @@ impl Pace {
         }
     }
 
-    /// A wait has ended so late: half of the rate is left at most, until others leave the processors alone.
+    /// A wait has ended so late: three quarters of the rate are left, until others leave the processors alone.
     fn resumed(&mut self, late: Duration) {
         self.rate = if late > LATE {
-            self.rate_max / 2
+            self.rate_max / 4 * 3
         } else {
             (self.rate + self.rate_max / STEPS).min(self.rate_max)
         };
@@ -85,7 +85,7 @@ mod tests {
     const MIB: u64 = 1024 * 1024;
 
     #[tokio::test(start_paused = true)]
-    async fn whose_waits_end_late_moves_half_until_they_end_in_time() {
+    async fn whose_waits_end_late_moves_less_until_they_end_in_time() {
         let mut pace = Pace::on_leg();
         let mib_in_a_second = async |pace: &mut Pace| {
             let start = Instant::now();
@@ -102,7 +102,7 @@ mod tests {
             pace.resumed(2 * LATE);
         }
         let slow = mib_in_a_second(&mut pace).await;
-        assert!((64..=126).contains(&slow), "{slow} MiB");
+        assert!((96..=126).contains(&slow), "{slow} MiB");
         assert!((126..=130).contains(&mib_in_a_second(&mut pace).await));
     }
 

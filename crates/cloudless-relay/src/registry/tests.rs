@@ -158,6 +158,24 @@ fn one_process_has_the_state() {
 }
 
 #[test]
+fn a_command_that_looks_at_it_does_not_keep_a_relay_from_starting() {
+    let directory = TempDir::new().unwrap();
+    for _ in 0..20 {
+        let looking = Registry::open(directory.path()).unwrap();
+        let both = Barrier::new(2);
+        std::thread::scope(|scope| {
+            let starting = scope.spawn(|| {
+                both.wait();
+                Registry::open(directory.path()).map(drop)
+            });
+            both.wait();
+            drop(looking);
+            starting.join().unwrap().unwrap();
+        });
+    }
+}
+
+#[test]
 fn a_damaged_file_is_reported_with_its_line() {
     let directory = TempDir::new().unwrap();
     fs::write(

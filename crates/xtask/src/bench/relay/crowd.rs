@@ -164,20 +164,21 @@ impl Crowd {
 
     pub(crate) fn judge_storms(&self, verdicts: &mut Verdicts) {
         for (n_homes, storm) in &self.storms {
-            let max = if *n_homes > N_SOME {
-                STORM_MAX
-            } else {
-                SOME_MAX
-            };
             let dials = dials_each(*n_homes, storm);
+            let (max, dials_max) = if *n_homes > N_SOME {
+                (STORM_MAX, f64::INFINITY)
+            } else {
+                (SOME_MAX, DIALS_MAX)
+            };
+            let mut asked = format!("in {:.0} s", max.as_secs_f64());
+            if dials_max.is_finite() {
+                let _ = write!(asked, ", at most {dials_max:.0} dials each");
+            }
             verdicts.push(
                 format!("all of {} homes at once are served", Thousands(*n_homes)),
-                format!(
-                    "in {:.0} s, at most {DIALS_MAX:.0} dials each",
-                    max.as_secs_f64()
-                ),
+                asked,
                 format!("{:.1} s, {dials:.2} dials", storm.all.as_secs_f64()),
-                storm.all <= max && dials <= DIALS_MAX,
+                storm.all <= max && dials <= dials_max,
             );
         }
     }

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use cloudless_proto::control::{self, FromHome, FromRelay, VERSION};
 use cloudless_proto::lines::{self, Decoder};
 use cloudless_proto::redial::{Pace, Schedule};
-use cloudless_proto::takeover::Instance;
+use cloudless_proto::takeover::{Instance, SessionId};
 use cloudless_proto::{Hostname, PublicKey};
 use h2::server::{Connection, SendResponse};
 use h2::{RecvStream, SendStream};
@@ -114,8 +114,9 @@ async fn dial_all(
     for (number, key) in keys.iter().enumerate() {
         let config = Arc::new(config(key)?);
         let (relay, name) = (order.relay, order.server_name.clone());
+        let instance = instance()?;
         dials.spawn(async move {
-            let back = come_back(relay, &name, &config, number);
+            let back = come_back(relay, &name, &config, number, instance);
             let (tunnel, n_dials) = timeout(GIVE_UP, back).await.context("given up")?;
             anyhow::Ok((tunnel, started.elapsed(), n_dials - 1))
         });
@@ -141,6 +142,7 @@ async fn come_back(
     name: &Hostname,
     config: &Arc<ClientConfig>,
     number: usize,
+    instance: Instance,
 ) -> (Tunnel, usize) {
     let now = || Instant::now().into_std();
     let mut schedule = Schedule::new(Pace::default(), now());
@@ -159,10 +161,11 @@ async fn come_back(
                 schedule.dialed(now(), random);
                 let (name, config) = (name.clone(), Arc::clone(config));
                 let answered = Arc::clone(&answered);
+                let session = SessionId { instance, epoch: n_dials as u64 };
                 dials.spawn(timeout(DIAL_MAX, async move {
                     let tcp = TcpStream::connect(relay).await.ok()?;
                     answered.notify_one();
-                    Some(open(tcp, &name, config).await)
+                    Some(open(tcp, &name, config, session).await)
                 }));
             }
             () = answered.notified() => schedule.answered(now()),
@@ -188,7 +191,11 @@ pub(super) async fn dial_over(
     name: &Hostname,
     key: &Arc<CertifiedKey>,
 ) -> Result<Tunnel> {
-    open(tcp, name, Arc::new(config(key)?)).await
+    let session = SessionId {
+        instance: instance()?,
+        epoch: 1,
+    };
+    open(tcp, name, Arc::new(config(key)?), session).await
 }
 
 /// The ClientHello of a home with this key.
@@ -201,7 +208,12 @@ pub(super) fn hello(name: &Hostname, key: &Arc<CertifiedKey>) -> Result<Vec<u8>>
     Ok(hello)
 }
 
-async fn open(tcp: TcpStream, name: &Hostname, config: Arc<ClientConfig>) -> Result<Tunnel> {
+async fn open(
+    tcp: TcpStream,
+    name: &Hostname,
+    config: Arc<ClientConfig>,
+    session: SessionId,
+) -> Result<Tunnel> {
     tcp.set_nodelay(true).context("set TCP_NODELAY")?;
     let name = ServerName::try_from(name.to_string()).context("take the name for TLS")?;
     let tls = TlsConnector::from(config).connect(name, tcp).await;
@@ -214,8 +226,8 @@ async fn open(tcp: TcpStream, name: &Hostname, config: Arc<ClientConfig>) -> Res
     let hello = FromHome::Hello {
         version: VERSION,
         software: "bench".to_owned(),
-        instance: Instance::new(rand_bytes()?),
-        epoch: 1,
+        instance: session.instance,
+        epoch: session.epoch,
         legs: true,
     };
     let hello = Bytes::from(lines::encode(&hello));
@@ -255,11 +267,12 @@ async fn welcome(receive: &mut RecvStream) -> Result<()> {
     }
 }
 
-fn rand_bytes() -> Result<[u8; 16]> {
+/// Of another process each time, as far as a relay can tell.
+fn instance() -> Result<Instance> {
     let mut bytes = [0; 16];
     let random = aws_lc_rs::default_provider().secure_random;
     random.fill(&mut bytes).ok().context("no random bytes")?;
-    Ok(bytes)
+    Ok(Instance::new(bytes))
 }
 
 pub(super) fn key() -> Result<Arc<CertifiedKey>> {
