@@ -39,7 +39,7 @@ outcomes! {
     AcceptFailed = "accept_failed": "no connection accepted: the system refused, most often for want of file descriptors",
     ClientHelloTimeout = "client_hello_timeout": "closed: no whole ClientHello in time",
     ClosedEarly = "closed_early": "ended by the client before its ClientHello was whole",
-    HandshakeLimit = "handshake_limit": "closed for a newcomer, before it had said what it wants, or when it had been answered",
+    HandshakeLimit = "handshake_limit": "closed for a newcomer, before it had said what it wants, when it had been answered, or as a tunnel before its handshake was over",
     HomeLimit = "home_limit": "a visitor reset for a newcomer: its home has as many as it may",
     HomeOffline = "home_offline": "a visitor got an alert: its home stayed away",
     HomeRefused = "home_refused": "a visitor got an alert: its home did not take it",

@@ -33,8 +33,6 @@ pub use error::{
 /// The relay's key in the registry's directory. A rotation that is through replaces it.
 pub const KEY_FILE: &str = "relay.key";
 
-/// How long another process may have the registry before it counts as in use.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
 const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -49,12 +47,20 @@ const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 pub struct Registry(Arc<Shared>);
 
 impl Registry {
-    /// Opens the state in `directory`, which must exist. Blocks for up to a second while another process
-    /// has it open, for a command that only looks at it must not keep a relay from starting.
+    /// Opens the state in `directory`, which must exist.
     ///
     /// # Errors
-    /// [`RegistryError::InUse`] when another process keeps it open; otherwise what could not be read.
+    /// [`RegistryError::InUse`] while another process has it open; otherwise what could not be read.
     pub fn open(directory: &Path) -> Result<Self, RegistryError> {
+        Self::open_within(directory, Duration::ZERO)
+    }
+
+    /// The same for a relay that starts: a command that looks at the state at that moment must not keep
+    /// it from that. Blocks for as long as `wait` while another process has the state open.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_within(directory: &Path, wait: Duration) -> Result<Self, RegistryError> {
         let path = directory.join("registry.lock");
         let lock = File::options()
             .create(true)
@@ -65,7 +71,7 @@ impl Registry {
                 path: path.clone(),
                 source,
             })?;
-        let deadline = Instant::now() + LOCK_WAIT;
+        let deadline = Instant::now() + wait;
         loop {
             match lock.try_lock() {
                 Ok(()) => break,

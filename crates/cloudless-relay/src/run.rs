@@ -138,12 +138,14 @@ pub(crate) struct Relay {
     pub(crate) waiting: Arc<Crowd>,
     /// Those whose handshake has begun, with no home proven to be behind them yet.
     pub(crate) unwelcomed: Arc<Crowd>,
-    /// For the handshakes of tunnels from where homes have come, and of SSH clients,
+    /// For the handshakes of tunnels from where homes have come,
     pub(crate) handshakes: Turns,
-    /// and for those that anybody can begin.
+    /// for those that anybody can begin,
     pub(crate) strange_handshakes: Turns,
+    /// and for those of SSH clients, which anybody can begin, too.
+    pub(crate) ssh_handshakes: Turns,
     pub(crate) home_sources: HomeSources,
-    /// Where the latter are computed.
+    /// Where tunnels' handshakes are computed that anybody can begin.
     pub(crate) handshaking: Background,
     /// Where what is for the servers beside the relay is passed on.
     pub(crate) passing: Background,
@@ -191,6 +193,7 @@ impl Relay {
             unwelcomed: Crowd::new(),
             handshakes: Turns::new(),
             strange_handshakes: Turns::new(),
+            ssh_handshakes: Turns::new(),
             home_sources: HomeSources::default(),
             // Twice as many as are ever under way; what a reload allows beyond that waits for a restart.
             handshaking: background(config.limits.handshakes.saturating_mul(2))?,

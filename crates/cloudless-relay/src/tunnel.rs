@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use cloudless_proto::PublicKey;
@@ -27,6 +28,12 @@ use crate::replay::Replayed;
 use crate::run::Relay;
 use crate::turns::Turn;
 use crate::{session, socket};
+
+/// How long a tunnel waits for its turn. Home gives up after 20 s: in a line of strangers that is longer,
+/// those at its end would all have gone when they are reached.
+const TURN_WAIT: Duration = Duration::from_secs(15);
+/// The longest ClientHello of a home. Thousands wait with theirs.
+const HELLO_LEN_MAX: usize = 8 * 1024;
 
 /// A tunnel's bytes, decrypted.
 pub(crate) type Tunnel = Stream<Replayed>;
@@ -55,6 +62,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
         ..
     } = connection;
     permits.tunnel();
+    if opening.len() > HELLO_LEN_MAX {
+        tracing::debug!("A tunnel's ClientHello is too long");
+        return relay.counters.count(Outcome::TunnelHandshakeFailed);
+    }
     // From here on it competes with tunnels alone: whoever begins thousands of them pushes out no
     // visitor that has not said yet what it wants.
     let config = relay.config();
@@ -62,9 +73,12 @@ pub(crate) async fn serve(relay: &Arc<Relay>, connection: Connection, opening: B
     permits.competes_as(relay.waiting.admit(&permits.shed, peer.ip(), room));
     // Those that have begun go first: with all of them equally far, none would be through for long.
     let is_known = relay.home_sources.knows(peer.ip());
-    let turn = match is_known {
-        true => relay.handshakes.begin().await,
-        false => relay.strange_handshakes.begin().await,
+    let turns = match is_known {
+        true => &relay.handshakes,
+        false => &relay.strange_handshakes,
+    };
+    let Ok(turn) = timeout(TURN_WAIT, turns.begin()).await else {
+        return relay.counters.count(Outcome::TunnelHandshakeTimeout);
     };
     // A home that has lost its patience costs nothing more: its next dial waits, too.
     if socket::has_gone(&stream) {

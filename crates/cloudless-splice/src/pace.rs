@@ -21,8 +21,8 @@ const STEPS: u64 = 512;
 ///
 /// Where the network does not bound them, bytes cost everybody on their way a processor for as long as
 /// they flow, and what others ask for meanwhile waits for that. So none moves more than 128 MiB a
-/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that; and three quarters of
-/// it while the processors are wanted by so many that its own waits end late.
+/// second, a little more than gigabit Ethernet carries, and in a tunnel half of that; and each only three
+/// quarters of its own while the processors are wanted by so many that its waits end late.
 #[derive(Debug)]
 pub struct Pace {
     /// When all that was moved would have been at that rate.

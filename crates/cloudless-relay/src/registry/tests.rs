@@ -166,7 +166,7 @@ fn a_command_that_looks_at_it_does_not_keep_a_relay_from_starting() {
         std::thread::scope(|scope| {
             let starting = scope.spawn(|| {
                 both.wait();
-                Registry::open(directory.path()).map(drop)
+                Registry::open_within(directory.path(), Duration::from_secs(60)).map(drop)
             });
             both.wait();
             drop(looking);

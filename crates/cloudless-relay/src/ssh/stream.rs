@@ -68,9 +68,9 @@ impl Guarded {
             let relay = Arc::clone(relay);
             Box::pin(async move {
                 if has_begun {
-                    relay.handshakes.wait().await;
+                    relay.ssh_handshakes.wait().await;
                 } else {
-                    relay.handshakes.begin().await;
+                    relay.ssh_handshakes.begin().await;
                 }
             })
         });

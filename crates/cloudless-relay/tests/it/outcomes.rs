@@ -20,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{
     HOME_NAME, HomeKey, RELAY_NAME, SshHome, TestRelay, Tunnel, Visitor, client_hello, connect_tls,
-    test_config, tls_config, tunnel_hello,
+    long_tunnel_hello, test_config, tls_config, tunnel_hello,
 };
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -393,6 +393,11 @@ async fn tunnels(seen: &mut Seen) {
     wrong.send(b"nonsense").await;
     wrong.gone().await;
     seen.expect(&relay, Outcome::TunnelHandshakeFailed).await;
+    // Thousands of tunnels may wait for their turn, each with its ClientHello.
+    let mut long = Visitor::connect(relay.address()).await;
+    long.send(&long_tunnel_hello(8 * 1024)).await;
+    long.gone().await;
+    relay.until_outcome("tunnel_handshake_failed", 2).await;
     let home = relay.home(HomeKey(1), HOME_NAME).await;
     home.freeze();
     seen.expect(&relay, Outcome::TunnelSilent).await;

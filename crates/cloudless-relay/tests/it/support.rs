@@ -11,7 +11,8 @@ use std::time::Duration;
 
 pub(crate) use client::{Visitor, client_hello};
 pub(crate) use home::{
-    HomeKey, HomeStream, Tunnel, connect_tls, tls_builder, tls_config, tunnel_hello,
+    HomeKey, HomeStream, Tunnel, connect_tls, long_tunnel_hello, tls_builder, tls_config,
+    tunnel_hello,
 };
 pub(crate) use relay::{RELAY_NAME, TestRelay, over_ipv6, test_config};
 pub(crate) use slow_path::SlowPath;

@@ -82,7 +82,7 @@ impl LimitsTable {
             "homes",
             get(self.homes),
             default.sessions,
-            "homes that are online",
+            "homes that are online, and tunnels that wait for their handshake",
         );
         line(
             "visitors",

@@ -406,8 +406,20 @@ async fn start_tls(stream: TcpStream, config: ClientConfig) -> io::Result<TlsStr
 
 /// The ClientHello with which a home dials.
 pub(crate) fn tunnel_hello() -> Vec<u8> {
+    hello_of(tls_config(HomeKey(99)))
+}
+
+/// The same, but longer than any home's by so many bytes and some.
+pub(crate) fn long_tunnel_hello(more: usize) -> Vec<u8> {
+    let mut config = tls_config(HomeKey(99));
+    let padding = std::iter::repeat_n(vec![b'x'; 250], more.div_ceil(250));
+    config.alpn_protocols.extend(padding);
+    hello_of(config)
+}
+
+fn hello_of(config: ClientConfig) -> Vec<u8> {
     let name = ServerName::try_from(RELAY_NAME).unwrap();
-    let config = Arc::new(tls_config(HomeKey(99)));
+    let config = Arc::new(config);
     let mut connection = rustls::ClientConnection::new(config, name).unwrap();
     let mut hello = Vec::new();
     connection.write_tls(&mut hello).unwrap();

@@ -1,5 +1,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -18,6 +19,8 @@ use crate::systemd::Pulse;
 use crate::terminal;
 use crate::{admin_socket, listen, open_files, parent, signals};
 
+/// For a command that looks at the registry while the relay starts.
+const REGISTRY_WAIT: Duration = Duration::from_secs(1);
 const SSH_SETTING: &str = "`listen.ssh` in relay.toml";
 
 /// Forward visitors to homes until stopped
@@ -64,7 +67,8 @@ impl Run {
         if file.sandbox {
             sandbox::enter(&Needs::of_relay(&state))?;
         }
-        let registry = Registry::open(&state).context("cannot open the relay's registry")?;
+        let registry = Registry::open_within(&state, REGISTRY_WAIT);
+        let registry = registry.context("cannot open the relay's registry")?;
         open_files::raise_limit();
 
         signals::block_on(async {

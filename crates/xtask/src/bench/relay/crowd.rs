@@ -32,7 +32,8 @@ const STORM_MAX: Duration = Duration::from_secs(30);
 /// A relay of some size, and what is asked of it.
 const N_SOME: usize = 1_000;
 const SOME_MAX: Duration = Duration::from_secs(15);
-/// Beyond so many dials of each home it is a storm.
+/// Beyond so many dials of each of some homes it is a storm. All of them share two cores with the relay, and
+/// dial again for want of these.
 const DIALS_MAX: f64 = 3.0;
 
 /// What was measured of one relay.
