@@ -8,9 +8,9 @@ const SHORT: Duration = Duration::from_millis(1);
 /// For so long after that the thread goes on as if they were there.
 const MEMORY: Duration = Duration::from_millis(100);
 /// Then it works for so long at a time, or until its next task has done what it can,
-const WORK: Duration = Duration::from_micros(300);
+const WORK: Duration = Duration::from_micros(100);
 /// and then lets others go on for at least so long.
-pub(super) const REST: Duration = Duration::from_micros(300);
+pub(super) const REST: Duration = Duration::from_micros(1000);
 
 /// What clocks show, since whenever: that of the system, and that of the thread, which stands still
 /// while others have the processor.
@@ -96,16 +96,16 @@ mod tests {
     fn who_shares_it_rests_often_until_nobody_has_wanted_it_for_a_while() {
         let mut rests = Rests::new();
         rests.woke(clocks(0, 0));
-        assert!(!rests.worked(clocks(1_000, 200)));
-        assert!(!rests.worked(clocks(3_000, 200)), "it has done little");
-        assert!(rests.worked(clocks(3_100, 300)));
-        rests.rested(clocks(3_100, 0).system, clocks(3_400, 300));
-        assert!(!rests.worked(clocks(3_600, 500)));
-        assert!(rests.worked(clocks(3_700, 600)));
+        assert!(!rests.worked(clocks(1_000, 50)));
+        assert!(!rests.worked(clocks(3_000, 50)), "it has done little");
+        assert!(rests.worked(clocks(3_100, 100)));
+        rests.rested(clocks(3_100, 0).system, clocks(4_100, 100));
+        assert!(!rests.worked(clocks(4_150, 150)));
+        assert!(rests.worked(clocks(4_200, 200)));
         // It got the processor back late.
-        rests.rested(clocks(3_700, 0).system, clocks(53_700, 600));
-        assert!(rests.worked(clocks(153_600, 100_500)));
-        rests.rested(clocks(153_600, 0).system, clocks(153_900, 100_500));
-        assert!(!rests.worked(clocks(154_300, 100_900)));
+        rests.rested(clocks(4_200, 0).system, clocks(54_200, 200));
+        assert!(rests.worked(clocks(154_100, 100_100)));
+        rests.rested(clocks(154_100, 0).system, clocks(155_100, 100_100));
+        assert!(!rests.worked(clocks(155_500, 100_500)));
     }
 }
