@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
+use cloudless_proto::control::Reach;
 use rustls::ClientConfig;
 use tokio::net::lookup_host;
 use tokio::sync::{Notify, watch};
@@ -162,7 +163,7 @@ impl Prober {
         let last = self.rounds.borrow().last;
         let is_fresh = last.is_none_or(|last| last.elapsed() < self.config.fresh);
         if !is_fresh && timeout(self.config.look, self.check()).await.is_err() {
-            self.rows().clear();
+            self.forget();
         }
     }
 
@@ -170,6 +171,7 @@ impl Prober {
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut sessions = self.board.sessions();
         let mut schedule = Schedule::new(self.config.interval, self.config.soon);
+        self.publish();
         if self.board.is_connected() {
             schedule.connected(now(), random());
         }
@@ -179,7 +181,7 @@ impl Prober {
                 () = stop.cancelled() => return,
                 Ok(()) = sessions.changed() => {
                     // What was true of the sessions before is not known of these.
-                    self.rows().clear();
+                    self.forget();
                     schedule.connected(now(), random());
                 }
                 () = self.asked.notified() => schedule.asked(now()),
@@ -188,7 +190,7 @@ impl Prober {
                     let is_well = tokio::select! {
                         () = stop.cancelled() => return,
                         Ok(()) = sessions.changed() => {
-                            self.rows().clear();
+                            self.forget();
                             schedule.connected(now(), random());
                             continue;
                         }
@@ -228,6 +230,7 @@ impl Prober {
                 addresses: verdict.addresses,
             };
             self.rows().insert(hostname.clone(), row.clone());
+            self.publish();
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.insert(hostname.clone(), row.state) != Some(row.state) {
                 tell(&row);
@@ -264,6 +267,30 @@ impl Prober {
         Ok(attempts
             .map(|(_, address, attempt)| (address, attempt))
             .collect())
+    }
+
+    /// What was found out is not known any more.
+    fn forget(&self) {
+        self.rows().clear();
+        self.publish();
+    }
+
+    /// Lets the relays know how it stands.
+    fn publish(&self) {
+        let rows = self.rows();
+        let reach = |hostname: &Hostname| {
+            let row = rows.get(hostname);
+            let reach = match row.map_or(Reachability::Checking, |row| row.state) {
+                Reachability::Online => Reach::Works,
+                Reachability::Partly | Reachability::Unreachable => Reach::Fails,
+                Reachability::Untested => Reach::Untested,
+                Reachability::Checking | Reachability::Offline => Reach::Checking,
+            };
+            let message = row.and_then(|row| row.message.clone());
+            (hostname.clone(), (reach, message))
+        };
+        self.board
+            .set_reaches(self.hostnames.iter().map(reach).collect());
     }
 
     fn relay_addresses(&self) -> Vec<IpAddr> {

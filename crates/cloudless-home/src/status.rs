@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use cloudless_proto::control::Reach;
 use cloudless_proto::{Hostname, PinnedKeys, PublicKey, RoundTrip, UpstreamAddress};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -329,10 +330,15 @@ pub(crate) struct Board {
     traffic: Arc<Vec<Arc<Traffic>>>,
     /// Changes with each new session, and each time that one is lost or in doubt or trusted again.
     sessions: Arc<watch::Sender<()>>,
+    /// Whether phones get here, for the relays' status, too.
+    reaches: Arc<watch::Sender<Reaches>>,
     /// Since when there is no session with any relay.
     alone: Arc<Mutex<Option<Alone>>>,
     clock: Clock,
 }
+
+/// What a relay is told of each name.
+pub(crate) type Reaches = BTreeMap<Hostname, (Reach, Option<String>)>;
 
 /// When the last session with a relay ended, or home started.
 #[derive(Clone, Copy)]
@@ -377,6 +383,7 @@ impl Board {
             relays: Arc::new(Mutex::new(rows.enumerate().collect())),
             traffic: Arc::new(traffic),
             sessions: Arc::default(),
+            reaches: Arc::default(),
             alone: Arc::new(Mutex::new(Some(Alone {
                 since,
                 begun: Instant::now(),
@@ -466,6 +473,20 @@ impl Board {
     /// Tells of each new session, and of each that is lost or in doubt or trusted again.
     pub(crate) fn sessions(&self) -> watch::Receiver<()> {
         self.sessions.subscribe()
+    }
+
+    /// What each relay is to know of the names. None where home does not try them.
+    pub(crate) fn reaches(&self) -> watch::Receiver<Reaches> {
+        self.reaches.subscribe()
+    }
+
+    /// Lets the relays know.
+    pub(crate) fn set_reaches(&self, reaches: Reaches) {
+        self.reaches.send_if_modified(|before| {
+            let is_news = *before != reaches;
+            *before = reaches;
+            is_news
+        });
     }
 
     /// Whether visitors come through any relay.

@@ -11,6 +11,7 @@
 //!         ◀─────────── Hostnames     each time its names change
 //!         ◀──────────────── Keys     each time its own keys change
 //!  Pinned ───────────────────▶       the home trusts the newest of them from now on
+//!   Reach ───────────────────▶       whether phones reach the home under one of its names
 //!         ◀───────────────── Leg     offers a visitor a leg
 //!         ◀──────────── LegReady     the leg was recognized
 //!         ◀─────── OtherInstance     a second process with the home's key was refused
@@ -70,6 +71,18 @@ pub enum FromHome {
         /// That key.
         key: PublicKey,
     },
+    /// Whether phones reach the home under one of its names, as it has tried itself from outside: said
+    /// for each name in a session, and again each time that it changes. A home that does not try says
+    /// nothing.
+    Reach {
+        /// The name.
+        hostname: Hostname,
+        /// What came of it.
+        reach: Reach,
+        /// What is wrong and what to do, for people to read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
     /// The first and only line of a session that redeems a join code for its own key.
     Join {
         /// The version of the messages, [`VERSION`].
@@ -81,6 +94,21 @@ pub enum FromHome {
         /// The secret in the join code.
         secret: JoinSecret,
     },
+}
+
+/// What came of a home's last try to reach itself under a public name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reach {
+    /// It is under way.
+    Checking,
+    /// Some address of the name, or none, led home.
+    Fails,
+    /// Each address of the name led home.
+    Works,
+    /// It cannot be tried from there, or what a newer home says of it is not known here.
+    #[serde(other)]
+    Untested,
 }
 
 /// What a relay says to a home.
@@ -187,7 +215,7 @@ pub trait Message: Serialize + DeserializeOwned {
 }
 
 impl Message for FromHome {
-    const TYPES: &'static [&'static str] = &["hello", "join", "pinned"];
+    const TYPES: &'static [&'static str] = &["hello", "join", "pinned", "reach"];
 }
 
 impl Message for FromRelay {

@@ -16,12 +16,11 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::home_key::HomeKey;
 use crate::keys::Keys;
+use crate::reach::Looked;
 use crate::registry::{AllowSshError, HomeRow, InviteTerms, Registry, RotationError};
 use crate::run::Relay;
 use crate::ssh::Ssh;
-use crate::status::{
-    HomeStatus, KeyStatus, ProbeStatus, ServerStatus, SshStatus, Status, Totals, unix_now,
-};
+use crate::status::{HomeStatus, KeyStatus, ServerStatus, SshStatus, Status, Totals, unix_now};
 use crate::{reload, routes};
 
 pub(crate) use socket::serve;
@@ -313,17 +312,16 @@ fn status(config: &Config, registry: &Registry, keys: &Keys, relay: Option<&Rela
         let session = relay
             .and_then(|relay| relay.sessions.live(&row.key))
             .filter(|session| session.takes(&row.hostname, Port::Https));
-        let is_probed = row.key.is_ssh() && config.timings.ssh_probe.is_some();
-        let probe = session.as_ref().and_then(|it| it.probe(&row.hostname));
-        let is_answered = |probe: &ProbeStatus| probe.error.is_none();
+        let probes = config.timings.ssh_probe.is_some();
+        let looked = session.as_ref().map(|it| it.looked(&row.hostname, probes));
         let counters = relay
             .map(|relay| relay.counters.of(&row.hostname))
             .unwrap_or_default();
         HomeStatus {
             hostname: row.hostname,
             key: row.key,
-            online: session.is_some() && (!is_probed || probe.as_ref().is_some_and(is_answered)),
-            probe,
+            online: looked.as_ref().is_some_and(Looked::is_well),
+            probe: looked.and_then(Looked::found),
             knows_next_key: key
                 .rotation
                 .as_ref()

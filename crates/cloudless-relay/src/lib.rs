@@ -41,6 +41,7 @@ mod outcome;
 mod port80;
 mod pump;
 mod rate;
+mod reach;
 mod registry;
 mod reload;
 mod replay;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use cloudless_http2::{PingPong, client};
 use cloudless_proto::control::{
-    self as messages, DecodeError, FRAME_LEN, FromHome, FromRelay, Refusal, VERSION,
+    self as messages, DecodeError, FRAME_LEN, FromHome, FromRelay, Reach, Refusal, VERSION,
 };
 use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::ssh::Port;
@@ -30,12 +30,13 @@ use crate::legs::OfSession;
 use crate::listener::Permits;
 use crate::liveness::{Heard, Liveness};
 use crate::outcome::Outcome;
+use crate::reach::{Looked, Reaches};
 use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
 use crate::slots::Slots;
 use crate::ssh;
-use crate::status::{ProbeStatus, unix_now};
+use crate::status::unix_now;
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
 use refused::Refused;
@@ -82,6 +83,7 @@ pub(crate) struct TunnelLink {
     pub(crate) requests: client::Requests,
     /// What its legs have in common; `None` when the home dials none.
     pub(crate) legs: Option<Arc<OfSession>>,
+    reaches: Reaches,
     messages: mpsc::Sender<FromRelay>,
 }
 
@@ -103,12 +105,29 @@ impl Session {
         messages.capacity() > MESSAGES_RESERVED && messages.try_send(message).is_ok()
     }
 
-    /// What is known of whether visitors of this name are answered; `None` for a tunnel, whose home
-    /// looks itself.
-    pub(crate) fn probe(&self, hostname: &Hostname) -> Option<ProbeStatus> {
+    /// What is known of whether visitors of this name are answered. The relay looks at what an SSH
+    /// client has forwarded, if it `probes`; any other home looks itself.
+    pub(crate) fn looked(&self, hostname: &Hostname, probes: bool) -> Looked {
         match &self.link {
-            Link::Ssh(link) => link.probe(hostname),
-            Link::Tunnel(_) => None,
+            Link::Ssh(_) if !probes => Looked::Nobody,
+            Link::Ssh(link) => link.probe(hostname).map_or(Looked::NotYet, Looked::Found),
+            Link::Tunnel(link) => link.reaches.of(hostname),
+        }
+    }
+
+    /// The home has told whether visitors reach it under a name.
+    fn told(&self, relay: &Relay, hostname: Hostname, reach: (Reach, Option<String>)) {
+        let Link::Tunnel(link) = &self.link else {
+            return;
+        };
+        let names = relay.registry.hostnames_of(&self.key);
+        let error = link
+            .reaches
+            .told(&names, hostname.clone(), reach, unix_now());
+        if let Some(error) = error
+            && relay.counters.of(&hostname).failed(&error)
+        {
+            tracing::info!("A home does not answer under a name of its own; see the status");
         }
     }
 
@@ -225,7 +244,7 @@ impl Dialog<'_> {
                 }
                 Err(Refused::new(Refusal::Version, &message))
             }
-            Ok(FromHome::Pinned { .. })
+            Ok(FromHome::Pinned { .. } | FromHome::Reach { .. })
             | Err(ControlError::Malformed(_) | ControlError::TooLong(_)) => Err(Refused::new(
                 Refusal::Malformed,
                 "the first line is no message",
@@ -279,6 +298,7 @@ impl Dialog<'_> {
             link: Link::Tunnel(TunnelLink {
                 requests,
                 legs: legs.then(Arc::default),
+                reaches: Reaches::default(),
                 messages,
             }),
         });
@@ -354,6 +374,10 @@ impl Dialog<'_> {
                 message = control.next() => match message {
                     Ok(FromHome::Pinned { key }) => {
                         pinned(relay, home.key, key).await;
+                        continue;
+                    }
+                    Ok(FromHome::Reach { hostname, reach, message }) => {
+                        session.told(relay, hostname, (reach, message));
                         continue;
                     }
                     // A session is opened once; saying more is for later versions.

@@ -137,11 +137,12 @@ pub struct HomeStatus {
     pub hostname: Hostname,
     /// The home's key, which tells by its form what reaches the relay.
     pub key: HomeKey,
-    /// Whether the home's tunnel is up and, where the home is an SSH client, something behind it answers
-    /// visitors of this name.
+    /// Whether the home's tunnel is up and, as far as somebody looks, visitors are answered under this
+    /// name. The relay looks where the home is an SSH client; any other home tries its names from
+    /// outside, and tells.
     pub online: bool,
-    /// What came of the last look at whether an SSH client's home answers. `None` when there was none
-    /// since the name was forwarded, and for every other home, which looks itself.
+    /// What came of the last look at that. `None` when there was none yet in this session, and when
+    /// nobody looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeStatus>,
     /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is

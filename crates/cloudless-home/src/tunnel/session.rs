@@ -1,6 +1,7 @@
 //! One session: from the dial over the relay's welcome to the end of its last visitor.
 
 mod greeting;
+mod reach;
 mod relay_keys;
 
 use std::collections::HashMap;
@@ -38,6 +39,7 @@ use crate::status::Board;
 use crate::surroundings::Happened;
 use crate::visitor::{self, Visitor, Visitors};
 use greeting::{Greeting, greet, refused};
+use reach::Told;
 use relay_keys::Announced;
 
 /// Visitors that need one session,
@@ -207,6 +209,7 @@ pub(crate) async fn run(
     let path = connection.path;
     let legs = path.filter(|_| own.legs).map(|path| Legs::new(path.remote));
     let ended = CancellationToken::new();
+    let told = Told::new(&context.board);
     let mut session = Session {
         liveness: Liveness::new(&context.timings),
         context,
@@ -225,6 +228,7 @@ pub(crate) async fn run(
         budget: Budget::new(UNREAD_MAX),
         draining: false,
         announced: Announced::default(),
+        told,
     };
     session
         .tell(News::Welcomed {
@@ -275,10 +279,13 @@ struct Session {
     liveness: Liveness,
     draining: bool,
     announced: Announced,
+    /// What the relay knows of whether phones get here.
+    told: Told,
 }
 
 impl Session {
     async fn serve(mut self) -> End {
+        self.tell_reach();
         let (retire, probe) = (self.retire.clone(), self.probe.clone());
         let mut check = tokio::time::interval(UNREAD_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -310,6 +317,7 @@ impl Session {
                 }
                 () = sleep_until(wake) => {}
                 () = probe.notified() => self.liveness.probe(),
+                () = self.told.has_news() => self.tell_reach(),
                 () = retire.cancelled() => {
                     self.drain().await;
                     return End::Retired;

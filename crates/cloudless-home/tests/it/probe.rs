@@ -7,6 +7,7 @@ use std::time::Duration;
 use cloudless_home::admin::{Command, Reply};
 use cloudless_home::status::{PublicStatus, Reachability};
 use cloudless_home::{Config, Passthrough, ProbeConfig, Resolver};
+use cloudless_proto::control::{FromHome, Reach};
 use rustls::ServerConfig;
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::{AsyncWriteExt as _, copy_bidirectional};
@@ -129,6 +130,35 @@ async fn a_home_that_reaches_itself_is_online_until_its_session_ends() {
     let _session = relay.welcome(HOST).await;
     home.connected().await;
     assert_ne!(public().await.state, Reachability::Online);
+}
+
+/// The home's next message about its name.
+async fn told(session: &mut FakeSession) -> (Reach, Option<String>) {
+    match timeout(PATIENCE, session.hear()).await.unwrap() {
+        Some(FromHome::Reach {
+            hostname,
+            reach,
+            message,
+        }) if hostname.as_str() == HOST => (reach, message),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_relay_is_told_what_came_of_it_in_each_session() {
+    let listeners = listen().await;
+    let nobody = addresses(&listeners);
+    drop(listeners);
+    let (relay, _home, mut session) = start(probe(nobody)).await;
+    for _ in 0..2 {
+        assert_eq!(told(&mut session).await, (Reach::Checking, None));
+        let (reach, message) = told(&mut session).await;
+        assert_eq!(reach, Reach::Fails);
+        let message = message.unwrap();
+        assert!(message.contains("127.0.0.1"), "{message}");
+        session.kill();
+        session = relay.welcome(HOST).await;
+    }
 }
 
 #[tokio::test]

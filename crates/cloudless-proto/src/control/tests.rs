@@ -42,6 +42,22 @@ fn wire_form_of_what_a_home_says() {
         r#"{"type":"pinned","key":"ed25519:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}"#,
     );
     check(
+        FromHome::Reach {
+            hostname: hostname(),
+            reach: Reach::Works,
+            message: None,
+        },
+        r#"{"type":"reach","hostname":"home.example.test","reach":"works"}"#,
+    );
+    check(
+        FromHome::Reach {
+            hostname: hostname(),
+            reach: Reach::Fails,
+            message: Some("it leads elsewhere".into()),
+        },
+        r#"{"type":"reach","hostname":"home.example.test","reach":"fails","message":"it leads elsewhere"}"#,
+    );
+    check(
         FromHome::Join {
             version: VERSION,
             software: "cloudless 0.1.0".into(),
@@ -50,6 +66,15 @@ fn wire_form_of_what_a_home_says() {
         },
         r#"{"type":"join","version":1,"software":"cloudless 0.1.0","hostname":"home.example.test","secret":"01010101010101010101010101010101"}"#,
     );
+}
+
+#[test]
+fn what_only_a_newer_home_can_tell_of_a_name_is_not_known() {
+    let line = br#"{"type":"reach","hostname":"home.example.test","reach":"sideways","by":1}"#;
+    let Some(FromHome::Reach { reach, .. }) = decode(line).unwrap() else {
+        panic!("no reach");
+    };
+    assert_eq!(reach, Reach::Untested);
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod load_balancer;
 mod offline;
 mod outcomes;
 mod plain_http;
+mod reach;
 mod reload;
 mod rotation;
 mod routes;

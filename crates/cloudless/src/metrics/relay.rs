@@ -25,12 +25,12 @@ pub(crate) fn relay(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
     );
     text.gauge(
         "cloudless_relay_homes_online",
-        "Of these names, those whose home has a tunnel and, where it came by SSH, answers.",
+        "Of these names, those whose home has a tunnel and, as far as somebody looks, answers.",
         homes.iter().filter(|it| it.online).count(),
     );
     text.gauge(
         "cloudless_relay_homes_unanswering",
-        "Of these names, those whose home came by SSH and does not answer the relay's probe.",
+        "Of these names, those whose home has a tunnel and does not answer, or not as far as is known yet.",
         homes
             .iter()
             .filter(|it| it.since.is_some() && !it.online)

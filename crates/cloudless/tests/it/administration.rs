@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::binary::{command, on};
+use crate::binary::{command, on, until};
 use crate::cards;
 use crate::pair::{HOSTNAME, Pair};
 
@@ -297,9 +297,8 @@ async fn a_running_pair_answers_commands() {
         .put("one.vcf", &cards::small("one"))
         .await
         .unwrap();
-    let status = on(&relay, &["relay", "status", "--json"]).expect(0).json();
+    let status = until(&relay, "relay", |it| it["homes"][0]["online"] == true);
     assert_eq!(status["running"], true);
-    assert_eq!(status["homes"][0]["online"], true);
     assert_eq!(status["homes"][0]["last_server_name"], HOSTNAME);
     assert!(status["homes"][0]["bytes_up"].as_u64().unwrap() > 0);
     let text = on(&relay, &["relay", "status"]).expect(0).stdout;

@@ -1,12 +1,14 @@
 //! What `status` says of a running pair, and what it says when something is wrong.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
 use std::process::Stdio;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::binary::{self, on};
+use crate::binary::{self, on, until};
 use crate::pair::Pair;
 
 #[test]
@@ -27,6 +29,10 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
     assert!(text.starts_with("home is online\n"), "{text}");
     let status = on(&relay, &["relay", "status", "--json"]).expect(0).json();
     let row = &status["homes"][0];
+    assert!(
+        row["online"] == true && row["probe"]["error"].is_null(),
+        "{row}"
+    );
     assert!(row["round_trip"]["last_us"].as_u64() > Some(0), "{row}");
     // A home that has joined and hung up has not failed.
     let outcomes = &status["outcomes"];
@@ -45,6 +51,32 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
     pair.kill_home();
     let failed = on(&home, &["home", "status", "--check"]).expect(1);
     assert!(failed.stderr.contains("home is not running"), "{failed:?}");
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_is_not_online_at_the_relay_either() {
+    let mut pair = Pair::start();
+    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+    let elsewhere = elsewhere.local_addr().unwrap();
+    pair.kill_home();
+    let config = home.join("home.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let before = format!("addresses = \"{}\"\n", pair.relay_address());
+    let (head, probe) = text.split_once("[probe]\n").unwrap();
+    let after = format!("addresses = \"{elsewhere}\"\n");
+    let probe = probe.replacen(&before, &after, 1);
+    fs::write(&config, format!("{head}[probe]\n{probe}")).unwrap();
+    pair.start_home();
+    let failed = |it: &Value| it["homes"][0]["probe"]["error"].is_string();
+    let status = until(&relay, "relay", failed);
+    let row = &status["homes"][0];
+    assert!(row["online"] == false && row["since"].is_string(), "{row}");
+    let text = on(&relay, &["relay", "status"]).expect(0).stdout;
+    assert!(
+        text.contains("no answer") && text.contains(&format!("port {}", elsewhere.port())),
+        "{text}"
+    );
 }
 
 #[test]

@@ -1,0 +1,75 @@
+//! A home that tries its names from outside tells the relay what came of it.
+
+use cloudless_proto::control::{FromHome, Reach};
+use cloudless_relay::HomeStatus;
+
+use crate::support::{HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor};
+
+const OTHER_NAME: &str = "other.example.test";
+
+fn tells(hostname: &str, reach: Reach, message: &str) -> FromHome {
+    FromHome::Reach {
+        hostname: hostname.parse().unwrap(),
+        reach,
+        message: (!message.is_empty()).then(|| message.to_owned()),
+    }
+}
+
+/// Waits until the first home's row is so, and returns it.
+async fn until(relay: &TestRelay, wanted: impl Fn(&HomeStatus) -> bool) -> HomeStatus {
+    relay.until(|status| wanted(&status.homes[0])).await;
+    relay.status().await.homes.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_that_tries_its_name_is_online_only_while_phones_reach_it() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let row = until(&relay, |row| row.online).await;
+    assert_eq!(row.probe, None, "an older home says nothing");
+
+    home.say(&tells(HOME_NAME, Reach::Checking, ""));
+    let row = until(&relay, |row| !row.online).await;
+    assert!(row.since.is_some() && row.probe.is_none(), "{row:?}");
+
+    home.say(&tells(HOME_NAME, Reach::Fails, "it leads elsewhere"));
+    let row = until(&relay, |row| row.probe.is_some()).await;
+    assert!(!row.online, "{row:?}");
+    let error = row.probe.unwrap().error;
+    assert_eq!(error.as_deref(), Some("it leads elsewhere"));
+    assert_eq!(row.last_error.unwrap().message, "it leads elsewhere");
+    // That some do not get there keeps nobody out who does.
+    let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+    home.accept(&hello).await;
+
+    home.say(&tells(HOME_NAME, Reach::Works, ""));
+    let row = until(&relay, |row| row.online).await;
+    assert_eq!(row.probe.unwrap().error, None);
+
+    // Of another home's name it may say what it likes.
+    let _other = relay.home(HomeKey(2), OTHER_NAME).await;
+    home.say(&tells(OTHER_NAME, Reach::Fails, "no"));
+    home.say(&tells(HOME_NAME, Reach::Untested, ""));
+    let row = until(&relay, |row| row.probe.is_none()).await;
+    assert!(row.online, "{row:?}");
+    let status = relay.status().await;
+    let other = status
+        .homes
+        .iter()
+        .find(|it| it.hostname.as_str() == OTHER_NAME);
+    let other = other.unwrap();
+    assert!(other.online && other.probe.is_none() && other.last_error.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_told_in_a_session_ends_with_it() {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    home.say(&tells(HOME_NAME, Reach::Fails, "it leads elsewhere"));
+    until(&relay, |row| row.probe.is_some()).await;
+    drop(home);
+    until(&relay, |row| row.since.is_none()).await;
+    let _home = Tunnel::online(relay.address(), HomeKey(1), 2).await;
+    let row = until(&relay, |row| row.online).await;
+    assert_eq!(row.probe, None);
+}
