@@ -163,7 +163,8 @@ impl Prober {
         let last = self.rounds.borrow().last;
         let is_fresh = last.is_none_or(|last| last.elapsed() < self.config.fresh);
         if !is_fresh && timeout(self.config.look, self.check()).await.is_err() {
-            self.forget();
+            // Nothing that a relay would have to know: it goes by the last round that came to its end.
+            self.rows().clear();
         }
     }
 
@@ -171,7 +172,6 @@ impl Prober {
     pub(crate) async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut sessions = self.board.sessions();
         let mut schedule = Schedule::new(self.config.interval, self.config.soon);
-        self.publish();
         if self.board.is_connected() {
             schedule.connected(now(), random());
         }
@@ -230,7 +230,7 @@ impl Prober {
                 addresses: verdict.addresses,
             };
             self.rows().insert(hostname.clone(), row.clone());
-            self.publish();
+            self.publish(&row);
             let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
             if told.insert(hostname.clone(), row.state) != Some(row.state) {
                 tell(&row);
@@ -272,25 +272,26 @@ impl Prober {
     /// What was found out is not known any more.
     fn forget(&self) {
         self.rows().clear();
-        self.publish();
+        let checking = |name: &Hostname| (name.clone(), (Reach::Checking, None));
+        self.board
+            .set_reaches(self.hostnames.iter().map(checking).collect());
     }
 
-    /// Lets the relays know how it stands.
-    fn publish(&self) {
-        let rows = self.rows();
-        let reach = |hostname: &Hostname| {
-            let row = rows.get(hostname);
-            let reach = match row.map_or(Reachability::Checking, |row| row.state) {
-                Reachability::Online => Reach::Works,
-                Reachability::Partly | Reachability::Unreachable => Reach::Fails,
-                Reachability::Untested => Reach::Untested,
-                Reachability::Checking | Reachability::Offline => Reach::Checking,
-            };
-            let message = row.and_then(|row| row.message.clone());
-            (hostname.clone(), (reach, message))
+    /// Lets the relays know what was found out of a name.
+    fn publish(&self, row: &PublicStatus) {
+        let reach = match row.state {
+            Reachability::Online => Reach::Works,
+            Reachability::Partly => Reach::Partly,
+            Reachability::Unreachable => Reach::Fails,
+            Reachability::Untested => Reach::Untested,
+            Reachability::Checking | Reachability::Offline => Reach::Checking,
         };
-        self.board
-            .set_reaches(self.hostnames.iter().map(reach).collect());
+        // What else could be said of this network is not a relay's to know.
+        let is_wrong = matches!(reach, Reach::Fails | Reach::Partly);
+        let message = row.message.clone().filter(|_| is_wrong);
+        let mut reaches = self.board.reaches().borrow().clone();
+        reaches.insert(row.hostname.clone(), (reach, message));
+        self.board.set_reaches(reaches);
     }
 
     fn relay_addresses(&self) -> Vec<IpAddr> {

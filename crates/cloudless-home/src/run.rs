@@ -215,6 +215,7 @@ pub async fn run(
         proxy.filter(|proxy| addresses.iter().any(|it| proxy.is_for(it)))
     };
     let mut transports = Vec::new();
+    let probes = prober.is_some();
     for (index, relay) in config.relays.into_iter().enumerate() {
         let proxy = proxy_for(&relay.addresses);
         let pinning = Pinning::new(identity.clone(), relay.key, relay_keys.clone());
@@ -226,6 +227,7 @@ pub async fn run(
             process: Process::new(instance, epochs.clone()),
             // They would have to leave this network another way.
             legs: config.legs && proxy.is_none(),
+            probes,
         };
         transports.push((Transport::Own(Arc::new(relay)), proxy));
     }

@@ -64,6 +64,9 @@ pub enum FromHome {
         /// Whether it dials legs that are offered. A home that does not know of legs leaves it out.
         #[serde(default, skip_serializing_if = "is_false")]
         legs: bool,
+        /// Whether it tries its names from outside and tells what comes of it ([`FromHome::Reach`]).
+        #[serde(default, skip_serializing_if = "is_false")]
+        probes: bool,
     },
     /// The answer to the relay's keys where they have changed: the newest of them is on the home's
     /// disk, and the home will trust the relay by it.
@@ -72,14 +75,13 @@ pub enum FromHome {
         key: PublicKey,
     },
     /// Whether phones reach the home under one of its names, as it has tried itself from outside: said
-    /// for each name in a session, and again each time that it changes. A home that does not try says
-    /// nothing.
+    /// for each name in a session, and again each time that it changes.
     Reach {
         /// The name.
         hostname: Hostname,
         /// What came of it.
         reach: Reach,
-        /// What is wrong and what to do, for people to read.
+        /// What is wrong and what to do, for people to read, where something is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
@@ -100,15 +102,17 @@ pub enum FromHome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reach {
-    /// It is under way.
-    Checking,
-    /// Some address of the name, or none, led home.
+    /// No address of the name led home.
     Fails,
+    /// Some addresses of the name led home and some did not.
+    Partly,
+    /// It cannot be tried from there.
+    Untested,
     /// Each address of the name led home.
     Works,
-    /// It cannot be tried from there, or what a newer home says of it is not known here.
+    /// It is under way, or what a newer home says of it is not known here.
     #[serde(other)]
-    Untested,
+    Checking,
 }
 
 /// What a relay says to a home.

@@ -18,15 +18,17 @@ pub(crate) enum Looked {
     Nobody,
     /// Somebody looks, and has not found out yet.
     NotYet,
+    /// Some visitors get there, and some do not, as the error says.
+    Partly(ProbeStatus),
     /// What was found.
     Found(ProbeStatus),
 }
 
 impl Looked {
-    /// Whether there is no more reason to say that visitors do not get there.
+    /// Whether visitors get there, unless they are known not to.
     pub(crate) fn is_well(&self) -> bool {
         match self {
-            Self::Nobody => true,
+            Self::Nobody | Self::Partly(_) => true,
             Self::NotYet => false,
             Self::Found(probe) => probe.error.is_none(),
         }
@@ -35,57 +37,75 @@ impl Looked {
     pub(crate) fn found(self) -> Option<ProbeStatus> {
         match self {
             Self::Nobody | Self::NotYet => None,
-            Self::Found(probe) => Some(probe),
+            Self::Partly(probe) | Self::Found(probe) => Some(probe),
         }
     }
 }
 
 /// What a home has told of its names in one session.
-#[derive(Debug, Default)]
-pub(crate) struct Reaches(Mutex<BTreeMap<Hostname, Looked>>);
+#[derive(Debug)]
+pub(crate) struct Reaches {
+    /// Of a name of which nothing was told.
+    unknown: Looked,
+    told: Mutex<BTreeMap<Hostname, Looked>>,
+}
 
 impl Reaches {
-    /// Keeps what a home tells of one of `names`, which are all of its own. Returns why visitors do not
-    /// get there, if so. `now` is Unix time in seconds.
+    /// Of a home that tries its names, or does not.
+    pub(crate) fn new(probes: bool) -> Self {
+        Self {
+            unknown: match probes {
+                true => Looked::NotYet,
+                false => Looked::Nobody,
+            },
+            told: Mutex::default(),
+        }
+    }
+
+    /// Keeps what a home tells of a name for which `is_own` says that it is the home's. `now` is Unix time
+    /// in seconds.
     pub(crate) fn told(
         &self,
-        names: &[Hostname],
         hostname: Hostname,
         (reach, message): (Reach, Option<String>),
         now: u64,
-    ) -> Option<String> {
-        let found = |error| Looked::Found(ProbeStatus { at: now, error });
+        is_own: impl Fn(&Hostname) -> bool,
+    ) {
+        if !is_own(&hostname) {
+            return;
+        }
+        let found = |error| ProbeStatus { at: now, error };
+        let why = || Some(printable(message.as_deref().unwrap_or_default()));
         let looked = match reach {
             Reach::Untested => Looked::Nobody,
             Reach::Checking => Looked::NotYet,
-            Reach::Works => found(None),
-            Reach::Fails => found(Some(printable(message.as_deref().unwrap_or_default()))),
+            Reach::Works => Looked::Found(found(None)),
+            Reach::Fails => Looked::Found(found(why())),
+            Reach::Partly => Looked::Partly(found(why())),
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // A home may say what it likes, but of its own names.
-        all.retain(|name, _| names.contains(name));
-        if !names.contains(&hostname) {
-            return None;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.insert(hostname, looked).is_none() {
+            // Those that were the home's before are not kept for ever.
+            told.retain(|name, _| is_own(name));
         }
-        let error = looked.clone().found().and_then(|probe| probe.error);
-        all.insert(hostname, looked);
-        error
     }
 
     /// What is known of this name.
     pub(crate) fn of(&self, hostname: &Hostname) -> Looked {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(hostname).cloned().unwrap_or(Looked::Nobody)
+        let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.get(hostname).unwrap_or(&self.unknown).clone()
     }
 }
 
-/// A home's words without what could confuse a terminal, and not too many of them.
+/// A home's words, as such, without what could confuse a terminal, and not too many of them.
 fn printable(message: &str) -> String {
-    let characters = message.chars().filter(|it| !it.is_control());
-    let message: String = characters.take(MESSAGE_MAX).collect();
+    let is_text = |it: &char| {
+        !it.is_control() && !matches!(*it, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let message: String = message.chars().filter(is_text).take(MESSAGE_MAX).collect();
     match message.is_empty() {
-        true => "home does not reach itself under this name".to_owned(),
-        false => message,
+        true => "home says that it does not reach itself under this name".to_owned(),
+        false => format!("home says: {message}"),
     }
 }
 
@@ -99,35 +119,36 @@ mod tests {
 
     #[test]
     fn a_home_tells_of_its_own_names_alone() {
-        let reaches = Reaches::default();
+        let reaches = Reaches::new(true);
         let [own, other, foreign] = ["a.example", "b.example", "c.example"].map(name);
-        let names = [own.clone(), other.clone()];
-        assert!(reaches.of(&own).is_well(), "an older home says nothing");
-        let say = |names: &[Hostname], hostname: &Hostname, reach, message: &str| {
+        let say = |names: &[&Hostname], hostname: &Hostname, reach, message: &str| {
             let message = (!message.is_empty()).then(|| message.to_owned());
-            reaches.told(names, hostname.clone(), (reach, message), 7)
+            let is_own = |it: &Hostname| names.contains(&it);
+            reaches.told(hostname.clone(), (reach, message), 7, is_own);
+            reaches.of(hostname)
         };
-        assert_eq!(say(&names, &own, Reach::Checking, ""), None);
+        let both = [&own, &other];
         assert_eq!(reaches.of(&own), Looked::NotYet);
-        assert!(!reaches.of(&own).is_well());
-        let error = say(&names, &own, Reach::Fails, "no \x1b[2Jaddress").unwrap();
-        assert_eq!(error, "no [2Jaddress");
-        assert!(!reaches.of(&own).is_well());
-        assert_eq!(reaches.of(&own).found().unwrap().at, 7);
-        assert!(
-            say(&names, &other, Reach::Fails, &"x".repeat(9_999))
-                .unwrap()
-                .len()
-                <= 500
-        );
-        assert!(say(&names, &other, Reach::Fails, "").is_some());
-        assert_eq!(say(&names, &foreign, Reach::Fails, "no"), None);
-        assert_eq!(reaches.of(&foreign), Looked::Nobody);
-        assert_eq!(say(&names, &own, Reach::Works, ""), None);
-        assert!(reaches.of(&own).is_well() && reaches.of(&own).found().is_some());
+        let error = |looked: Looked| looked.found().unwrap().error.unwrap();
+        let failed = say(&both, &own, Reach::Fails, "no \x1b[2Jaddress\u{202e}");
+        assert!(!failed.is_well());
+        assert_eq!(error(failed), "home says: no [2Jaddress");
+        let partly = say(&both, &other, Reach::Partly, &"x".repeat(9_999));
+        assert!(partly.is_well());
+        assert!(error(partly).len() < MESSAGE_MAX + 20);
+        assert!(!error(say(&both, &other, Reach::Fails, "")).is_empty());
+        assert_eq!(say(&both, &foreign, Reach::Works, ""), Looked::NotYet);
+        let well = say(&both, &own, Reach::Works, "");
+        assert!(well.is_well() && well.found().unwrap().error.is_none());
+        assert_eq!(say(&both, &own, Reach::Checking, ""), Looked::NotYet);
+        assert_eq!(say(&both, &own, Reach::Untested, ""), Looked::Nobody);
         // What is no name of its own any more is not kept.
-        say(&names[1..], &other, Reach::Untested, "");
-        assert_eq!(reaches.0.lock().unwrap().len(), 1);
-        assert_eq!(reaches.of(&other), Looked::Nobody);
+        say(&[&foreign], &foreign, Reach::Works, "");
+        assert_eq!(reaches.told.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_home_that_does_not_try_its_names_is_well_while_it_is_there() {
+        assert!(Reaches::new(false).of(&name("a.example")).is_well());
     }
 }

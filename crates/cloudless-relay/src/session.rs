@@ -17,7 +17,7 @@ use cloudless_proto::ssh::Port;
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::SOFTWARE;
@@ -46,6 +46,8 @@ const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 const HEADER_LIST_LEN: u32 = 16 * 1024;
 /// How long a home has to close after it was told the last word.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// Between what a home tells of its names.
+const REACH_PAUSE: Duration = Duration::from_millis(10);
 /// How long homes wait before they dial again when the relay shuts down.
 const RETRY_AFTER_DRAIN_MS: u64 = 1000;
 /// Messages that wait to be sent to a home. One that takes none of so many loses its session.
@@ -120,15 +122,8 @@ impl Session {
         let Link::Tunnel(link) = &self.link else {
             return;
         };
-        let names = relay.registry.hostnames_of(&self.key);
-        let error = link
-            .reaches
-            .told(&names, hostname.clone(), reach, unix_now());
-        if let Some(error) = error
-            && relay.counters.of(&hostname).failed(&error)
-        {
-            tracing::info!("A home does not answer under a name of its own; see the status");
-        }
+        let is_own = |hostname: &Hostname| relay.registry.key_of(hostname) == Some(self.key);
+        link.reaches.told(hostname, reach, unix_now(), is_own);
     }
 
     /// Whether visitors of this name and port can be brought to the home. A tunnel takes them all, and
@@ -229,10 +224,11 @@ impl Dialog<'_> {
                 instance,
                 epoch,
                 legs,
+                probes,
                 ..
             }) => {
                 let id = SessionId { instance, epoch };
-                return self.serve(control, id, legs).await;
+                return self.serve(control, id, (legs, probes)).await;
             }
             Ok(FromHome::Join {
                 hostname, secret, ..
@@ -265,7 +261,12 @@ impl Dialog<'_> {
     }
 
     /// Serves visitors until the session ends.
-    async fn serve(self, mut control: Control, id: SessionId, legs: bool) -> Ending {
+    async fn serve(
+        self,
+        mut control: Control,
+        id: SessionId,
+        (legs, probes): (bool, bool),
+    ) -> Ending {
         let Self {
             relay,
             is_over,
@@ -298,7 +299,7 @@ impl Dialog<'_> {
             link: Link::Tunnel(TunnelLink {
                 requests,
                 legs: legs.then(Arc::default),
-                reaches: Reaches::default(),
+                reaches: Reaches::new(probes),
                 messages,
             }),
         });
@@ -378,6 +379,8 @@ impl Dialog<'_> {
                     }
                     Ok(FromHome::Reach { hostname, reach, message }) => {
                         session.told(relay, hostname, (reach, message));
+                        // Whoever says it without end says it slowly.
+                        sleep(REACH_PAUSE).await;
                         continue;
                     }
                     // A session is opened once; saying more is for later versions.

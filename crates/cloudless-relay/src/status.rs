@@ -142,7 +142,7 @@ pub struct HomeStatus {
     /// outside, and tells.
     pub online: bool,
     /// What came of the last look at that. `None` when there was none yet in this session, and when
-    /// nobody looks.
+    /// nobody looks. Beside an error a name is still online where only some of its addresses fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub probe: Option<ProbeStatus>,
     /// Whether the home is known to trust the relay by its next key. `None` while the relay's key is
@@ -193,7 +193,7 @@ pub struct PastError {
 /// A look at whether a home answers visitors of a name, as one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStatus {
-    /// When it was, Unix time in seconds.
+    /// When it was, or since when a home tells so, Unix time in seconds.
     #[serde(with = "cloudless_proto::rfc3339::seconds")]
     pub at: u64,
     /// Why it does not, in plain words; `None` when it does.

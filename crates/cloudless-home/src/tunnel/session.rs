@@ -87,6 +87,8 @@ pub(crate) struct OwnRelay {
     pub(crate) process: Process,
     /// Whether legs that the relay offers are dialed.
     pub(crate) legs: bool,
+    /// Whether it is told if phones get here.
+    pub(crate) probes: bool,
 }
 
 /// What a session tells its tunnel before it ends.
@@ -209,7 +211,7 @@ pub(crate) async fn run(
     let path = connection.path;
     let legs = path.filter(|_| own.legs).map(|path| Legs::new(path.remote));
     let ended = CancellationToken::new();
-    let told = Told::new(&context.board);
+    let told = Told::new(&context.board, &hostnames);
     let mut session = Session {
         liveness: Liveness::new(&context.timings),
         context,
@@ -359,7 +361,11 @@ impl Session {
     /// Acts on what the relay said; an end of the session is returned.
     async fn heed(&mut self, message: FromRelay) -> Option<End> {
         match message {
-            FromRelay::Hostnames { hostnames } => self.tell(News::Hostnames(hostnames)).await,
+            FromRelay::Hostnames { hostnames } => {
+                self.told.named(&hostnames);
+                self.tell_reach();
+                self.tell(News::Hostnames(hostnames)).await;
+            }
             FromRelay::Keys { keys } => self.relay_keys(keys).await,
             FromRelay::Drain { retry_after_ms } => {
                 self.draining = true;

@@ -22,6 +22,7 @@ fn wire_form_of_what_a_home_says() {
             instance: Instance::new([0xab; 16]),
             epoch: u64::MAX,
             legs: false,
+            probes: false,
         },
         r#"{"type":"hello","version":1,"software":"cloudless 0.1.0","instance":"abababababababababababababababab","epoch":18446744073709551615}"#,
     );
@@ -32,8 +33,9 @@ fn wire_form_of_what_a_home_says() {
             instance: Instance::new([0xab; 16]),
             epoch: 1,
             legs: true,
+            probes: true,
         },
-        r#"{"type":"hello","version":1,"software":"x","instance":"abababababababababababababababab","epoch":1,"legs":true}"#,
+        r#"{"type":"hello","version":1,"software":"x","instance":"abababababababababababababababab","epoch":1,"legs":true,"probes":true}"#,
     );
     check(
         FromHome::Pinned {
@@ -74,7 +76,7 @@ fn what_only_a_newer_home_can_tell_of_a_name_is_not_known() {
     let Some(FromHome::Reach { reach, .. }) = decode(line).unwrap() else {
         panic!("no reach");
     };
-    assert_eq!(reach, Reach::Untested);
+    assert_eq!(reach, Reach::Checking);
 }
 
 #[test]

@@ -218,6 +218,7 @@ async fn another_version_is_told_whom_to_upgrade() {
             instance: Instance::new([1; 16]),
             epoch: 1,
             legs: false,
+            probes: false,
         });
         let heard = tunnel.hear().await;
         let Some(FromRelay::Refused {

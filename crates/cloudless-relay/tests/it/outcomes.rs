@@ -420,6 +420,7 @@ async fn refused_homes(seen: &mut Seen) {
         instance: Instance::new([instance; 16]),
         epoch,
         legs: false,
+        probes: false,
     };
     for (key, hello, outcome) in [
         (1, hello(VERSION, 1, 1), Outcome::RefusedOldEpoch),

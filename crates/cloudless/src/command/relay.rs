@@ -95,6 +95,7 @@ fn coalescing_advice(address: &UpstreamAddress, hostname: &Hostname) -> String {
 /// Whether visitors reach a home under one of its names, in a word or two.
 fn presence(home: &HomeStatus) -> &'static str {
     match (home.since, &home.probe) {
+        (Some(_), Some(probe)) if home.online && probe.error.is_some() => "partly",
         (Some(_), _) if home.online => "online",
         (Some(_), Some(_)) => "no answer",
         (Some(_), None) => "checking",

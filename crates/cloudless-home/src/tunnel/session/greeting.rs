@@ -36,6 +36,7 @@ pub(super) async fn greet(
         instance: id.instance,
         epoch: id.epoch,
         legs: own.legs,
+        probes: own.probes,
     };
     connection
         .control

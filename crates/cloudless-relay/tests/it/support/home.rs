@@ -182,21 +182,27 @@ impl Tunnel {
     }
 
     pub(crate) fn hello(&mut self, instance: u8, epoch: u64) {
-        self.say_hello(instance, epoch, false);
+        self.say_hello(instance, epoch, (false, false));
     }
 
     /// As a home that would dial legs.
     pub(crate) fn hello_with_legs(&mut self, instance: u8, epoch: u64) {
-        self.say_hello(instance, epoch, true);
+        self.say_hello(instance, epoch, (true, false));
     }
 
-    fn say_hello(&mut self, instance: u8, epoch: u64, legs: bool) {
+    /// As a home that would tell whether phones reach it.
+    pub(crate) fn hello_with_probes(&mut self, instance: u8, epoch: u64) {
+        self.say_hello(instance, epoch, (false, true));
+    }
+
+    fn say_hello(&mut self, instance: u8, epoch: u64, (legs, probes): (bool, bool)) {
         self.say(&FromHome::Hello {
             version: VERSION,
             software: "test/1".to_owned(),
             instance: Instance::new([instance; 16]),
             epoch,
             legs,
+            probes,
         });
     }
 

@@ -59,7 +59,7 @@ impl Homes {
             ]
         };
         let rows: Vec<_> = rows.iter().map(cells).collect();
-        Ok(terminal::table(["NAME", "TUNNEL", "JOINED", "KEY"], &rows)?)
+        Ok(terminal::table(["NAME", "STATE", "JOINED", "KEY"], &rows)?)
     }
 }
 

@@ -229,6 +229,7 @@ async fn open(
         instance: session.instance,
         epoch: session.epoch,
         legs: true,
+        probes: false,
     };
     let hello = Bytes::from(lines::encode(&hello));
     streams.0.send_data(hello, false).context("say hello")?;

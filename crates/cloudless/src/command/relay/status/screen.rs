@@ -59,6 +59,17 @@ fn screen(status: &Status, is_narrow: bool) -> Vec<String> {
         lines.push(totals(status));
         lines.extend(homes(status, is_narrow));
     }
+    let unreached = status.homes.iter().filter_map(|home| {
+        let probe = home.probe.as_ref()?;
+        let error = probe.error.as_ref()?;
+        let is_told = home
+            .last_error
+            .as_ref()
+            .is_some_and(|it| it.message == *error);
+        let name = shown_name(home, is_narrow);
+        (!is_told).then(|| format!("{name}: {error}"))
+    });
+    lines.extend(unreached);
     // What went wrong before the tunnel of now is over.
     let failed = status.homes.iter().filter_map(|home| {
         let is_past = |at| home.since.is_some_and(|since| at < since);
@@ -144,7 +155,7 @@ fn homes(status: &Status, is_narrow: bool) -> Vec<String> {
     let now = clock::unix_ms() / 1000;
     let row = |home: &HomeStatus| {
         let online = match home.since {
-            Some(at) if home.online => {
+            Some(at) if presence(home) == "online" => {
                 figures::between(seconds(at).saturating_mul(1000), now.saturating_mul(1000))
             }
             _ => presence(home).to_owned(),
