@@ -31,6 +31,8 @@ const PIPE_FILES_MAX: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Between two looks: the kernel tells nobody that a process has closed a file.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// So many looks take longer than anybody is waited for who should close.
+const SETTLED: usize = 25;
 /// A card that is worth a leg in both directions.
 const LARGE: &str = "large.vcf";
 
@@ -136,18 +138,37 @@ impl Soaked {
         }
     }
 
-    /// Remembers what it takes once that no longer changes.
+    /// Remembers what it takes once that no longer changes: the most of some looks, as each takes a task
+    /// or two itself, which may not have ended at the next one.
     async fn begin(&mut self) {
+        let start = Instant::now();
+        loop {
+            let most = self.most_of_some_looks().await;
+            if (most.files, most.tasks) == (self.before.files, self.before.tasks) {
+                return;
+            }
+            assert!(
+                start.elapsed() < PATIENCE,
+                "{} does not settle: {most:?}",
+                self.name
+            );
+            self.before = most;
+        }
+    }
+
+    async fn most_of_some_looks(&self) -> Footprint {
         let mut looks = interval(POLL_INTERVAL);
-        let mut since = Instant::now();
-        while since.elapsed() < POLL_INTERVAL * 10 {
+        let mut most = Footprint::default();
+        for _ in 0..SETTLED {
             looks.tick().await;
             let now = self.footprint();
-            if (now.files, now.tasks) != (self.before.files, self.before.tasks) {
-                since = Instant::now();
-            }
-            self.before = now;
+            most = Footprint {
+                files: now.files.max(most.files),
+                tasks: now.tasks.max(most.tasks),
+                ..now
+            };
         }
+        most
     }
 
     /// Waits for what peers left to be gone. The counter shows that there were any.
