@@ -80,6 +80,13 @@ impl SendStream {
         self.send(bytes, None)
     }
 
+    /// How many bytes are queued and have no place in a write yet; none once the stream is forgotten.
+    pub fn queued(&self) -> usize {
+        let state = self.shared.lock();
+        let stream = state.streams.get(&self.id);
+        stream.map_or(0, |stream| stream.outgoing.queued)
+    }
+
     /// Queues the last bytes, of which there may be none.
     ///
     /// # Errors

@@ -44,7 +44,13 @@ impl Control {
         }
     }
 
-    /// Queues a message. Home says few things per session, so the queue stays short.
+    /// Whether the relay has not taken yet what was said before.
+    pub(crate) fn has_unsent(&self) -> bool {
+        self.send.queued() > 0
+    }
+
+    /// Queues a message. What home says often it says only [while nothing waits](Self::has_unsent), so the
+    /// queue stays short.
     pub(crate) fn say(&mut self, message: &FromHome) -> Result<(), ControlError> {
         let line = Bytes::from(lines::encode(message));
         self.send.queue(line).map_err(ControlError::Http2)

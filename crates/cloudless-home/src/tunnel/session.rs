@@ -287,7 +287,6 @@ struct Session {
 
 impl Session {
     async fn serve(mut self) -> End {
-        self.tell_reach();
         let (retire, probe) = (self.retire.clone(), self.probe.clone());
         let mut check = tokio::time::interval(UNREAD_CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -72,6 +72,25 @@ async fn h2_send(stream: &mut h2::SendStream<Bytes>, bytes: Bytes) {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_peer_has_no_room_for_is_counted_until_it_has() {
+    let (near, far) = pipe(65_536);
+    let windows = windows(100, 65_535, 65_535);
+    let mut client = H2Client::new(near, &windows.client()).await;
+    let mut server = Server::new(far, windows.config());
+    let (response, _near_send) = client.open(connect("home.example:443")).await;
+    let (_request, respond) = server.arrival().await;
+    let mut send = respond.answer(&ok()).unwrap();
+    assert_eq!(send.queued(), 0);
+    send.queue(data(150, 1)).unwrap();
+    let mut body = soon(response).await.unwrap().into_body();
+    let first = soon(body.data()).await.unwrap().unwrap();
+    assert_eq!((first.len(), send.queued()), (100, 50));
+    body.flow_control().release_capacity(100).unwrap();
+    let rest = soon(body.data()).await.unwrap().unwrap();
+    assert_eq!((rest.len(), send.queued()), (50, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn megabytes_go_both_ways_at_once_from_a_client_of_h2() {
     for (number, (windows, len)) in CASES.into_iter().enumerate() {
         let (near, far) = pipe_of_pieces(number as u64, 40_000);

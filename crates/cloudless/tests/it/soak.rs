@@ -138,37 +138,37 @@ impl Soaked {
         }
     }
 
-    /// Remembers what it takes once that no longer changes: the most of some looks, as each takes a task
+    /// Remembers what it takes once that no longer changes: the least of some looks, as each takes a task
     /// or two itself, which may not have ended at the next one.
     async fn begin(&mut self) {
         let start = Instant::now();
         loop {
-            let most = self.most_of_some_looks().await;
-            if (most.files, most.tasks) == (self.before.files, self.before.tasks) {
+            let least = self.least_of_some_looks().await;
+            if (least.files, least.tasks) == (self.before.files, self.before.tasks) {
                 return;
             }
             assert!(
                 start.elapsed() < PATIENCE,
-                "{} does not settle: {most:?}",
+                "{} does not settle: {least:?}",
                 self.name
             );
-            self.before = most;
+            self.before = least;
         }
     }
 
-    async fn most_of_some_looks(&self) -> Footprint {
+    async fn least_of_some_looks(&self) -> Footprint {
         let mut looks = interval(POLL_INTERVAL);
-        let mut most = Footprint::default();
+        let mut least = self.footprint();
         for _ in 0..SETTLED {
             looks.tick().await;
             let now = self.footprint();
-            most = Footprint {
-                files: now.files.max(most.files),
-                tasks: now.tasks.max(most.tasks),
+            least = Footprint {
+                files: now.files.min(least.files),
+                tasks: now.tasks.min(least.tasks),
                 ..now
             };
         }
-        most
+        least
     }
 
     /// Waits for what peers left to be gone. The counter shows that there were any.

@@ -22,19 +22,17 @@ pub(super) struct Told {
     /// The names that this relay knows: of others it is told nothing.
     names: BTreeSet<Hostname>,
     told: Reaches,
-    /// What was found out in the sessions before is not known of this one.
-    is_first: bool,
     /// When to look again whether the relay takes what it is told.
     retry: Option<Instant>,
 }
 
 impl Told {
+    /// Of a new session: what was found out in those before is not known of it, and no news.
     pub(super) fn new(board: &Board, names: &[Hostname]) -> Self {
         Self {
             reaches: board.reaches(),
             names: names.iter().cloned().collect(),
             told: Reaches::new(),
-            is_first: true,
             retry: None,
         }
     }
@@ -59,10 +57,6 @@ impl Told {
 
     /// What is to be told now.
     fn news(&mut self) -> Vec<(Hostname, (Reach, Option<String>))> {
-        if std::mem::take(&mut self.is_first) {
-            // The relay knows nothing yet. What came since the session is known stays news.
-            return Vec::new();
-        }
         let reaches = self.reaches.borrow_and_update().clone();
         let of_relay = |(name, _): &(Hostname, _)| self.names.contains(name);
         let now: Reaches = reaches.into_iter().filter(of_relay).collect();
@@ -80,7 +74,7 @@ impl Session {
     /// Tells the relay what has changed.
     pub(super) fn tell_reach(&mut self) {
         // Nothing waits for a relay that takes nothing: it is told what is so then.
-        if self.connection.has_unsent() {
+        if self.connection.control.has_unsent() {
             self.told.retry = Some(Instant::now() + RETRY);
             return;
         }
