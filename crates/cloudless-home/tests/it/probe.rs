@@ -86,6 +86,17 @@ async fn forward_one(listener: &TcpListener, session: &FakeSession) {
     }
 }
 
+/// Closes what comes to the listeners at once.
+async fn turn_away([v4, v6]: &[TcpListener; 2]) {
+    tokio::join!(turn_away_one(v4), turn_away_one(v6));
+}
+
+async fn turn_away_one(listener: &TcpListener) {
+    loop {
+        drop(listener.accept().await.unwrap());
+    }
+}
+
 /// Lets `relay` be what stands at the public addresses while home tries them.
 async fn while_at<T>(relay: impl Future<Output = ()>, trial: impl Future<Output = T>) -> T {
     tokio::select! {
@@ -165,6 +176,45 @@ async fn the_relay_is_told_what_came_of_it_in_each_session() {
         session.kill();
         session = relay.welcome(HOST).await;
     }
+}
+
+#[tokio::test]
+async fn a_relay_that_takes_nothing_is_told_what_is_so_then_and_not_all_that_was() {
+    const CHECKS: usize = 20;
+    let listeners = listen().await;
+    let mut relay = FakeRelay::bind().await;
+    relay.window = 512;
+    let home = Home::start_with(vec![relay.relay()], |config| {
+        config.probe = Some(probe(addresses(&listeners)));
+    })
+    .await;
+    let mut session = relay.welcome(HOST).await;
+    home.connected().await;
+    let [v4, v6] = &listeners;
+    for n in 0..CHECKS {
+        let (state, row) = if n % 2 == 0 {
+            let row = while_at(turn_away(&listeners), check(&home)).await;
+            (Reachability::Unreachable, row)
+        } else {
+            let row = while_at(forward(&listeners, &session), check(&home)).await;
+            (Reachability::Online, row)
+        };
+        says(&row, state, &[]);
+    }
+    let half = async {
+        tokio::join!(forward_one(v4, &session), turn_away_one(v6));
+    };
+    says(
+        &while_at(half, check(&home)).await,
+        Reachability::Partly,
+        &[],
+    );
+    // A few fit before the window was full, and one was on its way.
+    let mut n_told = 1;
+    while told(&mut session).await.0 != Reach::Partly {
+        n_told += 1;
+    }
+    assert!(n_told < CHECKS / 2, "{n_told} messages");
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub(crate) struct FakeRelay {
     listener: TcpListener,
     acceptor: TlsAcceptor,
     pub(crate) key: PublicKey,
+    /// What it takes of a stream before the test has heard it, in bytes.
+    pub(crate) window: u32,
 }
 
 impl FakeRelay {
@@ -64,6 +66,7 @@ impl FakeRelay {
             listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
             acceptor: Self::acceptor(&key),
             key: public_key(&key),
+            window: 2 * 1024 * 1024,
         }
     }
 
@@ -117,7 +120,7 @@ impl FakeRelay {
         let home_key = PublicKey::from_spki(&state.peer_certificates().unwrap()[0]).unwrap();
         let server_name = state.server_name().unwrap().to_owned();
         let (mut requests, mut connection) = h2::client::Builder::new()
-            .initial_window_size(2 * 1024 * 1024)
+            .initial_window_size(self.window)
             .initial_connection_window_size(1 << 30)
             .handshake::<_, Bytes>(tls)
             .await
