@@ -5,6 +5,7 @@ mod attack;
 mod attacker;
 mod backend;
 mod crowd;
+mod evil_home;
 mod figures;
 mod goals;
 mod haproxy;

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
-use cloudless_proto::leg::{Ticket, Token};
 use cloudless_proto::{Hostname, PublicKey};
-use h2::Reason;
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -20,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::backend::HOSTNAME;
+use super::evil_home::{self, Offered};
 use super::home;
 use super::visitor::hello;
 
@@ -72,6 +71,8 @@ pub(crate) enum Attack {
     TunnelGuesses,
     /// Legs with wrong tickets
     LegGuesses,
+    /// A home that shows tickets of legs without end, and lets the legs lie
+    Legs,
     /// A home that does not read
     DeafHome,
     /// A home that resets its visitors
@@ -100,6 +101,7 @@ impl Attack {
             Self::FloodFromMany => "connections from 65,536 addresses",
             Self::TunnelGuesses => "tunnels with unknown keys",
             Self::LegGuesses => "legs with wrong tickets",
+            Self::Legs => "a home that makes legs without end",
             Self::DeafHome => "64 uploads to a home that does not read",
             Self::ResettingHome => "visitors of a home that resets them",
             Self::HeldVisitors => "5,000 visitors of the same home that say hello and stay",
@@ -110,7 +112,7 @@ impl Attack {
     /// Attempts in a second, where the attack is one of many short ones.
     fn rate(self) -> usize {
         match self {
-            Self::Garbage | Self::LegGuesses => 2_000,
+            Self::Garbage | Self::LegGuesses | Self::Legs => 2_000,
             Self::FloodFromOne | Self::FloodFromMany => 4_000,
             Self::TunnelGuesses | Self::ResettingHome => 400,
             Self::HalfOpen
@@ -123,7 +125,7 @@ impl Attack {
     }
 
     fn has_home(self) -> bool {
-        matches!(self, Self::DeafHome | Self::ResettingHome)
+        matches!(self, Self::Legs | Self::DeafHome | Self::ResettingHome)
     }
 }
 
@@ -202,6 +204,8 @@ struct Attackers {
     key: Arc<CertifiedKey>,
     /// Of a tunnel.
     hello: Vec<u8>,
+    /// To their home.
+    offered: Offered,
 }
 
 impl Attackers {
@@ -213,6 +217,7 @@ impl Attackers {
             n_attempts: AtomicU64::new(0),
             next_source: AtomicU32::new(0),
             key,
+            offered: Offered::default(),
         })
     }
 
@@ -240,11 +245,8 @@ impl Attackers {
         let mut stream = self.connect(attack == Attack::FloodFromOne).await?;
         match attack {
             Attack::Garbage => stream.write_all(&[0xa5; 1024]).await.ok()?,
-            Attack::LegGuesses => {
-                let ticket = Ticket {
-                    number: 1,
-                    token: Token::new([7; 16]),
-                };
+            Attack::LegGuesses | Attack::Legs => {
+                let ticket = self.offered.ticket();
                 stream.write_all(&ticket.preface()).await.ok()?;
             }
             Attack::TunnelGuesses => {
@@ -286,6 +288,11 @@ impl Attackers {
                     sleep(BYTE_EVERY).await;
                 }
             }
+            Attack::Legs => {
+                stream.write_all(&hello(EVIL)?).await.ok()?;
+                // Enough for the offer of a leg.
+                stream.write_all(&[0; 128 * 1024]).await.ok()?;
+            }
             Attack::DeafHome => {
                 stream.write_all(&hello(EVIL)?).await.ok()?;
                 while stream.write_all(&[0; 64 * 1024]).await.is_ok() {}
@@ -303,15 +310,19 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
     let attack = attackers.target.attack;
     let mut tasks = JoinSet::new();
     if let Some(key) = home {
-        let target = attackers.target.clone();
-        tasks.spawn(async move { evil_home(&target, &key).await.unwrap_or_default() });
+        let attackers = Arc::clone(attackers);
+        tasks.spawn(async move {
+            let (target, offered) = (&attackers.target, &attackers.offered);
+            let served = evil_home::serve(target, &key, offered).await;
+            served.unwrap_or_default();
+        });
     }
     let n_held = match attack {
         Attack::HalfOpen | Attack::HalfTunnels | Attack::HeldVisitors | Attack::HeldStrangers => {
             N_HELD
         }
         Attack::SlowHellos => N_SLOW,
-        Attack::DeafHome => N_UPLOADS,
+        Attack::DeafHome | Attack::Legs => N_UPLOADS,
         _ => 0,
     };
     for n in 0..n_held {
@@ -333,21 +344,4 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
             }
         }
     }
-}
-
-/// A home that the relay knows, and that serves nobody. The listener that does nothing never
-/// welcomes it.
-async fn evil_home(target: &Target, key: &Arc<CertifiedKey>) -> Result<()> {
-    let stream = TcpStream::connect(target.address)
-        .await
-        .context("connect")?;
-    let (mut connection, _streams) = home::dial_over(stream, &target.server_name, key).await?;
-    if target.attack == Attack::DeafHome {
-        // Not even the socket is read any more.
-        return std::future::pending().await;
-    }
-    while let Some(Ok((_, mut respond))) = connection.accept().await {
-        respond.send_reset(Reason::CANCEL);
-    }
-    Ok(())
 }
