@@ -2,8 +2,12 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::OpenError;
+
+const LOCK_RETRY: Duration = Duration::from_millis(10);
 
 /// The store's directory, locked for this process until it is dropped.
 #[derive(Debug)]
@@ -13,8 +17,8 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Creates what is missing, for this user alone, and takes the lock.
-    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+    /// Creates what is missing, for this user alone, and takes the lock, for which it waits so long.
+    pub(crate) fn open(path: &Path, wait: Duration) -> Result<Self, OpenError> {
         create(path).map_err(|source| OpenError::CreateDirectory {
             path: path.to_owned(),
             source,
@@ -27,14 +31,18 @@ impl Directory {
             })
         };
         let lock = prepare(&lock_path)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: lock_path }),
-            Err(TryLockError::Error(source)) => {
-                return Err(OpenError::Lock {
-                    path: lock_path,
-                    source,
-                });
+        let deadline = Instant::now() + wait;
+        loop {
+            match lock.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => sleep(LOCK_RETRY),
+                Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { path: lock_path }),
+                Err(TryLockError::Error(source)) => {
+                    return Err(OpenError::Lock {
+                        path: lock_path,
+                        source,
+                    });
+                }
             }
         }
         // SQLite gives its write-ahead log the permissions of the database file.

@@ -1,5 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
@@ -53,7 +54,17 @@ impl Store {
     /// [`OpenError::InUse`] when another process has it open, [`OpenError::TooNew`] when a newer
     /// program wrote it.
     pub fn open(directory: &Path) -> Result<Self, OpenError> {
-        let directory = Directory::open(directory)?;
+        Self::open_within(directory, Duration::ZERO)
+    }
+
+    /// The same for a home that starts: a command that looks at its contacts at that moment must not
+    /// keep it from that. Blocks for as long as `wait` while another process has the store open.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open`](Self::open).
+    pub fn open_within(directory: &Path, wait: Duration) -> Result<Self, OpenError> {
+        let directory = Directory::open(directory, wait)?;
         let path = directory.database();
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let open_error = OpenError::of_database(path);

@@ -1,6 +1,9 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::sync::Barrier;
+use std::thread;
+use std::time::Duration;
 
 use cloudless_store::{OpenError, Store};
 
@@ -14,6 +17,24 @@ fn second_open_is_refused_until_the_last_handle_is_gone() {
     assert_in_use(directory.path());
     drop(clone);
     Store::open(directory.path()).unwrap();
+}
+
+#[test]
+fn a_command_that_looks_at_it_does_not_keep_a_home_from_starting() {
+    let directory = tempfile::tempdir().unwrap();
+    for _ in 0..20 {
+        let looking = Store::open(directory.path()).unwrap();
+        let both = Barrier::new(2);
+        thread::scope(|scope| {
+            let starting = scope.spawn(|| {
+                both.wait();
+                Store::open_within(directory.path(), Duration::from_secs(60)).map(drop)
+            });
+            both.wait();
+            drop(looking);
+            starting.join().unwrap().unwrap();
+        });
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod status;
 mod trust;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -98,7 +99,7 @@ pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Re
     state::require(state, JOIN_ADVICE)?;
     let reply = admin_socket::ask_or_do(state, admin_socket::HOME, command, || {
         let facts = facts(state, HomeFile::read_if_there(state)?.as_ref());
-        let store = match open(state) {
+        let store = match open(state, Duration::ZERO) {
             Err(OpenError::InUse { .. }) => return Ok(None),
             opened => opened.context("cannot open the contacts")?,
         };
@@ -118,9 +119,10 @@ pub(crate) fn execute_part(state: &Path, command: &Command) -> anyhow::Result<Re
     }
 }
 
-/// Opens the contacts, and tells where a copy of before is when that changed their database.
-fn open(state: &Path) -> Result<Store, OpenError> {
-    let store = Store::open(state)?;
+/// Opens the contacts, for which it waits so long while another command has them, and tells where a
+/// copy of before is when that changed their database.
+fn open(state: &Path, wait: Duration) -> Result<Store, OpenError> {
+    let store = Store::open_within(state, wait)?;
     if let Some(copy) = store.migration_copy() {
         terminal::note(format_args!(
             "this program keeps contacts in a newer kind of database; the one of before was copied \

@@ -22,6 +22,8 @@ use crate::terminal;
 use crate::{admin_socket, allocator, listen, open_files, parent, signals};
 
 /// Time between two looks at whether the tunnel is up.
+/// For a command that reads contacts while home starts.
+const STORE_WAIT: Duration = Duration::from_secs(1);
 const TUNNEL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Serve contacts to phones through the relay, and to programs on this machine, until stopped
@@ -176,7 +178,7 @@ impl Run {
             let (files, servers) = (certificate_files(&config), server_sockets(&config));
             sandbox::enter(&Needs::of_home(&state, &files, &servers))?;
         }
-        let store = super::open(&state).context("cannot open the contacts")?;
+        let store = super::open(&state, STORE_WAIT).context("cannot open the contacts")?;
         store.set_alarm_share(file.history.alarm_percent)?;
         open_files::raise_limit();
         let port = super::public_port(&file);

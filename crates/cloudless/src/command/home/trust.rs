@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
@@ -102,7 +103,7 @@ fn devices(state: &Path) -> anyhow::Result<Vec<Device>> {
     if !state.join("store.sqlite").exists() {
         return Ok(Vec::new());
     }
-    match super::open(state) {
+    match super::open(state, Duration::ZERO) {
         // Another command is at work: what it does is no matter of the names.
         Err(OpenError::InUse { .. }) => Ok(Vec::new()),
         opened => Ok(opened.context("cannot open the contacts")?.devices(None)?),
