@@ -43,6 +43,7 @@ pub(crate) struct Connection {
 
 /// One connection's share of the limits.
 #[derive(Debug)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct Permits {
     /// Told by whichever crowd it has to make room in.
     pub(crate) shed: Shed,

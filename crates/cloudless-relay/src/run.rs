@@ -171,7 +171,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    fn new(
+    pub(crate) fn new(
         config: Config,
         registry: Registry,
         draining: CancellationToken,

@@ -221,3 +221,97 @@ impl ClientCertVerifier for RawKeyVerifier {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::identity::new_identity;
+    use crate::registry::Registry;
+    use crate::turns::Turns;
+
+    const MOMENT: Duration = Duration::from_millis(5);
+
+    fn relay(directory: &TempDir) -> Arc<Relay> {
+        let name = "relay.example.test".parse().unwrap();
+        let config = Config::new(name, new_identity([200; 32]), Vec::new());
+        let registry = Registry::open(directory.path()).unwrap();
+        Arc::new(Relay::new(config, registry, CancellationToken::new()).unwrap())
+    }
+
+    /// Every turn that there is, so that nobody else gets one.
+    async fn all_of(turns: &Turns) -> Vec<Turn> {
+        let mut all = Vec::new();
+        while let Ok(turn) = timeout(MOMENT, turns.wait()).await {
+            all.push(turn);
+        }
+        all
+    }
+
+    /// Serves a client that says hello, and nothing after it; returns what it hears, how long that
+    /// took, and what it was counted as.
+    async fn dial(relay: &Arc<Relay>, loopback: &str, has_gone: bool) -> (Duration, Vec<String>) {
+        let listener = TcpListener::bind(loopback).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (client, (stream, peer)) = (client.unwrap(), accepted.unwrap());
+        let mut client = Some(client).filter(|_| !has_gone);
+        if has_gone {
+            stream.readable().await.unwrap();
+        }
+        let connection = Connection {
+            stream,
+            peer,
+            destination: None,
+            permits: Permits::default(),
+        };
+        let before = relay.counters.outcomes();
+        let begun = Instant::now();
+        serve(relay, connection, Bytes::from_static(b"hello")).await;
+        let waited = begun.elapsed();
+        if let Some(client) = &mut client {
+            assert_eq!(client.read(&mut [0]).await.unwrap(), 0);
+        }
+        let mut counted = relay.counters.outcomes();
+        counted.retain(|class, count| before.get(class) != Some(count));
+        (waited, counted.into_keys().collect())
+    }
+
+    /// However many stand in line before it, strangers or homes: it dials again at last.
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_its_turn_too_long_is_closed_and_counted() {
+        for loopback in ["127.0.0.1:0", "[::1]:0"] {
+            let directory = TempDir::new().unwrap();
+            let relay = relay(&directory);
+            for turns in [&relay.strange_handshakes, &relay.handshakes] {
+                let all = all_of(turns).await;
+                assert!(!all.is_empty());
+                let (waited, counted) = dial(&relay, loopback, false).await;
+                assert!(waited.abs_diff(TURN_WAIT) < MOMENT, "{waited:?}");
+                assert_eq!(counted, ["tunnel_handshake_timeout"]);
+                // The next one is not behind it any more, and gets a turn when there is one.
+                drop(all);
+                let (waited, counted) = dial(&relay, loopback, true).await;
+                assert!(waited < MOMENT, "{waited:?}");
+                assert_eq!(counted, ["tunnel_handshake_failed"]);
+                // From now on this client's place is in the other line.
+                relay.home_sources.came_from(loopback_ip(loopback));
+            }
+            // Strangers hold up no home that comes back.
+            let _all = all_of(&relay.strange_handshakes).await;
+            let (waited, counted) = dial(&relay, loopback, true).await;
+            assert!(waited < MOMENT, "{waited:?}");
+            assert_eq!(counted, ["tunnel_handshake_failed"]);
+        }
+    }
+
+    fn loopback_ip(loopback: &str) -> std::net::IpAddr {
+        loopback.parse::<SocketAddr>().unwrap().ip()
+    }
+}

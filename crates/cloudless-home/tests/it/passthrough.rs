@@ -188,7 +188,7 @@ async fn the_server_is_told_the_address_that_the_relay_tells() {
 const CHALLENGE: &str = "/.well-known/acme-challenge/token";
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\ntoken.thumbprint";
 
-/// Asks for `path` of `host` on a stream to `authority`.
+/// Asks for `path` of `host` on a stream to `authority`, and for something else after that.
 async fn ask(
     session: &FakeSession,
     authority: &str,
@@ -196,8 +196,9 @@ async fn ask(
     path: &str,
 ) -> Result<Vec<u8>, h2::Error> {
     let (mut send, mut receive) = session.connect_to(authority).await;
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: secret\r\n\r\n");
-    send.send_data(request.into(), false)?;
+    let rest = format!("Host: {host}\r\nCookie: secret\r\n\r\n");
+    let requests = format!("GET {path} HTTP/1.1\r\n{rest}GET /private HTTP/1.1\r\n{rest}");
+    send.send_data(requests.into(), false)?;
     read_to_end(&mut receive).await
 }
 
@@ -235,8 +236,12 @@ async fn a_validation_reaches_the_server_for_it_and_nothing_else_does() {
         let (mut server, _) = listener.accept().await.unwrap();
         let mut request = vec![0; 1024];
         let n = server.read(&mut request).await.unwrap();
+        request.truncate(n);
         server.write_all(ANSWER).await.unwrap();
-        String::from_utf8(request[..n].to_vec()).unwrap()
+        server.shutdown().await.unwrap();
+        // Whatever else home says, now that it has its answer.
+        server.read_to_end(&mut request).await.unwrap();
+        String::from_utf8(request).unwrap()
     };
     let (answer, request) = tokio::join!(ask(&session, &nas_80, NAS, CHALLENGE), server);
     assert_eq!(answer.unwrap(), ANSWER);
@@ -244,4 +249,5 @@ async fn a_validation_reaches_the_server_for_it_and_nothing_else_does() {
     assert!(request.starts_with(&head), "{request}");
     assert!(request.contains("Connection: close\r\n"), "{request}");
     assert!(!request.contains("secret"), "{request}");
+    assert_eq!(request.matches("GET ").count(), 1, "{request}");
 }

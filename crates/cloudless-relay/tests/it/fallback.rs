@@ -1,8 +1,14 @@
 //! Connections that are for no home.
 
-use tokio::net::TcpListener;
+use std::time::Duration;
 
-use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer, client_hello};
+use cloudless_relay::Status;
+use tokio::net::TcpListener;
+use tokio::task::yield_now;
+
+use crate::support::{
+    HOME_NAME, HomeKey, Log, RELAY_NAME, TestRelay, Visitor, WebServer, client_hello, soon,
+};
 
 /// First bytes that are for no home, and the class that each is counted under.
 fn strangers() -> Vec<(&'static str, Vec<u8>)> {
@@ -103,7 +109,7 @@ async fn a_home_that_is_offline_never_falls_back() {
     let relay = TestRelay::start_with(|config| {
         config.fallback.https = Some(address.into());
         config.fallback.http = Some(address.into());
-        config.hold = std::time::Duration::from_millis(50);
+        config.hold = Duration::from_millis(50);
     })
     .await;
     relay.enroll(HomeKey(1), HOME_NAME).await;
@@ -128,6 +134,101 @@ async fn a_web_server_that_is_down_costs_only_its_own_clients() {
     relay.until_outcome("server_unreachable", 1).await;
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
+}
+
+/// Somebody who asks each port for a name that is no home's, and what is said there.
+async fn ask_both(relay: &TestRelay, family: usize) -> [(Visitor, Vec<u8>); 2] {
+    let request = b"GET / HTTP/1.1\r\nHost: unknown.example.test\r\n\r\n".to_vec();
+    let mut plain = Visitor::connect(relay.http[family]).await;
+    plain.send(&request).await;
+    let tls = Visitor::hello(relay.https[family], "unknown.example.test").await;
+    [tls, (plain, request)]
+}
+
+async fn assert_serves(web_server: &WebServer, relay: &TestRelay, family: usize) {
+    let [tls, plain] = ask_both(relay, family).await;
+    let mut servers = [web_server.accept().await, web_server.accept().await];
+    // They may have come in either order.
+    let mut first = [0];
+    servers[0].stream.peek(&mut first).await.unwrap();
+    if first == *b"G" {
+        servers.reverse();
+    }
+    for ((mut visitor, opening), mut server) in [tls, plain].into_iter().zip(servers) {
+        server.expect(&opening).await;
+        server.send(b"here").await;
+        visitor.expect(b"here").await;
+    }
+}
+
+/// Waits until it was said so often that a web server is out of reach, and that it is back.
+async fn until_told(log: &Log, expected: [usize; 2]) {
+    let told = |level: &str, words: &str| {
+        let text = log.text();
+        let lines = text.lines().filter(|line| line.contains(words));
+        lines.filter(|line| line.contains(level)).count()
+    };
+    // The status has it a moment before the log.
+    let poll = async {
+        loop {
+            let counts = [told(" WARN ", "out of reach;"), told(" INFO ", "is back")];
+            let is_more = counts.iter().zip(&expected).any(|(now, all)| now > all);
+            assert!(!is_more, "{counts:?} instead of {expected:?}");
+            if counts == expected {
+                return;
+            }
+            yield_now().await;
+        }
+    };
+    soon(poll).await;
+}
+
+/// One thread for all, so that the log of all is this test's.
+#[tokio::test]
+async fn a_web_server_that_goes_is_told_once_and_serves_again_once_it_is_back() {
+    let is = |up: bool| move |status: &Status| status.servers[0].error.is_none() == up;
+    for (family, loopback) in [(0, "127.0.0.1:0"), (1, "[::1]:0")] {
+        // Found out by the relay's own look, and by those who are for the web server.
+        for interval in [Duration::from_millis(20), Duration::from_secs(3600)] {
+            let looks = interval < Duration::from_secs(1);
+            let (log, _guard) = Log::start();
+            let web_server = WebServer::start_at(loopback.parse().unwrap()).await;
+            let address = web_server.address();
+            let relay = TestRelay::start_with(|config| {
+                config.timings.health_check = interval;
+                config.fallback.https = Some(address.into());
+                config.fallback.http = Some(address.into());
+            })
+            .await;
+            relay.until(|it| it.servers.len() == 1).await;
+            assert_serves(&web_server, &relay, family).await;
+            let before = relay.until(is(true)).await;
+            assert_eq!(before.servers[0].address, address.into());
+
+            drop(web_server);
+            if looks {
+                relay.until(is(false)).await;
+            }
+            // A clean end without a word, on both ports.
+            for (mut visitor, _) in ask_both(&relay, family).await {
+                assert_eq!(visitor.read_to_end().await, b"");
+            }
+            relay.until_outcome("server_unreachable", 2).await;
+            relay.until(is(false)).await;
+            until_told(&log, [1, 0]).await;
+
+            let web_server = WebServer::start_at(address).await;
+            if looks {
+                relay.until(is(true)).await;
+            }
+            assert_serves(&web_server, &relay, family).await;
+            relay.until(is(true)).await;
+            assert_eq!(relay.outcome("server_unreachable").await, 2);
+            until_told(&log, [1, 1]).await;
+            // It would go on looking, into the next one's log.
+            relay.stop().await;
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -17,6 +17,23 @@ async fn a_visitor_is_held_until_the_home_is_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_held_visitor_goes_where_its_name_goes() {
+    for family in 0..2 {
+        let relay = TestRelay::start().await;
+        relay.enroll(HomeKey(1), HOME_NAME).await;
+        let mut home = relay.home(HomeKey(2), "second.example.test").await;
+        let (_visitor, hello) = Visitor::hello(relay.https[family], HOME_NAME).await;
+        relay.until(|status| status.totals.visitors_now == 1).await;
+        let code = relay.invite_with(HOME_NAME, 600, true).await;
+        let mut tunnel = Tunnel::dial(relay.https[family], HomeKey(2)).await;
+        tunnel.join(&code);
+        tunnel.hear_joined().await;
+        // This home has been there all the time: no session begins that could wake anybody.
+        home.accept(&hello).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_the_hold_there_is_an_alert() {
     let relay = TestRelay::start_with(|config| config.hold = Duration::from_millis(100)).await;
     relay.enroll(HomeKey(1), HOME_NAME).await;

@@ -1,8 +1,6 @@
 //! Each outcome has its metric and its line in the log, the refusals above all.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cloudless_proto::control::{FromHome, FromRelay, VERSION};
@@ -16,11 +14,10 @@ use h2::Reason;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tracing_subscriber::filter::LevelFilter;
 
 use crate::support::{
-    HOME_NAME, HomeKey, RELAY_NAME, SshHome, TestRelay, Tunnel, Visitor, client_hello, connect_tls,
-    long_tunnel_hello, test_config, tls_config, tunnel_hello,
+    HOME_NAME, HomeKey, Log, RELAY_NAME, SshHome, TestRelay, Tunnel, Visitor, client_hello,
+    connect_tls, long_tunnel_hello, test_config, tls_config, tunnel_hello,
 };
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -30,13 +27,7 @@ const OTHER_NAME: &str = "other.example.test";
 /// One thread for all, so that the log of all is this test's.
 #[tokio::test]
 async fn each_outcome_is_counted_and_told_at_debug() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(LevelFilter::DEBUG)
-        .with_ansi(false)
-        .with_writer(move || writer.clone());
-    let _guard = tracing::subscriber::set_default(subscriber.finish());
+    let (log, _guard) = Log::start();
     let mut seen = Seen::default();
 
     #[cfg(unix)]
@@ -81,26 +72,6 @@ impl Seen {
     async fn expect(&mut self, relay: &TestRelay, outcome: Outcome) {
         relay.until_outcome(outcome.name(), 1).await;
         self.0.insert(outcome.name());
-    }
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }
 

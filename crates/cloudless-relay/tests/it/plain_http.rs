@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use cloudless_proto::control::VISITOR_HEADER;
+use cloudless_relay::Servers;
 
-use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer};
+use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer, soon};
 
 /// Sends a request to a relay that has one home, and returns the whole answer without its date.
 async fn ask(relay: &TestRelay, request: &str) -> String {
@@ -205,5 +206,99 @@ async fn a_validation_goes_through_the_tunnel_to_the_home() {
     ] {
         ask(&relay, request).await;
     }
+    assert!(home.has_no_arrival());
+}
+
+/// The relay reads one head of a connection and no further: whatever host a later one names, it is
+/// the same server's, and never a home's.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_request_decides_where_all_of_its_connection_go() {
+    const ROUTED_NAME: &str = "www.example.test";
+    let (fallback, routed) = (WebServer::start().await, WebServer::start().await);
+    let relay = TestRelay::start_with(|config| {
+        config.fallback.http = Some(fallback.address().into());
+        let servers = Servers {
+            http: Some(routed.address().into()),
+            ..Servers::default()
+        };
+        let pattern = ROUTED_NAME.parse().unwrap();
+        config.routes.0.insert(pattern, servers);
+    })
+    .await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let get = |path: &str, host: &str| format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    // Among them what is refused where it is a connection's first.
+    let later = [
+        get("/", HOME_NAME),
+        get("/.well-known/acme-challenge/token", HOME_NAME),
+        get("/", ROUTED_NAME),
+        get("/", "other.example"),
+        get("/", RELAY_NAME),
+        format!("GET / HTTP/1.1\nHost: {HOME_NAME}\nHost: x\n\0\n"),
+    ];
+    for address in relay.http {
+        for (host, server) in [("other.example", &fallback), (ROUTED_NAME, &routed)] {
+            let mut client = Visitor::connect(address).await;
+            // Along with the first comes another one, and a part of a third.
+            let third = get("/third", HOME_NAME);
+            let (begun, rest) = third.split_at(20);
+            let opening = [&get("/first", host), &get("/", HOME_NAME), begun].concat();
+            client.send(opening.as_bytes()).await;
+            let mut server = server.accept().await;
+            server.expect(opening.as_bytes()).await;
+            server.send(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            client.expect(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            client.send(rest.as_bytes()).await;
+            server.expect(rest.as_bytes()).await;
+            for request in &later {
+                client.send(request.as_bytes()).await;
+                server.expect(request.as_bytes()).await;
+                server.send(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+                client.expect(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            }
+            client.finish().await;
+            assert_eq!(server.read_to_end().await, b"");
+        }
+    }
+    let outcomes = relay.status().await.outcomes;
+    let http = outcomes
+        .iter()
+        .filter(|(class, _)| class.starts_with("http_"));
+    let http: Vec<_> = http.map(|(class, n)| (class.as_str(), *n)).collect();
+    assert_eq!(http, [("http_route", 2), ("http_unknown_host", 2)]);
+    assert!(home.has_no_arrival());
+}
+
+/// A home gets the one request that its connection began with, however long the client keeps it.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_follows_a_validation_to_its_home() {
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {HOME_NAME}\r\n\r\n");
+    let validation = get("/.well-known/acme-challenge/token");
+    for address in relay.http {
+        let mut client = Visitor::connect(address).await;
+        // In one piece with it, while its answer is waited for, and after that has begun.
+        client
+            .send([&*validation, &get("/private")].concat().as_bytes())
+            .await;
+        let mut stream = home.arrival().await.accept();
+        let head = validation.trim_end();
+        let expected = format!("{head}\r\nAccept: */*\r\nConnection: close\r\n\r\n");
+        stream.expect(expected.as_bytes()).await;
+        client.send(get("/private").as_bytes()).await;
+        client.send(validation.as_bytes()).await;
+        stream.send(ANSWER).await.unwrap();
+        stream.finish();
+        client.expect(ANSWER).await;
+        // The relay may have closed by now.
+        let _ = client.stream.try_write(get("/private").as_bytes());
+        client.gone().await;
+        while let Some(Ok(bytes)) = soon(stream.receive.data()).await {
+            assert_eq!(bytes, b""[..], "more than one request");
+        }
+    }
+    assert_eq!(relay.outcome("http_validation").await, 2);
     assert!(home.has_no_arrival());
 }

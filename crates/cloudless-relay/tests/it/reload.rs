@@ -1,5 +1,7 @@
 //! Files that are read again while the relay runs.
 
+mod open;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

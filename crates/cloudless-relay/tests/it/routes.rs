@@ -1,10 +1,13 @@
 //! Names that lead to servers beside the relay.
 
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
 use cloudless_proto::UpstreamAddress;
 use cloudless_proto::proxy_protocol::{Addresses, Version, encode};
 use cloudless_relay::admin::{Command, Reply};
 use cloudless_relay::{Config, Servers};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 
 use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServer, soon};
@@ -143,6 +146,125 @@ async fn a_server_is_told_the_visitor_s_address() {
                 server.expect(&encode(version, Some(addresses))).await;
                 server.expect(&opening).await;
             }
+        }
+    }
+}
+
+/// A server of one route.
+enum Backend {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Backend {
+    async fn tcp(address: &str) -> (Self, UpstreamAddress) {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let address = listener.local_addr().unwrap().into();
+        (Self::Tcp(listener), address)
+    }
+
+    fn unix(path: &Path) -> (Self, UpstreamAddress) {
+        let listener = UnixListener::bind(path).unwrap();
+        (Self::Unix(listener), UpstreamAddress::Unix(path.to_owned()))
+    }
+
+    /// All that the next connection says, up to its FIN.
+    async fn hear(&self) -> Vec<u8> {
+        let mut stream: Box<dyn AsyncRead + Unpin> = match self {
+            Self::Tcp(listener) => Box::new(soon(listener.accept()).await.unwrap().0),
+            Self::Unix(listener) => Box::new(soon(listener.accept()).await.unwrap().0),
+        };
+        let mut bytes = Vec::new();
+        soon(stream.read_to_end(&mut bytes)).await.unwrap();
+        bytes
+    }
+}
+
+/// What the specification says that such a header is.
+fn header(version: Option<Version>, source: SocketAddr, destination: SocketAddr) -> Vec<u8> {
+    let (ips, ports) = (
+        [source.ip(), destination.ip()],
+        [source.port(), destination.port()],
+    );
+    match version {
+        None => Vec::new(),
+        Some(Version::V1) => {
+            let family = if source.is_ipv4() { "TCP4" } else { "TCP6" };
+            let ([from, to], [from_port, to_port]) = (ips, ports);
+            format!("PROXY {family} {from} {to} {from_port} {to_port}\r\n").into_bytes()
+        }
+        Some(Version::V2) => {
+            let (family, len) = if source.is_ipv4() {
+                (0x11, 12)
+            } else {
+                (0x21, 36)
+            };
+            let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+            header.extend([family, 0, len]);
+            for ip in ips {
+                match ip {
+                    IpAddr::V4(ip) => header.extend(ip.octets()),
+                    IpAddr::V6(ip) => header.extend(ip.octets()),
+                }
+            }
+            header.extend(ports.map(u16::to_be_bytes).concat());
+            header
+        }
+    }
+}
+
+/// Also a server behind a unix socket, which has no addresses of its own, is told the visitor's.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_is_told_in_its_own_version_of_the_proxy_protocol() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let mut backends = Vec::new();
+    for (name, version) in [
+        ("none", None),
+        ("v1", Some(Version::V1)),
+        ("v2", Some(Version::V2)),
+    ] {
+        for (kind, (backend, address)) in [
+            ("tcp4", Backend::tcp("127.0.0.1:0").await),
+            ("tcp6", Backend::tcp("[::1]:0").await),
+            ("unix", Backend::unix(&directory.path().join(name))),
+        ] {
+            let name = format!("{name}.{kind}.example.test");
+            backends.push((name, version, backend, address));
+        }
+    }
+    let relay = TestRelay::start_with(|config| {
+        config.timings.health_check = std::time::Duration::from_secs(3600);
+        for (name, version, _, address) in &backends {
+            route(config, name, address.clone());
+            let pattern = name.parse().unwrap();
+            config.routes.0.get_mut(&pattern).unwrap().proxy_protocol = *version;
+        }
+    })
+    .await;
+    for (name, version, backend, _) in &backends {
+        // The look at its health is nobody's connection, and says so.
+        let expected = match version {
+            None => &b""[..],
+            Some(Version::V1) => b"PROXY UNKNOWN\r\n",
+            Some(Version::V2) => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0",
+        };
+        assert_eq!(backend.hear().await, expected, "{name}");
+    }
+    for (tls, family) in [(true, 0), (true, 1), (false, 0), (false, 1)] {
+        let mut visitors = Vec::new();
+        for (name, ..) in &backends {
+            visitors.push(request(&relay, name, tls, family).await);
+        }
+        for ((mut visitor, opening), (name, version, backend, _)) in
+            visitors.into_iter().zip(&backends)
+        {
+            visitor.finish().await;
+            let source = visitor.stream.local_addr().unwrap();
+            let destination = visitor.stream.peer_addr().unwrap();
+            let header = header(*version, source, destination);
+            let expected = [header, opening].concat();
+            let heard = backend.hear().await;
+            assert!(heard == expected, "{name} {tls} {source}: {heard:?}");
         }
     }
 }

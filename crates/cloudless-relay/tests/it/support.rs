@@ -2,6 +2,7 @@
 
 mod client;
 mod home;
+mod log;
 mod relay;
 mod slow_path;
 mod ssh_home;
@@ -14,6 +15,7 @@ pub(crate) use home::{
     HomeKey, HomeStream, Tunnel, connect_tls, long_tunnel_hello, tls_builder, tls_config,
     tunnel_hello,
 };
+pub(crate) use log::Log;
 pub(crate) use relay::{RELAY_NAME, TestRelay, over_ipv6, test_config};
 pub(crate) use slow_path::SlowPath;
 pub(crate) use ssh_home::{SshHome, ssh_key_line, ssh_key_of};

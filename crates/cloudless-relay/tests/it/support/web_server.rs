@@ -11,8 +11,13 @@ pub(crate) struct WebServer {
 
 impl WebServer {
     pub(crate) async fn start() -> Self {
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).await
+    }
+
+    /// One that was there before, or one that is reached over IPv6.
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
         Self {
-            listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap(),
+            listener: TcpListener::bind(address).await.unwrap(),
         }
     }
 
