@@ -3,6 +3,7 @@
 //! `seeds/TARGET/` has inputs to begin with, and each that a target ever failed on. `cargo xtask test`
 //! runs all of them, so that what was found once stays found.
 
+pub mod answers;
 pub mod caa;
 pub mod client_hello;
 pub mod content_lines;
@@ -19,6 +20,7 @@ pub mod proxy_protocol;
 pub mod request_head;
 pub mod response_head;
 pub mod ssh;
+pub mod tls;
 pub mod xml_bodies;
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ macro_rules! targets {
 }
 
 targets!(
+    answers,
     caa,
     client_hello,
     content_lines,
@@ -42,5 +43,6 @@ targets!(
     request_head,
     response_head,
     ssh,
+    tls,
     xml_bodies
 );

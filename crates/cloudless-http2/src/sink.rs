@@ -130,3 +130,59 @@ impl Sink {
         self.has_failed
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// A socket that takes all, and keeps of how many slices each write was.
+    #[derive(Default)]
+    struct Greedy(Mutex<(Vec<usize>, Vec<u8>)>);
+
+    impl AnySocket for Greedy {
+        fn poll_read_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_write_ready(&self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn read(&self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+
+        fn write(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+            let (writes, bytes) = &mut *self.0.lock().unwrap();
+            let before = bytes.len();
+            writes.push(slices.len());
+            slices.iter().for_each(|it| bytes.extend_from_slice(it));
+            Ok(bytes.len() - before)
+        }
+    }
+
+    struct Nobody;
+
+    impl Observer for Nobody {
+        fn moved(&self, _: usize) {}
+
+        fn waiting(&self, _: usize) {}
+    }
+
+    #[test]
+    fn what_waits_in_pieces_is_written_as_it_lies_and_many_pieces_at_a_time() {
+        let socket = Arc::new(Greedy::default());
+        let mut sink = Sink::new(socket.clone(), Arc::new(Nobody), Waker::noop().clone());
+        let mut waiting = Waiting::default();
+        let bytes: Vec<u8> = (0..40 * 8000_u32).map(|n| (n / 7) as u8).collect();
+        for piece in bytes.chunks(8000) {
+            sink.keep(piece, &mut waiting);
+        }
+        assert_eq!(sink.drain(&mut waiting), bytes.len());
+        let (writes, written) = &*socket.0.lock().unwrap();
+        assert_eq!(writes, &[SLICES_MAX, 40 - SLICES_MAX]);
+        assert!(*written == bytes, "other bytes than waited");
+    }
+}

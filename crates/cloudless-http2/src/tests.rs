@@ -13,3 +13,4 @@ mod peers;
 mod pieces;
 mod sockets;
 mod wakes;
+mod writes;

@@ -7,7 +7,7 @@ use std::future::poll_fn;
 use std::io;
 use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::sync::{Arc, Once};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -139,6 +139,8 @@ fn duration(time: Timespec) -> Duration {
 
 #[cfg(target_os = "linux")]
 fn be_nice() {
+    use std::sync::Once;
+
     use rustix::process::{getpriority_process, setpriority_process};
 
     // Of this thread alone on Linux, where these threads are processes to the scheduler.

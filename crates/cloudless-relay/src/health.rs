@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cloudless_proto::UpstreamAddress;
 use cloudless_proto::proxy_protocol::{self, Version};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{interval, timeout};
 
@@ -17,9 +18,17 @@ use crate::upstream::{self, Server};
 
 /// The servers in use and how they were reached last.
 #[derive(Debug, Default)]
-pub(crate) struct Health(Mutex<BTreeMap<UpstreamAddress, ServerStatus>>);
+pub(crate) struct Health {
+    servers: Mutex<BTreeMap<UpstreamAddress, ServerStatus>>,
+    look: Notify,
+}
 
 impl Health {
+    /// Asks again soon: there are other servers.
+    pub(crate) fn look(&self) {
+        self.look.notify_one();
+    }
+
     pub(crate) fn reached(&self, address: &UpstreamAddress) {
         self.set(address, None);
     }
@@ -59,7 +68,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<UpstreamAddress, ServerStatus>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.servers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,6 +79,7 @@ pub(crate) async fn watch(relay: Arc<Relay>) {
         tokio::select! {
             () = relay.draining.cancelled() => return,
             _ = rounds.tick() => {}
+            () = relay.health.look.notified() => {}
         }
         tokio::select! {
             () = relay.draining.cancelled() => return,

@@ -114,6 +114,7 @@ fn attempt(relay: &Relay) -> Result<Vec<String>, String> {
     let changed = relay.registry.reload(&config.routes, unix_now());
     let changed = changed.map_err(|error| chain(&error))?;
     relay.configure(config);
+    relay.health.look();
     relay.coalescing.look();
     if !changed.is_empty() {
         relay.sessions.names_changed();

@@ -60,6 +60,10 @@ pub(crate) fn configure_leg(stream: &TcpStream) -> io::Result<()> {
     )
 }
 
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "other systems have no such option")
+)]
 fn notice_death(
     socket: &impl AsFd,
     silence: Duration,
@@ -72,12 +76,18 @@ fn notice_death(
         .with_interval(interval)
         .with_retries(KEEPALIVE_RETRIES);
     socket.set_tcp_keepalive(&keepalive)?;
-    socket.set_tcp_user_timeout(Some(user_timeout))
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(user_timeout))?;
+    Ok(())
 }
 
 /// Sets what a connection to a home needs beside [`configure`]: BBR as its congestion control, where
 /// the system lets this process choose it. Most systems' default takes every lost packet for a full
 /// path, and most homes are behind Wi-Fi.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "other systems have no such option")
+)]
 pub(crate) fn prefer_bbr(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_congestion(b"bbr") {
@@ -87,6 +97,10 @@ pub(crate) fn prefer_bbr(stream: &TcpStream) {
 
 /// Keeps a small request from waiting behind megabytes of another visitor's upload that the system
 /// has taken and not yet sent.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "other systems have no such option")
+)]
 pub(crate) fn limit_unsent(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(NOT_SENT_LOW_WATER) {

@@ -53,3 +53,33 @@ impl Drop for Buffer {
         SPARE.set(mem::take(&mut self.bytes));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, Interest};
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn many_bytes_are_64_kib_at_a_time_and_the_buffer_is_used_again() {
+        let (mut near, from) = UnixStream::pair().unwrap();
+        let (to, mut far) = UnixStream::pair().unwrap();
+        let mut places = Vec::new();
+        for number in 1..=2 {
+            near.write_all(&[number; 64 * 1024]).await.unwrap();
+            near.write_all(&[0; 100]).await.unwrap();
+            from.ready(Interest::READABLE).await.unwrap();
+            let mut buffer = Buffer::new();
+            places.push(buffer.bytes.as_ptr());
+            assert_eq!(buffer.fill(&from).unwrap(), 64 * 1024);
+            assert_eq!(buffer.drain(&to).unwrap(), 64 * 1024);
+            assert!(buffer.is_empty());
+            assert_eq!(buffer.fill(&from).unwrap(), 100);
+            let mut received = vec![0; 64 * 1024];
+            far.read_exact(&mut received).await.unwrap();
+            assert!(received.iter().all(|byte| *byte == number));
+        }
+        assert_eq!(places[0], places[1]);
+    }
+}

@@ -61,9 +61,18 @@ fn recv<B: Buffer<u8>>(from: &impl Socket, buffer: B) -> rustix::io::Result<B::O
     rustix::net::recv(from, buffer, RecvFlags::empty()).map(|(output, _)| output)
 }
 
+/// Of a signal that programs in Rust ignore anyway, where the system can be told to send none.
+const NO_SIGNAL: SendFlags = {
+    #[cfg(not(target_vendor = "apple"))]
+    let flags = SendFlags::NOSIGNAL;
+    #[cfg(target_vendor = "apple")]
+    let flags = SendFlags::empty();
+    flags
+};
+
 /// Costs less than write(2).
 fn send(to: &impl Socket, bytes: &[u8]) -> rustix::io::Result<usize> {
-    rustix::net::send(to, bytes, SendFlags::NOSIGNAL)
+    rustix::net::send(to, bytes, NO_SIGNAL)
 }
 
 fn read_up_to(

@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use crate::bench;
 use crate::debian;
+use crate::other_systems;
 use crate::package;
 use crate::step::{self, Steps};
 use crate::test::{self, Profile};
@@ -32,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     steps.run("programs for long suites", || {
         debian::prepare(debian::ACCEPTANCE)
     });
+    steps.run("other systems", || other_systems::check(workspace));
     let mut deb = None;
     steps.run("Debian package", || {
         deb = package::deb(workspace, package::Profile::Dev)?;

@@ -9,6 +9,7 @@ mod acceptance;
 mod bench;
 mod debian;
 mod dependencies;
+mod other_systems;
 mod package;
 mod python;
 mod security_table;

@@ -176,25 +176,29 @@ async fn a_wildcard_that_is_shown_for_one_name_alone_is_found() {
     }
 }
 
+/// Both whether it is reached, without which `status` does not name it, and its certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_web_server_is_looked_at_with_the_reload_that_brings_it() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let source = Source::new(move || {
-        let mut config = test_config();
-        config.fallback.https = Some(address.into());
-        let waiting = Vec::new();
-        Ok(Reread { config, waiting })
-    });
-    let relay = TestRelay::start_with(|config| {
-        config.timings.certificates = Some(Duration::from_secs(3600));
-        config.source = Some(source);
-    })
-    .await;
-    relay.enroll(HomeKey(1), HOME_NAME).await;
-    let _wildcard = web_server(listener, &["*.example.test"], b"h2");
-    relay.command(&Command::Reload).await;
-    relay.until(|status| covered(status) == [HOME_NAME]).await;
+    for local in ["127.0.0.1:0", "[::1]:0"] {
+        let listener = TcpListener::bind(local).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let source = Source::new(move || {
+            let mut config = test_config();
+            config.fallback.https = Some(address.into());
+            let waiting = Vec::new();
+            Ok(Reread { config, waiting })
+        });
+        let relay = TestRelay::start_with(|config| {
+            config.timings.certificates = Some(Duration::from_secs(3600));
+            config.timings.health_check = Duration::from_secs(3600);
+            config.source = Some(source);
+        })
+        .await;
+        relay.enroll(HomeKey(1), HOME_NAME).await;
+        let _wildcard = web_server(listener, &["*.example.test"], b"h2");
+        relay.command(&Command::Reload).await;
+        relay.until(|status| covered(status) == [HOME_NAME]).await;
+    }
 }
 
 #[test]

@@ -43,12 +43,12 @@ async fn a_reset_before_any_byte_is_told_apart_from_an_end() {
     }
 }
 
-/// The pipe of the broken connection is full of its bytes. With one pipe for all, the next
-/// connection would get them.
+/// The pipe of the broken connection is full of its bytes, or the buffer where there is no pipe. With
+/// one for all, the next connection would get them.
 #[tokio::test]
 async fn bytes_of_a_broken_connection_reach_nobody_else() {
-    for family in FAMILIES {
-        let pipes = Pipes::new(1);
+    for (family, pipes_max) in FAMILIES.into_iter().flat_map(|it| [(it, 1), (it, 0)]) {
+        let pipes = Pipes::new(pipes_max);
         let Connection { near, joined, far } = connection(family, family).await;
         let forwarded = both_ways(joined, &pipes);
         let ends = async {

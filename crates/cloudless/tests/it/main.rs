@@ -35,6 +35,7 @@ mod client_certificates;
 mod client_versions;
 mod clients;
 mod clones;
+mod coalescing;
 mod configuration;
 mod contacts;
 mod copies;

@@ -62,6 +62,10 @@ impl Holders {
     }
 
     /// The session may be dead.
+    #[cfg_attr(
+        not(target_os = "linux"),
+        expect(unused_variables, reason = "other systems have no such option")
+    )]
     pub(super) fn doubt(&self, number: u64) {
         #[cfg(target_os = "linux")]
         if let Some(holder) = self.lock().get(&number) {
