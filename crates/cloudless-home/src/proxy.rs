@@ -34,6 +34,9 @@ pub enum ProxyError {
     /// It did not answer as a proxy does.
     #[error("its answer is not that of an HTTP proxy")]
     Answer,
+    /// No TCP connection to it.
+    #[error("cannot connect to it; is it running, and is this machine in its network?")]
+    Connect(#[source] io::Error),
     /// The connection broke.
     #[error("the connection to it broke")]
     Io(#[source] io::Error),

@@ -237,6 +237,9 @@ pub async fn run(
         transports.push((Transport::Ssh(Arc::new(server)), proxy));
     }
     for (index, (transport, proxy)) in transports.into_iter().enumerate() {
+        if let Some(proxy) = &proxy {
+            board.proxied(index, proxy.address());
+        }
         let context = Context {
             index,
             transport,

@@ -61,9 +61,12 @@ pub struct RelayStatus {
     /// What needs somebody's attention although it does not concern the connection of now.
     #[serde(default)]
     pub warning: Option<PastError>,
-    /// Where the relay was reached; `None` while it is not.
+    /// Where the relay was reached; `None` while it is not, and through a proxy, which alone knows.
     #[serde(default)]
     pub address: Option<SocketAddr>,
+    /// The proxy through which the relay is dialed, `host:port`; `None` where there is none.
+    #[serde(default)]
+    pub proxy: Option<String>,
     /// The keys by which home trusts the relay, the newest first; several while the relay rotates
     /// its key.
     #[serde(default)]
@@ -368,6 +371,7 @@ impl Board {
                 last_error: None,
                 warning: None,
                 address: None,
+                proxy: None,
                 keys: Vec::new(),
                 next_dial: None,
                 round_trip: None,
@@ -441,6 +445,11 @@ impl Board {
     /// Home trusts the relay by these keys.
     pub(crate) fn keys(&self, index: usize, keys: &PinnedKeys) {
         self.change(index, |row| row.keys = keys.keys().to_owned());
+    }
+
+    /// The relay is dialed through the proxy at `address`, a `host:port`.
+    pub(crate) fn proxied(&self, index: usize, address: &str) {
+        self.change(index, |row| row.proxy = Some(address.to_owned()));
     }
 
     /// Something is wrong that leaves the connection as it is. Returns whether it is worth telling:

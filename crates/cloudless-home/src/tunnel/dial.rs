@@ -67,7 +67,7 @@ pub enum DialError {
         #[source]
         source: io::Error,
     },
-    /// The proxy was reached and did not help.
+    /// The proxy was not reached, or did not help.
     #[error("cannot reach the relay through the proxy at {address}")]
     Proxy {
         /// The proxy's address.
@@ -299,12 +299,15 @@ async fn reach(
     address: SocketAddr,
     through: Option<&(Proxy, String)>,
 ) -> Result<TcpStream, DialError> {
+    let by_proxy = |source| DialError::Proxy { address, source };
     let connected = connect(address).await;
-    let mut tcp = connected.map_err(|source| DialError::Connect { address, source })?;
+    let mut tcp = connected.map_err(|source| match through {
+        None => DialError::Connect { address, source },
+        Some(_) => by_proxy(ProxyError::Connect(source)),
+    })?;
     prefer_bbr(&tcp);
     if let Some((proxy, relay)) = through {
-        let asked = proxy.connect(&mut tcp, relay).await;
-        asked.map_err(|source| DialError::Proxy { address, source })?;
+        proxy.connect(&mut tcp, relay).await.map_err(by_proxy)?;
     }
     Ok(tcp)
 }
@@ -352,6 +355,10 @@ fn configure(stream: &TcpStream) -> io::Result<()> {
 
 /// Sends by BBR, where the system lets this process choose it. Most systems' default takes every lost
 /// packet for a full path, and this machine may be behind Wi-Fi.
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(unused_variables, reason = "other systems have no such option")
+)]
 pub(super) fn prefer_bbr(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = SockRef::from(stream).set_tcp_congestion(b"bbr") {

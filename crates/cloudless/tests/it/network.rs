@@ -5,6 +5,8 @@
 //! what is promised and print what they measured.
 
 mod clones;
+mod crowd;
+mod homes;
 mod legs;
 pub(crate) mod machines;
 pub(crate) mod name_server;
@@ -13,6 +15,7 @@ pub(crate) mod outages;
 pub(crate) mod prober;
 pub(crate) mod relays;
 pub(crate) mod restarts;
+mod sleep;
 mod strict;
 mod unprivileged;
 

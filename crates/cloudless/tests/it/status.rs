@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
-use std::process::Stdio;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::binary::{self, on, until};
 use crate::pair::Pair;
+
+/// Nobody waits longer for a screen.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
@@ -56,18 +61,10 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
 #[test]
 fn a_name_that_leads_elsewhere_is_not_online_at_the_relay_either() {
     let mut pair = Pair::start();
-    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    let relay = pair.folder("relay");
     let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
     let elsewhere = elsewhere.local_addr().unwrap();
-    pair.kill_home();
-    let config = home.join("home.toml");
-    let text = fs::read_to_string(&config).unwrap();
-    let before = format!("addresses = \"{}\"\n", pair.relay_address());
-    let (head, probe) = text.split_once("[probe]\n").unwrap();
-    let after = format!("addresses = \"{elsewhere}\"\n");
-    let probe = probe.replacen(&before, &after, 1);
-    fs::write(&config, format!("{head}[probe]\n{probe}")).unwrap();
-    pair.start_home();
+    lead_name_to(&mut pair, &[elsewhere]);
     let failed = |it: &Value| it["homes"][0]["probe"]["error"].is_string();
     let status = until(&relay, "relay", failed);
     let row = &status["homes"][0];
@@ -77,6 +74,44 @@ fn a_name_that_leads_elsewhere_is_not_online_at_the_relay_either() {
         text.contains("no answer") && text.contains(&format!("port {}", elsewhere.port())),
         "{text}"
     );
+}
+
+#[test]
+fn a_name_of_which_one_address_works_is_partly_online_at_the_relay() {
+    let mut pair = Pair::start();
+    let (relay, home) = (pair.folder("relay"), pair.folder("home"));
+    // Nobody listens where somebody did.
+    let elsewhere = TcpListener::bind("[::1]:0").unwrap().local_addr().unwrap();
+    let both = [pair.relay_address(), elsewhere];
+    lead_name_to(&mut pair, &both);
+    let failed = |it: &Value| it["homes"][0]["probe"]["error"].is_string();
+    let status = until(&relay, "relay", failed);
+    assert_eq!(status["homes"][0]["online"], true, "{status}");
+    let text = on(&relay, &["relay", "status"]).expect(0).stdout;
+    let row = text.lines().find(|it| it.starts_with("localhost  partly "));
+    assert!(row.is_some(), "{text}");
+    assert!(text.contains("1 of 1 names online (1 partly), "), "{text}");
+    let why = "localhost: home says: it works over IPv4, not over IPv6: localhost leads to ::1";
+    assert!(text.contains(why), "{text}");
+    let text = on(&home, &["home", "status"]).expect(0).stdout;
+    let headline = "home is online for some phones and not for others\n";
+    assert!(text.starts_with(headline), "{text}");
+}
+
+/// Starts home anew with these addresses for its name.
+fn lead_name_to(pair: &mut Pair, addresses: &[SocketAddr]) {
+    pair.kill_home();
+    let config = pair.folder("home").join("home.toml");
+    let text = fs::read_to_string(&config).unwrap();
+    let (head, probe) = text.split_once("[probe]\n").unwrap();
+    let before = format!("addresses = \"{}\"\n", pair.relay_address());
+    let quoted = addresses.iter().map(|it| format!("\"{it}\""));
+    let quoted: Vec<_> = quoted.collect();
+    let after = format!("addresses = [{}]\n", quoted.join(", "));
+    assert!(probe.contains(&before), "{text}");
+    let probe = probe.replacen(&before, &after, 1);
+    fs::write(&config, format!("{head}[probe]\n{probe}")).unwrap();
+    pair.start_home();
 }
 
 #[test]
@@ -113,34 +148,110 @@ fn a_watch_on_a_terminal_draws_one_screen_and_leaves_the_other_as_it_was() {
     let directory = tempfile::tempdir().unwrap();
     let relay = directory.path().join("relay");
     on(&relay, &["relay", "init", "--address", "relay.example.org"]).expect(0);
-    let program = env!("CARGO_BIN_EXE_cloudless");
-    // A shell that stayed beside the program would die of the keys that are meant for the program.
-    let state = relay.display();
-    let watch = format!("exec {program} relay status --watch --state {state}");
-    let Some(mut terminal) = binary::terminal(&watch) else {
+    let Some(mut watch) = Watch::start("relay", &relay) else {
         return;
     };
-    let mut output = terminal.stdout.take().unwrap();
-    let mut shown = Vec::new();
-    // The first screen, drawn to its end.
-    while !shown.ends_with(b"\x1b[J") {
-        let mut byte = [0];
-        output.read_exact(&mut byte).unwrap();
-        shown.extend(byte);
-    }
-    let mut keys = terminal.stdin.take().unwrap();
-    keys.write_all(b"\x03").unwrap();
-    output.read_to_end(&mut shown).unwrap();
-    assert_eq!(terminal.wait().unwrap().code(), Some(0));
-
-    let shown = String::from_utf8(shown).unwrap();
-    let shown = shown
+    let first = watch.screen();
+    let second = first
         .strip_prefix("\x1b[?1049h\x1b[?25l\x1b[H")
-        .unwrap_or_else(|| panic!("{shown:?}"));
-    let (second, first) = shown.split_once("\x1b[?25h\x1b[?1049l").unwrap();
-    for screen in [second, first] {
-        assert!(screen.contains("not running"), "{screen:?}");
-    }
+        .unwrap_or_else(|| panic!("{first:?}"));
+    assert!(second.contains("not running"), "{second:?}");
     assert!(second.contains("\x1b[K"), "{second:?}");
-    assert!(!first.contains("\x1b[K"), "{first:?}");
+    let left = watch.end();
+    assert!(left.contains("not running"), "{left:?}");
+}
+
+#[test]
+fn a_watch_on_a_terminal_shows_a_home_that_goes_and_comes_back() {
+    let mut pair = Pair::start();
+    let start = |role| Watch::start(role, &pair.folder(role));
+    let (Some(mut relay), Some(mut home)) = (start("relay"), start("home")) else {
+        return;
+    };
+    relay.until("1 of 1 names online");
+    home.until("home is online");
+    pair.kill_home();
+    let gone = relay.until("0 of 1 names online");
+    assert!(gone.contains(" offline "), "{gone:?}");
+    let gone = home.until("home is not running");
+    assert!(!gone.contains("connected"), "{gone:?}");
+    pair.start_home();
+    pair.await_tunnel();
+    relay.until("1 of 1 names online");
+    home.until("home is online");
+    pair.kill_relay();
+    relay.until("not running");
+    home.until("connected to no relay");
+    for (watch, words) in [
+        (relay, "the relay is not running"),
+        (home, "connected to no relay"),
+    ] {
+        let left = watch.end();
+        assert!(left.contains(words), "{left:?}");
+    }
+}
+
+/// `status --watch` on a terminal.
+struct Watch {
+    terminal: Child,
+    output: ChildStdout,
+}
+
+impl Watch {
+    /// None where no program gives it a terminal.
+    fn start(role: &str, state: &Path) -> Option<Self> {
+        let program = env!("CARGO_BIN_EXE_cloudless");
+        let state = state.display();
+        // A shell that stayed beside the program would die of the keys that are meant for the program.
+        let line = format!("NO_COLOR=1 exec {program} {role} status --watch --state {state}");
+        let mut terminal = binary::terminal(&line)?;
+        let output = terminal.stdout.take().unwrap();
+        Some(Self { terminal, output })
+    }
+
+    /// The next screen, drawn to its end.
+    fn screen(&mut self) -> String {
+        let mut shown = Vec::new();
+        while !shown.ends_with(b"\x1b[J") {
+            let mut byte = [0];
+            self.output.read_exact(&mut byte).unwrap();
+            shown.extend(byte);
+        }
+        String::from_utf8(shown).unwrap()
+    }
+
+    /// Waits for a screen with these words, which is drawn over the one before.
+    #[track_caller]
+    fn until(&mut self, words: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let screen = self.screen();
+            let screen = screen.trim_start_matches("\x1b[?1049h\x1b[?25l");
+            assert!(screen.starts_with("\x1b[H"), "{screen:?}");
+            if screen.contains(words) {
+                return screen.to_owned();
+            }
+            assert!(begun.elapsed() < PATIENCE, "never {words:?}: {screen:?}");
+        }
+    }
+
+    /// Ends it by Ctrl-C; returns what it leaves on the terminal.
+    fn end(mut self) -> String {
+        let mut keys = self.terminal.stdin.take().unwrap();
+        keys.write_all(b"\x03").unwrap();
+        let mut rest = String::new();
+        self.output.read_to_string(&mut rest).unwrap();
+        assert_eq!(self.terminal.wait().unwrap().code(), Some(0), "{rest:?}");
+        let (_, left) = rest.split_once("\x1b[?25h\x1b[?1049l").unwrap();
+        assert!(!left.contains('\x1b'), "{left:?}");
+        left.to_owned()
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // It has ended, unless the test has failed.
+        let _ = self.terminal.kill();
+        let _ = self.terminal.wait();
+    }
 }

@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use cloudless_home::Relay;
 use cloudless_testbed::{Bed, Conditions, Family, Namespace, RELAY, RELAY_MOVED, missing};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -170,6 +171,11 @@ impl Machines {
         self.home.is_quiet_for(duration);
     }
 
+    /// The same of the relay.
+    pub(crate) fn relay_is_quiet_for(&self, duration: Duration) {
+        self.relay.is_quiet_for(duration);
+    }
+
     /// SIGKILL, and nothing else of its machine.
     pub(crate) fn kill_home(&mut self) {
         self.home.kill();
@@ -232,15 +238,32 @@ impl Machines {
 
     /// Waits until the relay's status is as expected.
     pub(crate) fn relay_until(&self, expected: impl Fn(&Value) -> bool) {
-        let state = self.directory.path().join("relay");
         let begun = Instant::now();
         loop {
-            let status = run(&self.bed.relay, &state, &["relay", "status", "--json"]);
-            if expected(&serde_json::from_str(&status).unwrap()) {
+            let status = self.relay_status();
+            if expected(&status) {
                 return;
             }
             assert!(begun.elapsed() < PATIENCE, "{status}");
         }
+    }
+
+    /// The relay as home is told of it.
+    pub(crate) fn relay(&self) -> Relay {
+        let status = self.relay_status();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Relay {
+            addresses: vec![self.first_address().to_string()],
+            server_name: text(&status["server_name"]).parse().unwrap(),
+            key: text(&status["key"]["key"]).parse().unwrap(),
+        }
+    }
+
+    /// What the relay says of itself.
+    pub(crate) fn relay_status(&self) -> Value {
+        let state = self.directory.path().join("relay");
+        let status = run(&self.bed.relay, &state, &["relay", "status", "--json"]);
+        serde_json::from_str(&status).unwrap()
     }
 
     fn says(&self, machine: &Namespace, folder: &str, role: &str, words: &str) {

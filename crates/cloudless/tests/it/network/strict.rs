@@ -10,9 +10,11 @@ use std::time::{Duration, Instant};
 use cloudless_testbed::{Bed, Family};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivatePkcs8KeyDer;
+use serde_json::Value;
 
 use crate::corpus;
 use crate::network::machines::Machines;
+use crate::network::outages::{SECOND, within};
 
 /// The router, as home sees it.
 const ROUTER: [&str; 2] = ["192.168.1.1", "[2001:db8:4::1]"];
@@ -65,13 +67,70 @@ fn a_network_that_lets_only_a_proxy_out(family: Family) {
     machines.kill_relay();
     machines.start_relay();
     let took = prober.back_after(Instant::now());
-    println!("MEASURED relay killed, behind a proxy, {family:?}: {took:?}");
+    within(2 * SECOND, "relay killed, behind a proxy", family, took);
     let log = machines.home_log();
     assert!(!log.contains("cret") && !log.contains("bWU6"), "{log}");
     // Whom the proxy is not for is not reached in this network.
     let env = [env[0], ("NO_PROXY", "203.0.113.0/24,2001:db8:1::1")];
     machines.restart_home_with(&env);
     machines.home_says("cannot connect to");
+}
+
+#[test]
+fn home_is_back_with_its_proxy_and_names_it_without_the_password_over_ipv4() {
+    home_is_back_with_its_proxy_and_names_it_without_the_password(Family::V4);
+}
+
+#[test]
+fn home_is_back_with_its_proxy_and_names_it_without_the_password_over_ipv6() {
+    home_is_back_with_its_proxy_and_names_it_without_the_password(Family::V6);
+}
+
+fn home_is_back_with_its_proxy_and_names_it_without_the_password(family: Family) {
+    let Some(mut machines) = Machines::start(family) else {
+        return;
+    };
+    let Some(proxy) = Tinyproxy::start(&machines) else {
+        return;
+    };
+    machines.bed.router.run("nft", &[SHUT]);
+    let address = format!("{}:3128", ROUTER[family as usize]);
+    let url = format!("http://me:s%65cret@{address}");
+    machines.restart_home_with(&[("HTTPS_PROXY", &url)]);
+    machines.await_tunnel();
+    let prober = machines.prober().calm();
+    names(&machines, &address);
+
+    drop(proxy);
+    machines.home_says(&format!(
+        "cannot reach the relay through the proxy at {address}: cannot connect"
+    ));
+    names(&machines, &address);
+    assert_eq!(prober.go_on_for(SECOND, Instant::now()), 0);
+    let _proxy = Tinyproxy::start(&machines);
+    let took = prober.back_after(Instant::now());
+    within(2 * SECOND, "proxy lost and started again", family, took);
+    names(&machines, &address);
+    let log = machines.home_log();
+    assert!(log.contains(&address), "{log}");
+    assert!(!log.contains("cret") && !log.contains("bWU6"), "{log}");
+}
+
+/// Asserts that home's status says which proxy there is, and not how home introduces itself to it.
+fn names(machines: &Machines, proxy: &str) {
+    let text = machines.on_home(&["home", "status"]);
+    let json = machines.on_home(&["home", "status", "--json"]);
+    assert!(
+        text.contains(&format!("through the proxy      {proxy}\n")),
+        "{text}"
+    );
+    let status: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["relays"][0]["proxy"], proxy, "{json}");
+    // What stands at the address is the proxy, and no relay.
+    assert_eq!(status["relays"][0]["address"], Value::Null, "{json}");
+    for said in [text, json] {
+        assert!(!said.contains("cret") && !said.contains("bWU6"), "{said}");
+    }
 }
 
 #[test]

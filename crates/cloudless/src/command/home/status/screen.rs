@@ -303,6 +303,9 @@ fn relay(row: &RelayStatus, now: i64) -> Vec<String> {
     if let Some(address) = row.address {
         lines.push(labeled("address", &address.to_string()));
     }
+    if let Some(proxy) = &row.proxy {
+        lines.push(labeled("through the proxy", &terminal::clean(proxy)));
+    }
     if row.keys.len() > 1 {
         let text = "is being replaced; home trusts the next one too";
         lines.push(labeled("its key", text));

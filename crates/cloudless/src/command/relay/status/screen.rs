@@ -141,8 +141,13 @@ fn keys(key: &KeyStatus, status: &Status, is_narrow: bool) -> Vec<String> {
 fn totals(status: &Status) -> String {
     let totals = &status.totals;
     let online = status.homes.iter().filter(|home| home.online).count();
+    let presences = status.homes.iter().map(presence);
+    let partly = match presences.filter(|it| *it == "partly").count() {
+        0 => String::new(),
+        count => format!(" ({count} partly)"),
+    };
     format!(
-        "{online} of {} names online, visitors {} now, {} in all, {} to homes, {} from homes",
+        "{online} of {} names online{partly}, visitors {} now, {} in all, {} to homes, {} from homes",
         status.homes.len(),
         totals.visitors_now,
         totals.visitors_total,
