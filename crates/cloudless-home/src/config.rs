@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use cloudless_carddav::Settings;
 use cloudless_proto::proxy_protocol::Version;
-use cloudless_proto::redial::Pace;
+use cloudless_proto::redial::{Pace, Pings};
 use cloudless_proto::{Hostname, PublicKey, UpstreamAddress};
 use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::net::{TcpListener, UnixListener};
@@ -256,6 +256,19 @@ pub struct Timings {
     pub silence_check: Duration,
     /// Between two removals of old history (default 24 h).
     pub prune: Duration,
+}
+
+impl Timings {
+    /// How a session proves that it still works.
+    pub(crate) fn pings(&self) -> Pings {
+        Pings {
+            idle: self.ping_idle,
+            visited: self.ping_visited,
+            doubt: self.ping_doubt,
+            changed: self.ping_changed,
+            dead: self.dead,
+        }
+    }
 }
 
 impl Default for Timings {

@@ -9,11 +9,9 @@ mod identity;
 mod inspection;
 pub(crate) mod join;
 mod leg;
-mod liveness;
 mod lookup;
 mod path;
 mod pinning;
-mod process;
 mod session;
 pub mod ssh;
 mod stream;
@@ -25,7 +23,8 @@ use std::sync::Arc;
 
 use cloudless_proto::Hostname;
 use cloudless_proto::control::Refusal;
-use cloudless_proto::redial::Schedule;
+use cloudless_proto::redial;
+pub(crate) use cloudless_proto::takeover::Process;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -40,7 +39,6 @@ pub use identity::IdentityError;
 pub(crate) use lookup::Known;
 use path::Path;
 pub(crate) use pinning::Pinning;
-pub(crate) use process::Process;
 pub(crate) use session::{Context, OwnRelay, Transport};
 use session::{End, News, Tokens};
 pub(crate) use stream::{Cut, Stream};
@@ -59,17 +57,16 @@ const NEWS_MAX: usize = 32;
 /// Keeps a tunnel to one relay until `shutdown`, then lets the visitors finish.
 pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
     let (news_sender, news) = mpsc::channel(NEWS_MAX);
-    let schedule = Schedule::new(context.timings.redial, Instant::now().into_std());
+    let redial = redial::Tunnel::new(context.timings.redial, now());
     let mut happened = context.happened.clone();
     let seen = *happened.borrow_and_update();
     let tunnel = Tunnel {
         context: Arc::new(context),
-        schedule,
+        redial,
         sessions: JoinSet::new(),
         tokens: HashMap::new(),
         last_number: 0,
-        current: None,
-        answered: None,
+        path: None,
         happened,
         seen,
         dialing: CancellationToken::new(),
@@ -80,28 +77,20 @@ pub(crate) async fn run(context: Context, shutdown: CancellationToken) {
 
 struct Tunnel {
     context: Arc<Context>,
-    schedule: Schedule,
+    /// Which session counts, and when the next one is dialed.
+    redial: redial::Tunnel,
     sessions: JoinSet<(u64, End)>,
     /// How to end or probe each session in `sessions`.
     tokens: HashMap<u64, Tokens>,
     last_number: u64,
-    /// The newest welcomed session.
-    current: Option<Current>,
-    /// The last dial that the relay has answered.
-    answered: Option<u64>,
+    /// That of the session that counted last.
+    path: Option<Path>,
     happened: watch::Receiver<Happened>,
     /// What of it is dealt with.
     seen: Happened,
     /// Ends the dials under way.
     dialing: CancellationToken,
     news_sender: mpsc::Sender<(u64, News)>,
-}
-
-#[derive(Clone, Copy)]
-struct Current {
-    number: u64,
-    epoch: u64,
-    path: Option<Path>,
 }
 
 impl Tunnel {
@@ -111,7 +100,7 @@ impl Tunnel {
         shutdown: CancellationToken,
     ) {
         loop {
-            let next_dial = self.schedule.next_dial().map(Instant::from_std);
+            let next_dial = self.redial.next_dial().map(Instant::from_std);
             let wait = next_dial.map(|at| at.saturating_duration_since(Instant::now()));
             self.context.board.next_dial(self.context.index, wait);
             tokio::select! {
@@ -144,23 +133,16 @@ impl Tunnel {
         let happened = *self.happened.borrow_and_update();
         let has_slept = happened.wakes != self.seen.wakes;
         self.seen = happened;
-        if let Some(current) = self.current
-            && !has_slept
-            && current.path.is_some_and(|path| path.is_current())
-        {
-            if let Some(tokens) = self.tokens.get(&current.number) {
-                tokens.probe.notify_one();
-            }
-            if !self.schedule.is_dialing() {
-                return;
-            }
+        let may_survive = !has_slept && self.path.is_some_and(|path| path.is_current());
+        let survivor = self.redial.shaken(may_survive, now());
+        if let Some(tokens) = survivor.and_then(|number| self.tokens.get(&number)) {
+            tokens.probe.notify_one();
         }
-        self.schedule.restart(now());
     }
 
     /// Starts a session.
     fn dial(&mut self) {
-        self.schedule.dialed(now(), random());
+        self.redial.dialed(now(), random());
         if self.tokens.len() >= ATTEMPTS_MAX {
             self.give_up_oldest_dial();
         }
@@ -194,6 +176,7 @@ impl Tunnel {
 
     fn heed(&mut self, number: u64, news: News) {
         let context = &self.context;
+        let counts = self.redial.current() == Some(number);
         match news {
             News::Welcomed {
                 epoch,
@@ -202,35 +185,34 @@ impl Tunnel {
             } => self.welcomed(number, epoch, hostnames, path),
             // A dial that has ended meanwhile holds nothing back.
             News::Answered if self.tokens.contains_key(&number) => {
-                self.answered = Some(number);
-                self.schedule.answered(now());
+                self.redial.answered(number, now());
             }
             // Nor does one that has come too late.
             News::Waiting(error) if self.is_wanted(number) => self.waits(number, error),
             News::Answered | News::Waiting(_) => {}
-            // Only the newest session counts.
-            _ if self.current.is_none_or(|current| current.number != number) => {}
-            News::Hostnames(hostnames) => context.board.hostnames(context.index, hostnames),
-            News::Measured(time) => context.board.measured(context.index, time),
+            News::Hostnames(hostnames) if counts => {
+                context.board.hostnames(context.index, hostnames);
+            }
+            News::Measured(time) if counts => context.board.measured(context.index, time),
+            News::Hostnames(_) | News::Measured(_) => {}
             News::Doubted => {
-                tracing::debug!(number, "A ping is unanswered: dialing in parallel");
-                let error = "a ping is unanswered: dialing beside this session".to_owned();
-                context
-                    .board
-                    .set(context.index, RelayState::Connected, Some(error));
-                self.schedule.doubted(now());
+                if self.redial.doubted(number, now()) {
+                    tracing::debug!(number, "A ping is unanswered: dialing in parallel");
+                    let error = "a ping is unanswered: dialing beside this session".to_owned();
+                    context
+                        .board
+                        .set(context.index, RelayState::Connected, Some(error));
+                }
             }
             News::Trusted => {
-                context
-                    .board
-                    .set(context.index, RelayState::Connected, None);
-                self.schedule.trusted();
-                self.stop_dialing();
+                if self.redial.trusted(number) {
+                    context
+                        .board
+                        .set(context.index, RelayState::Connected, None);
+                    self.stop_dialing();
+                }
             }
-            News::Draining(wait) => {
-                self.schedule.retry_after(now(), wait, random());
-                self.schedule.doubted(now());
-            }
+            News::Draining(wait) => self.redial.draining(number, wait, now(), random()),
         }
     }
 
@@ -240,19 +222,13 @@ impl Tunnel {
     }
 
     fn welcomed(&mut self, number: u64, epoch: u64, hostnames: Vec<Hostname>, path: Option<Path>) {
-        // News of two sessions may overtake each other; the relay keeps the higher epoch.
-        if self.current.is_some_and(|current| current.epoch > epoch) {
+        let previous = self.redial.current();
+        if !self.redial.welcomed(number, epoch, now()) {
             return;
         }
-        self.schedule.welcomed(now());
         self.stop_dialing();
-        let current = Current {
-            number,
-            epoch,
-            path,
-        };
-        let previous = self.current.replace(current);
-        if let Some(tokens) = previous.and_then(|previous| self.tokens.get(&previous.number)) {
+        self.path = path;
+        if let Some(tokens) = previous.and_then(|previous| self.tokens.get(&previous)) {
             tokens.retire.cancel();
         }
         let context = &self.context;
@@ -274,15 +250,10 @@ impl Tunnel {
     /// A session is as good as there, but for what the relay holds back. As long as it goes on asking
     /// for that, no other dial would come to more.
     fn waits(&mut self, number: u64, error: String) {
-        self.answered = Some(number);
-        // What holds it back may be the session before, which was in doubt when this one was begun.
-        if let Some(doubted) = self.current.take() {
-            if let Some(tokens) = self.tokens.get(&doubted.number) {
-                tokens.retire.cancel();
-            }
-            self.schedule.lost(now());
+        let doubted = self.redial.waits(number, now());
+        if let Some(tokens) = doubted.and_then(|doubted| self.tokens.get(&doubted)) {
+            tokens.retire.cancel();
         }
-        self.schedule.answered(now());
         let (relay, board) = (self.context.index, &self.context.board);
         if board.set(relay, RelayState::Refused, Some(error)) {
             tracing::warn!(relay, "The relay does not send visitors; see the status");
@@ -291,19 +262,17 @@ impl Tunnel {
 
     fn ended(&mut self, number: u64, end: End) {
         self.tokens.remove(&number);
-        if self.current.is_some_and(|current| current.number == number) {
-            self.current = None;
-            self.schedule.lost(now());
-        } else if matches!(end, End::Retired) {
+        let counted = self.redial.current() == Some(number);
+        let is_retired = matches!(end, End::Retired);
+        self.redial.ended(number, is_retired, now(), random());
+        if is_retired && !counted {
             return;
-        } else if self.answered.take_if(|dial| *dial == number).is_some() {
-            self.schedule.failed(now(), random());
         }
         let (state, error) = match &end {
             End::Retired => (RelayState::Dialing, None),
             End::Failed(error) => match error.retry_after() {
                 Some(wait) => {
-                    self.schedule.retry_after(now(), wait, random());
+                    self.redial.retry_after(wait, now(), random());
                     (RelayState::Refused, Some(chain(error)))
                 }
                 None => (RelayState::Dialing, Some(chain(error))),
@@ -319,13 +288,13 @@ impl Tunnel {
                 retry_after,
             } => {
                 let wait = retry_after.unwrap_or(self.context.timings.redial.backoff_max);
-                self.schedule.retry_after(now(), wait, random());
+                self.redial.retry_after(wait, now(), random());
                 (RelayState::Refused, Some(explain(*reason, message)))
             }
         };
         tracing::debug!(number, ?state, error, "Session ended");
         // What a parallel dial meets is of no concern while a session works.
-        if self.current.is_some() {
+        if self.redial.current().is_some() {
             return;
         }
         let relay = self.context.index;
@@ -361,7 +330,7 @@ impl Tunnel {
 
     /// A dial that hangs for so long gives way to one that knows the network as it is now.
     fn give_up_oldest_dial(&self) {
-        let current = self.current.map(|current| current.number);
+        let current = self.redial.current();
         let under_way = self
             .tokens
             .iter()

@@ -13,7 +13,7 @@
 //! - [`lines`] and [`control`]: the messages on the control stream of a tunnel session.
 //! - [`proxy_protocol`]: what a load balancer says of its client, and what servers are told.
 //! - [`Redacted`]: secrets that are never shown, and wiped.
-//! - [`redial`]: when a home dials.
+//! - [`redial`]: when a home dials, which of its sessions counts, and when that one is in doubt.
 //! - [`response_head`]: reads what a proxy answers, or whoever is in a relay's place.
 //! - [`rfc3339`]: moments in JSON.
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.

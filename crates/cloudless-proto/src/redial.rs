@@ -4,8 +4,17 @@
 //! [`Schedule::next_dial`] says so. A dial that nobody answers does not hold back the next one; one
 //! that the relay has answered does for a while, and each further one for twice as long, so that a
 //! relay that is busy with all of its homes does not get more to do from each that waits.
+//!
+//! [`Tunnel`] says which of the sessions counts that dials have come to, and [`Liveness`] when one of
+//! them is in doubt.
+
+mod liveness;
+mod tunnel;
 
 use std::time::{Duration, Instant};
+
+pub use liveness::{Due, Liveness, Pings, Pong};
+pub use tunnel::Tunnel;
 
 /// The longest wait a relay may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
@@ -152,12 +161,18 @@ impl Schedule {
     /// about now: a dial is wanted at once, beside a session that may still work, and an outage
     /// begins anew. What the relay asked for is kept.
     pub fn restart(&mut self, now: Instant) {
+        self.renew(now);
+        self.next = Some(self.asked.max(now));
+    }
+
+    /// The same where the session may have outlived the change: should it turn out not to have, dials
+    /// are as soon and as many as after [`restart`](Self::restart).
+    pub fn renew(&mut self, now: Instant) {
         self.outage = now;
         self.backoff = self.pace.max;
         self.earliest = now;
         self.answered = None;
         self.patience = self.pace.patience;
-        self.next = Some(self.asked.max(now));
     }
 
     /// Whether a dial is wanted.
@@ -174,6 +189,8 @@ impl Schedule {
         if self.welcomed.is_some_and(steady) {
             self.outage = now;
             self.backoff = self.pace.max;
+            // What the dial of this session was to hold back is long over.
+            self.earliest = now;
         }
         self.answered = None;
         self.next = Some(self.earliest.max(self.asked).max(now));

@@ -4,6 +4,7 @@
 //! key by mistake must not throw each other out for ever. An instance number tells the two apart.
 
 mod places;
+mod process;
 
 use std::{fmt, time::Duration};
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::Refusal;
 
 pub use places::{Newcomer, Places, Ruling};
+pub use process::Process;
 
 /// How long the relay waits for the old session's answer to a ping ([`Decision::Probe`]).
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);

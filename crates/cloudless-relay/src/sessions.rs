@@ -15,7 +15,7 @@ use crate::session::Session;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     state: Mutex<State>,
-    /// Changes with each new session.
+    /// Changes with each new session, and with whatever else may end a wait for one.
     installed: watch::Sender<()>,
     /// Changes whenever names are taken from a home.
     names: watch::Sender<()>,
@@ -95,8 +95,8 @@ impl Sessions {
     }
 
     /// The session of the key that `key_of` gives, waiting for one until `deadline`; none that is not
-    /// `wanted`. The key is asked for anew with each new session; without one there is nothing to wait
-    /// for.
+    /// `wanted`. The key is asked for anew with each new session and whenever names move; without one
+    /// there is nothing to wait for.
     pub(crate) async fn wait(
         &self,
         key_of: impl Fn() -> Option<HomeKey>,
@@ -116,7 +116,7 @@ impl Sessions {
         }
     }
 
-    /// Lets those who wait look again: a session takes visitors that it did not take before.
+    /// Lets those who wait look again: there may be a session for visitors that had none before.
     pub(crate) fn announce(&self) {
         self.installed.send_replace(());
     }
@@ -138,9 +138,11 @@ impl Sessions {
         self.lock().places.n_live() as u64
     }
 
-    /// Ends all visitors of names that their home has no more, on legs too.
+    /// Ends all visitors of names that their home has no more, on legs too, and lets those who wait
+    /// look whose the name is now: that home may be there.
     pub(crate) fn names_changed(&self) {
         self.names.send_replace(());
+        self.announce();
     }
 
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;

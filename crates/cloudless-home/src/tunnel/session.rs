@@ -13,7 +13,8 @@ use cloudless_http2::{PingPong, Reason, RecvStream};
 use cloudless_proto::Hostname;
 use cloudless_proto::control::{FromRelay, Refusal};
 use cloudless_proto::leg::Ticket;
-use cloudless_proto::takeover::{Instance, SessionId};
+use cloudless_proto::redial::{Due, Liveness};
+use cloudless_proto::takeover::{Instance, Process, SessionId};
 use http::{Method, Request};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
@@ -24,11 +25,9 @@ use super::budget::Budget;
 use super::connection::{Connection, ConnectionError, Event, VISITORS_MAX, ok};
 use super::dial::Way;
 use super::leg::Legs;
-use super::liveness::{Due, Liveness};
 use super::lookup::Known;
 use super::path::Path;
 use super::pinning::Pinning;
-use super::process::Process;
 use super::ssh;
 use super::stream::Stream;
 use super::visits::Visits;
@@ -213,7 +212,7 @@ pub(crate) async fn run(
     let ended = CancellationToken::new();
     let told = Told::new(&context.board, &hostnames);
     let mut session = Session {
-        liveness: Liveness::new(&context.timings),
+        liveness: Liveness::new(context.timings.pings()),
         context,
         own,
         number,
@@ -332,13 +331,14 @@ impl Session {
         loop {
             let now = Instant::now();
             if !self.visitors.is_empty() {
-                self.liveness.visited(now);
+                self.liveness.visited(now.into_std());
             }
-            match self.liveness.due(now, self.connection.activity.last_read()) {
-                Due::Nothing(until) => return Ok(until),
+            let heard = self.connection.activity.last_read();
+            match self.liveness.due(now.into_std(), heard.into_std()) {
+                Due::Nothing(until) => return Ok(Instant::from_std(until)),
                 Due::Ping => {
                     self.ping_pong.send().map_err(ConnectionError::Http2)?;
-                    self.liveness.pinged(now);
+                    self.liveness.pinged(now.into_std());
                 }
                 Due::Doubt => self.tell(News::Doubted).await,
                 Due::Death => return Err(ConnectionError::Silent(self.context.timings.dead)),
@@ -348,7 +348,7 @@ impl Session {
 
     /// The ping on its way is answered.
     async fn answered(&mut self) {
-        let pong = self.liveness.answered(Instant::now());
+        let pong = self.liveness.answered(Instant::now().into_std());
         if let Some(time) = pong.time {
             self.tell(News::Measured(time)).await;
         }
@@ -428,7 +428,7 @@ impl Session {
                 return;
             }
         };
-        self.liveness.visited(Instant::now());
+        self.liveness.visited(Instant::now().into_std());
         let ways = Ways::new(self.visitors.token());
         if visitor.may_leave() {
             let stream = send.id();

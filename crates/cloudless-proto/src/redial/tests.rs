@@ -43,6 +43,35 @@ fn a_steady_session_that_ends_is_redialed_at_once_and_eagerly() {
     assert_eq!(times.len(), 40);
 }
 
+/// A dial of a long outage holds the next one back for up to half a minute, and succeeds.
+fn welcomed_late(start: Instant) -> (Schedule, Instant) {
+    let mut schedule = Schedule::new(Pace::default(), start);
+    let welcome = *dials(&mut schedule, start + seconds(3600), 0.9)
+        .last()
+        .unwrap();
+    schedule.welcomed(welcome);
+    (schedule, welcome)
+}
+
+#[test]
+fn what_a_long_outage_came_to_does_not_outlive_a_steady_session() {
+    let (mut schedule, welcome) = welcomed_late(Instant::now());
+    let end = welcome + Pace::default().steady;
+    schedule.lost(end);
+    assert_eq!(schedule.next_dial(), Some(end));
+}
+
+#[test]
+fn nor_does_it_outlive_a_change_of_the_network() {
+    let (mut schedule, welcome) = welcomed_late(Instant::now());
+    schedule.renew(welcome + seconds(1));
+    assert_eq!(schedule.next_dial(), None);
+    // The session turns out not to have outlived it.
+    let doubt = welcome + seconds(2);
+    schedule.doubted(doubt);
+    assert_eq!(dials(&mut schedule, doubt + seconds(10), 0.0).len(), 40);
+}
+
 #[test]
 fn a_relay_that_welcomes_and_drops_is_not_hammered() {
     let start = Instant::now();
@@ -175,6 +204,37 @@ fn a_wake_dials_beside_the_session_and_what_the_relay_asked_for_is_kept() {
     schedule.retry_after(start + seconds(60), seconds(7), 0.0);
     schedule.restart(start + seconds(61));
     assert_eq!(schedule.next_dial(), Some(start + seconds(67)));
+}
+
+/// A thousand of them, as after a restart of their relay.
+#[test]
+fn homes_that_lose_their_relay_at_once_come_back_apart() {
+    const N_HOMES: usize = 1_000;
+    let lost = Instant::now() + seconds(60);
+    let back = lost + seconds(2);
+    let mut first = [0; 10];
+    for home in 0..N_HOMES {
+        let mut schedule = Schedule::new(Pace::default(), lost - seconds(60));
+        schedule.welcomed(lost - seconds(60));
+        schedule.lost(lost);
+        let mut n_dials = 0;
+        let dial = loop {
+            let dial = schedule.next_dial().unwrap();
+            if dial >= back {
+                break dial;
+            }
+            // The golden ratio spreads them as chance would.
+            let random = ((home * 31 + n_dials) as f64 * 0.618_034).fract();
+            schedule.dialed(dial, random);
+            n_dials += 1;
+        };
+        first[usize::try_from((dial - back).as_millis()).unwrap() / 50] += 1;
+    }
+    // Evenly there were a tenth of them in each 50 ms, and none is later than the longest wait.
+    assert!(
+        first.iter().all(|n_at_once| *n_at_once <= N_HOMES / 4),
+        "{first:?}"
+    );
 }
 
 proptest! {

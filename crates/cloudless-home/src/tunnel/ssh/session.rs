@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
+use cloudless_proto::redial::{Due, Liveness};
 
 use russh::client::Handle;
 use tokio::sync::{Notify, mpsc};
@@ -24,7 +25,6 @@ use crate::status::chain;
 use crate::tunnel::activity::Activity;
 use crate::tunnel::connection::{ConnectionError, VISITORS_MAX};
 use crate::tunnel::dial::{DialError, Reached, Way, dial};
-use crate::tunnel::liveness::{Due, Liveness};
 use crate::tunnel::path::Path;
 use crate::tunnel::session::{Context, End, News, Tokens};
 
@@ -132,7 +132,7 @@ pub(crate) async fn run(
     } = link;
     let ended = CancellationToken::new();
     let mut session = Session {
-        liveness: Liveness::new(&context.timings),
+        liveness: Liveness::new(context.timings.pings()),
         context,
         server,
         tell,
@@ -309,12 +309,15 @@ impl Session {
         loop {
             let now = Instant::now();
             if !self.visitors.is_empty() {
-                self.liveness.visited(now);
+                self.liveness.visited(now.into_std());
             }
-            let wake = match self.liveness.due(now, self.activity.last_read()) {
-                Due::Nothing(until) => until,
+            let wake = match self
+                .liveness
+                .due(now.into_std(), self.activity.last_read().into_std())
+            {
+                Due::Nothing(until) => Instant::from_std(until),
                 Due::Ping => {
-                    self.liveness.pinged(now);
+                    self.liveness.pinged(now.into_std());
                     let handle = self.handle.clone();
                     ping = Some(Box::pin(async move { handle.send_ping().await }));
                     continue;
@@ -352,7 +355,7 @@ impl Session {
 
     /// The ping on its way is answered.
     async fn answered(&mut self) {
-        let pong = self.liveness.answered(Instant::now());
+        let pong = self.liveness.answered(Instant::now().into_std());
         if let Some(time) = pong.time {
             self.tell.tell(News::Measured(time)).await;
         }
@@ -364,7 +367,7 @@ impl Session {
     /// Starts serving a visitor, or resets it.
     fn admit(&mut self, arrival: Arrival) {
         let visits = self.context.visits.clone();
-        self.liveness.visited(Instant::now());
+        self.liveness.visited(Instant::now().into_std());
         let is_full =
             self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= ALL_VISITORS_MAX;
         let count = self.context.board.visitor(self.context.index);

@@ -1,140 +1,106 @@
-//! Long random runs of homes that dial anew and a relay that drives the rules, by a virtual clock.
+//! Long random runs by a virtual clock: homes and a relay that follow the real rules at both ends,
+//! over a network that delays, loses and swallows what they say.
 
-use std::collections::BTreeMap;
+mod home;
+mod network;
+mod relay;
+mod world;
 
-use cloudless_proto::takeover::{Instance, Newcomer, PROBE_TIMEOUT, Places, Ruling, SessionId};
+use std::time::Duration;
+
+use cloudless_proto::takeover::PROBE_TIMEOUT;
 use proptest::prelude::*;
+use relay::Key;
+use world::{Fault, World, fault};
 
-const HOMES_MAX: usize = 4;
+/// The key of each process: a home, the same from a restored backup, another home, and where a copy
+/// of the first one runs.
+const KEYS: [Key; 4] = [0, 0, 1, 0];
 
-/// What happens to one process of the home, in a step of time.
-#[derive(Clone, Copy, Debug)]
-enum Fate {
-    /// Its connections fail and it dials anew.
-    Redial,
-    /// It neither answers nor dials, and no connection is seen to fail.
-    Freeze,
-    Thaw,
-    Nothing,
-}
+/// A home that hears that the network is back has so long.
+const BACK: Duration = Duration::from_secs(2);
+/// One that does not: the longest time between two dials or pings, the relay's probe, and a moment.
+const BACK_UNTOLD: Duration = Duration::from_secs(35);
+/// By then a session that is dead is known to be dead, and whoever hangs on it has gone.
+const AT_REST: Duration = Duration::from_secs(60);
 
-#[derive(Debug, Default)]
-struct Home {
-    epoch: u64,
-    is_frozen: bool,
-    /// The sessions that it believes to have, newest last: it keeps the newest that was welcomed.
-    current: Option<u64>,
-}
-
-struct Relay {
-    places: Places<u8>,
-    /// The live session's process.
-    live: BTreeMap<u64, usize>,
-    /// Newcomers that wait for the answer of another session, until this time in milliseconds.
-    probing: Vec<(u64, Newcomer<u8>, usize, u64)>,
-}
-
-impl Relay {
-    fn consider(&mut self, homes: &mut [Home], now_ms: u64, newcomer: Newcomer<u8>, home: usize) {
-        match self.places.consider(&newcomer, HOMES_MAX) {
-            Ruling::Enter => {
-                if let Some(replaced) = self.places.enter(&newcomer) {
-                    let loser = self
-                        .live
-                        .remove(&replaced)
-                        .expect("the replaced one was live");
-                    let loser = &mut homes[loser];
-                    // Its home learns of that unless it has a newer one.
-                    if loser.current == Some(replaced) {
-                        loser.current = None;
-                    }
-                }
-                self.live.insert(newcomer.number, home);
-                homes[home].current = Some(newcomer.number);
-            }
-            Ruling::Probe(asked) => {
-                let wait_ms = u64::try_from(PROBE_TIMEOUT.as_millis()).unwrap();
-                // An answer takes some milliseconds, its absence the whole time.
-                let is_there = self
-                    .live
-                    .get(&asked)
-                    .is_some_and(|it| !homes[*it].is_frozen);
-                let due = now_ms + if is_there { 30 } else { wait_ms };
-                self.probing.push((due, newcomer, home, asked));
-            }
-            Ruling::Full | Ruling::Refuse(_) => {}
-        }
-    }
-
-    fn advance(&mut self, homes: &mut [Home], now_ms: u64) {
-        while let Some(at) = self.probing.iter().position(|(due, ..)| *due <= now_ms) {
-            let (due, mut newcomer, home, asked) = self.probing.swap_remove(at);
-            let answered = self
-                .live
-                .get(&asked)
-                .is_some_and(|it| !homes[*it].is_frozen);
-            newcomer.probed(asked, answered);
-            self.consider(homes, due, newcomer, home);
-        }
-    }
-
-    fn hello(&mut self, homes: &mut [Home], now_ms: u64, home: usize) {
-        homes[home].epoch += 1;
-        let id = SessionId {
-            instance: Instance::new([u8::try_from(home).unwrap(); 16]),
-            epoch: homes[home].epoch,
-        };
-        let newcomer = self.places.newcomer(0, id);
-        self.consider(homes, now_ms, newcomer, home);
+fn suffer(world: &mut World, faults: &[(Fault, u64)]) {
+    for (fault, wait_ms) in faults {
+        world.befall(*fault);
+        world.run(Duration::from_millis(*wait_ms));
     }
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
-    prop_oneof![
-        3 => Just(Fate::Redial),
-        1 => Just(Fate::Freeze),
-        1 => Just(Fate::Thaw),
-        4 => Just(Fate::Nothing),
-    ]
+fn faults(homes: &'static [usize], copies: bool) -> impl Strategy<Value = Vec<(Fault, u64)>> {
+    let wait_ms = prop_oneof![4 => 0..3_000_u64, 2 => 0..30_000_u64, 1 => 0..400_000_u64];
+    proptest::collection::vec((fault(homes, copies), wait_ms), 1..40)
+}
+
+/// Whoever is served stays so, and every visitor ends.
+fn comes_to_rest(world: &mut World, online: [Option<usize>; 2]) {
+    let n_entered = world.relay.n_entered;
+    world.run(AT_REST);
+    assert_eq!([0, 1].map(|key| world.online(key)), online);
+    assert_eq!(
+        world.relay.n_entered, n_entered,
+        "sessions replace each other"
+    );
+    assert!(
+        world.relay.all_visitors_have_ended(),
+        "{:?}",
+        world.relay.visitors
+    );
 }
 
 proptest! {
-    /// Two processes with one key: whoever is alive and alone is served within the probe's time, two
-    /// live ones do not throw each other out, and there is never more than one route.
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Homes that are alone with their keys, whatever became of the processes before them.
     #[test]
-    fn who_is_alive_and_alone_is_served(
-        steps in proptest::collection::vec((0..2usize, fate(), 1..3000u64), 1..200),
+    fn whoever_hears_that_the_network_is_back_is_online_in_time(
+        seed: u64,
+        faults in faults(&[0, 2], false),
+        moved: bool,
     ) {
-        let mut homes = [Home::default(), Home::default()];
-        let mut relay = Relay { places: Places::default(), live: BTreeMap::new(), probing: Vec::new() };
-        let mut now_ms = 0;
-        for (home, fate, wait_ms) in steps {
-            match fate {
-                Fate::Redial if !homes[home].is_frozen => relay.hello(&mut homes, now_ms, home),
-                Fate::Freeze => homes[home].is_frozen = true,
-                Fate::Thaw => homes[home].is_frozen = false,
-                Fate::Redial | Fate::Nothing => {}
-            }
-            let before = relay.live.values().next().copied();
-            let before_is_alive = before.is_some_and(|it| !homes[it].is_frozen);
-            now_ms += wait_ms;
-            relay.advance(&mut homes, now_ms);
-            prop_assert!(relay.live.len() <= 1);
-            prop_assert_eq!(relay.live.keys().next().copied(), relay.places.live(&0));
-            let after = relay.live.values().next().copied();
-            // Nothing froze in this step after the look, so that a live one keeps its place.
-            if before_is_alive {
-                prop_assert_eq!(after, before);
+        let mut world = World::new(&[0, 2], seed);
+        suffer(&mut world, &faults);
+        for home in [0, 2] {
+            if world.homes[home].is_none() {
+                world.befall(Fault::Start { home, says_so: false });
             }
         }
-        // In the end one process is alone and dials: it is served, whatever went before.
-        homes[0].is_frozen = true;
-        homes[1].is_frozen = false;
-        now_ms += 10_000;
-        relay.advance(&mut homes, now_ms);
-        relay.hello(&mut homes, now_ms, 1);
-        relay.advance(&mut homes, now_ms + 2000);
-        prop_assert_eq!(relay.live.values().next(), Some(&1));
-        prop_assert_eq!(homes[1].current, relay.places.live(&0));
+        world.heal_all(moved, true);
+        // Before a process that is dead has its place taken, the relay asks it.
+        let instance = |home: usize| world.homes[home].as_ref().map(|it| it.instance());
+        let has_dead = [0, 2].into_iter().any(|home| {
+            let live = world.relay.live(KEYS[home]);
+            live.is_some_and(|(_, id)| Some(id.instance) != instance(home))
+        });
+        world.run(if has_dead { BACK + PROBE_TIMEOUT } else { BACK });
+        prop_assert_eq!([0, 1].map(|key| world.online(key)), [Some(0), Some(2)]);
+        comes_to_rest(&mut world, [Some(0), Some(2)]);
+    }
+
+    /// Several machines with one key, running copies among them: one of them is served, and it is not
+    /// thrown out by the others.
+    #[test]
+    fn one_of_those_who_share_a_key_is_served(
+        seed: u64,
+        faults in faults(&[0, 1, 2, 3], true),
+        moved: bool,
+    ) {
+        let mut world = World::new(&[0, 2], seed);
+        suffer(&mut world, &faults);
+        for (key, home) in [(0, 0), (1, 2)] {
+            let is_there = |home: &usize| KEYS[*home] == key && world.homes[*home].is_some();
+            if !(0..KEYS.len()).any(|home| is_there(&home)) {
+                world.befall(Fault::Start { home, says_so: false });
+            }
+        }
+        world.heal_all(moved, false);
+        world.run(BACK_UNTOLD);
+        let online = [0, 1].map(|key| world.online(key));
+        prop_assert!(online.iter().all(Option::is_some), "{:?}", online);
+        comes_to_rest(&mut world, online);
     }
 }

@@ -4,10 +4,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cloudless_proto::takeover::{Instance, SessionId};
+use super::{Instance, SessionId};
 
 /// This process as one relay knows it.
-pub(crate) struct Process {
+#[derive(Debug)]
+pub struct Process {
     /// The last epoch used at any relay.
     epochs: Arc<AtomicU64>,
     /// The last one used at this relay.
@@ -15,8 +16,8 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Processes with the same `epochs` are one, at several relays.
-    pub(crate) fn new(instance: Instance, epochs: Arc<AtomicU64>) -> Self {
+    /// Nothing is used up yet at this relay. Processes with the same `epochs` are one, at several relays.
+    pub fn new(instance: Instance, epochs: Arc<AtomicU64>) -> Self {
         Self {
             epochs,
             last: Mutex::new(SessionId { instance, epoch: 0 }),
@@ -24,7 +25,7 @@ impl Process {
     }
 
     /// For a session that is about to say Hello.
-    pub(super) fn next_session(&self) -> SessionId {
+    pub fn next_session(&self) -> SessionId {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.epoch = self.epochs.fetch_add(1, Ordering::Relaxed) + 1;
         *last
@@ -34,7 +35,7 @@ impl Process {
     /// somebody else has: with `fresh` for an instance from here on the relay can tell the two apart,
     /// and refuses the second one instead of letting them replace each other for ever. Returns whether
     /// that was so.
-    pub(super) fn outdated(&self, refused: SessionId, fresh: Instance) -> bool {
+    pub fn outdated(&self, refused: SessionId, fresh: Instance) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let has_twin = *last == refused;
         if has_twin {
