@@ -1,13 +1,21 @@
-//! Request headers: no value panics, and an `If` header always comes to a decision.
+//! Request headers: no value panics, an `If` header always comes to a decision, and entity tags are
+//! read again as they were.
 
 use std::convert::Infallible;
 
 use cloudless_dav_proto::header::{
-    Depth, Destination, If, Prefer, PushDontNotify, accepted_vcard, parse_overwrite,
+    Depth, Destination, EntityTags, If, Prefer, PushDontNotify, accepted_vcard, parse_overwrite,
 };
 
 /// Panics when that does not hold.
 pub fn check(bytes: &[u8]) {
+    if let Some(EntityTags::List(tags)) = EntityTags::parse(bytes) {
+        assert!(!tags.is_empty());
+        // What was read and is written out is read as the same.
+        let written: Vec<String> = tags.iter().map(written).collect();
+        let again = EntityTags::parse(written.join(", ").as_bytes());
+        assert_eq!(again, Some(EntityTags::List(tags)));
+    }
     let Ok(value) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -28,4 +36,9 @@ pub fn check(bytes: &[u8]) {
         };
         assert_eq!(held, Ok(header.lists.iter().any(has_one_kind)));
     }
+}
+
+fn written(tag: &cloudless_dav_proto::header::EntityTag) -> String {
+    let weak = if tag.weak { "W/" } else { "" };
+    format!("{weak}\"{}\"", tag.opaque)
 }

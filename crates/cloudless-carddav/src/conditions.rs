@@ -2,7 +2,7 @@
 
 mod if_header;
 
-use cloudless_dav_proto::header::If;
+use cloudless_dav_proto::header::{EntityTags, If};
 use cloudless_store::{ETag, Precondition};
 use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH, IF_UNMODIFIED_SINCE};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -28,8 +28,8 @@ pub(crate) fn precondition(request: &Request) -> Result<Precondition, Refusal> {
         return Err(Refusal::text(StatusCode::BAD_REQUEST, message));
     }
     match (
-        EntityTags::read(headers, &IF_MATCH)?,
-        EntityTags::read(headers, &IF_NONE_MATCH)?,
+        entity_tags(headers, &IF_MATCH)?,
+        entity_tags(headers, &IF_NONE_MATCH)?,
     ) {
         (None, None) => Ok(Precondition::None),
         (Some(EntityTags::Any), None) => Ok(Precondition::MustExist),
@@ -75,135 +75,35 @@ fn if_precondition(request: &Request) -> Result<Precondition, Refusal> {
 /// # Errors
 /// 400 for a malformed header, 412 when the client wants another version only (`If-Match`).
 pub(crate) fn has_current(headers: &HeaderMap, current: &ETag) -> Result<bool, Refusal> {
-    if let Some(EntityTags::List(tags)) = EntityTags::read(headers, &IF_MATCH)?
+    if let Some(EntityTags::List(tags)) = entity_tags(headers, &IF_MATCH)?
         && !tags
             .iter()
             .any(|tag| !tag.weak && tag.opaque == current.as_str())
     {
         return Err(changed_meanwhile());
     }
-    Ok(match EntityTags::read(headers, &IF_NONE_MATCH)? {
+    Ok(match entity_tags(headers, &IF_NONE_MATCH)? {
         None => false,
         Some(EntityTags::Any) => true,
         Some(EntityTags::List(tags)) => tags.iter().any(|tag| tag.opaque == current.as_str()),
     })
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum EntityTags {
-    Any,
-    List(Vec<EntityTag>),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct EntityTag {
-    weak: bool,
-    opaque: String,
-}
-
-impl EntityTags {
-    fn read(headers: &HeaderMap, name: &HeaderName) -> Result<Option<Self>, Refusal> {
-        let lines: Vec<&[u8]> = headers
-            .get_all(name)
-            .iter()
-            .map(|it| it.as_bytes())
-            .collect();
-        if lines.is_empty() {
-            return Ok(None);
-        }
-        match Self::parse(&lines.join(&b","[..])) {
-            Some(tags) => Ok(Some(tags)),
-            None => {
-                let message = format!("{name} is malformed: write * or \"etag\", \"etag\".");
-                Err(Refusal::text(StatusCode::BAD_REQUEST, message))
-            }
-        }
+/// Reads all lines of `name`; none where there is no such header.
+fn entity_tags(headers: &HeaderMap, name: &HeaderName) -> Result<Option<EntityTags>, Refusal> {
+    let lines: Vec<&[u8]> = headers
+        .get_all(name)
+        .iter()
+        .map(|it| it.as_bytes())
+        .collect();
+    if lines.is_empty() {
+        return Ok(None);
     }
-
-    /// Parses `*` or a list of entity tags. A tag may hold a comma, so this does not split at them.
-    fn parse(value: &[u8]) -> Option<Self> {
-        if value.trim_ascii() == b"*" {
-            return Some(Self::Any);
-        }
-        let mut tags = Vec::new();
-        let mut rest = value.trim_ascii_start();
-        loop {
-            while let Some(after) = rest.strip_prefix(b",") {
-                rest = after.trim_ascii_start();
-            }
-            if rest.is_empty() {
-                break;
-            }
-            let (tag, after) = EntityTag::parse(rest)?;
-            tags.push(tag);
-            rest = after.trim_ascii_start();
-            if !rest.is_empty() && !rest.starts_with(b",") {
-                return None;
-            }
-        }
-        (!tags.is_empty()).then_some(Self::List(tags))
-    }
-}
-
-impl EntityTag {
-    fn parse(value: &[u8]) -> Option<(Self, &[u8])> {
-        let (weak, quoted) = match value.strip_prefix(b"W/") {
-            Some(quoted) => (true, quoted),
-            None => (false, value),
-        };
-        let opaque = quoted.strip_prefix(b"\"")?;
-        let length = opaque.iter().position(|byte| *byte == b'"')?;
-        let (opaque, after) = opaque.split_at(length);
-        let allowed = |byte: &u8| matches!(byte, 0x21 | 0x23..=0x7e | 0x80..);
-        if !opaque.iter().all(allowed) {
-            return None;
-        }
-        // Tags made here are ASCII, so replacing what is not UTF-8 never makes two tags equal.
-        let opaque = String::from_utf8_lossy(opaque).into_owned();
-        Some((Self { weak, opaque }, &after[1..]))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tag(weak: bool, opaque: &str) -> EntityTag {
-        EntityTag {
-            weak,
-            opaque: opaque.to_owned(),
-        }
-    }
-
-    #[test]
-    fn lists_are_read_with_commas_inside_tags_and_empty_elements() {
-        let expected = EntityTags::List(vec![tag(false, "a,b"), tag(true, ""), tag(false, "c")]);
-        assert_eq!(
-            EntityTags::parse(br#" , "a,b" ,W/"",, "c", "#),
-            Some(expected)
-        );
-        assert_eq!(EntityTags::parse(b" * "), Some(EntityTags::Any));
-    }
-
-    #[test]
-    fn malformed_values_are_refused() {
-        for value in [
-            "",
-            " ",
-            ",",
-            "abc",
-            "\"abc",
-            "abc\"",
-            "w/\"abc\"",
-            "\"a\" \"b\"",
-            "\"a\"b",
-            "*, \"a\"",
-            "\"a b\"",
-            "W/abc",
-            "W/",
-            "\"",
-        ] {
-            assert_eq!(EntityTags::parse(value.as_bytes()), None, "{value:?}");
+    match EntityTags::parse(&lines.join(&b","[..])) {
+        Some(tags) => Ok(Some(tags)),
+        None => {
+            let message = format!("{name} is malformed: write * or \"etag\", \"etag\".");
+            Err(Refusal::text(StatusCode::BAD_REQUEST, message))
         }
     }
 }

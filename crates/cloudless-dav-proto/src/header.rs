@@ -1,15 +1,18 @@
-//! The request headers that WebDAV and CardDAV add to HTTP.
+//! The request headers that WebDAV and CardDAV add to HTTP, and the entity tags of its own
+//! preconditions.
 //!
-//! Each parser takes the value of a header as text; where a header may come several times it takes
-//! all of them in order. What a request without the header means is the caller's to know.
+//! Each parser takes the value of a header as text, entity tags as bytes; where a header may come
+//! several times it takes all of them in order. What a request without the header means is the caller's to know.
 
 mod accept;
 mod conditions;
+mod entity_tags;
 mod prefer;
 mod push_dont_notify;
 
 pub use accept::{Accepted, accepted_vcard};
 pub use conditions::{If, IfError, List, State, StateCondition};
+pub use entity_tags::{EntityTag, EntityTags};
 pub use prefer::{Prefer, Return};
 pub use push_dont_notify::PushDontNotify;
 

@@ -224,16 +224,8 @@ pub struct Timings {
     pub handshake: Duration,
     /// When dials follow each other.
     pub redial: Pace,
-    /// A session that has heard nothing for this long pings (default 20 s).
-    pub ping_idle: Duration,
-    /// The same within a minute of a visitor, who would notice (default 5 s).
-    pub ping_visited: Duration,
-    /// A ping unanswered for this long starts a parallel dial (default 2 s).
-    pub ping_doubt: Duration,
-    /// The same for a ping that was sent because the network has changed (default 1 s).
-    pub ping_changed: Duration,
-    /// A session that has heard nothing for this long is dead (default 45 s).
-    pub dead: Duration,
+    /// How a session proves that it still works.
+    pub pings: Pings,
     /// A visitor's whole TLS handshake (default 10 s).
     pub tls_handshake: Duration,
     /// A request's head, and the pause between two HTTP/1 requests (default 60 s).
@@ -258,19 +250,6 @@ pub struct Timings {
     pub prune: Duration,
 }
 
-impl Timings {
-    /// How a session proves that it still works.
-    pub(crate) fn pings(&self) -> Pings {
-        Pings {
-            idle: self.ping_idle,
-            visited: self.ping_visited,
-            doubt: self.ping_doubt,
-            changed: self.ping_changed,
-            dead: self.dead,
-        }
-    }
-}
-
 impl Default for Timings {
     fn default() -> Self {
         Self {
@@ -278,11 +257,7 @@ impl Default for Timings {
             stagger: Duration::from_millis(150),
             handshake: Duration::from_secs(4),
             redial: Pace::default(),
-            ping_idle: Duration::from_secs(20),
-            ping_visited: Duration::from_secs(5),
-            ping_doubt: Duration::from_secs(2),
-            ping_changed: Duration::from_secs(1),
-            dead: Duration::from_secs(45),
+            pings: Pings::default(),
             tls_handshake: Duration::from_secs(10),
             header_read: Duration::from_secs(60),
             request: Duration::from_secs(5 * 60),
@@ -307,9 +282,16 @@ mod tests {
     #[test]
     fn shipped_liveness_keeps_the_promises() {
         let timings = Timings::default();
-        let pings = [timings.ping_idle, timings.ping_visited, timings.ping_doubt];
+        let pings = [
+            timings.pings.idle,
+            timings.pings.visited,
+            timings.pings.doubt,
+        ];
         assert_eq!(pings.map(|it| it.as_secs()), [20, 5, 2]);
-        assert_eq!((timings.ping_changed, timings.dead), (SECOND, 45 * SECOND));
+        assert_eq!(
+            (timings.pings.changed, timings.pings.dead),
+            (SECOND, 45 * SECOND)
+        );
         let redial = timings.redial;
         let gaps = [redial.min, redial.max, redial.backoff_max, redial.eager];
         assert_eq!(gaps.map(|it| it.as_millis()), [250, 500, 30_000, 300_000]);
@@ -317,11 +299,11 @@ mod tests {
         // A relay that listens again has its homes within a second, a dial and its jitter included.
         assert!(redial.max <= SECOND / 2);
         // A mapping that is lost is noticed and replaced within the ping interval and 3 s.
-        assert!(timings.ping_doubt + redial.max < 3 * SECOND);
+        assert!(timings.pings.doubt + redial.max < 3 * SECOND);
         // A change of the network that the session does not survive costs less than 2 s.
-        assert!(timings.ping_changed + redial.max < 2 * SECOND);
+        assert!(timings.pings.changed + redial.max < 2 * SECOND);
         // A session in doubt is given up only after several dials beside it had their chance.
-        assert!(timings.dead > timings.ping_idle + timings.ping_doubt + timings.dial);
+        assert!(timings.pings.dead > timings.pings.idle + timings.pings.doubt + timings.dial);
         // The relay holds a visitor for 5 s: that is enough for a relay that answers slowly.
         assert!(redial.patience + redial.max < 5 * SECOND);
         // A thousand homes of a relay that needs 12 s for them dial no more than three times each.

@@ -72,7 +72,12 @@ impl Proxy {
             None => (None, rest),
         };
         let (host, port) = address.rsplit_once(':').ok_or(ProxyParseError)?;
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._[]:".contains(&byte);
+        // Only an IPv6 address has colons: what else has them may hold a password.
+        let (host, others) = match host.strip_prefix('[').and_then(|it| it.strip_suffix(']')) {
+            Some(ipv6) => (ipv6, &b":."[..]),
+            None => (host, &b"-._"[..]),
+        };
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || others.contains(&byte);
         if host.is_empty() || !host.bytes().all(is_host) || port.parse::<u16>().is_err() {
             return Err(ProxyParseError);
         }

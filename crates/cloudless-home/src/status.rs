@@ -64,7 +64,8 @@ pub struct RelayStatus {
     /// Where the relay was reached; `None` while it is not, and through a proxy, which alone knows.
     #[serde(default)]
     pub address: Option<SocketAddr>,
-    /// The proxy through which the relay is dialed, `host:port`; `None` where there is none.
+    /// The proxy through which the relay is dialed, at some of its addresses at least, `host:port`;
+    /// `None` where there is none.
     #[serde(default)]
     pub proxy: Option<String>,
     /// The keys by which home trusts the relay, the newest first; several while the relay rotates

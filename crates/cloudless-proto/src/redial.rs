@@ -64,6 +64,8 @@ pub struct Schedule {
     next: Option<Instant>,
     /// Keeps dials apart, even if sessions come and go at once.
     earliest: Instant,
+    /// When the last dial began.
+    dialed: Instant,
     /// The relay has asked not to be dialed before this.
     asked: Instant,
     /// The relay has answered a dial, and has until then to go on with it.
@@ -82,6 +84,7 @@ impl Schedule {
             welcomed: None,
             next: Some(now),
             earliest: now,
+            dialed: now,
             asked: now,
             answered: None,
             patience: pace.patience,
@@ -103,6 +106,7 @@ impl Schedule {
             self.backoff = (self.backoff * 2).min(self.pace.backoff_max);
             self.backoff.mul_f64(0.5 + random / 2.0)
         };
+        self.dialed = now;
         self.earliest = self.earliest.max(now + delay);
         self.next = Some(self.earliest.max(self.asked));
     }
@@ -189,8 +193,8 @@ impl Schedule {
         if self.welcomed.is_some_and(steady) {
             self.outage = now;
             self.backoff = self.pace.max;
-            // What the dial of this session was to hold back is long over.
-            self.earliest = now;
+            // In a long outage a dial holds back the next one for longer than such a session lasts.
+            self.earliest = self.earliest.min(self.dialed + self.pace.max);
         }
         self.answered = None;
         self.next = Some(self.earliest.max(self.asked).max(now));

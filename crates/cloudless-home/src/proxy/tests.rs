@@ -31,6 +31,8 @@ fn what_is_no_proxy_is_refused() {
         "http://:3128",
         "http://proxy.example:99999",
         "http://a b:1",
+        "http://me:secret:proxy.example:1",
+        "http://[me:proxy.example:1",
         "http://me:%4@proxy.example:1",
         "http://me:%+4@proxy.example:1",
         "http://me:%zz@proxy.example:1",

@@ -143,7 +143,11 @@ impl DialError {
         match self {
             Self::NoAddress { .. } => 0,
             Self::Resolve { .. } => 1,
-            Self::Connect { .. } => 2,
+            Self::Connect { .. }
+            | Self::Proxy {
+                source: ProxyError::Connect(_),
+                ..
+            } => 2,
             Self::Proxy { .. } => 3,
             Self::Ssh { .. } | Self::Tls { .. } => 4,
             Self::WrongKey { .. } => 5,
@@ -441,6 +445,20 @@ fn is_wrong_key(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_proxy_says_is_told_before_that_it_is_not_there_at_another_address() {
+        let address = ([192, 0, 2, 1], 3128).into();
+        let by_proxy = |source| DialError::Proxy { address, source };
+        let source = || io::ErrorKind::HostUnreachable.into();
+        let absent = by_proxy(ProxyError::Connect(source()));
+        assert!(by_proxy(ProxyError::Login).rank() > absent.rank());
+        let direct = DialError::Connect {
+            address,
+            source: source(),
+        };
+        assert_eq!(absent.rank(), direct.rank());
+    }
 
     #[cfg(target_os = "linux")]
     #[tokio::test]

@@ -212,7 +212,7 @@ pub(crate) async fn run(
     let ended = CancellationToken::new();
     let told = Told::new(&context.board, &hostnames);
     let mut session = Session {
-        liveness: Liveness::new(context.timings.pings()),
+        liveness: Liveness::new(context.timings.pings),
         context,
         own,
         number,
@@ -316,7 +316,7 @@ impl Session {
                     self.ways.retain(|_, ways| ways.strong_count() > 0);
                 }
                 () = sleep_until(wake) => {}
-                () = probe.notified() => self.liveness.probe(),
+                () = probe.notified() => self.liveness.probe(Instant::now().into_std()),
                 () = self.told.has_news() => self.tell_reach(),
                 () = retire.cancelled() => {
                     self.drain().await;
@@ -341,7 +341,7 @@ impl Session {
                     self.liveness.pinged(now.into_std());
                 }
                 Due::Doubt => self.tell(News::Doubted).await,
-                Due::Death => return Err(ConnectionError::Silent(self.context.timings.dead)),
+                Due::Death => return Err(ConnectionError::Silent(self.context.timings.pings.dead)),
             }
         }
     }

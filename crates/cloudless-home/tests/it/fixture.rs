@@ -45,8 +45,8 @@ pub(crate) fn quick() -> Timings {
 
 /// A silent session is doubted in fractions of a second.
 pub(crate) fn doubtful(config: &mut Config) {
-    config.timings.ping_idle = Duration::from_millis(100);
-    config.timings.ping_doubt = Duration::from_millis(100);
+    config.timings.pings.idle = Duration::from_millis(100);
+    config.timings.pings.doubt = Duration::from_millis(100);
 }
 
 /// A running home; it is stopped when dropped.

@@ -105,3 +105,10 @@ async fn a_relay_with_another_key_never_sees_the_secret() {
         "{joined:?}"
     );
 }
+
+over_ipv6! {
+    the_secret_is_redeemed_with_the_homes_key,
+    a_refusal_says_what_to_do,
+    another_name_than_asked_is_an_error,
+    a_relay_with_another_key_never_sees_the_secret,
+}

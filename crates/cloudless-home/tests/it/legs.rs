@@ -5,7 +5,7 @@ mod pair;
 mod random;
 
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cloudless_proto::leg::{PREFACE_LEN, THRESHOLD, Ticket, Token};
 use cloudless_relay::admin::Command;
@@ -57,7 +57,7 @@ async fn bulk_arrives_exactly_both_ways_and_so_does_each_fin() {
 #[tokio::test(flavor = "multi_thread")]
 async fn few_bytes_stay_in_the_tunnel() {
     let pair = Pair::start(Terms::default()).await;
-    let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+    let (mut visitor, mut server) = pair.visit(pair.address()).await;
     let nearly = vec![1; usize::try_from(THRESHOLD).unwrap() - 1];
     exchange(&mut visitor, &mut server, &nearly).await;
     exchange(&mut server, &mut visitor, &nearly).await;
@@ -113,7 +113,7 @@ async fn a_leg_that_cannot_be_made_costs_nothing() {
             ..Terms::default()
         })
         .await;
-        let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+        let (mut visitor, mut server) = pair.visit(pair.address()).await;
         let bulk = pattern(1);
         exchange(&mut visitor, &mut server, &bulk).await;
         exchange(&mut server, &mut visitor, &bulk).await;
@@ -141,7 +141,7 @@ async fn legs_that_break_under_their_visitors_are_offered_no_more() {
         })
         .await;
         for made in 1..=3 {
-            let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+            let (mut visitor, mut server) = pair.visit(pair.address()).await;
             let (mut from_server, mut to_server) = visitor.split();
             let bulk = pattern(made);
             let download = async {
@@ -160,7 +160,7 @@ async fn legs_that_break_under_their_visitors_are_offered_no_more() {
             assert_eq!(received.unwrap_err().kind(), ErrorKind::ConnectionReset);
             pair.until(|status| status.totals.visitors_now == 0).await;
         }
-        let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+        let (mut visitor, mut server) = pair.visit(pair.address()).await;
         let bulk = pattern(4);
         exchange(&mut server, &mut visitor, &bulk).await;
         exchange(&mut visitor, &mut server, &bulk).await;
@@ -178,18 +178,22 @@ async fn a_ticket_is_good_for_five_seconds_and_once() {
         ..Terms::default()
     })
     .await;
-    let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+    let (mut visitor, mut server) = pair.visit(pair.address()).await;
     exchange(&mut visitor, &mut server, &[1; 100_000]).await;
     pair.until(|status| status.homes[0].legs_now == 1).await;
+    let offered = Instant::now();
     // The offer ends, and the leg comes after it.
     pair.until(|status| status.homes[0].legs_now == 0).await;
+    let lifetime = offered.elapsed();
+    assert!(lifetime > Duration::from_secs(4), "{lifetime:?}");
+    assert!(lifetime < Duration::from_secs(10), "{lifetime:?}");
     pair.gate.release();
     pair.until_outcome("leg_refused", 1).await;
     assert_eq!(pair.row().await.legs_total, 0);
     // The next leg comes in time, sixteen times as many bytes later.
     exchange(&mut visitor, &mut server, &pattern(1)).await;
     pair.until(|status| status.homes[0].legs_total == 1).await;
-    let mut thief = TcpStream::connect(pair.relay[0]).await.unwrap();
+    let mut thief = TcpStream::connect(pair.address()).await.unwrap();
     thief.write_all(&pair.gate.last_preface()).await.unwrap();
     let error = read_to_end(&mut thief).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -217,7 +221,7 @@ async fn either_side_may_do_without_legs() {
 }
 
 async fn stays_in_the_tunnel(pair: &Pair) {
-    let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+    let (mut visitor, mut server) = pair.visit(pair.address()).await;
     exchange(&mut visitor, &mut server, &pattern(1)).await;
     exchange(&mut server, &mut visitor, &pattern(2)).await;
     let row = pair.row().await;
@@ -232,7 +236,7 @@ async fn a_home_has_so_many_legs_and_its_other_visitors_stay_in_the_tunnel() {
     })
     .await;
     let first = pair.visit_on_leg().await;
-    let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+    let (mut visitor, mut server) = pair.visit(pair.address()).await;
     exchange(&mut visitor, &mut server, &pattern(1)).await;
     pair.until_outcome("leg_limit", 1).await;
     let row = pair.row().await;
@@ -245,7 +249,7 @@ async fn a_home_has_so_many_legs_and_its_other_visitors_stay_in_the_tunnel() {
 async fn a_visitor_on_a_leg_goes_on_when_the_tunnel_is_lost() {
     let pair = Pair::start(Terms::default()).await;
     let (mut visitor, mut server) = pair.visit_on_leg().await;
-    let (mut staying, mut staying_server) = pair.visit(pair.relay[0]).await;
+    let (mut staying, mut staying_server) = pair.visit(pair.address()).await;
     // Until home's side has said something a visitor would be brought to the session that is next.
     exchange(&mut staying_server, &mut staying, b"answered").await;
     pair.gate.cut_tunnels();
@@ -316,7 +320,7 @@ async fn what_only_looks_like_a_leg_is_closed() {
     pair.until_outcome("leg_refused", 4).await;
     pair.until_outcome("not_tls", 2).await;
     // Half a preface ends too.
-    let mut stream = TcpStream::connect(pair.relay[0]).await.unwrap();
+    let mut stream = TcpStream::connect(pair.address()).await.unwrap();
     stream.write_all(&preface[..PREFACE_LEN / 2]).await.unwrap();
     stream.shutdown().await.unwrap();
     pair.until_outcome("leg_closed_early", 1).await;
@@ -401,4 +405,19 @@ async fn read_to_end(stream: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     soon(stream.read_to_end(&mut bytes)).await?;
     Ok(bytes)
+}
+
+over_ipv6! {
+    few_bytes_stay_in_the_tunnel,
+    either_side_may_end_first_on_a_leg,
+    a_reset_on_one_side_of_a_leg_is_a_reset_on_the_other,
+    a_leg_that_cannot_be_made_costs_nothing,
+    legs_that_break_under_their_visitors_are_offered_no_more,
+    a_ticket_is_good_for_five_seconds_and_once,
+    either_side_may_do_without_legs,
+    a_home_has_so_many_legs_and_its_other_visitors_stay_in_the_tunnel,
+    a_visitor_on_a_leg_goes_on_when_the_tunnel_is_lost,
+    a_revoked_home_loses_its_visitors_on_legs_at_once,
+    a_relay_that_stops_waits_for_visitors_on_legs,
+    a_home_that_stops_waits_for_visitors_on_legs,
 }

@@ -1,6 +1,6 @@
 //! The relay that the tests play: the far end of the tunnel, under full control.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -60,10 +60,10 @@ pub(crate) struct FakeRelay {
 }
 
 impl FakeRelay {
-    pub(crate) async fn bind() -> Self {
+    pub(crate) async fn bind_at(address: IpAddr) -> Self {
         let key = new_key();
         Self {
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            listener: TcpListener::bind((address, 0)).await.unwrap(),
             acceptor: Self::acceptor(&key),
             key: public_key(&key),
             window: 2 * 1024 * 1024,

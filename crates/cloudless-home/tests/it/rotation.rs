@@ -122,3 +122,10 @@ async fn a_key_that_cannot_be_kept_is_not_said_to_be_and_the_status_tells() {
     assert_eq!(kept(&home, old), [new, old]);
     home.relay_status(|row| row.warning.is_none()).await;
 }
+
+over_ipv6! {
+    the_next_key_is_on_the_disk_before_home_says_so_and_the_old_one_goes_after,
+    a_key_that_has_gone_is_trusted_no_more,
+    a_thief_of_the_old_key_brings_in_no_key_and_takes_none_away,
+    a_key_that_cannot_be_kept_is_not_said_to_be_and_the_status_tells,
+}

@@ -246,7 +246,7 @@ async fn a_silent_relay_is_dead_in_the_end() {
     let relay = FakeRelay::bind().await;
     let home = Home::start_with(vec![relay.relay()], |config| {
         doubtful(config);
-        config.timings.dead = Duration::from_millis(400);
+        config.timings.pings.dead = Duration::from_millis(400);
     })
     .await;
     let session = relay.welcome(HOST).await;
@@ -458,4 +458,28 @@ async fn visitors_that_have_gone_after_a_stall_do_not_end_the_tunnel() {
     let (send, recv) = session.connect(HOST).await;
     drop((send, recv));
     assert_eq!(session.epoch(), 1);
+}
+
+over_ipv6! {
+    home_proves_its_key_and_says_hello,
+    unknown_messages_are_skipped_and_new_names_noted,
+    a_relay_that_dies_is_dialed_again_with_the_next_epoch,
+    a_home_whose_newest_session_is_old_to_the_relay_has_a_twin,
+    the_status_says_how_long_a_ping_takes_and_what_went_wrong_before,
+    a_relay_that_hangs_in_the_handshake_does_not_hold_back_the_next_dial,
+    the_second_address_is_used_when_the_first_is_dead,
+    an_address_that_is_slow_is_waited_for_beside_the_others,
+    an_address_that_says_nothing_does_not_hold_back_the_others_for_long,
+    an_unanswered_ping_dials_in_parallel_and_the_old_session_lives_until_the_new_is_welcomed,
+    a_ping_that_is_answered_late_ends_the_dialing,
+    a_silent_relay_is_dead_in_the_end,
+    a_drain_is_a_new_session_after_the_wait_while_the_old_one_serves_on,
+    another_key_is_refused_with_a_clear_word_and_nothing_is_said,
+    an_interceptor_with_a_certificate_is_named_with_its_issuer,
+    refusals_say_what_to_do_and_their_wait_is_honored,
+    two_relays_are_both_kept,
+    a_shutdown_finishes_and_tells_the_relay,
+    a_shutdown_does_not_wait_for_a_relay_that_went_silent,
+    a_shutdown_finishes_the_request_under_way,
+    visitors_that_have_gone_after_a_stall_do_not_end_the_tunnel,
 }

@@ -69,3 +69,10 @@ async fn joining_names_the_side_too() {
     assert!(matches!(error, ControlError::Version { relay: 9 }));
     assert!(error.to_string().contains("upgrade the home"), "{error}");
 }
+
+over_ipv6! {
+    a_newer_relay_of_the_same_version_says_more_and_is_understood,
+    a_relay_of_another_version_is_told_apart_and_the_side_to_upgrade_is_named,
+    a_relay_that_refuses_for_its_version_is_refused_by_name,
+    joining_names_the_side_too,
+}

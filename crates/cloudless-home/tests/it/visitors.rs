@@ -498,3 +498,23 @@ async fn two_hundred_visitors_at_once() {
     let row = home.relay_status(|row| row.visitors_now == 0).await;
     assert_eq!(row.visitors_total, 200);
 }
+
+over_ipv6! {
+    contacts_are_read_and_written_over_http1_and_http2,
+    the_visitors_address_is_a_hint_and_no_rule,
+    tls_1_2_is_served_too,
+    a_second_connection_resumes,
+    the_host_must_be_the_server_name,
+    an_unknown_server_name_is_closed_without_a_certificate,
+    an_expired_certificate_closes_the_connection,
+    a_slow_handshake_meets_its_deadline,
+    an_idle_connection_is_closed,
+    pings_do_not_keep_an_idle_connection_open,
+    a_relay_that_drains_ends_idle_connections_and_takes_no_answer_from_a_new_one,
+    a_visitor_that_says_fin_first_still_gets_its_answer,
+    after_homes_fin_the_visitor_may_finish_its_sentence,
+    a_visitors_reset_frees_its_place,
+    a_visitor_that_does_not_read_stalls_no_other,
+    visitors_that_ask_and_never_read_do_not_fill_the_memory,
+    two_hundred_visitors_at_once,
+}

@@ -10,16 +10,29 @@ const VISITED: Duration = Duration::from_secs(60);
 /// How a session proves that it still works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pings {
-    /// A session that has heard nothing for this long pings.
+    /// A session that has heard nothing for this long pings (default 20 s).
     pub idle: Duration,
-    /// The same within a minute of a visitor, who would notice.
+    /// The same within a minute of a visitor, who would notice (default 5 s).
     pub visited: Duration,
-    /// A ping unanswered for this long puts the session in doubt.
+    /// A ping unanswered for this long puts the session in doubt, beside which another one is dialed (default 2 s).
     pub doubt: Duration,
-    /// The same for a ping that was [asked for](Liveness::probe).
+    /// The same for a ping that was [asked for](Liveness::probe), since then at the latest
+    /// (default 1 s).
     pub changed: Duration,
-    /// A session that has heard nothing for this long is dead.
+    /// A session that has heard nothing for this long is dead (default 45 s).
     pub dead: Duration,
+}
+
+impl Default for Pings {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(20),
+            visited: Duration::from_secs(5),
+            doubt: Duration::from_secs(2),
+            changed: Duration::from_secs(1),
+            dead: Duration::from_secs(45),
+        }
+    }
 }
 
 /// One session's pings and what they came to.
@@ -83,11 +96,13 @@ impl Liveness {
     }
 
     /// The session has to prove itself at once.
-    pub fn probe(&mut self) {
+    pub fn probe(&mut self, now: Instant) {
         self.must_probe = true;
-        // A ping that is under way may have gone where nothing goes any more: it gets no longer for
-        // that than one that is sent now.
-        self.ping_limit = self.ping_limit.min(self.pings.changed);
+        // A ping that is under way may have gone where nothing goes any more: it gets no longer from
+        // here on than one that is sent now.
+        if let Some(sent) = self.ping_sent {
+            self.ping_limit = self.ping_limit.min(now - sent + self.pings.changed);
+        }
     }
 
     /// Nobody is told of doubts any more.
@@ -159,17 +174,14 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
-    const PINGS: Pings = Pings {
-        idle: Duration::from_secs(20),
-        visited: Duration::from_secs(5),
-        doubt: Duration::from_secs(2),
-        changed: SECOND,
-        dead: Duration::from_secs(45),
-    };
+
+    fn pings() -> Pings {
+        Pings::default()
+    }
 
     /// A session that was measured at the beginning, and pings again at `now`.
     fn pinging(start: Instant, now: Instant) -> Liveness {
-        let mut liveness = Liveness::new(PINGS);
+        let mut liveness = Liveness::new(pings());
         assert_eq!(liveness.due(start, start), Due::Ping);
         liveness.pinged(start);
         assert!(!liveness.answered(start).is_trusted_again);
@@ -182,30 +194,34 @@ mod tests {
     #[test]
     fn an_unanswered_ping_is_doubted_once_and_death_comes_later() {
         let start = Instant::now();
-        let now = start + PINGS.idle;
+        let now = start + pings().idle;
         let mut liveness = pinging(start, now);
-        let doubt = now + PINGS.doubt;
+        let doubt = now + pings().doubt;
         assert_eq!(liveness.due(now, start), Due::Nothing(doubt));
         assert_eq!(liveness.due(doubt, start), Due::Doubt);
-        assert_eq!(liveness.due(doubt, start), Due::Nothing(start + PINGS.dead));
-        assert_eq!(liveness.due(start + PINGS.dead, start), Due::Death);
+        assert_eq!(
+            liveness.due(doubt, start),
+            Due::Nothing(start + pings().dead)
+        );
+        assert_eq!(liveness.due(start + pings().dead, start), Due::Death);
         assert!(liveness.answered(doubt + SECOND).is_trusted_again);
     }
 
     #[test]
     fn a_change_of_the_network_leaves_a_ping_under_way_no_more_time_than_a_new_one() {
         let start = Instant::now();
-        let now = start + PINGS.idle;
+        let now = start + pings().idle;
         let mut liveness = pinging(start, now);
-        liveness.probe();
-        let doubt = now + PINGS.changed;
-        assert_eq!(liveness.due(now, start), Due::Nothing(doubt));
+        let change = now + Duration::from_millis(500);
+        liveness.probe(change);
+        let doubt = change + pings().changed;
+        assert_eq!(liveness.due(change, start), Due::Nothing(doubt));
         assert_eq!(liveness.due(doubt, start), Due::Doubt);
         // Its answer says nothing about the network as it is now.
         assert!(liveness.answered(doubt).is_trusted_again);
         assert_eq!(liveness.due(doubt, doubt), Due::Ping);
         liveness.pinged(doubt);
-        let again = doubt + PINGS.changed;
+        let again = doubt + pings().changed;
         assert_eq!(liveness.due(doubt, doubt), Due::Nothing(again));
     }
 }

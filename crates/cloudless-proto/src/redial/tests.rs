@@ -62,6 +62,24 @@ fn what_a_long_outage_came_to_does_not_outlive_a_steady_session() {
 }
 
 #[test]
+fn a_dial_of_a_moment_ago_holds_the_next_one_back_whatever_became_of_the_session() {
+    let start = Instant::now();
+    let pace = Pace::default();
+    let mut schedule = Schedule::new(pace, start);
+    schedule.dialed(start, 0.0);
+    schedule.welcomed(start);
+    let doubt = start + 2 * pace.steady;
+    schedule.doubted(doubt);
+    assert_eq!(schedule.next_dial(), Some(doubt));
+    schedule.dialed(doubt, 0.0);
+    // The relay answers the ping after all, and ends the session.
+    schedule.trusted();
+    let end = doubt + Duration::from_millis(10);
+    schedule.lost(end);
+    assert_eq!(schedule.next_dial(), Some(doubt + pace.min));
+}
+
+#[test]
 fn nor_does_it_outlive_a_change_of_the_network() {
     let (mut schedule, welcome) = welcomed_late(Instant::now());
     schedule.renew(welcome + seconds(1));

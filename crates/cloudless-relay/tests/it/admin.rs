@@ -149,3 +149,10 @@ fn without_a_relay_the_commands_work_on_the_files() {
     let second = Registry::open(directory.path());
     assert!(matches!(second, Err(RegistryError::InUse { .. })));
 }
+
+over_ipv6! {
+    the_socket_is_its_owner_s_alone,
+    a_line_that_is_no_command_is_answered_with_an_error,
+    a_revoked_home_is_cut_at_once,
+    a_name_that_is_bound_is_invited_only_by_force,
+}

@@ -93,3 +93,9 @@ fn hellos() -> Vec<Vec<u8>> {
 fn corpus() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus/clienthello")
 }
+
+over_ipv6! {
+    hellos_in_many_segments_arrive_whole,
+    hellos_in_many_records_arrive_byte_for_byte,
+    case_and_a_trailing_dot_do_not_matter,
+}

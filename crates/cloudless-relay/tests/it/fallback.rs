@@ -242,3 +242,9 @@ async fn a_reset_is_passed_on() {
     server.reset();
     visitor.expect_reset().await;
 }
+
+over_ipv6! {
+    a_home_that_is_offline_never_falls_back,
+    a_web_server_that_is_down_costs_only_its_own_clients,
+    a_reset_is_passed_on,
+}

@@ -344,11 +344,16 @@ async fn tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing() {
 }
 
 over_ipv6! {
+    visitors_that_reset_do_not_end_the_tunnel_of_the_others,
     a_crowd_that_never_speaks_keeps_nobody_out,
     a_crowd_that_comes_at_once_pushes_out_nobody_who_has_spoken,
     a_crowd_of_unfinished_tunnels_keeps_no_home_out,
     a_crowd_of_unfinished_tunnels_pushes_out_no_visitor_that_is_slow,
+    a_home_that_takes_few_bytes_may_refuse_before_it_has_the_hello,
+    who_waits_for_a_name_never_gets_to_the_home_that_lost_it,
+    a_full_relay_says_so_but_lets_its_homes_come_back,
     a_home_that_never_reads_costs_the_others_nothing,
+    a_home_that_resets_every_visitor_and_comes_and_goes_costs_the_others_nothing,
     a_home_that_makes_legs_without_end_gets_those_that_it_was_offered,
     tunnels_with_guessed_keys_keep_nobody_out_and_learn_nothing,
 }

@@ -161,11 +161,11 @@ async fn guesses_of_one_source_have_a_rate_and_right_codes_have_none() {
     let good = code.secret.clone();
     code.secret = JoinSecret::new([9; 16]);
     for _ in 0..3 {
-        let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
         tunnel.join(&code);
         assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
     }
-    let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(2)).await;
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(2)).await;
     tunnel.join(&code);
     let Some(FromRelay::Refused {
         reason: Refusal::RateLimited,
@@ -183,7 +183,7 @@ async fn guesses_of_one_source_have_a_rate_and_right_codes_have_none() {
     // Whoever has the right code shares the source of the guesses, and not their rate.
     code.secret = good;
     for _ in 0..2 {
-        let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(1)).await;
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
         tunnel.join(&code);
         tunnel.hear_joined().await;
     }
@@ -201,7 +201,7 @@ async fn guesses_from_many_sources_keep_nobody_from_joining() {
         tunnel.join(&guess);
         assert_eq!(tunnel.hear_refused().await, Refusal::JoinRejected);
     }
-    let mut tunnel = Tunnel::dial(relay.https[0], HomeKey(1)).await;
+    let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
     tunnel.join(&code);
     tunnel.hear_joined().await;
 }
@@ -293,4 +293,14 @@ async fn who_proves_no_raw_ed25519_key_gets_no_tunnel() {
             .is_err()
     );
     assert_eq!(relay.outcome("own_name").await, 1);
+}
+
+over_ipv6! {
+    a_used_foreign_or_expired_code_makes_none,
+    a_code_that_replaces_ends_the_old_home,
+    a_second_name_is_told_to_the_session_that_is_up,
+    an_unknown_key_is_refused,
+    another_version_is_told_whom_to_upgrade,
+    a_first_line_that_is_no_message_is_refused_and_an_unknown_one_skipped,
+    who_proves_no_raw_ed25519_key_gets_no_tunnel,
 }

@@ -37,7 +37,7 @@ async fn a_source_s_newcomer_takes_the_place_of_its_oldest() {
             stream.expect(b"still here").await;
         }
         // Another source is another matter.
-        let (_other, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
+        let (_other, hello) = Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
         home.accept(&hello).await;
         assert_eq!(relay.outcome("source_limit").await, 2);
     }
@@ -105,14 +105,14 @@ async fn those_who_are_for_no_home_leave_homes_their_visitors() {
     let mut crowd = Vec::new();
     for source in 2..12 {
         let source = [127, 0, 0, source];
-        crowd.push(Visitor::hello_from(source, relay.https[0], "unknown.example.test").await);
+        crowd.push(Visitor::hello_from(source, relay.address(), "unknown.example.test").await);
     }
     relay.until_outcome("visitor_limit", 6).await;
     for (visitor, stream) in &mut visits {
         visitor.send(b"still here").await;
         stream.expect(b"still here").await;
     }
-    let (_newcomer, hello) = Visitor::hello_from([127, 0, 0, 99], relay.https[0], HOME_NAME).await;
+    let (_newcomer, hello) = Visitor::hello_from([127, 0, 0, 99], relay.address(), HOME_NAME).await;
     home.accept(&hello).await;
 }
 
@@ -129,7 +129,8 @@ async fn of_a_home_s_visitors_the_largest_crowd_makes_room() {
     let mut crowd = Vec::new();
     // Eight are no more than one is.
     for n_shed in [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3] {
-        let (visitor, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
+        let (visitor, hello) =
+            Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
         let stream = home.accept(&hello).await;
         crowd.push((visitor, stream));
         relay.until_outcome("home_limit", n_shed).await;
@@ -153,7 +154,8 @@ async fn of_all_visitors_the_largest_crowd_makes_room_whosever_they_are() {
     let mut other = relay.home(HomeKey(2), OTHER_NAME).await;
     let mut crowd = Vec::new();
     for _ in 0..4 {
-        let (visitor, hello) = Visitor::hello_from([127, 0, 0, 2], relay.https[0], HOME_NAME).await;
+        let (visitor, hello) =
+            Visitor::hello_from([127, 0, 0, 2], relay.address(), HOME_NAME).await;
         crowd.push((visitor, home.accept(&hello).await));
     }
     let (mut phone, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
@@ -187,7 +189,7 @@ async fn who_has_moved_much_stays_when_strangers_come_one_by_one() {
         let mut crowd = Vec::new();
         for source in 2..12 {
             let source = [127, 0, 0, source];
-            let (stranger, hello) = Visitor::hello_from(source, relay.https[0], HOME_NAME).await;
+            let (stranger, hello) = Visitor::hello_from(source, relay.address(), HOME_NAME).await;
             crowd.push((stranger, home.accept(&hello).await));
         }
         phone.send(b"still here").await;
@@ -231,7 +233,7 @@ async fn who_was_answered_and_stays_makes_room() {
     let request = format!("GET / HTTP/1.1\r\nHost: {HOME_NAME}\r\n\r\n");
     let mut crowd = Vec::new();
     for _ in 0..12 {
-        let mut visitor = Visitor::connect(relay.http[0]).await;
+        let mut visitor = Visitor::connect(relay.http_address()).await;
         visitor.send(request.as_bytes()).await;
         visitor.expect(b"HTTP/1.1 308").await;
         crowd.push(visitor);
@@ -328,6 +330,8 @@ async fn a_hello_must_come_in_time() {
 
 over_ipv6! {
     a_home_with_two_names_gets_no_more_than_one_with_one,
+    who_was_answered_and_stays_makes_room,
+    what_waits_for_a_home_has_a_bound_and_keeps_nobody_waiting_longer_than_the_home,
     silent_connections_delay_nobody,
     a_hello_must_come_in_time,
 }

@@ -58,6 +58,30 @@ async fn home_learns_the_address_that_the_load_balancer_tells() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn on_the_plain_port_too() {
+    let relay = start(|_| {}).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    for (version, source) in [
+        (Version::V1, "203.0.113.9:1234"),
+        (Version::V2, "[2001:db8::9]:1234"),
+    ] {
+        let ask = |path: &str| {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: {HOME_NAME}\r\n\r\n");
+            [header(version, source), request.into_bytes()].concat()
+        };
+        let mut balancer = Visitor::connect(relay.http[1]).await;
+        balancer.send(&ask("/")).await;
+        let answer = String::from_utf8(balancer.read_to_end().await).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+
+        let mut authority = Visitor::connect(relay.http[1]).await;
+        authority.send(&ask("/.well-known/acme-challenge/x")).await;
+        let arrival = home.arrival().await;
+        assert_eq!(arrival.request.headers()[VISITOR_HEADER], source);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_load_balancer_must_send_a_header_and_nobody_else_may() {
     let web_server = WebServer::start().await;
     let address = web_server.address();

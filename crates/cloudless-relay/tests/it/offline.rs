@@ -19,7 +19,7 @@ async fn a_visitor_is_held_until_the_home_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_held_visitor_goes_where_its_name_goes() {
     for family in 0..2 {
-        let relay = TestRelay::start().await;
+        let relay = TestRelay::start_with(|config| config.hold = Duration::from_secs(60)).await;
         relay.enroll(HomeKey(1), HOME_NAME).await;
         let mut home = relay.home(HomeKey(2), "second.example.test").await;
         let (_visitor, hello) = Visitor::hello(relay.https[family], HOME_NAME).await;
@@ -117,4 +117,13 @@ async fn a_home_that_is_full_keeps_the_next_visitor_waiting_but_not_for_ever() {
     first.reset();
     stream.expect_reset().await;
     home.accept(&hello).await;
+}
+
+over_ipv6! {
+    a_visitor_is_held_until_the_home_is_back,
+    a_visitor_that_was_not_answered_yet_moves_to_the_new_session,
+    so_does_one_that_was_accepted_but_has_heard_nothing,
+    one_that_has_heard_something_is_reset,
+    a_home_that_never_answers_gets_its_visitors_an_alert,
+    a_home_that_is_full_keeps_the_next_visitor_waiting_but_not_for_ever,
 }

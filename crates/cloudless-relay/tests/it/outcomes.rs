@@ -160,7 +160,7 @@ async fn late_hellos(seen: &mut Seen) {
     let mut visitor = Visitor::connect(relay.address()).await;
     visitor.gone().await;
     seen.expect(&relay, Outcome::ClientHelloTimeout).await;
-    let mut visitor = Visitor::connect(relay.http[0]).await;
+    let mut visitor = Visitor::connect(relay.http_address()).await;
     visitor.gone().await;
     seen.expect(&relay, Outcome::HttpTimeout).await;
 }
@@ -187,13 +187,13 @@ async fn plain_http(seen: &mut Seen) {
         ("\r\rnonsense\r\n\r\n".to_owned(), Outcome::HttpMalformed),
         (long, Outcome::HttpTooLong),
     ] {
-        let mut visitor = Visitor::connect(relay.http[0]).await;
+        let mut visitor = Visitor::connect(relay.http_address()).await;
         // The relay need not read all of what is too long.
         let _ = visitor.stream.write_all(request.as_bytes()).await;
         visitor.gone().await;
         seen.expect(&relay, outcome).await;
     }
-    let mut visitor = Visitor::connect(relay.http[0]).await;
+    let mut visitor = Visitor::connect(relay.http_address()).await;
     visitor.send(b"GET").await;
     visitor.finish().await;
     seen.expect(&relay, Outcome::HttpClosedEarly).await;

@@ -9,7 +9,7 @@ use crate::support::{HOME_NAME, HomeKey, RELAY_NAME, TestRelay, Visitor, WebServ
 
 /// Sends a request to a relay that has one home, and returns the whole answer without its date.
 async fn ask(relay: &TestRelay, request: &str) -> String {
-    let mut client = Visitor::connect(relay.http[0]).await;
+    let mut client = Visitor::connect(relay.http_address()).await;
     client.send(request.as_bytes()).await;
     let answer = String::from_utf8(client.read_to_end().await).unwrap();
     let lines = answer
@@ -160,7 +160,7 @@ async fn a_request_must_come_in_time() {
         ask(&relay, "GET / HTTP/1.1\r\n").await,
         answer("408 Request Timeout", None)
     );
-    let mut client = Visitor::connect(relay.http[0]).await;
+    let mut client = Visitor::connect(relay.http_address()).await;
     client.send(b"GET /").await;
     client.finish().await;
     client.gone().await;
@@ -192,7 +192,7 @@ async fn a_validation_goes_through_the_tunnel_to_the_home() {
         stream.finish();
         assert_eq!(client.read_to_end().await, ANSWER);
     }
-    let mut client = Visitor::connect(relay.http[0]).await;
+    let mut client = Visitor::connect(relay.http_address()).await;
     let request =
         "GET /.well-known/pki-validation/a.txt HTTP/1.1\r\nHost: home.example.test\r\n\r\n";
     client.send(request.as_bytes()).await;
@@ -301,4 +301,10 @@ async fn nothing_follows_a_validation_to_its_home() {
     }
     assert_eq!(relay.outcome("http_validation").await, 2);
     assert!(home.has_no_arrival());
+}
+
+over_ipv6! {
+    a_home_s_name_is_sent_to_https_and_validations_are_not,
+    what_two_servers_could_read_in_two_ways_is_refused,
+    a_request_must_come_in_time,
 }

@@ -90,3 +90,9 @@ async fn a_home_that_tells_without_end_is_heard_slowly_and_keeps_its_visitors() 
     let row = until(&relay, |row| row.probe.is_some()).await;
     assert!(!error(row).contains("number 1999"));
 }
+
+over_ipv6! {
+    a_home_that_tries_its_name_is_online_only_while_phones_reach_it,
+    what_was_told_in_a_session_ends_with_it,
+    a_home_that_tells_without_end_is_heard_slowly_and_keeps_its_visitors,
+}

@@ -293,3 +293,15 @@ async fn a_name_moves_between_homes_and_routes_in_one_reload() {
     home.accept(&hello).await;
     assert!(relay.status().await.routes_idle.is_empty());
 }
+
+over_ipv6! {
+    what_the_files_say_is_in_force_and_open_connections_stay,
+    a_bad_configuration_is_refused_and_said,
+    a_bad_homes_file_changes_nothing_not_even_the_configuration,
+    homes_hear_of_names_that_came_and_went_by_hand,
+    what_homes_have_pinned_stays_and_that_is_said,
+    a_visitor_of_a_name_that_another_home_gets_is_cut_and_its_home_s_others_stay,
+    a_routed_name_in_a_new_homes_file_is_refused_and_the_relay_starts_again,
+    an_invited_name_gets_no_route_and_a_routed_name_no_home,
+    a_name_moves_between_homes_and_routes_in_one_reload,
+}

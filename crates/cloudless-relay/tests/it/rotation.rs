@@ -290,3 +290,13 @@ async fn what_homes_say_of_other_keys_counts_for_nothing() {
         assert_eq!(mode & 0o777, 0o600);
     }
 }
+
+over_ipv6! {
+    homes_learn_the_next_key_and_the_old_one_goes,
+    join_codes_of_before_work_and_new_ones_hold_the_next_key,
+    a_relay_that_is_started_again_goes_on_where_it_was,
+    the_end_of_the_overlap_can_be_moved_and_stays_moved,
+    a_kill_in_the_middle_of_the_end_is_made_good,
+    the_overlap_ends_by_itself_but_not_before_homes_had_a_chance,
+    what_homes_say_of_other_keys_counts_for_nothing,
+}

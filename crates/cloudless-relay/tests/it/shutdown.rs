@@ -99,7 +99,7 @@ async fn nobody_who_is_idle_keeps_the_next_process_waiting() {
     visitors.push(visitor);
     // and of nobody yet, on both ports.
     visitors.push(Visitor::connect(relay.address()).await);
-    visitors.push(Visitor::connect(relay.http[0]).await);
+    visitors.push(Visitor::connect(relay.http_address()).await);
 
     relay.shutdown.cancel();
     for visitor in &mut visitors {
@@ -120,6 +120,8 @@ async fn without_visitors_it_stops_at_once() {
 
 over_ipv6! {
     homes_are_told_and_visitors_may_finish,
+    homes_that_came_by_ssh_are_told_and_their_visitors_may_finish,
     visitors_that_do_not_finish_are_cut,
+    nobody_who_is_idle_keeps_the_next_process_waiting,
     without_visitors_it_stops_at_once,
 }

@@ -170,7 +170,7 @@ async fn of_port_80_a_home_gets_what_certificate_authorities_ask() {
     let mut home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
     home.forward(HOME_NAME, 80).await.unwrap();
 
-    let mut authority = Visitor::connect(relay.http[0]).await;
+    let mut authority = Visitor::connect(relay.http_address()).await;
     let request = format!("GET {PATH} HTTP/1.1\r\nHost: {HOME_NAME}\r\nCookie: secret\r\n\r\n");
     authority.send(request.as_bytes()).await;
     let mut forwarded = home.visitor().await;
@@ -189,7 +189,7 @@ async fn of_port_80_a_home_gets_what_certificate_authorities_ask() {
     forwarded.channel.eof().await.unwrap();
     assert_eq!(authority.read_to_end().await, answer);
 
-    let mut visitor = Visitor::connect(relay.http[0]).await;
+    let mut visitor = Visitor::connect(relay.http_address()).await;
     let request = format!("GET /contacts HTTP/1.1\r\nHost: {HOME_NAME}\r\n\r\n");
     visitor.send(request.as_bytes()).await;
     let answer = String::from_utf8(visitor.read_to_end().await).unwrap();
@@ -394,4 +394,18 @@ async fn a_restart_keeps_the_host_key_and_lets_visitors_end() {
     assert_eq!(after.fingerprint, before.fingerprint);
     assert_eq!(after.host_key, before.host_key);
     let _home = SshHome::publish(relay.ssh, KEY, HOME_NAME).await;
+}
+
+over_ipv6! {
+    each_end_of_a_visitor_is_passed_on,
+    a_home_that_sends_hears_from_the_relay,
+    a_visitor_is_held_until_the_home_is_there_and_told_when_it_does_not_come,
+    of_port_80_a_home_gets_what_certificate_authorities_ask,
+    nothing_else_is_given,
+    a_home_that_takes_no_visitor_is_said_to_and_a_name_that_does_is_not,
+    who_publishes_nothing_is_told_why_and_leaves,
+    only_known_keys_log_in,
+    a_name_has_one_home_and_changes_hands_only_when_asked,
+    a_revoked_key_is_cut_with_its_visitors_at_once,
+    a_restart_keeps_the_host_key_and_lets_visitors_end,
 }

@@ -81,3 +81,10 @@ async fn another_dead_instance_is_replaced() {
     let (_visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
     new.accept(&hello).await;
 }
+
+over_ipv6! {
+    the_old_connection_is_closed,
+    an_old_epoch_never_wins,
+    another_live_instance_is_refused,
+    another_dead_instance_is_replaced,
+}

@@ -1,5 +1,6 @@
 //! Bytes between visitors and a home that is online.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, client_hello, soon};
@@ -274,7 +275,11 @@ async fn the_status_counts_bytes_and_visitors() {
 
 /// A visitor with the smallest receive buffer there is.
 async fn slow_visitor(relay: &TestRelay) -> (Visitor, Vec<u8>) {
-    let socket = TcpSocket::new_v4().unwrap();
+    let socket = match relay.address() {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let socket = socket.unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut visitor = Visitor {
         stream: socket.connect(relay.address()).await.unwrap(),
@@ -296,4 +301,18 @@ fn pattern(seed: u64, len: usize) -> Vec<u8> {
     }
     bytes.truncate(len);
     bytes
+}
+
+over_ipv6! {
+    a_home_may_end_first,
+    bytes_behind_the_hello_arrive_with_it,
+    a_reset_on_one_side_is_a_reset_on_the_other,
+    a_home_that_has_heard_enough_still_gets_its_answer_through,
+    a_home_that_refuses_gets_the_visitor_an_alert,
+    a_visitor_that_stops_reading_stalls_only_itself,
+    bytes_beyond_the_budget_cost_the_visitor_that_does_not_read,
+    half_a_connection_that_stays_silent_is_reaped,
+    an_idle_connection_ends,
+    many_visitors_share_a_tunnel,
+    the_status_counts_bytes_and_visitors,
 }

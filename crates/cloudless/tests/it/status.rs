@@ -32,6 +32,17 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
     );
     let text = on(&home, &["home", "status"]).expect(0).stdout;
     assert!(text.starts_with("home is online\n"), "{text}");
+    // Nobody else has come since.
+    let total = row["visitors_total"].as_u64().unwrap();
+    assert!(total > 0, "{row}");
+    for words in [
+        "round trip",
+        &format!("0 now, {total} in all, "),
+        " up, ",
+        " down\n",
+    ] {
+        assert!(text.contains(words), "no {words:?} in {text}");
+    }
     let status = on(&relay, &["relay", "status", "--json"]).expect(0).json();
     let row = &status["homes"][0];
     assert!(
@@ -39,6 +50,16 @@ fn a_home_that_phones_reach_is_online_and_one_without_a_relay_is_not() {
         "{row}"
     );
     assert!(row["round_trip"]["last_us"].as_u64() > Some(0), "{row}");
+    let totals = &status["totals"];
+    let total = totals["visitors_total"].as_u64().unwrap();
+    assert!(
+        total > 0 && totals["bytes_up"].as_u64() > Some(0),
+        "{totals}"
+    );
+    let text = on(&relay, &["relay", "status"]).expect(0).stdout;
+    let words = format!("1 of 1 names online, visitors 0 now, {total} in all, ");
+    assert!(text.contains(&words), "no {words:?} in {text}");
+    assert!(!text.contains(" 0 B to homes"), "{text}");
     // A home that has joined and hung up has not failed.
     let outcomes = &status["outcomes"];
     assert!(

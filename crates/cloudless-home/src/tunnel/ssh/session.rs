@@ -132,7 +132,7 @@ pub(crate) async fn run(
     } = link;
     let ended = CancellationToken::new();
     let mut session = Session {
-        liveness: Liveness::new(context.timings.pings()),
+        liveness: Liveness::new(context.timings.pings),
         context,
         server,
         tell,
@@ -328,7 +328,7 @@ impl Session {
                     continue;
                 }
                 Due::Death => {
-                    return End::Failed(ConnectionError::Silent(self.context.timings.dead));
+                    return End::Failed(ConnectionError::Silent(self.context.timings.pings.dead));
                 }
             };
             tokio::select! {
@@ -344,7 +344,7 @@ impl Session {
                     }
                 }
                 () = sleep_until(wake) => {}
-                () = probe.notified() => self.liveness.probe(),
+                () = probe.notified() => self.liveness.probe(Instant::now().into_std()),
                 () = retire.cancelled() => {
                     self.drain().await;
                     return End::Retired;

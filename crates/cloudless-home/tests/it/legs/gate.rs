@@ -1,6 +1,6 @@
 //! A way between home and relay on which each connection fares as the test says.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use std::time::Duration;
@@ -52,7 +52,7 @@ struct Seen {
 
 impl Gate {
     pub(crate) async fn to(relay: SocketAddr, fate: Fate) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = TcpListener::bind((relay.ip(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Seen>>::default();
         let is_released = watch::Sender::new(false);

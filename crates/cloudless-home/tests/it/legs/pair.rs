@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::gate::{Fate, Gate};
+use crate::family;
 use crate::fixture::{Home, PATIENCE};
 use crate::relay::{SERVER_NAME, new_key, public_key};
 
@@ -25,6 +26,7 @@ pub(crate) const NAS: &str = "nas.example.org";
 pub(crate) struct Pair {
     /// An IPv4 and an IPv6 address.
     pub(crate) relay: [SocketAddr; 2],
+    family: usize,
     pub(crate) home: Home,
     pub(crate) gate: Gate,
     server: TcpListener,
@@ -71,7 +73,8 @@ impl Pair {
             TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap(),
         ];
         let addresses = [0, 1].map(|index: usize| https[index].local_addr().unwrap());
-        let gate = Gate::to(addresses[0], terms.fate).await;
+        let family = family::index();
+        let gate = Gate::to(addresses[family], terms.fate).await;
         let dialed = terms.dial.map_or(gate.address, |index| addresses[index]);
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let beside = server.local_addr().unwrap();
@@ -108,6 +111,7 @@ impl Pair {
         home.connected().await;
         Self {
             relay: addresses,
+            family,
             home,
             gate,
             server,
@@ -116,6 +120,11 @@ impl Pair {
             running,
             _directory: directory,
         }
+    }
+
+    /// Where visitors connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.relay[self.family]
     }
 
     /// A visitor and the server's end of its connection. The ClientHello has gone through.

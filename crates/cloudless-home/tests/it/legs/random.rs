@@ -78,7 +78,7 @@ async fn round(pair: &Pair, bytes: Arc<Vec<u8>>, mut random: Random) {
     // would be brought to the session that is next.
     let mut through = Vec::new();
     for _ in 0..VISITORS {
-        let (mut visitor, mut server) = pair.visit(pair.relay[0]).await;
+        let (mut visitor, mut server) = pair.visit(pair.address()).await;
         exchange(&mut server, &mut visitor, b"!").await;
         through.push((visitor, server));
     }
@@ -225,4 +225,8 @@ async fn hear(
         }
         random.pause().await;
     }
+}
+
+over_ipv6! {
+    nothing_is_lost_doubled_or_reordered_wherever_a_visitor_ends,
 }

@@ -202,3 +202,13 @@ async fn a_home_that_takes_nothing_holds_nobody_up() {
     relay.command(&Command::Revoke { hostname }).await;
     drop(deaf);
 }
+
+over_ipv6! {
+    a_visitor_that_does_not_read_costs_itself_and_no_other,
+    a_visitor_that_reads_slowly_gets_all_of_it,
+    whoever_asks_without_end_is_ended,
+    what_is_no_ssh_ends_at_once_and_what_says_nothing_in_time,
+    of_many_that_log_in_never_the_oldest_go,
+    a_neighbor_on_the_same_address_locks_no_home_out,
+    a_home_that_takes_nothing_holds_nobody_up,
+}

@@ -213,3 +213,10 @@ async fn nothing_is_taken_for_granted_of_a_new_session() {
     let status = relay.until(|status| status.homes[0].since.is_some()).await;
     assert!(!status.homes[0].online);
 }
+
+over_ipv6! {
+    only_a_server_with_a_certificate_for_the_name_makes_it_online,
+    a_home_that_stops_to_answer_is_offline_and_online_when_it_is_back,
+    a_visitor_that_is_refused_tells_at_once,
+    nothing_is_taken_for_granted_of_a_new_session,
+}

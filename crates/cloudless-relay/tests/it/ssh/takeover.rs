@@ -63,3 +63,10 @@ async fn a_home_that_answers_nothing_is_offline_in_time() {
     relay.until_outcome("tunnel_silent", 1).await;
     drop(home);
 }
+
+over_ipv6! {
+    a_live_connection_stays_and_the_newcomer_hears_why_it_may_not,
+    a_dead_connection_is_replaced,
+    a_connection_that_ended_leaves_its_place_at_once,
+    a_home_that_answers_nothing_is_offline_in_time,
+}

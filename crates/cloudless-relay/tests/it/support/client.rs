@@ -42,7 +42,7 @@ impl Visitor {
         (visitor, hello)
     }
 
-    /// The same from another address of the loopback network.
+    /// The same from another address of the loopback network, which has no more than one over IPv6.
     pub(crate) async fn hello_from(
         source: [u8; 4],
         address: SocketAddr,

@@ -67,7 +67,7 @@ impl Tunnel {
         Self::dial_with(address, key, |_| {}).await
     }
 
-    /// The same from another address of the loopback network.
+    /// The same from another address of the loopback network, which has no more than one over IPv6.
     pub(crate) async fn dial_from(source: [u8; 4], address: SocketAddr, key: HomeKey) -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((source, 0))).unwrap();

@@ -58,8 +58,10 @@ impl TestRelay {
         let socket = directory.path().join("relay.sock");
         let (https, https_addresses) = listen().await;
         let (http, http_addresses) = listen().await;
-        let ssh = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let ssh_address = ssh.local_addr().unwrap();
+        let family = FAMILY.get();
+        let (mut ssh, ssh_addresses) = listen().await;
+        let ssh = ssh.swap_remove(family);
+        let ssh_address = ssh_addresses[family];
         let mut config = test_config();
         config.ssh = Some(Ssh {
             host_key: HostKey::open(directory.path()).unwrap(),
@@ -88,7 +90,7 @@ impl TestRelay {
             shutdown,
             running,
             directory,
-            family: FAMILY.get(),
+            family,
         }
     }
 
@@ -99,8 +101,14 @@ impl TestRelay {
         self.directory
     }
 
+    /// Where visitors and homes connect.
     pub(crate) fn address(&self) -> SocketAddr {
         self.https[self.family]
+    }
+
+    /// The same for plain HTTP.
+    pub(crate) fn http_address(&self) -> SocketAddr {
+        self.http[self.family]
     }
 
     /// One of the relay's own files.

@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,7 +17,7 @@ pub(crate) struct SlowPath {
 
 impl SlowPath {
     pub(crate) async fn to(relay: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let listener = TcpListener::bind((relay.ip(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (is_held, held) = watch::channel(false);
         let (from_home_count, to_home_count) = (Arc::default(), Arc::default());

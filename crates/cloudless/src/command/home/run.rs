@@ -21,9 +21,9 @@ use crate::systemd::Pulse;
 use crate::terminal;
 use crate::{admin_socket, allocator, listen, open_files, parent, signals};
 
-/// Time between two looks at whether the tunnel is up.
 /// For a command that reads contacts while home starts.
 const STORE_WAIT: Duration = Duration::from_secs(1);
+/// Time between two looks at whether the tunnel is up.
 const TUNNEL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Serve contacts to phones through the relay, and to programs on this machine, until stopped

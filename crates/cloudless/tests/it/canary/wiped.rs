@@ -5,13 +5,15 @@ use std::path::Path;
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, interval};
 
 use super::process::Paused;
 use super::scanner::Scanner;
 use super::{Canaries, LARGE, PATIENCE, POLL_INTERVAL, assert_has, await_in_home, can_look};
 use crate::binary;
-use crate::pair::Pair;
+use crate::pair::{HOSTNAME, Pair};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_is_in_homes_memory_while_it_is_used_and_no_longer() {
@@ -66,6 +68,31 @@ async fn a_join_code_is_not_in_the_relays_memory_once_it_was_told_or_redeemed() 
     let known = scanner(&[("name", "second.test")]);
     let relay = Paused::new(pair.relay_pid()).memory(&known);
     assert_has(&relay, "name as raw bytes");
+}
+
+/// A program that is told `http://` by mistake says its password in clear text.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_said_on_the_plain_port_is_not_kept() {
+    if !can_look() {
+        return;
+    }
+    let pair = Pair::start();
+    let password = scanner(&[("password", pair.password())]);
+    let host = format!("GET / HTTP/1.1\r\nHost: {HOSTNAME}\r\nX-Password: ");
+    let head = format!("{host}{}\r\n", pair.password());
+    let mut client = TcpStream::connect(pair.relay_http_address()).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    let mut looks = interval(POLL_INTERVAL);
+    let start = Instant::now();
+    while Paused::new(pair.relay_pid()).memory(&password) == BTreeSet::new() {
+        assert!(start.elapsed() < PATIENCE, "the relay has nothing of it");
+        looks.tick().await;
+    }
+    client.write_all(b"\r\n").await.unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 308 "), "{answer}");
+    await_gone(pair.relay_pid(), &password).await;
 }
 
 fn scanner(secrets: &[(&str, &str)]) -> Scanner {

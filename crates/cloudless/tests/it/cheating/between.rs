@@ -1,7 +1,7 @@
 //! Somebody between home and relay: a hotel's router, say. The tunnel cannot be answered or played
 //! again there, and a leg, which is in clear between the two, gives nothing but noise.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -215,7 +215,10 @@ fn restart_home(pair: &mut Pair, at: SocketAddr) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_answers_the_tunnel_with_another_key_is_told_nothing_and_home_says_so() {
     let mut pair = Pair::start();
-    let (home, stranger) = (pair.folder("home"), FakeRelay::bind().await);
+    let (home, stranger) = (
+        pair.folder("home"),
+        FakeRelay::bind_at(Ipv4Addr::LOCALHOST.into()).await,
+    );
     restart_home(&mut pair, stranger.address());
     let refused = |status: &serde_json::Value| {
         let error = status["relays"][0]["error"].as_str();

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ impl Impostor {
         pair.kill_home();
         pair.kill_relay();
         let key = pair.folder("relay").join("relay.key");
-        let mut relay = FakeRelay::bind().await;
+        let mut relay = FakeRelay::bind_at(Ipv4Addr::LOCALHOST.into()).await;
         relay.prove(&PrivatePkcs8KeyDer::from_pem_file(key).unwrap());
         pair.lead_home_over(relay.address());
         let file = pair.folder("home").join("home.toml");

@@ -12,13 +12,6 @@ use cloudless_proto::takeover::{Instance, Process, SessionId};
 use super::network::{ConnectionId, Message, Network, Random, To};
 
 /// What cloudless-home ships with.
-const PINGS: Pings = Pings {
-    idle: Duration::from_secs(20),
-    visited: Duration::from_secs(5),
-    doubt: Duration::from_secs(2),
-    changed: Duration::from_secs(1),
-    dead: Duration::from_secs(45),
-};
 const DIAL: Duration = Duration::from_secs(20);
 const ATTEMPTS_MAX: usize = 10;
 const RETRY_AFTER_DRAIN: Duration = Duration::from_secs(1);
@@ -111,7 +104,7 @@ impl Home {
         if let Some(session) = survivor.and_then(|number| self.sessions.get_mut(&number))
             && let State::Open(liveness) = &mut session.state
         {
-            liveness.probe();
+            liveness.probe(now);
         }
     }
 
@@ -138,7 +131,7 @@ impl Home {
             }
             (Message::Welcome, State::Greeting { id, .. }) => {
                 let epoch = id.epoch;
-                session.state = State::Open(Liveness::new(PINGS));
+                session.state = State::Open(Liveness::new(Pings::default()));
                 let previous = self.tunnel.current();
                 if self.tunnel.welcomed(number, epoch, now) {
                     self.stop_dialing(now, network);
