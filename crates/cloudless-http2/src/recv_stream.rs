@@ -156,6 +156,16 @@ impl RecvStream {
         stream.map_or(0, |stream| stream.incoming.unreleased)
     }
 
+    /// Whether the socket of a [delivery](Self::deliver_to) that is under way has failed, of which the
+    /// delivery itself may have to tell yet. The system tells of a reset once: whoever reads such a
+    /// socket takes it for a FIN, and has to ask here before it passes one on.
+    pub fn has_failed_to_deliver(&self) -> bool {
+        let state = self.shared.lock();
+        let stream = state.streams.get(&self.id);
+        let sink = stream.and_then(|stream| stream.incoming.sink.as_ref());
+        sink.is_some_and(Sink::has_failed)
+    }
+
     /// Writes what comes to a socket, until the end of the stream, which is left to the caller to pass
     /// on; what was there before, too. Bytes are released when the socket has taken them.
     ///

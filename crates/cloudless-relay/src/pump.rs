@@ -84,7 +84,7 @@ pub(crate) async fn pump(
             Err(lost) => lost,
         }
     };
-    let up = up(&shared, &mut send);
+    let up = up(&shared, &mut send, &receive);
     let down = down(&shared, &receive);
     let outcome = tokio::select! {
         // First: the name may have been lost before this.

@@ -36,7 +36,8 @@ pub enum ForwardError {
 ///
 /// The other direction of the connection is another call, awaited in the same task, and the first
 /// error of the two is the connection's end: the system tells of a reset once, after which the other
-/// direction may look as if it had ended well. Dropping the future loses the bytes under way, so the
+/// direction may look as if it had ended well. (Where another task writes to `from`,
+/// [`forward_to_fin`] leaves room to ask it.) Dropping the future loses the bytes under way, so the
 /// connection is of no use then.
 ///
 /// A direction that waits for bytes to move holds neither pipe nor buffer. One that waits for `to`
@@ -45,6 +46,21 @@ pub enum ForwardError {
 /// # Errors
 /// When a socket fails.
 pub async fn forward(
+    from: &impl Socket,
+    to: &impl Socket,
+    pipes: &Pipes,
+    on_moved: impl FnMut(u64),
+) -> Result<u64, ForwardError> {
+    let total = forward_to_fin(from, to, pipes, on_moved).await?;
+    finish(to).map_err(ForwardError::Write)?;
+    Ok(total)
+}
+
+/// The same, but the FIN is the caller's to pass on.
+///
+/// # Errors
+/// Those of [`forward`].
+pub async fn forward_to_fin(
     from: &impl Socket,
     to: &impl Socket,
     pipes: &Pipes,
@@ -64,10 +80,7 @@ pub async fn forward(
         loop {
             match carrier.fill(from) {
                 Ok(ControlFlow::Continue(n)) => is_bulk = n >= SPLICE_MIN,
-                Ok(ControlFlow::Break(())) => {
-                    finish(to).map_err(ForwardError::Write)?;
-                    return Ok(total);
-                }
+                Ok(ControlFlow::Break(())) => return Ok(total),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if carrier.cannot(&error) => can_splice = false,
                 Err(error) => return Err(ForwardError::Read(error)),

@@ -13,7 +13,7 @@ mod pipes;
 mod socket;
 
 pub use chunk::Chunk;
-pub use forward::{ForwardError, forward};
+pub use forward::{ForwardError, forward, forward_to_fin};
 pub use pace::Pace;
 pub use pipes::Pipes;
 pub use socket::{Socket, finish, read_into, write, write_vectored};

@@ -1,12 +1,13 @@
 //! The direction from the visitor to the home.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use cloudless_http2::{Error, Observer, Reason, SendFromError, SendStream};
+use cloudless_http2::{Error, Observer, Reason, RecvStream, SendFromError, SendStream};
 use cloudless_proto::leg::{self, TRAILER};
-use cloudless_splice::{ForwardError, Pace, forward};
+use cloudless_splice::{ForwardError, Pace, finish, forward_to_fin};
 use http::{HeaderMap, HeaderValue};
 
 use super::{Cut, Shared};
@@ -19,12 +20,16 @@ pub(super) enum UpEnd {
     Visitor,
 }
 
-pub(super) async fn up(shared: &Arc<Shared>, send: &mut SendStream) -> Result<UpEnd, Cut> {
+pub(super) async fn up(
+    shared: &Arc<Shared>,
+    send: &mut SendStream,
+    receive: &RecvStream,
+) -> Result<UpEnd, Cut> {
     let Shared { ways, activity, .. } = &**shared;
     loop {
         if let leg::Send::ChangeOver(number) = ways.send() {
             send.finish_with(&trailers(number)).map_err(Cut::Home)?;
-            return on_leg(shared).await;
+            return on_leg(shared, receive).await;
         }
         let counted = Arc::new(Counted(Arc::clone(shared)));
         let visitor = Arc::clone(&shared.visitor);
@@ -75,7 +80,7 @@ impl Observer for Counted {
     fn waiting(&self, _n: usize) {}
 }
 
-async fn on_leg(shared: &Shared) -> Result<UpEnd, Cut> {
+async fn on_leg(shared: &Shared, receive: &RecvStream) -> Result<UpEnd, Cut> {
     let Shared {
         visitor,
         ways,
@@ -88,8 +93,17 @@ async fn on_leg(shared: &Shared) -> Result<UpEnd, Cut> {
         shared.went_up(n);
         counters.leg_bytes_up.fetch_add(n, Ordering::Relaxed);
     };
-    match forward(&**visitor, ways.leg().await, &visit.home().pipes, moved).await {
-        Ok(_) => {
+    let leg = ways.leg().await;
+    let forwarded = forward_to_fin(&**visitor, leg, &visit.home().pipes, moved).await;
+    let ended = forwarded.and_then(|_| {
+        // The tunnel's task may have heard of a reset by writing.
+        if receive.has_failed_to_deliver() {
+            return Err(ForwardError::Read(io::ErrorKind::ConnectionReset.into()));
+        }
+        finish(leg).map_err(ForwardError::Write)
+    });
+    match ended {
+        Ok(()) => {
             ways.finish();
             activity.half_closed();
             Ok(UpEnd::Visitor)

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Buf;
 use cloudless_http2::{DeliveryError, Observer, SendFromError};
-use cloudless_splice::{ForwardError, Pipes, Socket, finish, forward, write};
+use cloudless_splice::{ForwardError, Pipes, Socket, finish, forward, forward_to_fin, write};
 use tokio::io::{AsyncWrite, Interest};
 
 use super::reading::{Reading, lock};
@@ -68,11 +68,16 @@ impl Stream {
             self.leg().map_err(Cut::Visitor)?;
             if let Some(leg) = &self.leg {
                 let went = |n| self.traffic.went(n, true);
-                let forwarded = forward(&**server, &**leg, pipes, went).await;
+                let forwarded = forward_to_fin(&**server, &**leg, pipes, went).await;
                 forwarded.map_err(|error| match error {
                     ForwardError::Read(error) => Cut::Server(error),
                     ForwardError::Write(error) => Cut::Visitor(error),
                 })?;
+                // The tunnel's task may have heard of a reset by writing.
+                if lock(&self.reading).has_failed_to_deliver() {
+                    return Err(Cut::Server(io::ErrorKind::ConnectionReset.into()));
+                }
+                finish(&**leg).map_err(Cut::Visitor)?;
                 self.finished = true;
                 self.ways.finish();
                 return Ok(());

@@ -112,6 +112,11 @@ impl Reading {
         self.recv.deliver_to(socket, observer)
     }
 
+    /// See [`RecvStream::has_failed_to_deliver`].
+    pub(super) fn has_failed_to_deliver(&self) -> bool {
+        self.recv.has_failed_to_deliver()
+    }
+
     /// Like [`tokio::io::AsyncRead::poll_read`].
     pub(super) fn poll_read(
         &mut self,

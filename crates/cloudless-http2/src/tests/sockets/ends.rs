@@ -130,6 +130,32 @@ async fn a_reset_that_writing_has_noticed_is_no_fin_for_reading() {
     }
 }
 
+/// As where the other direction has left the tunnel.
+#[tokio::test]
+async fn whoever_reads_the_socket_of_a_delivery_learns_that_a_fin_is_none() {
+    let (_client, _server, [(recv, _send), (_far_recv, mut far_send)]) = open(CONFIG).await;
+    let (near, far) = tcp().await;
+    let near = Arc::new(near);
+    reset(far);
+    near.readable().await.unwrap();
+    // Nobody asks it how it fares.
+    let delivery = recv.deliver_to(near.clone(), Count::new());
+    assert!(!recv.has_failed_to_deliver());
+    far_send.queue(data(10, 1)).unwrap();
+    soon(async {
+        while !recv.has_failed_to_deliver() {
+            yield_now().await;
+        }
+    })
+    .await;
+    assert_eq!(
+        near.try_read(&mut [0; 10]).unwrap(),
+        0,
+        "a reset told twice"
+    );
+    drop(delivery);
+}
+
 #[tokio::test]
 async fn a_socket_that_is_dropped_midway_is_read_no_more_and_then_goes_on() {
     let (_client, _server, [(_recv, mut send), (mut far_recv, _far_send)]) = open(CONFIG).await;
