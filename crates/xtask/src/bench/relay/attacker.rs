@@ -272,7 +272,9 @@ impl Attackers {
         sleep(BEGIN_WITHIN.mul_f64(part)).await;
         loop {
             self.hold_once().await;
-            sleep(AGAIN.mul_f64(0.5 + part)).await;
+            if self.target.attack != Attack::Legs {
+                sleep(AGAIN.mul_f64(0.5 + part)).await;
+            }
         }
     }
 
@@ -290,8 +292,10 @@ impl Attackers {
             }
             Attack::Legs => {
                 stream.write_all(&hello(EVIL)?).await.ok()?;
-                // Enough for the offer of a leg.
+                // Enough for the offer of a leg. The next visitor comes for the next one.
                 stream.write_all(&[0; 128 * 1024]).await.ok()?;
+                sleep(AGAIN / 10).await;
+                return stream.set_zero_linger().ok();
             }
             Attack::DeafHome => {
                 stream.write_all(&hello(EVIL)?).await.ok()?;
@@ -313,8 +317,9 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
         let attackers = Arc::clone(attackers);
         tasks.spawn(async move {
             let (target, offered) = (&attackers.target, &attackers.offered);
-            let served = evil_home::serve(target, &key, offered).await;
-            served.unwrap_or_default();
+            if let Err(error) = evil_home::serve(target, &key, offered).await {
+                eprintln!("the attackers' home ends: {error:#}");
+            }
         });
     }
     let n_held = match attack {

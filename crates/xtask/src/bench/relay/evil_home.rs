@@ -1,7 +1,8 @@
 //! The attackers' own home, which the relay knows and which serves nobody.
 
+use std::collections::VecDeque;
 use std::future::pending;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
@@ -17,22 +18,30 @@ use tokio::task::JoinSet;
 use super::attacker::{Attack, Target};
 use super::home::{self, Tunnel};
 
-/// The ticket of the leg that was offered last.
+const TICKETS_MAX: usize = 1_000;
+
+/// Tickets of legs that were offered and not shown yet.
 #[derive(Default)]
-pub(super) struct Offered(Mutex<Option<Ticket>>);
+pub(super) struct Offered(Mutex<VecDeque<Ticket>>);
 
 impl Offered {
-    /// One of nobody as long as none was offered.
+    /// The next one, or one of nobody.
     pub(super) fn ticket(&self) -> Ticket {
-        let offered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        offered.clone().unwrap_or_else(|| Ticket {
+        self.lock().pop_front().unwrap_or_else(|| Ticket {
             number: 1,
             token: Token::new([7; 16]),
         })
     }
 
-    fn set(&self, ticket: Ticket) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(ticket);
+    fn add(&self, ticket: Ticket) {
+        let mut tickets = self.lock();
+        if tickets.len() < TICKETS_MAX {
+            tickets.push_back(ticket);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Ticket>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -69,11 +78,12 @@ async fn take_offers((mut connection, streams): Tunnel, offered: &Offered) -> Re
     loop {
         tokio::select! {
             arrival = connection.accept() => {
-                let Some(Ok((request, mut respond))) = arrival else {
-                    return Ok(());
-                };
-                let answer = respond.send_response(Response::new(()), false);
-                visitors.spawn(take_all(request.into_body(), answer.context("answer")?));
+                let arrival = arrival.context("the tunnel ended")?;
+                let (request, mut respond) = arrival.context("the tunnel broke")?;
+                // Some have gone already.
+                if let Ok(answer) = respond.send_response(Response::new(()), false) {
+                    visitors.spawn(take_all(request.into_body(), answer));
+                }
             }
             ended = &mut offers => return ended,
             Some(_) = visitors.join_next() => {}
@@ -94,7 +104,7 @@ async fn read_offers(mut control: RecvStream, offered: &Offered) -> Result<()> {
         while let Some(line) = decoder.next_line().context("a line without an end")? {
             let message = control::decode(&line).context("read a message")?;
             if let Some(FromRelay::Leg { number, token, .. }) = message {
-                offered.set(Ticket { number, token });
+                offered.add(Ticket { number, token });
             }
         }
         let data = control.data().await.context("the control stream ended")?;

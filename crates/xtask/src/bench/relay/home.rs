@@ -14,7 +14,7 @@ use cloudless_proto::redial::{Pace, Schedule};
 use cloudless_proto::takeover::{Instance, SessionId};
 use cloudless_proto::{Hostname, PublicKey};
 use h2::server::{Connection, SendResponse};
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use rcgen::{KeyPair, PKCS_ED25519};
 use rustls::client::AlwaysResolvesClientRawPublicKeys;
@@ -233,15 +233,20 @@ async fn open(
     };
     let hello = Bytes::from(lines::encode(&hello));
     streams.0.send_data(hello, false).context("say hello")?;
-    let welcome = tokio::select! {
-        welcome = welcome(&mut streams.1) => welcome,
-        opened = connection.accept() => match opened {
-            Some(Ok(_)) => bail!("a visitor for a home that nobody knows"),
-            Some(Err(error)) => Err(error).context("the tunnel broke"),
-            None => bail!("the relay closed the tunnel"),
-        },
-    };
-    welcome?;
+    {
+        let mut welcome = Box::pin(welcome(&mut streams.1));
+        loop {
+            tokio::select! {
+                welcome = &mut welcome => break welcome?,
+                opened = connection.accept() => match opened {
+                    // Who has waited for this home may be there before its welcome is read.
+                    Some(Ok((_, mut respond))) => respond.send_reset(Reason::REFUSED_STREAM),
+                    Some(Err(error)) => return Err(error).context("the tunnel broke"),
+                    None => bail!("the relay closed the tunnel"),
+                },
+            }
+        }
+    }
     Ok((connection, streams))
 }
 
