@@ -271,8 +271,9 @@ impl Attackers {
     async fn hold(&self, part: f64) {
         sleep(BEGIN_WITHIN.mul_f64(part)).await;
         loop {
-            self.hold_once().await;
-            if self.target.attack != Attack::Legs {
+            let held = self.hold_once().await;
+            // Who has come for a leg comes for the next one at once.
+            if self.target.attack != Attack::Legs || held.is_none() {
                 sleep(AGAIN.mul_f64(0.5 + part)).await;
             }
         }
