@@ -29,6 +29,7 @@ pub(crate) use self::requests::{Waiting, WaitingGuard};
 use crate::config::Timings;
 use crate::tunnel::{Activity, Watched};
 use crate::upstream::{self, Current, Found, Tunnels, Visit};
+use crate::visitor::Refusals;
 
 /// The longest request head, HTTP/1 and HTTP/2 alike, in bytes.
 const HEAD_MAX: u32 = 32 * 1024;
@@ -134,6 +135,7 @@ pub(crate) struct Behind {
     pub(crate) address: Option<SocketAddr>,
     /// The port that visitors reach the relay at.
     pub(crate) public_port: u16,
+    pub(crate) refusals: Refusals,
 }
 
 impl Site {
@@ -146,6 +148,7 @@ impl Site {
             hostname: hostname.clone(),
             address: behind.address,
             public_port: behind.public_port,
+            refusals: behind.refusals.clone(),
             waiting,
             tunnels: Tunnels::new(shutdown),
         })

@@ -48,3 +48,4 @@ pub use silence::SilentDevice;
 pub use tunnel::join::{JoinError, join};
 pub use tunnel::ssh;
 pub use tunnel::{ConnectionError, ControlError, DialError, IdentityError};
+pub use visitor::VisitorRefusal;

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use crate::config::Passthrough;
 use crate::status::PassthroughStatus;
 use crate::validation::{self, VALIDATION};
-use crate::visitor::{HTTPS_PORT, Stream};
+use crate::visitor::{HTTPS_PORT, Refusals, Stream, VisitorRefusal};
 
 /// A server on this machine or in its network has accepted long before.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,10 +38,11 @@ pub(crate) struct Server {
     proxy_protocol: Option<Version>,
     pipes: Arc<Pipes>,
     error: Mutex<Option<String>>,
+    refusals: Refusals,
 }
 
 impl Passthroughs {
-    pub(crate) fn new(configured: HashMap<Hostname, Passthrough>) -> Self {
+    pub(crate) fn new(configured: HashMap<Hostname, Passthrough>, refusals: &Refusals) -> Self {
         let (mut tls, mut http) = (HashMap::new(), HashMap::new());
         let pipes = Arc::new(Pipes::new(PIPES_MAX));
         for (hostname, passthrough) in configured {
@@ -51,6 +52,7 @@ impl Passthroughs {
                     proxy_protocol,
                     pipes: pipes.clone(),
                     error: Mutex::default(),
+                    refusals: refusals.clone(),
                 })
             };
             if let Some(address) = passthrough.tls {
@@ -104,7 +106,7 @@ impl Server {
         match self.connect(&header).await {
             Some(Connected::Tcp(server)) => self.join(visitor, Arc::new(server)).await,
             Some(Connected::Unix(server)) => self.join(visitor, Arc::new(server)).await,
-            None => {}
+            None => self.refusals.count(VisitorRefusal::PassthroughUnreachable),
         }
     }
 
@@ -125,19 +127,23 @@ impl Server {
     /// Asks the server what a certificate authority asks, if that is what the visitor wants. A
     /// visitor that wants anything else is reset.
     pub(crate) async fn validate(&self, mut visitor: Stream, hostname: &Hostname) {
+        let refused = VisitorRefusal::HttpRefused;
+        let unreachable = VisitorRefusal::PassthroughUnreachable;
         let validation = async {
-            let head = validation::read(&mut visitor, hostname).await?;
-            let request = head.validation_request()?;
-            let answer = match self.connect(&request).await? {
+            let head = validation::read(&mut visitor, hostname).await;
+            let request = head.and_then(|head| head.validation_request());
+            let request = request.ok_or(refused)?;
+            let answer = match self.connect(&request).await.ok_or(unreachable)? {
                 Connected::Tcp(server) => read_answer(server).await,
                 Connected::Unix(server) => read_answer(server).await,
             };
-            let answer = answer.ok()?;
-            visitor.write_all(&answer).await.ok()?;
-            visitor.shutdown().await.ok()
+            let answer = answer.map_err(|_| unreachable)?;
+            visitor.write_all(&answer).await.map_err(|_| refused)?;
+            visitor.shutdown().await.map_err(|_| refused)
         };
-        if !matches!(timeout(VALIDATION, validation).await, Ok(Some(()))) {
-            tracing::debug!("A request over plain HTTP was no validation, or had no answer");
+        let validated = timeout(VALIDATION, validation).await;
+        if let Err(refusal) = validated.unwrap_or(Err(refused)) {
+            self.refusals.count(refusal);
         }
     }
 
@@ -173,6 +179,10 @@ impl Server {
 
     fn unreached(&self, error: &io::Error) {
         let message = format!("cannot reach the server at {}: {error}", self.address);
+        tracing::debug!(
+            error = message,
+            "A server behind `passthrough` is not reached"
+        );
         let is_news = self.error().replace(message).is_none();
         if is_news {
             tracing::warn!("A server behind `passthrough` is out of reach; see the status");

@@ -37,6 +37,15 @@ pub enum ProxyError {
     /// No TCP connection to it.
     #[error("cannot connect to it; is it running, and is this machine in its network?")]
     Connect(#[source] io::Error),
+    /// TLS does not get through to the relay unopened.
+    #[error(
+        "it intercepts TLS, or leads to another server: a certificate of \"{issuer}\" is shown in the \
+         relay's place; nothing was sent: ask whoever runs it for an exception for the relay's address"
+    )]
+    Intercepts {
+        /// Who issued the certificate, in its own words.
+        issuer: String,
+    },
     /// The connection broke.
     #[error("the connection to it broke")]
     Io(#[source] io::Error),

@@ -34,11 +34,11 @@ use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Alarm, Trust, TrustError};
 use crate::tunnel::{
-    self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Process, Transport, Visits,
-    ssh,
+    self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Portals, Process, Transport,
+    Visits, ssh,
 };
 use crate::upstream::{Current, RouteError};
-use crate::visitor::Visitors;
+use crate::visitor::{Refusals, Visitors};
 
 /// What is left after the drain is given this long to notice that it is over.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -121,7 +121,8 @@ pub async fn run(
         Some(push) => carddav.with_push(push.push()),
         None => carddav,
     };
-    let passthroughs = Passthroughs::new(config.passthrough);
+    let refusals = Refusals::default();
+    let passthroughs = Passthroughs::new(config.passthrough, &refusals);
     let upstreams = Current::new(config.upstreams, &config.clock).map_err(RunError::Upstream)?;
     let upstreams = Arc::new(upstreams);
     let reload = Reload::new(config.source, upstreams.clone(), config.clock.clone());
@@ -188,9 +189,11 @@ pub async fn run(
             upstreams: upstreams.clone(),
             public_port: config.public_port,
             timings: timings.clone(),
+            refusals: refusals.clone(),
         },
         passthroughs,
         arrivals: arrivals.unwrap_or_default(),
+        refusals,
     });
 
     // A part that ends or panics stops the others.
@@ -224,6 +227,7 @@ pub async fn run(
         let relay = OwnRelay {
             relay,
             pinning,
+            portals: Portals::default(),
             process: Process::new(instance, epochs.clone()),
             // They would have to leave this network another way.
             legs: config.legs && proxy.is_none(),
@@ -340,6 +344,7 @@ pub async fn run(
             passthrough: visitors.passthroughs.status(),
             upstreams: watched.status(),
             requests: requests(),
+            refused: visitors.refusals.counts(),
             silent: silence.as_ref().map(Silence::devices).unwrap_or_default(),
             ..facts.clone()
         };

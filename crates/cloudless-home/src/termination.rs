@@ -18,7 +18,7 @@ use crate::config::Timings;
 use crate::http::{self, Behind, Hosts, Site};
 use crate::trust::Trust;
 use crate::upstream::Current;
-use crate::visitor::Stream;
+use crate::visitor::{Refusals, Stream, VisitorRefusal};
 
 /// Serves visitors of every relay.
 pub(crate) struct Termination {
@@ -34,6 +34,7 @@ pub(crate) struct Termination {
     /// The port that visitors reach the relay at.
     pub(crate) public_port: u16,
     pub(crate) timings: Timings,
+    pub(crate) refusals: Refusals,
 }
 
 impl Termination {
@@ -59,6 +60,7 @@ impl Termination {
                         upstreams: self.upstreams.clone(),
                         address,
                         public_port: self.public_port,
+                        refusals: self.refusals.clone(),
                     }),
                 };
                 let Some(certificate) = certificate else {
@@ -72,8 +74,11 @@ impl Termination {
                     }
                 }
             }
-            Ok(Err(error)) => tracing::debug!(%error, "Visitor's handshake failed"),
-            Err(_) => tracing::debug!("Visitor's handshake took too long"),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "Visitor's handshake failed");
+                self.refusals.count(error.refusal());
+            }
+            Err(_) => self.refusals.count(VisitorRefusal::HandshakeTimeout),
         }
     }
 
@@ -148,4 +153,14 @@ enum HandshakeError {
     NotServed,
     #[error("TLS failed: {0}")]
     Tls(std::io::Error),
+}
+
+impl HandshakeError {
+    /// What it is counted as.
+    fn refusal(&self) -> VisitorRefusal {
+        match self {
+            Self::Demand(_) | Self::Tls(_) => VisitorRefusal::HandshakeFailed,
+            Self::NotServed => VisitorRefusal::NameNotServed,
+        }
+    }
 }

@@ -12,6 +12,7 @@ mod leg;
 mod lookup;
 mod path;
 mod pinning;
+mod portal;
 mod session;
 pub mod ssh;
 mod stream;
@@ -39,11 +40,13 @@ pub use identity::IdentityError;
 pub(crate) use lookup::Known;
 use path::Path;
 pub(crate) use pinning::Pinning;
+pub(crate) use portal::Portals;
 pub(crate) use session::{Context, OwnRelay, Transport};
 use session::{End, News, Tokens};
 pub(crate) use stream::{Cut, Stream};
 pub(crate) use visits::Visits;
 
+use crate::proxy::ProxyError;
 use crate::status::{RelayState, chain};
 use crate::surroundings::Happened;
 
@@ -302,15 +305,30 @@ impl Tunnel {
             return;
         }
         match end {
-            End::Refused { .. } => tracing::warn!(relay, error, "The relay refuses this home"),
+            // What names hosts, perhaps, is told at DEBUG above: the relay's words, and an issuer.
+            End::Refused { reason, .. } => tracing::warn!(
+                relay,
+                ?reason,
+                "The relay refuses this home; `cloudless home status` says what to do"
+            ),
             End::Failed(ConnectionError::Dial(DialError::WrongKey { .. })) => {
                 tracing::warn!(relay, "Somebody answers for the relay with another key");
             }
-            End::Failed(ConnectionError::Dial(DialError::Intercepted { issuer, .. })) => {
+            End::Failed(ConnectionError::Dial(DialError::Intercepted { .. })) => {
                 tracing::warn!(
                     relay,
-                    issuer,
-                    "This network intercepts TLS, or another server is in the relay's place"
+                    "This network intercepts TLS, or another server is in the relay's place; \
+                     `cloudless home status` says whose certificate it shows"
+                );
+            }
+            End::Failed(ConnectionError::Dial(DialError::Proxy {
+                source: ProxyError::Intercepts { .. },
+                ..
+            })) => {
+                tracing::warn!(
+                    relay,
+                    "The proxy intercepts TLS, or leads to another server than the relay; \
+                     `cloudless home status` says whose certificate it shows"
                 );
             }
             End::Failed(ConnectionError::Dial(DialError::Portal { .. })) => {

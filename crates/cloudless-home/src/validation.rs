@@ -13,8 +13,13 @@ use crate::visitor::Stream;
 /// A whole validation: a short question and a line of text.
 pub(crate) const VALIDATION: Duration = Duration::from_secs(10);
 
-/// Answers an authority that validates this name now. A visitor that wants anything else is reset.
-pub(crate) async fn answer(mut visitor: Stream, hostname: &Hostname, validations: &Validations) {
+/// Answers an authority that validates this name now; returns whether it was one. A visitor that wants
+/// anything else is reset.
+pub(crate) async fn answer(
+    mut visitor: Stream,
+    hostname: &Hostname,
+    validations: &Validations,
+) -> bool {
     let validation = async {
         let head = read(&mut visitor, hostname).await?;
         let body = validations.http(hostname, &head.target_path)?;
@@ -26,9 +31,7 @@ pub(crate) async fn answer(mut visitor: Stream, hostname: &Hostname, validations
         visitor.write_all(answer.as_bytes()).await.ok()?;
         visitor.shutdown().await.ok()
     };
-    if !matches!(timeout(VALIDATION, validation).await, Ok(Some(()))) {
-        tracing::debug!("A request over plain HTTP was no validation under way");
-    }
+    matches!(timeout(VALIDATION, validation).await, Ok(Some(())))
 }
 
 /// Reads a request. `None` when it is none that a server could only read as one for a validation of

@@ -1,5 +1,6 @@
 //! Where a visitor goes once the relay has announced it: to a server beside home, or to home's own.
 
+mod refusal;
 mod stream;
 
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use crate::passthrough::Passthroughs;
 use crate::probe::Arrivals;
 use crate::termination::Termination;
 use crate::validation;
+pub(crate) use refusal::Refusals;
+pub use refusal::VisitorRefusal;
 pub(crate) use stream::Stream;
 
 pub(crate) const HTTPS_PORT: u16 = 443;
@@ -53,6 +56,7 @@ pub(crate) struct Visitors {
     pub(crate) passthroughs: Passthroughs,
     /// Home's own probes among the visitors.
     pub(crate) arrivals: Arc<Arrivals>,
+    pub(crate) refusals: Refusals,
 }
 
 impl Visitors {
@@ -74,7 +78,7 @@ impl Visitors {
                 let look = self.arrivals.look_at(&stream);
                 let limit = self.termination.timings.tls_handshake;
                 if timeout(limit, look).await.is_err() {
-                    return;
+                    return self.refusals.count(VisitorRefusal::HandshakeTimeout);
                 }
                 let server = hostname.and_then(|hostname| self.passthroughs.tls(&hostname));
                 match server {
@@ -87,11 +91,14 @@ impl Visitors {
                 match self.passthroughs.http(&hostname) {
                     Some(server) => server.validate(stream, &hostname).await,
                     None => {
-                        validation::answer(stream, &hostname, &self.termination.validations).await;
+                        let validations = &self.termination.validations;
+                        if !validation::answer(stream, &hostname, validations).await {
+                            self.refusals.count(VisitorRefusal::HttpRefused);
+                        }
                     }
                 }
             }
-            _ => tracing::debug!("A visitor came for a port that home does not serve"),
+            _ => self.refusals.count(VisitorRefusal::PortNotServed),
         }
     }
 }

@@ -108,7 +108,8 @@ pub enum Reply {
         /// for the home.
         #[serde(default)]
         covered_by: Option<UpstreamAddress>,
-        /// There are web servers whose certificates nobody has looked at, because no relay runs.
+        /// There are web servers whose certificates nobody has looked at, because no relay runs: a
+        /// command looks itself ([`coverage`](crate::coverage)).
         #[serde(default)]
         not_looked: bool,
     },

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{interval, timeout};
 use tokio_rustls::TlsConnector;
 
+use crate::config::Config;
 use crate::onlooker;
 use crate::routes::{self, Pattern};
 use crate::run::Relay;
@@ -138,28 +139,87 @@ async fn round(relay: &Relay, connector: &TlsConnector) {
     let servers = routes::https(&config.fallback, &config.routes);
     let known = |address: &UpstreamAddress| servers.contains_key(address);
     relay.coalescing.shown().retain(|address, _| known(address));
-    // What a web server has by a name of its own is often refused under another one.
-    let routed = config.routes.0.keys().filter_map(Pattern::example);
     let passed_on: Vec<_> = relay.coalescing.names().iter().cloned().collect();
     let homes = relay.registry.homes().into_iter().map(|home| home.hostname);
+    let asked = asked(&config, passed_on, homes);
+    for (address, version) in servers {
+        let shown = shown(connector, &config, &address, version, &asked).await;
+        let certificates = shown.unwrap_or_default();
+        relay.coalescing.shown().insert(address, certificates);
+    }
+}
+
+/// Whether a web server beside a relay that does not run has a certificate for a home's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// This one has.
+    By(UpstreamAddress),
+    /// None of them has.
+    No,
+    /// One shows no certificate now, and no other one has it.
+    Unknown,
+}
+
+/// Asks the web servers of `config` once, for a command that is given while no relay runs: a running
+/// one knows. Takes as long as they let it, [`Timings::connect`](crate::Timings::connect) for each of
+/// some names.
+///
+/// # Errors
+/// When the system's TLS cannot be set up.
+pub async fn coverage(config: &Config, hostname: &Hostname) -> io::Result<Coverage> {
+    let client = onlooker::client(vec![HTTP2.to_vec()]).map_err(io::Error::other)?;
+    let connector = TlsConnector::from(Arc::new(client));
+    let asked = asked(config, vec![hostname.clone()], std::iter::empty());
+    let mut coverage = Coverage::No;
+    for (address, version) in routes::https(&config.fallback, &config.routes) {
+        match shown(&connector, config, &address, version, &asked).await {
+            Some(certificates) if covers(&certificates, hostname) => {
+                return Ok(Coverage::By(address));
+            }
+            Some(_) => {}
+            None => coverage = Coverage::Unknown,
+        }
+    }
+    Ok(coverage)
+}
+
+/// The names that web servers are asked for: what one has by a name of its own is often refused under
+/// another one.
+fn asked(
+    config: &Config,
+    passed_on: Vec<Hostname>,
+    homes: impl Iterator<Item = Hostname>,
+) -> Vec<Hostname> {
+    let routed = config.routes.0.keys().filter_map(Pattern::example);
     let names = [config.server_name.clone()].into_iter();
     let mut seen = HashSet::new();
     let names = names.chain(passed_on).chain(routed).chain(homes);
-    let asked: Vec<_> = names.filter(|it| seen.insert(it.clone())).collect();
-    let asked = &asked[..asked.len().min(ASKED_MAX)];
-    for (address, version) in servers {
-        let mut certificates = HashSet::new();
-        for hostname in asked {
-            let look = look(connector, &address, version, hostname);
-            match timeout(config.timings.connect, look).await {
-                Ok(Ok(certificate)) => certificates.extend(certificate),
-                // It may refuse a name; one that does not answer at all is asked no more.
-                Ok(Err(error)) => tracing::debug!(%error, "A web server showed no certificate"),
-                Err(_) => break,
-            }
+    let asked = names.filter(|it| seen.insert(it.clone()));
+    asked.take(ASKED_MAX).collect()
+}
+
+/// The certificates that a web server shows for these names to clients that speak HTTP/2; `None` where
+/// it makes no connection with any of them.
+async fn shown(
+    connector: &TlsConnector,
+    config: &Config,
+    address: &UpstreamAddress,
+    version: Option<Version>,
+    asked: &[Hostname],
+) -> Option<HashSet<CertificateDer<'static>>> {
+    let mut certificates = None;
+    for hostname in asked {
+        let look = look(connector, address, version, hostname);
+        match timeout(config.timings.connect, look).await {
+            Ok(Ok(certificate)) => certificates
+                .get_or_insert_with(HashSet::new)
+                .extend(certificate),
+            // It may refuse a name; one that does not answer at all is asked no more.
+            Ok(Err(error)) => tracing::debug!(%error, "A web server showed no certificate"),
+            Err(_) => break,
         }
-        relay.coalescing.shown().insert(address, certificates);
     }
+    certificates
 }
 
 /// The certificate that a web server shows for this name; `None` when it speaks no HTTP/2.

@@ -9,7 +9,12 @@ use crate::crowd::Room;
 use crate::network::Network;
 use crate::reload::Source;
 use crate::routes::{Routes, Servers};
+use crate::run::PIPES_MAX;
 use crate::ssh::Ssh;
+
+/// Files beside those of peers, with room to spare: listeners, the runtimes' own, the lock, looks at
+/// servers, readers of metrics.
+const OTHER_FILES: usize = 128;
 
 /// What one relay is and how far it lets its peers go.
 ///
@@ -132,6 +137,28 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// How many files the process may have open at a time with so many listeners: a socket is one. It is
+    /// an estimate from above, as all limits are seldom reached together.
+    pub fn open_files(&self, n_listeners: usize) -> usize {
+        [
+            self.handshakes.saturating_mul(n_listeners),
+            // Tunnels before their handshake, in it, and up.
+            self.waiting().all,
+            self.handshakes,
+            self.sessions,
+            // A visitor has its own socket, and a second one to a server or on a leg.
+            self.visitors,
+            self.visitors / 2,
+            self.legs,
+            // Each has two ends.
+            PIPES_MAX * 2,
+            self.admin_connections,
+            OTHER_FILES,
+        ]
+        .into_iter()
+        .fold(0, usize::saturating_add)
+    }
+
     /// For connections of a listener that have not said yet what they want.
     pub(crate) fn undecided(&self) -> Room {
         Room {
@@ -279,10 +306,40 @@ mod tests {
         }
     }
 
+    /// Each limit moves the estimate by what one more takes.
     #[test]
-    fn shipped_limits_leave_room_in_what_a_process_may_open() {
+    fn the_files_that_a_relay_may_open_are_counted_by_its_limits() {
+        let before = Limits::default().open_files(3);
+        let more = |change: fn(&mut Limits)| {
+            let mut limits = Limits::default();
+            change(&mut limits);
+            limits.open_files(3) - before
+        };
+        assert_eq!(more(|it| it.handshakes += 10), 3 * 10 + 10);
+        assert_eq!(more(|it| it.sessions += 10), 2 * 10);
+        assert_eq!(more(|it| it.visitors += 10), 10 + 5);
+        assert_eq!(more(|it| it.legs += 10), 10);
+        assert_eq!(Limits::default().open_files(4) - before, 1024);
+        let endless = Limits {
+            handshakes: usize::MAX,
+            ..Limits::default()
+        };
+        assert_eq!(endless.open_files(3), usize::MAX);
+    }
+
+    #[test]
+    fn shipped_limits_leave_room_in_what_the_shipped_unit_may_open() {
+        let unit = include_str!("../../../packaging/systemd/system/cloudless-relay.service");
+        let mut lines = unit.lines();
+        let may_open = lines.find_map(|line| line.strip_prefix("LimitNOFILE="));
+        let may_open: usize = may_open.unwrap().parse().unwrap();
+        // On both ports by IPv4 and IPv6 apart, and for SSH.
+        assert!(Limits::default().open_files(6) * 4 <= may_open);
+    }
+
+    #[test]
+    fn shipped_limits_of_one_source_or_home_are_a_small_part_of_those_of_all() {
         let limits = Limits::default();
-        // One source is a small part of anything that all share.
         assert!(limits.connections_per_source * 4 <= limits.handshakes);
         assert!(limits.visitors_per_home * 4 <= limits.visitors);
         assert!(limits.legs_per_home * 4 <= limits.legs);

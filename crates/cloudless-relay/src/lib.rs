@@ -61,6 +61,7 @@ mod upstream;
 mod visitor;
 mod visitors;
 
+pub use coalescing::{Coverage, coverage};
 pub use config::{Config, Limits, Listeners, Timings};
 pub use home_key::{HomeKey, InvalidHomeKey};
 pub use identity::{IdentityError, public_key};

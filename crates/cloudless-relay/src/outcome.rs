@@ -110,9 +110,13 @@ outcomes! {
     TunnelSilent = "tunnel_silent": "a home's session ended: it answered no ping, or took no message",
     UnknownName = "unknown_name": "a ClientHello for no home: to the fallback, or closed",
     Visitor = "visitor": "a visitor brought to its home",
+    VisitorCut = "visitor_cut": "a visitor reset by its home after it was brought there",
+    VisitorLegBroke = "visitor_leg_broke": "a visitor reset: its leg broke, or its home reset that",
     VisitorLimit = "visitor_limit": "a visitor reset for a newcomer: as many are connected as may be, or as many of those for no home",
     VisitorSilent = "visitor_silent": "a visitor reset: nothing moved for too long",
     VisitorStalled = "visitor_stalled": "a visitor reset: it does not read, and too much waits for its home's visitors",
+    VisitorTunnelLost = "visitor_tunnel_lost": "a visitor reset: its home's session ended while it was needed",
+    VisitorUnbound = "visitor_unbound": "a visitor reset: its name was taken from its home",
 }
 
 impl From<Malformed> for Outcome {

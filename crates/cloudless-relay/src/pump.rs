@@ -128,10 +128,8 @@ pub(crate) async fn pump(
         }
         Err(cut) => {
             tracing::debug!(?cut, "A visitor was cut");
-            match cut {
-                Cut::Evicted => relay.counters.count(Outcome::VisitorStalled),
-                Cut::Silent => relay.counters.count(Outcome::VisitorSilent),
-                _ => {}
+            if let Some(outcome) = cut.outcome() {
+                relay.counters.count(outcome);
             }
             send.reset(Reason::CANCEL);
             socket::reset(visitor);
@@ -169,14 +167,13 @@ const LEGS_BREAK: &str = "three connections past the tunnel in a row broke while
 
 /// Why a visitor is cut before both sides have ended.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the causes are read in the log, through Debug")]
 enum Cut {
     /// Too many bytes wait for a visitor that does not read.
     Evicted,
     /// The stream to the home failed.
     Home(Error),
     /// The leg to the home failed.
-    Leg(io::Error),
+    Leg(#[expect(dead_code, reason = "read in the log, through Debug")] io::Error),
     /// Leg or tunnel is gone, and with it bytes that were under way.
     Lost(Lost),
     /// No byte moved for too long.
@@ -184,5 +181,21 @@ enum Cut {
     /// The name is not the home's any more.
     Unbound,
     /// The visitor's socket failed.
-    Visitor(io::Error),
+    Visitor(#[expect(dead_code, reason = "read in the log, through Debug")] io::Error),
+}
+
+impl Cut {
+    /// What it is counted as, unless the visitor has ended it itself.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Evicted => Some(Outcome::VisitorStalled),
+            Self::Home(error) if error.is_reset() => Some(Outcome::VisitorCut),
+            // The stream ends with the tunnel, and either may be heard of first.
+            Self::Home(_) | Self::Lost(Lost::Tunnel) => Some(Outcome::VisitorTunnelLost),
+            Self::Leg(_) | Self::Lost(Lost::Leg | Lost::NoLeg) => Some(Outcome::VisitorLegBroke),
+            Self::Silent => Some(Outcome::VisitorSilent),
+            Self::Unbound => Some(Outcome::VisitorUnbound),
+            Self::Visitor(_) => None,
+        }
+    }
 }

@@ -177,14 +177,12 @@ impl Registry {
                     hostname: hostname.clone(),
                 });
             }
-            tables
-                .invites
-                .retain(|invite| invite.hostname != hostname && invite.expires_at > now);
+            tables.end_invites(&hostname, now);
             tables.invites.push(Invite {
                 hostname: hostname.clone(),
                 secret_hash: secret.hash(),
                 expires_at,
-                replace,
+                replaces: tables.homes.get(&hostname).map(|home| home.key),
             });
             file::write_invites(&self.0.directory, &tables.invites).map_err(InviteError::Write)
         })?;
@@ -235,33 +233,24 @@ impl Registry {
         self.0.change(|tables| {
             let owner = tables.homes.get(hostname).map(|home| home.key);
             let invite = tables.open_invite(hostname, &secret_hash, now);
-            if owner == Some(key) && invite.is_none() {
+            let directory = &self.0.directory;
+            if owner == Some(key) {
+                if invite.is_some() {
+                    tables.end_invites(hostname, now);
+                    file::write_invites(directory, &tables.invites).map_err(RedeemError::Write)?;
+                }
                 return Ok(Redeemed { replaced: None });
             }
-            let replace = invite.ok_or(RedeemError::Rejected)?.replace;
-            if owner.is_some_and(|owner| owner != key) && !replace {
+            let replaces = invite.ok_or(RedeemError::Rejected)?.replaces;
+            if owner.is_some() && owner != replaces {
                 return Err(RedeemError::HostnameTaken);
             }
             if routes.names(hostname) {
                 return Err(RedeemError::Routed);
             }
-            tables
-                .invites
-                .retain(|invite| invite.hostname != *hostname && invite.expires_at > now);
-            tables.homes.insert(
-                hostname.clone(),
-                Home {
-                    key,
-                    joined_at: now,
-                },
-            );
-            // The invite goes first: a crash in between costs a new invite, never a second use.
-            let directory = &self.0.directory;
-            file::write_invites(directory, &tables.invites).map_err(RedeemError::Write)?;
-            file::write_homes(directory, &tables.homes).map_err(RedeemError::Write)?;
-            Ok(Redeemed {
-                replaced: owner.filter(|owner| *owner != key),
-            })
+            let bound = tables.bind(directory, hostname, key, now);
+            bound.map_err(RedeemError::Write)?;
+            Ok(Redeemed { replaced: owner })
         })
     }
 
@@ -299,16 +288,8 @@ impl Registry {
                     hostname: hostname.clone(),
                 });
             }
-            let is_other = |invite: &Invite| invite.hostname != hostname;
-            tables.invites.retain(is_other);
-            let home = Home {
-                key,
-                joined_at: now,
-            };
-            tables.homes.insert(hostname.clone(), home);
-            let directory = &self.0.directory;
-            file::write_invites(directory, &tables.invites).map_err(AllowSshError::Write)?;
-            file::write_homes(directory, &tables.homes).map_err(AllowSshError::Write)?;
+            let bound = tables.bind(&self.0.directory, &hostname, key, now);
+            bound.map_err(AllowSshError::Write)?;
             Ok(Redeemed { replaced: owner })
         })
     }
@@ -507,6 +488,38 @@ impl Tables {
         }
         found
     }
+
+    /// Drops the invites for `hostname`, and those that have expired.
+    fn end_invites(&mut self, hostname: &Hostname, now: u64) {
+        self.invites
+            .retain(|invite| invite.hostname != *hostname && invite.expires_at > now);
+    }
+
+    /// Gives a name to another key, and ends the invites for it, here and on the disk.
+    ///
+    /// The name goes first. An invite that a crash or a failed write leaves there is of no use any more
+    /// to anybody but `key`: the name is not as it was when the invite was made.
+    fn bind(
+        &mut self,
+        directory: &Path,
+        hostname: &Hostname,
+        key: HomeKey,
+        now: u64,
+    ) -> Result<(), WriteError> {
+        let home = Home {
+            key,
+            joined_at: now,
+        };
+        self.homes.insert(hostname.clone(), home);
+        file::write_homes(directory, &self.homes)?;
+        let invites = self.invites.clone();
+        self.end_invites(hostname, now);
+        if let Err(error) = file::write_invites(directory, &self.invites) {
+            tracing::warn!(?error, "A join code that is used up could not be removed");
+            self.invites = invites;
+        }
+        Ok(())
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -520,7 +533,8 @@ struct Invite {
     hostname: Hostname,
     secret_hash: [u8; 32],
     expires_at: u64,
-    replace: bool,
+    /// Whose name it was when the invite was made: it may be taken from that home, and from no other.
+    replaces: Option<HomeKey>,
 }
 
 /// A change of the relay's key that is under way: both keys are proven to homes meanwhile.

@@ -36,7 +36,7 @@ use crate::visitors::Visitors;
 
 /// Connections that are spliced at the same moment; each takes two file descriptors and up to
 /// 256 KiB of the system's memory. More are copied.
-const PIPES_MAX: usize = 256;
+pub(crate) const PIPES_MAX: usize = 256;
 /// Those of one home: a few homes whose visitors stop reading leave others theirs.
 const PIPES_PER_HOME_MAX: usize = PIPES_MAX / 4;
 /// Those of the servers beside the relay.

@@ -17,3 +17,31 @@ pub(crate) fn raise_limit() {
         tracing::warn!(%error, "cannot raise the limit on open files");
     }
 }
+
+/// How many the process may open, where it `may_need` more than that.
+pub(crate) fn too_few(may_need: usize) -> Option<u64> {
+    fewer(may_need, getrlimit(Resource::Nofile).current)
+}
+
+/// `None` for a limit is none at all.
+fn fewer(may_need: usize, limit: Option<u64>) -> Option<u64> {
+    limit.filter(|limit| usize::try_from(*limit).is_ok_and(|limit| limit < may_need))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_limit_that_is_lower_than_the_need_is_too_low() {
+        for (limit, expected) in [
+            (Some(0), Some(0)),
+            (Some(999), Some(999)),
+            (Some(1000), None),
+            (Some(u64::MAX), None),
+            (None, None),
+        ] {
+            assert_eq!(fewer(1000, limit), expected, "{limit:?}");
+        }
+    }
+}

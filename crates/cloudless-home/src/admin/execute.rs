@@ -1,6 +1,6 @@
 //! Doing a command: pure over the store, with time and randomness as arguments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -74,6 +74,8 @@ pub struct Facts {
     pub trust: Vec<NameReport>,
     /// What was asked of the contacts of a running home.
     pub requests: Vec<RequestStatus>,
+    /// How many visitors a running home did not serve, by [class](crate::VisitorRefusal).
+    pub refused: BTreeMap<String, u64>,
 }
 
 impl Facts {
@@ -282,6 +284,7 @@ fn status(store: &Store, facts: &Facts, now: Timestamp) -> Result<Reply, Failure
         alarms: alarm::recent(store, now)?,
         silent_devices: facts.silent.clone(),
         requests: facts.requests.clone(),
+        refused: facts.refused.clone(),
         push_registrations: store.push_registrations(now)?,
         migration_copies: store.migration_copies(),
         trust: facts.trust.clone(),

@@ -1,5 +1,6 @@
 //! The answers.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -209,6 +210,9 @@ pub struct Status {
     /// What was asked of the contacts; empty when not running.
     #[serde(default)]
     pub requests: Vec<RequestStatus>,
+    /// How many visitors were not served, by [class](crate::VisitorRefusal); empty when not running.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refused: BTreeMap<String, u64>,
     /// How many times a device asked to be told of changes of an address book, and is.
     #[serde(default)]
     pub push_registrations: u64,

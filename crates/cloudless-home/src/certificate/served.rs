@@ -258,7 +258,9 @@ impl Certificates {
             Err(error) => {
                 let error = chain(&error);
                 if slot.error.as_ref() != Some(&error) {
-                    tracing::warn!(error, "No new certificate");
+                    tracing::warn!("No new certificate; `cloudless home status` says why");
+                    // Names the host, in a path at least.
+                    tracing::debug!(%hostname, error, "No new certificate");
                 }
                 slot.error = Some(error);
                 false
@@ -277,9 +279,11 @@ impl Certificates {
         drop(slots);
         if let Err(error) = authority_files::write(&self.state_dir, &own) {
             tracing::warn!(
-                error = chain(&error),
-                "Cannot write the authorities' certificates"
+                "Cannot write the certificates of home's authorities for devices to trust; check the \
+                 disk and the owner of the state directory"
             );
+            // The path may have a host's name in it.
+            tracing::debug!(error = chain(&error), "The authorities' certificates");
         }
     }
 

@@ -17,6 +17,7 @@ use super::activity::{Activity, Watched};
 use super::control::{Control, ControlError};
 use super::dial::{DialError, Dialed, Way, dial_tls};
 use super::path::Path;
+use super::portal::Portals;
 use super::ssh::SshError;
 use crate::config::Relay;
 
@@ -93,8 +94,9 @@ impl Connection {
         way: Way<'_>,
         relay: &Relay,
         tls: Arc<ClientConfig>,
+        portals: &Portals,
     ) -> Result<(Self, PingPong), ConnectionError> {
-        let dialed = dial_tls(way, relay, tls).await;
+        let dialed = dial_tls(way, relay, tls, portals).await;
         let Dialed {
             stream,
             relay_key,

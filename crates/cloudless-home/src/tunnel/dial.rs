@@ -15,11 +15,13 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::identity::OtherKey;
 use super::inspection::{Found, inspect};
 use super::lookup::{Candidate, Known, Lookup};
 use super::path::Path;
+use super::portal::Portals;
 use super::ssh::HandshakeError;
 use crate::config::Relay;
 use crate::proxy::{Proxy, ProxyError};
@@ -143,16 +145,26 @@ impl DialError {
         match self {
             Self::NoAddress { .. } => 0,
             Self::Resolve { .. } => 1,
+            // This machine may have no IPv6 at all.
+            Self::Connect { source, .. }
+            | Self::Proxy {
+                source: ProxyError::Connect(source),
+                ..
+            } if source.kind() == io::ErrorKind::NetworkUnreachable => 2,
             Self::Connect { .. }
             | Self::Proxy {
                 source: ProxyError::Connect(_),
                 ..
-            } => 2,
-            Self::Proxy { .. } => 3,
-            Self::Ssh { .. } | Self::Tls { .. } => 4,
-            Self::WrongKey { .. } => 5,
-            Self::Portal { .. } => 6,
-            Self::Intercepted { .. } => 7,
+            } => 3,
+            Self::Intercepted { .. }
+            | Self::Proxy {
+                source: ProxyError::Intercepts { .. },
+                ..
+            } => 8,
+            Self::Proxy { .. } => 4,
+            Self::Ssh { .. } | Self::Tls { .. } => 5,
+            Self::WrongKey { .. } => 6,
+            Self::Portal { .. } => 7,
         }
     }
 }
@@ -178,11 +190,17 @@ pub(crate) struct Way<'a> {
 }
 
 /// What a TCP connection has reached.
-#[derive(Clone, Copy)]
 pub(crate) struct Reached {
     pub(crate) address: SocketAddr,
-    /// The address is the proxy's.
-    pub(crate) is_proxied: bool,
+    /// Where the address is a proxy's: that, and the address behind it.
+    through: Option<(Proxy, String)>,
+}
+
+impl Reached {
+    /// Another connection to the same.
+    pub(super) async fn again(&self) -> Result<TcpStream, DialError> {
+        reach(self.address, self.through.as_ref()).await
+    }
 }
 
 /// A TLS connection to a relay that proves a pinned key. Sets no overall deadline.
@@ -190,13 +208,23 @@ pub(crate) async fn dial_tls(
     way: Way<'_>,
     relay: &Relay,
     tls: Arc<ClientConfig>,
+    portals: &Portals,
 ) -> Result<Dialed, DialError> {
     let relay = Arc::new(relay.clone());
+    let connected = CancellationToken::new();
     let shake = |reached, tcp| {
+        connected.cancel();
         let (tls, relay) = (Arc::clone(&tls), Arc::clone(&relay));
         async move { greet(tls, &relay, reached, tcp).await }
     };
-    dial(way, shake).await
+    tokio::select! {
+        biased;
+        dialed = dial(way, shake) => match dialed {
+            Err(error) => Err(portals.explained(error, way).await),
+            dialed => dialed,
+        },
+        portal = portals.behind_silence(way, &connected) => Err(portal),
+    }
 }
 
 /// Resolves every address of the relay anew, tries them all, each `stagger` after the one before
@@ -235,7 +263,7 @@ where
             way.answered.notify_one();
             let reached = Reached {
                 address: candidate.address,
-                is_proxied: candidate.through.is_some(),
+                through: candidate.through.clone(),
             };
             let shaken = shake(reached, tcp);
             handshakes.spawn(async move { (candidate, shaken.await) });
@@ -293,7 +321,7 @@ async fn greet(
     tcp: TcpStream,
 ) -> Result<Dialed, DialError> {
     match handshake(tls, relay, reached.address, tcp).await {
-        Err(error) if !reached.is_proxied => Err(explained(error, relay).await),
+        Err(error) => Err(explained(error, relay, &reached).await),
         shaken => shaken,
     }
 }
@@ -317,19 +345,25 @@ async fn reach(
 }
 
 /// The same error, or what is found out about who answered there in the relay's place.
-async fn explained(error: DialError, relay: &Relay) -> DialError {
-    let address = match &error {
-        DialError::WrongKey { address, .. } | DialError::Tls { address, .. } => *address,
-        _ => return error,
-    };
-    match inspect(address, relay.server_name.as_str()).await {
-        Some(Found::Interceptor { issuer }) => DialError::Intercepted {
+async fn explained(error: DialError, relay: &Relay, reached: &Reached) -> DialError {
+    if !matches!(error, DialError::WrongKey { .. } | DialError::Tls { .. }) {
+        return error;
+    }
+    let address = reached.address;
+    let found = inspect(reached, relay.server_name.as_str()).await;
+    match (found, &reached.through) {
+        (Some(Found::Interceptor { issuer }), None) => DialError::Intercepted {
             relay: relay.server_name.to_string(),
             address,
             issuer,
         },
-        Some(Found::Portal { location }) => DialError::Portal { address, location },
-        None => error,
+        (Some(Found::Interceptor { issuer }), Some(_)) => DialError::Proxy {
+            address,
+            source: ProxyError::Intercepts { issuer },
+        },
+        (Some(Found::Portal { location }), None) => DialError::Portal { address, location },
+        // No portal is asked for a connection first.
+        (Some(Found::Portal { .. }), Some(_)) | (None, _) => error,
     }
 }
 
@@ -458,6 +492,9 @@ mod tests {
             source: source(),
         };
         assert_eq!(absent.rank(), direct.rank());
+        let source = io::ErrorKind::NetworkUnreachable.into();
+        let without_ipv6 = DialError::Connect { address, source };
+        assert!(without_ipv6.rank() < direct.rank());
     }
 
     #[cfg(target_os = "linux")]

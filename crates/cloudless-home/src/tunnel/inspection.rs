@@ -1,6 +1,5 @@
 //! Who answers in the relay's place: a network that intercepts TLS, or a captive portal.
 
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,10 +16,14 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::dial::Reached;
+
 /// Both questions together.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Of a name that others chose, so much is shown.
 const NAME_MAX: usize = 100;
+/// Of an answer in clear, so much is read.
+const HEAD_MAX: u64 = 4096;
 
 /// What stands between home and the relay.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,26 +34,27 @@ pub(crate) enum Found {
     Portal { location: Option<String> },
 }
 
-/// Asks what answers at an address where the relay should be and is not. Nothing secret is said.
-pub(crate) async fn inspect(address: SocketAddr, server_name: &str) -> Option<Found> {
+/// Asks what answers where the relay should be and is not, on the way that led there. Nothing secret is
+/// said, but to a proxy how home introduces itself to it.
+pub(crate) async fn inspect(reached: &Reached, server_name: &str) -> Option<Found> {
     let asked = async {
-        match issuer(address, server_name).await {
+        match issuer(reached, server_name).await {
             Some(issuer) => Some(Found::Interceptor { issuer }),
-            None => portal(address, server_name).await,
+            None => portal(reached, server_name).await,
         }
     };
     timeout(PATIENCE, asked).await.ok().flatten()
 }
 
 /// Who issued the certificate that is shown.
-async fn issuer(address: SocketAddr, server_name: &str) -> Option<String> {
+async fn issuer(reached: &Reached, server_name: &str) -> Option<String> {
     // The relay itself would pass a browser on to the web server behind it, with its certificate;
     // asked for a tunnel it has none to show.
-    let asked = shown(address, server_name, Some(control::ALPN)).await;
+    let asked = shown(reached, server_name, Some(control::ALPN)).await;
     let certificate = match asked {
         // The relay would not have said that.
         Err(Some(AlertDescription::NoApplicationProtocol)) => {
-            shown(address, server_name, None).await.ok()?
+            shown(reached, server_name, None).await.ok()?
         }
         asked => asked.ok()?,
     };
@@ -64,7 +68,7 @@ async fn issuer(address: SocketAddr, server_name: &str) -> Option<String> {
 
 /// The certificate that is shown, or the alert in its place.
 async fn shown(
-    address: SocketAddr,
+    reached: &Reached,
     server_name: &str,
     alpn: Option<&[u8]>,
 ) -> Result<CertificateDer<'static>, Option<AlertDescription>> {
@@ -78,7 +82,7 @@ async fn shown(
         .with_no_client_auth();
     config.alpn_protocols = alpn.map(<[u8]>::to_vec).into_iter().collect();
     let name = ServerName::try_from(server_name.to_owned()).map_err(|_| None)?;
-    let tcp = TcpStream::connect(address).await.map_err(|_| None)?;
+    let tcp = reached.again().await.map_err(|_| None)?;
     // It fails, because the witness accepts nothing.
     let failed = TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
@@ -94,13 +98,9 @@ async fn shown(
 }
 
 /// Asks in clear. A captive portal answers everybody so, before they have paid or agreed.
-async fn portal(address: SocketAddr, server_name: &str) -> Option<Found> {
-    let mut tcp = TcpStream::connect(address).await.ok()?;
-    let request = format!("GET / HTTP/1.1\r\nHost: {server_name}\r\nConnection: close\r\n\r\n");
-    tcp.write_all(request.as_bytes()).await.ok()?;
-    let mut answer = Vec::new();
-    // An answer that breaks off may have said enough.
-    let _ = tcp.take(4096).read_to_end(&mut answer).await;
+async fn portal(reached: &Reached, server_name: &str) -> Option<Found> {
+    let tcp = reached.again().await.ok()?;
+    let answer = answer_in_clear(tcp, server_name).await?;
     // The relay itself answers so to whoever speaks plain HTTP to it.
     response_head::status(&answer).filter(|status| *status != 400)?;
     let location = response_head::location(&answer);
@@ -108,7 +108,19 @@ async fn portal(address: SocketAddr, server_name: &str) -> Option<Found> {
     Some(Found::Portal { location })
 }
 
-fn shortened(text: &str) -> String {
+/// The head of the answer to who asks for a page as a browser does, and whatever came along with it.
+pub(super) async fn answer_in_clear(mut tcp: TcpStream, host: &str) -> Option<Vec<u8>> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    tcp.write_all(request.as_bytes()).await.ok()?;
+    let mut tcp = tcp.take(HEAD_MAX);
+    let mut answer = Vec::new();
+    let is_whole = |answer: &[u8]| answer.windows(4).any(|end| end == b"\r\n\r\n");
+    // One that breaks off may have said enough, and not everybody closes who is asked to.
+    while !is_whole(&answer) && matches!(tcp.read_buf(&mut answer).await, Ok(1..)) {}
+    Some(answer)
+}
+
+pub(super) fn shortened(text: &str) -> String {
     let printable = text.chars().filter(|character| !character.is_control());
     printable.take(NAME_MAX).collect()
 }

@@ -12,6 +12,7 @@ use super::connection::{Connection, ConnectionError, Event};
 use super::dial::Way;
 use super::identity::{Identity, IdentityError};
 use super::lookup::Known;
+use super::portal::Portals;
 use crate::config::{Relay, Timings};
 use crate::proxy::Proxy;
 
@@ -73,7 +74,8 @@ pub async fn join(
             known: &Known::default(),
             answered: &Notify::new(),
         };
-        let (mut connection, _ping_pong) = Connection::open(way, &relay, tls)
+        let portals = Portals::default();
+        let (mut connection, _ping_pong) = Connection::open(way, &relay, tls, &portals)
             .await
             .map_err(JoinError::Connection)?;
         redeem(&mut connection, code).await

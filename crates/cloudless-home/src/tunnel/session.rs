@@ -28,6 +28,7 @@ use super::leg::Legs;
 use super::lookup::Known;
 use super::path::Path;
 use super::pinning::Pinning;
+use super::portal::Portals;
 use super::ssh;
 use super::stream::Stream;
 use super::visits::Visits;
@@ -36,7 +37,7 @@ use crate::config::{Relay, Timings};
 use crate::proxy::Proxy;
 use crate::status::Board;
 use crate::surroundings::Happened;
-use crate::visitor::{self, Visitor, Visitors};
+use crate::visitor::{self, Visitor, VisitorRefusal, Visitors};
 use greeting::{Greeting, greet, refused};
 use reach::Told;
 use relay_keys::Announced;
@@ -83,6 +84,8 @@ pub(crate) enum Transport {
 pub(crate) struct OwnRelay {
     pub(crate) relay: Relay,
     pub(crate) pinning: Pinning,
+    /// Those that keep home from it.
+    pub(crate) portals: Portals,
     pub(crate) process: Process,
     /// Whether legs that the relay offers are dialed.
     pub(crate) legs: bool,
@@ -162,7 +165,7 @@ pub(crate) async fn run(
         known: &context.known,
         answered: &answered,
     };
-    let open = Connection::open(way, &own.relay, own.pinning.tls());
+    let open = Connection::open(way, &own.relay, own.pinning.tls(), &own.portals);
     let tell = async {
         loop {
             answered.notified().await;
@@ -418,7 +421,8 @@ impl Session {
         if self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= TUNNEL_VISITORS_MAX
         {
             respond.reset(Reason::REFUSED_STREAM);
-            return;
+            let refusals = &self.context.visitors.refusals;
+            return refusals.count(VisitorRefusal::VisitorLimit);
         }
         let visitor = Visitor::new(&request);
         let send = match respond.answer(&ok()) {
@@ -493,7 +497,7 @@ impl Session {
                 () = stranded => tracing::debug!("A leg's address is gone"),
                 () = tell => {}
                 () = cut => {}
-                () = evicted.cancelled() => {}
+                () = evicted.cancelled() => visitors.refusals.count(VisitorRefusal::UnreadLimit),
             }
             drop(count);
         });

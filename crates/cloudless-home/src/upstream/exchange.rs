@@ -23,6 +23,7 @@ use super::places::Place;
 use super::server::Server;
 use super::tunnel::{self, Tunnels};
 use crate::http::{Answer, Waiting};
+use crate::visitor::{Refusals, VisitorRefusal};
 
 /// When a visitor may try again, in seconds.
 const RETRY: HeaderValue = HeaderValue::from_static("30");
@@ -35,6 +36,7 @@ pub(crate) struct Visit {
     pub(crate) address: Option<SocketAddr>,
     /// The port that visitors reach the relay at.
     pub(crate) public_port: u16,
+    pub(crate) refusals: Refusals,
     /// Keeps the connection while a server is waited for.
     pub(crate) waiting: Arc<Waiting>,
     /// The connection's WebSockets.
@@ -75,7 +77,7 @@ impl Server {
         self.count();
         match self.exchange(request, visit).await {
             Ok(response) => response,
-            Err(error) => self.failure(&error, version),
+            Err(error) => self.failure(&error, version, &visit.refusals),
         }
     }
 
@@ -248,11 +250,17 @@ impl Server {
     }
 
     /// What a visitor is told, which is nothing about the server; its owner finds more in the status.
-    fn failure(&self, error: &ExchangeError, version: Version) -> Response<Answer> {
+    fn failure(
+        &self,
+        error: &ExchangeError,
+        version: Version,
+        refusals: &Refusals,
+    ) -> Response<Answer> {
         match error {
             ExchangeError::Failed(cause) if cause.is_connect() => {
                 self.failures.unreached(error);
                 self.failures.note(error);
+                refusals.count(VisitorRefusal::UpstreamUnreachable);
             }
             ExchangeError::Visitor | ExchangeError::Request(_) => {}
             _ => self.failures.note(error),

@@ -19,6 +19,7 @@ mod offline;
 mod passthrough;
 mod probe;
 mod proxy;
+mod refusals;
 mod relay;
 mod restore;
 mod rotation;

@@ -251,3 +251,12 @@ async fn a_validation_reaches_the_server_for_it_and_nothing_else_does() {
     assert!(!request.contains("secret"), "{request}");
     assert_eq!(request.matches("GET ").count(), 1, "{request}");
 }
+
+over_ipv6! {
+    a_name_s_bytes_and_ends_go_through_to_its_server,
+    a_unix_socket_serves_as_well,
+    a_reset_goes_through_both_ways,
+    a_server_that_is_down_is_in_the_status_until_it_is_up,
+    the_server_is_told_the_address_that_the_relay_tells,
+    a_validation_reaches_the_server_for_it_and_nothing_else_does,
+}

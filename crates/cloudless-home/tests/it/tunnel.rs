@@ -306,7 +306,8 @@ async fn an_interceptor_with_a_certificate_is_named_with_its_issuer() {
     }
 }
 
-async fn assert_interceptor_is_named(alpn: &[u8]) {
+/// Shows a certificate for a relay.
+pub(crate) fn interceptor(alpn: &[u8]) -> tokio_rustls::TlsAcceptor {
     let certified = rcgen::generate_simple_self_signed(["relay.example.org".to_owned()]).unwrap();
     let key = rustls_pki_types::PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der());
     let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -317,7 +318,11 @@ async fn assert_interceptor_is_named(alpn: &[u8]) {
         .with_single_cert(vec![certified.cert.der().clone()], key.into())
         .unwrap();
     tls.alpn_protocols = vec![alpn.to_vec()];
-    let acceptor = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    std::sync::Arc::new(tls).into()
+}
+
+async fn assert_interceptor_is_named(alpn: &[u8]) {
+    let acceptor = interceptor(alpn);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut config = FakeRelay::bind().await.relay();
     config.addresses = vec![listener.local_addr().unwrap().to_string()];

@@ -461,6 +461,8 @@ async fn visitors_that_ask_and_never_read_do_not_fill_the_memory() {
     // Each may leave 2 MiB unread, all together 64 MiB: the rest is reset.
     home.relay_status(|row| (1..=32).contains(&row.visitors_now))
         .await;
+    let refused = home.status().await.refused["unread_limit"];
+    assert!((VISITORS - 32..VISITORS).contains(&refused), "{refused}");
     let stream = tls(&session, home.trust(), HOST, b"http/1.1")
         .await
         .unwrap();

@@ -51,7 +51,7 @@ pub(super) fn read_invites(directory: &Path) -> Result<Vec<Invite>, RegistryErro
         hostname: line.hostname,
         secret_hash: line.secret_sha256,
         expires_at: line.expires,
-        replace: line.replace,
+        replaces: line.replaces,
     };
     Ok(file.invite.into_iter().map(invite).collect())
 }
@@ -79,7 +79,8 @@ pub(super) fn write_invites(directory: &Path, invites: &[Invite]) -> Result<(), 
         hostname: invite.hostname.clone(),
         secret_sha256: invite.secret_hash,
         expires: invite.expires_at,
-        replace: invite.replace,
+        replaces: invite.replaces,
+        _replace: false,
     };
     write(
         directory,
@@ -185,8 +186,11 @@ struct InviteLine {
     secret_sha256: [u8; 32],
     #[serde(serialize_with = "to_datetime", deserialize_with = "from_datetime")]
     expires: u64,
-    #[serde(default)]
-    replace: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    replaces: Option<HomeKey>,
+    /// What was written before `replaces`. It does not say whose name may be taken, so none is.
+    #[serde(default, rename = "replace", skip_serializing)]
+    _replace: bool,
 }
 
 fn read<T: DeserializeOwned + Default>(directory: &Path, name: &str) -> Result<T, RegistryError> {

@@ -244,6 +244,83 @@ fn what_cannot_be_written_is_not_in_force() {
     assert!(state.registry.homes().is_empty());
 }
 
+/// A write that fails leaves the folder as a kill at that moment would.
+#[test]
+fn a_code_lets_one_key_in_whatever_was_written_when_the_relay_ended() {
+    for is_taken in [false, true] {
+        for blocked in ["homes.toml.new", "invites.toml.new"] {
+            let state = State::new();
+            if is_taken {
+                state.invite("a.example", false).unwrap();
+                state.redeem(1, "a.example", 7, NOW).unwrap();
+            }
+            state.invite("a.example", is_taken).unwrap();
+            let block = state.directory.path().join(blocked);
+            fs::create_dir(&block).unwrap();
+            let outcome = state.redeem(2, "a.example", 7, NOW);
+            let is_in = blocked == "invites.toml.new";
+            assert_eq!(outcome.is_ok(), is_in, "{blocked}: {outcome:?}");
+
+            let copy = state.copy();
+            assert_eq!(copy.registry.homes(), state.registry.homes(), "{blocked}");
+            fs::remove_dir(&block).unwrap();
+            for state in [copy, state] {
+                if is_in {
+                    assert_eq!(state.owner("a.example"), Some(key(2).into()));
+                    assert!(state.redeem(3, "a.example", 7, NOW).is_err(), "{is_taken}");
+                }
+                let again = state.redeem(2, "a.example", 7, NOW);
+                assert!(again.is_ok(), "{is_taken} {blocked}: {again:?}");
+                assert!(matches!(
+                    state.redeem(3, "a.example", 7, NOW),
+                    Err(RedeemError::Rejected)
+                ));
+                assert_eq!(state.copy().owner("a.example"), Some(key(2).into()));
+                assert!(!state.text("invites.toml").contains("a.example"));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_home_that_redeems_a_code_for_its_own_name_uses_it_up_or_is_told_so() {
+    let state = State::new();
+    state.invite("a.example", false).unwrap();
+    state.redeem(1, "a.example", 7, NOW).unwrap();
+    state.invite("a.example", true).unwrap();
+    let block = state.directory.path().join("invites.toml.new");
+    fs::create_dir(&block).unwrap();
+    let outcome = state.redeem(1, "a.example", 7, NOW);
+    assert!(matches!(outcome, Err(RedeemError::Write(_))), "{outcome:?}");
+    fs::remove_dir(&block).unwrap();
+    assert_eq!(state.redeem(1, "a.example", 7, NOW).unwrap().replaced, None);
+    for state in [state.copy(), state] {
+        let outcome = state.redeem(3, "a.example", 7, NOW);
+        assert!(matches!(outcome, Err(RedeemError::Rejected)));
+    }
+}
+
+#[test]
+fn a_code_takes_a_name_from_the_home_that_had_it_and_from_no_other() {
+    let state = State::new();
+    state.invite("a.example", false).unwrap();
+    state.redeem(1, "a.example", 7, NOW).unwrap();
+    state.invite("a.example", true).unwrap();
+    let (homes, invites) = (state.text("homes.toml"), state.text("invites.toml"));
+    let replaces = format!("replaces = \"{}\"", key(1));
+    assert!(invites.contains(&replaces), "{invites}");
+    let moved = homes.replace(&key(1).to_string(), &key(4).to_string());
+    // As it was written before: it does not say from whom.
+    let earlier = invites.replace(&replaces, "replace = true");
+    for (homes, invites) in [(&moved, &invites), (&homes, &earlier)] {
+        let directory = TempDir::new().unwrap();
+        fs::write(directory.path().join("homes.toml"), homes).unwrap();
+        fs::write(directory.path().join("invites.toml"), invites).unwrap();
+        let outcome = State::open(directory).redeem(2, "a.example", 7, NOW);
+        assert!(matches!(outcome, Err(RedeemError::HostnameTaken)));
+    }
+}
+
 struct State {
     registry: Registry,
     config: Config,
@@ -268,6 +345,26 @@ impl State {
             config: Config::new("relay.example".parse().unwrap(), identity, addresses),
             directory,
         }
+    }
+
+    /// The same files, opened by another relay.
+    fn copy(&self) -> Self {
+        let directory = TempDir::new().unwrap();
+        for name in ["homes.toml", "invites.toml"] {
+            let from = self.directory.path().join(name);
+            if from.exists() {
+                fs::copy(from, directory.path().join(name)).unwrap();
+            }
+        }
+        Self::open(directory)
+    }
+
+    fn text(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name)).unwrap()
+    }
+
+    fn owner(&self, hostname: &str) -> Option<HomeKey> {
+        self.registry.key_of(&hostname.parse().unwrap())
     }
 
     fn invite(&self, hostname: &str, replace: bool) -> Result<JoinCode, InviteError> {

@@ -101,11 +101,11 @@ pub(crate) async fn pump(
         }
         Err(cut) => {
             tracing::debug!(?cut, "A visitor was cut");
-            match cut {
-                Cut::Evicted => relay.counters.count(Outcome::VisitorStalled),
-                Cut::Silent => relay.counters.count(Outcome::VisitorSilent),
-                Cut::Home => channel.closed(),
-                _ => {}
+            if let Some(outcome) = cut.outcome() {
+                relay.counters.count(outcome);
+            }
+            if matches!(cut, Cut::Home) {
+                channel.closed();
             }
             socket::reset(visitor);
         }
@@ -134,6 +134,20 @@ enum Cut {
     Unbound,
     /// The visitor's socket failed.
     Visitor(#[expect(dead_code, reason = "read in the log, through Debug")] io::Error),
+}
+
+impl Cut {
+    /// What it is counted as, unless the visitor has ended it itself.
+    fn outcome(&self) -> Option<Outcome> {
+        match self {
+            Self::Evicted => Some(Outcome::VisitorStalled),
+            Self::Home => Some(Outcome::VisitorCut),
+            Self::Session => Some(Outcome::VisitorTunnelLost),
+            Self::Silent => Some(Outcome::VisitorSilent),
+            Self::Unbound => Some(Outcome::VisitorUnbound),
+            Self::Visitor(_) => None,
+        }
+    }
 }
 
 /// The direction from the visitor to the home, which ends only when something fails.

@@ -38,6 +38,7 @@ async fn each_outcome_is_counted_and_told_at_debug() {
     load_balancers(&mut seen).await;
     limits(&mut seen).await;
     visitors(&mut seen).await;
+    cuts(&mut seen).await;
     legs(&mut seen).await;
     tunnels(&mut seen).await;
     refused_homes(&mut seen).await;
@@ -299,6 +300,40 @@ async fn visitors(seen: &mut Seen) {
     seen.expect(&relay, Outcome::VisitorStalled).await;
 }
 
+/// What ends a visit that has begun.
+async fn cuts(seen: &mut Seen) {
+    let relay = TestRelay::start().await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    let begin = async |home: &mut Tunnel| {
+        let (mut visitor, hello) = Visitor::hello(relay.address(), HOME_NAME).await;
+        let mut stream = home.accept(&hello).await;
+        stream.send(b"hello").await.unwrap();
+        visitor.expect(b"hello").await;
+        (visitor, stream)
+    };
+    let (mut visitor, mut stream) = begin(&mut home).await;
+    stream.send.send_reset(Reason::CANCEL);
+    visitor.expect_reset().await;
+    seen.expect(&relay, Outcome::VisitorCut).await;
+    // Whoever ends a visit itself is none of these.
+    let (visitor, mut stream) = begin(&mut home).await;
+    visitor.reset();
+    stream.expect_reset().await;
+    let (mut visitor, _stream) = begin(&mut home).await;
+    drop(home);
+    visitor.expect_reset().await;
+    seen.expect(&relay, Outcome::VisitorTunnelLost).await;
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 2).await;
+    let (mut visitor, _stream) = begin(&mut home).await;
+    let hostname = HOME_NAME.parse().unwrap();
+    relay.command(&Command::Revoke { hostname }).await;
+    visitor.expect_reset().await;
+    seen.expect(&relay, Outcome::VisitorUnbound).await;
+    for outcome in [Outcome::VisitorCut, Outcome::VisitorTunnelLost] {
+        assert_eq!(relay.outcome(outcome.name()).await, 1, "{outcome:?}");
+    }
+}
+
 async fn legs(seen: &mut Seen) {
     let relay = TestRelay::start().await;
     let mut home = leg_home(&relay).await;
@@ -320,6 +355,9 @@ async fn legs(seen: &mut Seen) {
         leg.write_all(&ticket.preface()).await.unwrap();
         seen.expect(&relay, outcome).await;
     }
+    // The home has dropped that leg.
+    while visitor.stream.write_all(&[7; 1024]).await.is_ok() {}
+    seen.expect(&relay, Outcome::VisitorLegBroke).await;
     let part = &right.preface()[..20];
     let mut early = Visitor::connect(relay.address()).await;
     early.send(part).await;

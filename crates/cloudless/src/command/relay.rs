@@ -19,13 +19,16 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_relay::admin::{self, Command, Reply};
-use cloudless_relay::{Config, HomeStatus, HostKey, KEY_FILE, Registry, RegistryError, Ssh};
+use cloudless_relay::{
+    Config, Coverage, HomeStatus, HostKey, KEY_FILE, Registry, RegistryError, Ssh,
+};
 
 use crate::admin_socket;
 use crate::config::address::{Address, HTTPS_PORT};
 use crate::config::relay::RelayFile;
 use crate::exit::Usage;
 use crate::identity;
+use crate::signals;
 use crate::state;
 
 const INIT_ADVICE: &str = "make one with `cloudless relay init`";
@@ -118,15 +121,48 @@ fn execute(state: &Path, command: &Command) -> anyhow::Result<Reply> {
             Err(RegistryError::InUse { .. }) => return Ok(None),
             opened => opened.context("cannot open the relay's registry")?,
         };
-        Ok(Some(admin::execute_offline(
-            &config,
-            &registry,
-            command.clone(),
-        )))
+        let mut reply = admin::execute_offline(&config, &registry, command.clone());
+        // A relay that starts meanwhile need not wait for web servers.
+        drop(registry);
+        look(&config, &mut reply);
+        Ok(Some(reply))
     })?;
     match reply {
         Reply::Error { message } => bail!(message),
         reply => Ok(reply),
+    }
+}
+
+/// Looks at the certificates of web servers for a name that has just been given away, as a running
+/// relay does. The name is given away in any case.
+fn look(config: &Config, reply: &mut Reply) {
+    let (Reply::Invited {
+        hostname,
+        covered_by,
+        ..
+    }
+    | Reply::SshAllowed {
+        hostname,
+        covered_by,
+        ..
+    }) = reply
+    else {
+        return;
+    };
+    let coverage = signals::block_on(async {
+        let coverage = cloudless_relay::coverage(config, hostname).await;
+        Ok(coverage?)
+    });
+    let is_known = match coverage {
+        Ok(Coverage::By(address)) => {
+            *covered_by = Some(address);
+            true
+        }
+        Ok(Coverage::No) => true,
+        Ok(Coverage::Unknown) | Err(_) => false,
+    };
+    if let Reply::Invited { not_looked, .. } = reply {
+        *not_looked = !is_known;
     }
 }
 

@@ -160,7 +160,8 @@ sandbox = {sandbox}
 [listen]
 # Visitors and homes. \"[::]\" means all addresses, IPv4 too. An array listens on several.
 https = {https}
-# Answers with a redirect to https for homes, and nothing else. [] turns it off.
+# Plain HTTP. A home's name is redirected to https, but what certificate authorities ask there goes to the
+# home; all else goes to the `http` of a route or of the fallback, or is not found. [] turns it off.
 http = {http}
 # Homes that are plain SSH clients (`cloudless relay allow-ssh`), such as \"[::]:2222\". [] turns it off.
 ssh = {ssh}

@@ -73,6 +73,13 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
         let class = format!("{}xx", row.class);
         requests.sample(&[("method", &row.method), ("class", &class)], row.count);
     }
+    let mut refused = text.counters(
+        "cloudless_home_visitors_refused_total",
+        "Visitors that were not served, by why.",
+    );
+    for (class, count) in &status.refused {
+        refused.sample(&[("class", class)], count);
+    }
     upstreams(&status, text);
     text.gauge(
         "cloudless_home_push_registrations",

@@ -22,8 +22,10 @@ const HOME: &str = "home.example.test";
 /// Of homes to come: the wildcard covers one of them.
 const COVERED: &str = "other.example.test";
 const NOT_COVERED: &str = "other.example.org";
-/// How each piece of advice begins, and the line of the log.
+/// How each piece of advice begins, what is said where nobody could look, and the line of the log.
 const WRONG: &str = "the certificate of the server at ";
+const NOT_LOOKED: &str =
+    "not looked at, because a web server beside the relay shows no certificate";
 const LOGGED: &str = "A web server beside the relay has a certificate for a home's name";
 
 /// A web server that speaks HTTP/2 and has a certificate for this name.
@@ -117,5 +119,42 @@ async fn who_sets_a_relay_up_beside_a_wildcard_is_told_what_is_wrong_and_what_to
         assert!(!screen().contains(WRONG));
         assert!(!invited_with_advice(&relay, COVERED, address));
         assert_eq!(pair.log("relay").matches(LOGGED).count(), n_told + 1);
+    }
+}
+
+/// In the order of a first set-up: the first home is invited before the relay runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invitation_without_a_relay_looks_at_the_web_server_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let relay = directory.path().join("relay");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    on(
+        &relay,
+        &["relay", "init", "--address", "relay.example.test"],
+    )
+    .expect(0);
+    let file = relay.join("relay.toml");
+    let before = fs::read_to_string(&file).unwrap();
+    let fallback = format!("[fallback]\nhttps = \"{address}\"\n");
+    fs::write(&file, before.replacen("[fallback]\n", &fallback, 1)).unwrap();
+
+    let wildcard = web_server(listener, "*.example.test");
+    assert!(invited_with_advice(&relay, COVERED, address));
+    let without = on(&relay, &["relay", "invite", NOT_COVERED]).expect(0);
+    for words in [WRONG, NOT_LOOKED] {
+        assert!(!without.stderr.contains(words), "{without:?}");
+    }
+
+    wildcard.abort();
+    let _ = wildcard.await;
+    let later = on(&relay, &["relay", "invite", HOME]).expect(0);
+    assert!(later.stdout.starts_with("cloudless1"), "{later:?}");
+    let todo = "`cloudless relay status` says so";
+    for words in [NOT_LOOKED, HOME, "wildcard", todo] {
+        assert!(
+            later.stderr.contains(words),
+            "{words:?} is not in {later:?}"
+        );
     }
 }

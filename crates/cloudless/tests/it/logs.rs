@@ -9,6 +9,7 @@ use std::thread;
 
 use data_encoding::BASE64;
 use http::StatusCode;
+use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 
 use crate::binary;
@@ -159,6 +160,48 @@ async fn a_whole_run_at_info_names_no_host_and_no_address() {
             assert_eq!(line, None, "{role} says {private} above DEBUG");
         }
     }
+}
+
+/// Whose certificate fails is said in the status, and in the log for whoever asks it for more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_fails_is_told_above_debug_and_its_name_is_not() {
+    const NAME: &str = "canaria.example.test";
+    let mut pair = Pair::start_as(NAME);
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let state = pair.folder("home");
+    let files = [("certificate", certificate), ("key", key.serialize_pem())];
+    let settings = files.map(|(kind, pem)| {
+        let path = state.join(format!("{NAME}_{kind}.pem"));
+        fs::write(&path, pem).unwrap();
+        format!("{kind}_file = \"{}\"\n", path.display())
+    });
+    let file = state.join("home.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let settings = settings.concat();
+    let name = format!("[hostname.\"{NAME}\"]\ntrust = \"honest-relay\"\n{settings}");
+    fs::write(&file, format!("{text}\n{name}")).unwrap();
+    pair.restart_with_log("debug", "text");
+    let status = binary::on(&state, &["home", "status"]).expect(0).stdout;
+    let reason = format!("the certificate for {NAME} is good from");
+    assert!(status.contains(&reason), "{status}");
+    // A certificate whose time is over is never shown.
+    pair.phone().connect().await.map(drop).unwrap_err();
+    let is_refused = |status: &Value| status["refused"]["name_not_served"] == 1;
+    binary::until(&state, "home", is_refused);
+    pair.kill_home();
+    let log = pair.log("home");
+    let lines = |levels: &'static [&str], words: &str| {
+        let mut lines = log.lines();
+        lines.any(|line| levels.iter().any(|it| line.contains(it)) && line.contains(words))
+    };
+    let loud = &[" INFO ", " WARN ", " ERROR "];
+    assert!(lines(&[" WARN "], "`cloudless home status`"), "{log}");
+    assert!(!lines(loud, NAME), "{log}");
+    assert!(lines(&[" DEBUG "], &reason), "{log}");
+    assert!(lines(&[" DEBUG "], "class=\"name_not_served\""), "{log}");
 }
 
 /// The same where programs read them: each line is an object, whoever said it.

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 use std::path::Path;
 
+use cloudless_home::VisitorRefusal;
 use cloudless_relay::Outcome;
 use http::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::binary::on;
+use crate::binary::{self, on};
 use crate::pair::{HOSTNAME, Pair};
 use crate::role::{LOG, Role};
 
@@ -35,6 +36,12 @@ async fn the_document_has_each_metric_and_no_other() {
     let mut connection = pair.phone().connect().await.unwrap();
     let got = connection.get("not-there.vcf").await.unwrap();
     assert_eq!(got.status, StatusCode::NOT_FOUND);
+    // Who says hello and goes is not served.
+    let mut visitor = TcpStream::connect(pair.relay_address()).unwrap();
+    visitor.write_all(&pair.phone().hello()).unwrap();
+    visitor.shutdown(Shutdown::Write).unwrap();
+    let is_refused = |status: &Value| status["refused"]["handshake_failed"] == 1;
+    binary::until(&home, "home", is_refused);
 
     for (heading, address) in [("Relay", relay_address), ("Home", home_address)] {
         let text = get(&address, "/metrics", "200");
@@ -64,6 +71,9 @@ async fn the_document_has_each_metric_and_no_other() {
             let of_get = r#"{method="GET",class="4xx"} "#;
             let requests = value(&format!("cloudless_home_requests_total{of_get}"));
             assert!((requests - 1.0).abs() < 0.1, "{text}");
+            let of_failed = r#"{class="handshake_failed"} "#;
+            let refused = value(&format!("cloudless_home_visitors_refused_total{of_failed}"));
+            assert!((refused - 1.0).abs() < 0.1, "{text}");
             assert!(value("cloudless_home_store_bytes ") > 0.0, "{text}");
         }
         assert!(value("process_open_fds ") > 3.0, "{text}");
@@ -152,13 +162,24 @@ fn a_name_that_is_not_served_and_a_certificate_of_somebody_else_count() {
 
 #[test]
 fn the_document_has_each_class_of_connections_and_no_other() {
-    let mut sections = DOCUMENT.split("\n## ");
-    let section = sections.find(|it| it.starts_with("Classes")).unwrap();
-    let rows = section.lines().filter(|it| it.starts_with("| `"));
-    let documented: Vec<_> = rows.map(str::to_owned).collect();
     let row = |it: &Outcome| format!("| `{}` | {} |", it.name(), it.meaning());
     let expected: Vec<_> = Outcome::ALL.iter().map(row).collect();
-    assert_eq!(documented, expected);
+    assert_eq!(classes("Classes"), expected);
+}
+
+#[test]
+fn the_document_has_each_class_of_refused_visitors_and_no_other() {
+    let row = |it: &VisitorRefusal| format!("| `{}` | {} |", it.name(), it.meaning());
+    let expected: Vec<_> = VisitorRefusal::ALL.iter().map(row).collect();
+    assert_eq!(classes("Refused visitors"), expected);
+}
+
+/// The rows of the table of classes below a heading.
+fn classes(heading: &str) -> Vec<String> {
+    let mut sections = DOCUMENT.split("\n## ");
+    let section = sections.find(|it| it.starts_with(heading)).unwrap();
+    let rows = section.lines().filter(|it| it.starts_with("| `"));
+    rows.map(str::to_owned).collect()
 }
 
 #[test]

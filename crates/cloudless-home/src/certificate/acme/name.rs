@@ -237,7 +237,12 @@ impl Name {
             self.schedule.trouble(),
         );
         if let Err(error) = kept {
-            tracing::warn!(error = chain(&error), "Cannot keep what went wrong");
+            tracing::warn!(
+                "What went wrong with a certificate cannot be kept; check the disk and the owner of the \
+                 state directory"
+            );
+            // The path has the name in it.
+            tracing::debug!(hostname = %self.hostname, error = chain(&error), "Cannot keep it");
         }
     }
 

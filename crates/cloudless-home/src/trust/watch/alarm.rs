@@ -166,9 +166,11 @@ impl Trust {
             };
             if let Err(error) = transparency.fetcher.post(webhook.expose(), json).await {
                 tracing::warn!(
-                    error = chain(&error),
-                    "The webhook was not told of an alarm; it is tried again"
+                    "The webhook was not told of an alarm and is tried again; check `webhook` in \
+                     home.toml, the log at DEBUG says what failed"
                 );
+                // Names the webhook's host.
+                tracing::debug!(error = chain(&error), "The webhook");
                 return Err(error.retry_after());
             }
             self.keep_change(|kept| {

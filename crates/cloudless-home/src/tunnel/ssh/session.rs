@@ -27,6 +27,7 @@ use crate::tunnel::connection::{ConnectionError, VISITORS_MAX};
 use crate::tunnel::dial::{DialError, Reached, Way, dial};
 use crate::tunnel::path::Path;
 use crate::tunnel::session::{Context, End, News, Tokens};
+use crate::visitor::VisitorRefusal;
 
 /// Visitors of one session, and of all sessions with the server.
 const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
@@ -385,19 +386,28 @@ impl Session {
                 let is_own = |hostname: &Hostname| server.hostnames.contains(hostname);
                 let version = server.relay.proxy_protocol;
                 let identified = identify(stream, &arrival, version, is_own);
-                if let Ok(Some((visitor, stream))) = timeout(limit, identified).await {
-                    visitors.serve(visitor, stream, retire).await;
-                    // What is no validation under way is not there.
-                    if arrival.kind == Kind::Http && !has_written.load(Ordering::Relaxed) {
-                        answer(arrival.channel.make_writer(), "404 Not Found", None).await;
+                match timeout(limit, identified).await {
+                    Ok(Ok(Some((visitor, stream)))) => {
+                        visitors.serve(visitor, stream, retire).await;
+                        // What is no validation under way is not there.
+                        if arrival.kind == Kind::Http && !has_written.load(Ordering::Relaxed) {
+                            answer(arrival.channel.make_writer(), "404 Not Found", None).await;
+                        }
                     }
+                    Ok(Ok(None)) => {}
+                    Ok(Err(refusal)) => visitors.refusals.count(refusal),
+                    Err(_) => visitors.refusals.count(VisitorRefusal::HandshakeTimeout),
                 }
                 linger(&inbox).await;
             };
-            if !is_full {
+            if is_full {
+                visitors.refusals.count(VisitorRefusal::VisitorLimit);
+            } else {
                 tokio::select! {
+                    // First: its reader hears of that too.
+                    biased;
+                    () = evicted.cancelled() => visitors.refusals.count(VisitorRefusal::UnreadLimit),
                     () = visit => {}
-                    () = evicted.cancelled() => {}
                     () = ended.cancelled() => {}
                     () = visits.cut.cancelled() => {}
                 }

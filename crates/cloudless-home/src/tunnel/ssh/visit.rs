@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::inbox::Inbox;
 use super::stream::Stream;
-use crate::visitor::{self, HTTP_PORT, HTTPS_PORT, Visitor};
+use crate::visitor::{self, HTTP_PORT, HTTPS_PORT, Visitor, VisitorRefusal};
 
 /// What a visitor wants to speak, by where it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +35,14 @@ pub(super) struct Arrival {
 /// A visitor that is to be served.
 pub(super) type Guest = (Visitor, visitor::Stream);
 
-/// Looks at a visitor's first bytes, which stay to be read; `None` when it was answered, or is of no
-/// use. Sets no deadline.
+/// Looks at a visitor's first bytes, which stay to be read; `None` when it was led to https. Sets no
+/// deadline.
 pub(super) async fn identify(
     mut stream: Stream,
     arrival: &Arrival,
     version: Option<Version>,
     is_own: impl Fn(&Hostname) -> bool,
-) -> Option<Guest> {
+) -> Result<Option<Guest>, VisitorRefusal> {
     let (hostname, port, address) = match arrival.kind {
         Kind::Tls => {
             let address = match version {
@@ -55,16 +55,18 @@ pub(super) async fn identify(
         Kind::Http => match head(&stream).await {
             Ok(head) if head.host.as_ref().is_none_or(|host| !is_own(host)) => {
                 answer(stream, "404 Not Found", None).await;
-                return None;
+                return Err(VisitorRefusal::HttpRefused);
             }
             Ok(head) if head.is_validation() => (head.host, HTTP_PORT, arrival.originator),
             Ok(head) => {
                 answer(stream, "308 Permanent Redirect", location(&head)).await;
-                return None;
+                return Ok(None);
             }
             Err(status) => {
-                answer(stream, status?, None).await;
-                return None;
+                if let Some(status) = status {
+                    answer(stream, status, None).await;
+                }
+                return Err(VisitorRefusal::HttpRefused);
             }
         },
     };
@@ -73,14 +75,18 @@ pub(super) async fn identify(
         port,
         address,
     };
-    Some((visitor, visitor::Stream::Ssh(stream)))
+    Ok(Some((visitor, visitor::Stream::Ssh(stream))))
 }
 
 /// Takes the header of the proxy in front away; returns the address that it tells.
-async fn proxied(stream: &mut Stream, version: Version) -> Option<Option<SocketAddr>> {
+async fn proxied(
+    stream: &mut Stream,
+    version: Version,
+) -> Result<Option<SocketAddr>, VisitorRefusal> {
+    let missing = VisitorRefusal::ProxyProtocolMissing;
     let mut known = 0;
     loop {
-        let bytes = peek(stream, &mut known).await?;
+        let bytes = peek(stream, &mut known).await.ok_or(missing)?;
         let is_version = match version {
             Version::V1 => bytes.starts_with(b"P"),
             Version::V2 => bytes.starts_with(b"\r"),
@@ -89,31 +95,29 @@ async fn proxied(stream: &mut Stream, version: Version) -> Option<Option<SocketA
             proxy_protocol::Parsed::Incomplete { .. } if is_version => {}
             proxy_protocol::Parsed::Header { len, addresses } if is_version => {
                 let mut header = vec![0; len];
-                stream.read_exact(&mut header).await.ok()?;
-                return Some(addresses.map(|it| it.source));
+                stream.read_exact(&mut header).await.map_err(|_| missing)?;
+                return Ok(addresses.map(|it| it.source));
             }
-            _ => {
-                tracing::debug!("A visitor came without the PROXY protocol header that is set");
-                return None;
-            }
+            _ => return Err(missing),
         }
     }
 }
 
-/// The name that a visitor wants; `None` for one that does not speak TLS as it should.
-async fn server_name(stream: &Stream) -> Option<Option<Hostname>> {
+/// The name that a visitor wants, if it says one.
+async fn server_name(stream: &Stream) -> Result<Option<Hostname>, VisitorRefusal> {
     use client_hello::{Parsed, Reader};
+    let failed = VisitorRefusal::HandshakeFailed;
     let (mut reader, mut known) = (Reader::new(), 0);
     loop {
         let before = known;
-        let bytes = peek(stream, &mut known).await?;
-        match reader.push(bytes.get(before..)?) {
+        let bytes = peek(stream, &mut known).await.ok_or(failed)?;
+        match reader.push(bytes.get(before..).ok_or(failed)?) {
             Parsed::Incomplete => {}
-            Parsed::Name(hostname, _) => return Some(Some(hostname)),
-            Parsed::NoServerName(_) => return Some(None),
+            Parsed::Name(hostname, _) => return Ok(Some(hostname)),
+            Parsed::NoServerName(_) => return Ok(None),
             _ => {
                 tracing::debug!("A visitor's ClientHello is none");
-                return None;
+                return Err(failed);
             }
         }
     }

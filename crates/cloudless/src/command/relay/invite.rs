@@ -74,9 +74,9 @@ impl Invite {
         }
         if not_looked {
             terminal::note(format_args!(
-                "not looked at, because the relay does not run: whether a web server beside it has a \
-                 certificate for {hostname}, such as a wildcard, which browsers would take for the \
-                 home; once it runs, `cloudless relay status` says so"
+                "not looked at, because a web server beside the relay shows no certificate now: whether \
+                 it has one for {hostname}, such as a wildcard, which browsers would take for the \
+                 home; once the relay runs, `cloudless relay status` says so"
             ));
         }
         if self.json {

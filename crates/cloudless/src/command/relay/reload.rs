@@ -41,26 +41,54 @@ impl Reload {
 /// How a running relay, which listens at `bound`, reads its files again.
 pub(super) fn source(state: &Path, started_with: &RelayFile, bound: Bound) -> Source {
     let state = state.to_owned();
-    let sandbox = started_with.sandbox;
-    let listen = started_with.listen.clone();
+    let started_with = started_with.clone();
     Source::new(move || {
         let file = RelayFile::read(&state)?;
         let config = super::config(&state, &file, Some(&bound))?;
-        let settings = [
-            ("listen.https", file.listen.https == listen.https),
-            ("listen.http", file.listen.http == listen.http),
-            ("listen.ssh", file.listen.ssh == listen.ssh),
-            ("sandbox", file.sandbox == sandbox),
-        ];
-        let waiting = settings
-            .into_iter()
-            .filter(|(_, is_same)| !is_same)
-            .map(|(name, _)| format!("`{name}` takes a restart"));
-        Ok(Reread {
-            config,
-            waiting: waiting.collect(),
-        })
+        let waiting = waiting(&file, &started_with);
+        Ok(Reread { config, waiting })
     })
+}
+
+/// What a file says otherwise than the one that the relay has started with, and that counts only from
+/// the next start on, a sentence each.
+fn waiting(file: &RelayFile, started_with: &RelayFile) -> Vec<String> {
+    let (listen, listening) = (&file.listen, &started_with.listen);
+    let metrics = |file: &RelayFile| file.metrics.map(|address| address.0);
+    let settings = [
+        ("metrics", metrics(file) == metrics(started_with)),
+        ("listen.https", listen.https == listening.https),
+        ("listen.http", listen.http == listening.http),
+        ("listen.ssh", listen.ssh == listening.ssh),
+        ("sandbox", file.sandbox == started_with.sandbox),
+    ];
+    let changed = settings
+        .into_iter()
+        .filter(|(_, is_same)| !is_same)
+        .map(|(name, _)| format!("`{name}` takes a restart"));
+    // The threads for strangers have room for as many as the limits of the start let in.
+    let (limits, at_start) = (file.limits.limits(), started_with.limits.limits());
+    let limits = [
+        (
+            "handshakes",
+            limits.handshakes,
+            at_start.handshakes,
+            "tunnels from where no home has come",
+        ),
+        (
+            "visitors",
+            limits.visitors,
+            at_start.visitors,
+            "visitors of web servers beside the relay",
+        ),
+    ];
+    let raised = limits
+        .into_iter()
+        .filter(|(_, now, at_start, _)| now > at_start)
+        .map(|(name, _, at_start, whom)| {
+            format!("`limits.{name}` above {at_start} takes a restart for {whom}")
+        });
+    changed.chain(raised).collect()
 }
 
 /// What SIGHUP does: the command of this process to itself, which logs what comes of it.

@@ -95,6 +95,17 @@ impl Run {
             let bound_http = listen::bound(&http)?;
             let mut config = super::config(&state, &file, Some(&bound))?;
             config.source = Some(super::reload::source(&state, &file, bound.clone()));
+            let n_listeners = https.len() + http.len() + ssh.len();
+            let may_need = config.limits.open_files(n_listeners);
+            if let Some(may_open) = open_files::too_few(may_need) {
+                tracing::warn!(
+                    may_need,
+                    may_open,
+                    "The relay may need more open files than it is allowed, and accepts nobody once it \
+                     has so many: raise `LimitNOFILE=` of its unit (`ulimit -Hn` without one), or lower \
+                     `visitors` and `homes` below `[limits]` in relay.toml"
+                );
+            }
 
             terminal::note(format_args!("relay {} is ready", file.server_name));
             for address in &bound.https {

@@ -34,6 +34,23 @@ table inet shut {
 }
 ";
 
+/// The same for a server's port 80. What was meant for its port 443 meets the verdict.
+const PORT_80: &str = "
+table inet shut {
+    chain prerouting {
+        type nat hook prerouting priority dstnat
+        iifname wifi tcp dport 80 redirect to :80
+    }
+    chain forward {
+        type filter hook forward priority raw
+        tcp dport 443 VERDICT
+        drop
+    }
+}
+";
+/// The network is shut no more.
+const OPEN: [&str; 4] = ["delete", "table", "inet", "shut"];
+
 #[test]
 fn a_network_that_lets_only_a_proxy_out_over_ipv4() {
     a_network_that_lets_only_a_proxy_out(Family::V4);
@@ -171,20 +188,53 @@ fn a_captive_portal_is_named(family: Family) {
     let Some(mut machines) = Machines::start(family) else {
         return;
     };
-    answer_in_the_relays_place(&machines.bed, family, |mut tcp| {
-        // To a ClientHello it says the same as to a browser.
-        let _ = tcp.read(&mut [0; 4096]);
-        let _ = tcp.write_all(
-            b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\n\
-              Content-Length: 0\r\nConnection: close\r\n\r\n",
-        );
-    });
+    // To a ClientHello it says the same as to a browser.
+    answer_in_the_relays_place(&machines.bed, family, sends_to_its_page);
     machines.restart_home_with(&[]);
     machines.home_says("a captive portal answers for the relay");
     machines.home_says("sends browsers to http://portal.example/login");
-    let open = ["delete", "table", "inet", "shut"];
-    machines.bed.router.run("nft", &open);
+    machines.bed.router.run("nft", &OPEN);
     machines.await_tunnel();
+}
+
+#[test]
+fn a_captive_portal_that_answers_browsers_alone_is_named_and_home_is_back_when_it_opens_over_ipv4()
+{
+    a_captive_portal_that_answers_browsers_alone_is_named(Family::V4);
+}
+
+#[test]
+fn a_captive_portal_that_answers_browsers_alone_is_named_and_home_is_back_when_it_opens_over_ipv6()
+{
+    a_captive_portal_that_answers_browsers_alone_is_named(Family::V6);
+}
+
+fn a_captive_portal_that_answers_browsers_alone_is_named(family: Family) {
+    let Some(mut machines) = Machines::start(family) else {
+        return;
+    };
+    answer_at_the_router(&machines.bed, family, 80, sends_to_its_page);
+    for verdict in ["reject with tcp reset", "drop"] {
+        let table = PORT_80.replace("VERDICT", verdict);
+        machines.bed.router.run("nft", &[&table]);
+        machines.restart_home_with(&[]);
+        machines.home_says("a captive portal answers for the relay");
+        machines.home_says("sends browsers to http://portal.example/login");
+        let prober = machines.prober();
+        machines.bed.router.run("nft", &OPEN);
+        let took = prober.back_after(Instant::now());
+        let event = format!("captive portal opened, {verdict} before");
+        within(2 * SECOND, &event, family, took);
+    }
+}
+
+/// Says the same to everybody.
+fn sends_to_its_page(mut tcp: TcpStream) {
+    let _ = tcp.read(&mut [0; 4096]);
+    let _ = tcp.write_all(
+        b"HTTP/1.1 302 Found\r\nLocation: http://portal.example/login\r\n\
+          Content-Length: 0\r\nConnection: close\r\n\r\n",
+    );
 }
 
 /// Another server's TLS, of an authority of its own.
@@ -214,11 +264,21 @@ fn answer_in_the_relays_place(
     family: Family,
     answer: impl Fn(TcpStream) + Send + Sync + 'static,
 ) {
-    // Redirected to whichever IPv6 address the router has there.
-    let address = ["192.168.1.1:443", "[::]:443"][family as usize];
-    let listener = bed.router.enter(|| TcpListener::bind(address));
-    let listener = listener.unwrap();
+    answer_at_the_router(bed, family, 443, answer);
     bed.router.run("nft", &[SHUT]);
+}
+
+/// Lets the router answer what comes to this port of its own.
+fn answer_at_the_router(
+    bed: &Bed,
+    family: Family,
+    port: u16,
+    answer: impl Fn(TcpStream) + Send + Sync + 'static,
+) {
+    // Redirected to whichever IPv6 address the router has there.
+    let address = ["192.168.1.1", "::"][family as usize];
+    let listener = bed.router.enter(|| TcpListener::bind((address, port)));
+    let listener = listener.unwrap();
     let answer = Arc::new(answer);
     // It ends with the test's process.
     thread::spawn(move || {

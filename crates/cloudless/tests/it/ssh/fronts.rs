@@ -129,6 +129,7 @@ async fn pass_through(
         let mut answer = Vec::new();
         let _ = around.read_to_end(&mut answer);
         assert_eq!(answer, b"");
+        home.log_until("class=\"proxy_protocol_missing\"");
     }
 }
 
