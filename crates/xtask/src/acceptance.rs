@@ -69,5 +69,13 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     steps.run("a right login beside 10,000 wrong ones a second", || {
         bench::run(workspace, &options)
     });
+    // Whether attackers get through to the relay, not how fast a busy machine is.
+    let options = bench::Options {
+        plane: Some(bench::Plane::Relay(bench::RelayOptions::small())),
+        ..options
+    };
+    steps.run("benchmark of the relay with attacks, small", || {
+        bench::run(workspace, &options)
+    });
     steps.finish()
 }

@@ -34,6 +34,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 pub(crate) use self::logins::Options as LoginOptions;
+pub(crate) use self::relay::Options as RelayOptions;
 use crate::step;
 use crate::workspace::Workspace;
 

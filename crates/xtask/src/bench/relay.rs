@@ -5,6 +5,7 @@ mod attack;
 mod attacker;
 mod backend;
 mod crowd;
+mod evidence;
 mod evil_home;
 mod figures;
 mod goals;
@@ -25,6 +26,7 @@ mod sshd;
 mod visitor;
 mod way;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -112,19 +114,48 @@ pub(crate) enum Role {
 }
 
 impl Options {
+    /// So little that it proves only that visitors get through and that attackers attack.
+    pub(crate) fn small() -> Self {
+        Self {
+            only: vec![Part::Bulk, Part::Attack],
+            ways: vec![Kind::Legs],
+            attacks: vec![Attack::Garbage, Attack::Legs, Attack::ResettingHome],
+            rounds: 1,
+            homes: 0,
+            plot: None,
+        }
+    }
+
+    /// The arguments that say the same.
+    fn arguments(&self) -> Vec<OsString> {
+        let mut arguments = Vec::new();
+        let mut say = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+        if !self.only.is_empty() {
+            say("--only", names(&self.only));
+        }
+        say("--ways", names(&self.ways));
+        say("--attacks", names(&self.attacks));
+        say("--rounds", self.rounds.to_string().into());
+        say("--homes", self.homes.to_string().into());
+        if let Some(plot) = &self.plot {
+            say("--plot", plot.into());
+        }
+        arguments
+    }
+
     fn wants(&self, part: Part) -> bool {
         let is_extra = matches!(part, Part::Attack | Part::Outages);
         (self.only.is_empty() && !is_extra) || self.only.contains(&part)
     }
 }
 
-/// Measures a release build and prints tables.
+/// Measures a release build and prints tables; fails when an attack was none.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     ensure!(options.rounds > 0, "--rounds must be at least 1");
     if cfg!(debug_assertions) {
         build_release(workspace)?;
         let mut bench = Command::new(workspace.target("release/xtask"));
-        return step::run(bench.args(std::env::args_os().skip(1)));
+        return step::run(bench.args(["bench", "relay"]).args(options.arguments()));
     }
     runtime()?.block_on(measurement::run(workspace, options))
 }
@@ -145,6 +176,45 @@ pub(crate) fn be(role: &Role) -> Result<()> {
     }
 }
 
+/// As the command line takes them.
+fn names(values: &[impl ValueEnum]) -> OsString {
+    let names = values.iter().filter_map(ValueEnum::to_possible_value);
+    let names: Vec<String> = names.map(|it| it.get_name().to_owned()).collect();
+    names.join(",").into()
+}
+
 fn parse<T: DeserializeOwned>(argument: &str) -> Result<T> {
     serde_json::from_str(argument).context("read the argument")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    /// A run from an unoptimized build is another process that is told all of it.
+    #[test]
+    fn options_are_read_back_from_their_arguments() {
+        let given = Options {
+            homes: 7,
+            plot: Some("relay.svg".into()),
+            ..Options::small()
+        };
+        let arguments = given.arguments();
+        let line = ["relay".into()].into_iter().chain(arguments.clone());
+        let Line { options } = Line::parse_from(line);
+        assert_eq!(options.arguments(), arguments);
+        assert_eq!(options.only, given.only);
+        assert_eq!(options.ways, given.ways);
+        assert_eq!(options.attacks, given.attacks);
+        assert_eq!((options.rounds, options.homes), (1, 7));
+        assert_eq!(options.plot, given.plot);
+    }
 }

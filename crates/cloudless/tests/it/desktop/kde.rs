@@ -84,8 +84,12 @@ async fn until(
         if wanted(&card) {
             return card;
         }
-        assert!(begun.elapsed() < PATIENCE, "{name}: {card:?}");
-        kde.run("look", &[]);
+        let told = kde.run("look", &[]);
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{name}: {card:?}, {told}, {}",
+            kde.said()
+        );
     }
 }
 

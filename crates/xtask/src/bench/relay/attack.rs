@@ -1,6 +1,7 @@
 //! What attacks on the relay do to everybody else: how long new visitors and small requests take
 //! while it is attacked, beside the same while a listener that does nothing is attacked likewise on
-//! the same core.
+//! the same core. The relay itself has to say that it was attacked: its counters are read before and
+//! after.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout};
 use tokio::time::{sleep, timeout};
 
 use super::attacker::{Attack, Count, EVIL, Target};
+use super::evidence::Evidence;
 use super::load::Load;
 use super::ours;
 use super::site::{Place, Site};
@@ -34,6 +36,7 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const N_KEPT: usize = 4;
 /// What an attack may make of the others' p99.
 const FACTOR_MAX: f64 = 2.0;
+const DID_NOT_ATTACK: &str = "did not attack";
 
 /// What was measured.
 pub(crate) struct Attacks(Vec<Row>);
@@ -46,10 +49,10 @@ struct Row {
     rounds: Vec<Round>,
 }
 
-#[derive(Clone, Copy)]
 struct Round {
     on_nothing: Others,
     on_relay: Others,
+    evidence: Evidence,
 }
 
 /// The p99 of those who do no harm, in ms; infinite when one of them was cut off.
@@ -105,12 +108,14 @@ pub(crate) async fn measure(
                 attack,
             };
             let (on_nothing, _) = under(&target(nothing.address), &way, None).await?;
-            let enroll = Some((&ground, state.as_path()));
-            let (on_relay, count) = under(&target(address), &way, enroll).await?;
+            let relay = (&ground, state.as_path());
+            let before = ours::outcomes(&ground, &state).await?;
+            let (on_relay, count) = under(&target(address), &way, Some(relay)).await?;
             row.rate = count.n_attempts as f64 / count.seconds;
             row.rounds.push(Round {
                 on_nothing,
                 on_relay,
+                evidence: Evidence::gather(attack, &count, &before, relay).await?,
             });
         }
         rows.push(row);
@@ -173,6 +178,7 @@ impl Attacks {
     pub(crate) fn table(&self) -> String {
         let heads = [
             "attempts/s",
+            "of these counted by the relay",
             "new visitor, p99 ms, nothing attacked",
             "the relay attacked",
             "x",
@@ -183,7 +189,8 @@ impl Attacks {
         let mut table = head("attack", &heads.map(str::to_owned));
         for row in &self.0 {
             let rate = Thousands(row.rate.round() as usize);
-            let _ = write!(table, "| {} | {rate} |", row.attack.name());
+            let counted = row.counted();
+            let _ = write!(table, "| {} | {rate} | {counted} |", row.attack.name());
             for of in [|it: &Others| it.visitors, |it: &Others| it.requests] {
                 let (on_nothing, on_relay) = row.medians(of);
                 let factor = row.factor(of);
@@ -199,17 +206,64 @@ impl Attacks {
             let factor = row
                 .factor(|it| it.visitors)
                 .max(row.factor(|it| it.requests));
+            let measured = match row.is_attack() {
+                true => format!("{factor:.2}x"),
+                false => DID_NOT_ATTACK.to_owned(),
+            };
             verdicts.push(
                 format!("p99 of the others during {}", row.attack.name()),
                 format!("at most {FACTOR_MAX}x that while nothing is attacked"),
-                format!("{factor:.2}x"),
-                factor <= FACTOR_MAX,
+                measured,
+                row.is_attack() && factor <= FACTOR_MAX,
             );
         }
+    }
+
+    /// Fails where nobody was attacked: whatever was measured says nothing.
+    pub(crate) fn require(&self) -> Result<()> {
+        let idle = self.0.iter().filter(|it| !it.is_attack());
+        let idle: Vec<String> = idle.map(Row::missing).collect();
+        ensure!(idle.is_empty(), "{DID_NOT_ATTACK}: {}", idle.join("; "));
+        Ok(())
     }
 }
 
 impl Row {
+    /// Whether the relay was attacked in each round.
+    fn is_attack(&self) -> bool {
+        !self.rounds.is_empty() && self.rounds.iter().all(|it| it.evidence.is_attack())
+    }
+
+    /// The least share of the rounds.
+    fn counted(&self) -> String {
+        let shares = self.rounds.iter().map(|it| it.evidence.share());
+        let share = shares.fold(f64::INFINITY, f64::min);
+        match self.is_attack() {
+            true => format!("{:.0} %", 100.0 * share),
+            false => format!("**{DID_NOT_ATTACK}**"),
+        }
+    }
+
+    /// What its attackers tried, and how little of that the relay has seen.
+    fn missing(&self) -> String {
+        let rounds = self.rounds.iter().filter(|it| !it.evidence.is_attack());
+        let rounds = rounds.map(|it| {
+            let Evidence {
+                n_attempts,
+                n_counted,
+                is_home_missing,
+            } = it.evidence;
+            let home = match is_home_missing {
+                true => ", their home was not online all the time",
+                false => "",
+            };
+            let classes = self.attack.classes().join(", ");
+            format!("of {n_attempts} attempts the relay counted {n_counted} as {classes}{home}")
+        });
+        let rounds: Vec<String> = rounds.collect();
+        format!("{}: {}", self.attack.name(), rounds.join(", "))
+    }
+
     fn medians(&self, of: impl Fn(&Others) -> f64) -> (f64, f64) {
         let on_nothing = self.rounds.iter().map(|it| of(&it.on_nothing));
         let on_relay = self.rounds.iter().map(|it| of(&it.on_relay));
@@ -315,30 +369,61 @@ async fn answer<T: DeserializeOwned>(lines: &mut Lines<BufReader<ChildStdout>>) 
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_worse_of_both_factors_is_judged() {
+    fn attacks(requests: f64, evidence: [Evidence; 2]) -> Attacks {
         let others = |visitors, requests| Others { visitors, requests };
-        let row = Row {
+        let rounds = evidence.map(|evidence| Round {
+            on_nothing: others(2.0, 1.0),
+            on_relay: others(3.0, requests),
+            evidence,
+        });
+        Attacks(vec![Row {
             attack: Attack::Garbage,
             rate: 1_999.6,
-            rounds: vec![Round {
-                on_nothing: others(2.0, 1.0),
-                on_relay: others(3.0, 2.5),
-            }],
-        };
-        let attacks = Attacks(vec![row]);
+            rounds: rounds.into(),
+        }])
+    }
+
+    fn evidence(n_counted: u64) -> Evidence {
+        Evidence {
+            n_attempts: 10_000,
+            n_counted,
+            is_home_missing: false,
+        }
+    }
+
+    #[test]
+    fn the_worse_of_both_factors_is_judged() {
+        let attacks = attacks(2.5, [9_900, 8_000].map(evidence));
         assert!(
             attacks
                 .table()
-                .ends_with("| 2,000 | 2.00 | 3.00 | 1.5 | 1.00 | 2.50 | 2.5 |\n"),
+                .ends_with("| 2,000 | 80 % | 2.00 | 3.00 | 1.5 | 1.00 | 2.50 | 2.5 |\n"),
             "{}",
             attacks.table()
         );
+        attacks.require().expect("all have attacked");
         let mut verdicts = Verdicts::default();
         attacks.judge(&mut verdicts);
         assert!(
             verdicts.to_string().contains("2.50x | **missed**"),
             "{verdicts}"
         );
+    }
+
+    #[test]
+    fn an_attack_that_was_none_in_one_round_meets_no_goal_and_fails() {
+        let attacks = attacks(1.0, [9_900, 3].map(evidence));
+        let table = attacks.table();
+        assert!(table.contains("| **did not attack** |"), "{table}");
+        let mut verdicts = Verdicts::default();
+        attacks.judge(&mut verdicts);
+        let verdicts = verdicts.to_string();
+        assert!(
+            verdicts.contains("did not attack | **missed**"),
+            "{verdicts}"
+        );
+        let error = attacks.require().expect_err("nobody was attacked");
+        let said = "of 10000 attempts the relay counted 3 as not_tls";
+        assert!(error.to_string().ends_with(said), "{error}");
     }
 }

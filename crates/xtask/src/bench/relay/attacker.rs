@@ -4,15 +4,16 @@
 use std::io::{BufRead, stdin};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::ValueEnum;
+use cloudless_proto::leg::{Ticket, Token};
 use cloudless_proto::{Hostname, PublicKey};
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -71,7 +72,7 @@ pub(crate) enum Attack {
     TunnelGuesses,
     /// Legs with wrong tickets
     LegGuesses,
-    /// A home that shows tickets of legs without end, and lets the legs lie
+    /// A home that makes each leg that it is offered, and goes on on none
     Legs,
     /// A home that does not read
     DeafHome,
@@ -88,6 +89,8 @@ pub(crate) enum Attack {
 pub(crate) struct Count {
     pub(crate) n_attempts: u64,
     pub(crate) seconds: f64,
+    /// Their home, if they have one, never lost its tunnel.
+    pub(crate) is_home_up: bool,
 }
 
 impl Attack {
@@ -124,8 +127,33 @@ impl Attack {
         }
     }
 
-    fn has_home(self) -> bool {
+    pub(super) fn has_home(self) -> bool {
         matches!(self, Self::Legs | Self::DeafHome | Self::ResettingHome)
+    }
+
+    /// What becomes of its connections: the relay counts them under one of these classes, and not so
+    /// those who do no harm.
+    pub(super) fn classes(self) -> &'static [&'static str] {
+        match self {
+            Self::HalfOpen => &["handshake_limit"],
+            Self::HalfTunnels => &[
+                "handshake_limit",
+                "tunnel_handshake_failed",
+                "tunnel_handshake_timeout",
+            ],
+            Self::Garbage => &["not_tls"],
+            Self::SlowHellos => &["client_hello_timeout", "closed_early"],
+            Self::FloodFromOne => &["closed_early", "source_limit"],
+            Self::FloodFromMany => &["closed_early", "handshake_limit"],
+            Self::TunnelGuesses => &["refused_unknown_key"],
+            Self::LegGuesses => &["leg_refused"],
+            Self::Legs => &["leg"],
+            // It is as good as offline.
+            Self::DeafHome => &["home_offline"],
+            Self::ResettingHome => &["home_reset"],
+            Self::HeldVisitors => &["home_limit", "stranger_limit"],
+            Self::HeldStrangers => &["unknown_name"],
+        }
     }
 }
 
@@ -146,6 +174,7 @@ pub(crate) async fn run(target: Target) -> Result<()> {
     print(&Count {
         n_attempts: attackers.n_attempts.load(Ordering::Relaxed),
         seconds: started.elapsed().as_secs_f64(),
+        is_home_up: !attackers.has_lost_home.load(Ordering::Relaxed),
     })
 }
 
@@ -206,6 +235,7 @@ struct Attackers {
     hello: Vec<u8>,
     /// To their home.
     offered: Offered,
+    has_lost_home: AtomicBool,
 }
 
 impl Attackers {
@@ -218,6 +248,7 @@ impl Attackers {
             next_source: AtomicU32::new(0),
             key,
             offered: Offered::default(),
+            has_lost_home: AtomicBool::new(false),
         })
     }
 
@@ -242,11 +273,16 @@ impl Attackers {
     /// One short attempt.
     async fn attempt(&self) -> Option<()> {
         let attack = self.target.attack;
+        if attack == Attack::Legs {
+            return self.make_leg().await;
+        }
         let mut stream = self.connect(attack == Attack::FloodFromOne).await?;
         match attack {
             Attack::Garbage => stream.write_all(&[0xa5; 1024]).await.ok()?,
-            Attack::LegGuesses | Attack::Legs => {
-                let ticket = self.offered.ticket();
+            Attack::LegGuesses => {
+                // Of nobody.
+                let (number, token) = (1, Token::new([7; 16]));
+                let ticket = Ticket { number, token };
                 stream.write_all(&ticket.preface()).await.ok()?;
             }
             Attack::TunnelGuesses => {
@@ -263,6 +299,16 @@ impl Attackers {
         }
         let ended = timeout(PATIENCE, stream.read(&mut [0; 64])).await;
         stream.set_zero_linger().ok()?;
+        ended.ok().map(drop)
+    }
+
+    /// A leg for the ticket that was offered first, if there is one. It ends with its visitor: where
+    /// some break under theirs the relay offers none for a while.
+    async fn make_leg(&self) -> Option<()> {
+        let ticket = self.offered.next()?;
+        let mut leg = self.connect(false).await?;
+        leg.write_all(&ticket.preface()).await.ok()?;
+        let ended = timeout(AGAIN, copy(&mut leg, &mut sink())).await;
         ended.ok().map(drop)
     }
 
@@ -318,9 +364,9 @@ async fn attack(attackers: &Arc<Attackers>, home: Option<Arc<CertifiedKey>>) -> 
         let attackers = Arc::clone(attackers);
         tasks.spawn(async move {
             let (target, offered) = (&attackers.target, &attackers.offered);
-            if let Err(error) = evil_home::serve(target, &key, offered).await {
-                eprintln!("the attackers' home ends: {error:#}");
-            }
+            let Err(error) = evil_home::serve(target, &key, offered).await;
+            attackers.has_lost_home.store(true, Ordering::Relaxed);
+            eprintln!("the attackers' home ends: {error:#}");
         });
     }
     let n_held = match attack {

@@ -1,15 +1,16 @@
 //! The attackers' own home, which the relay knows and which serves nobody.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use cloudless_proto::control::{self, FromRelay};
-use cloudless_proto::leg::{Ticket, Token};
+use cloudless_proto::leg::Ticket;
 use cloudless_proto::lines::Decoder;
-use h2::{Reason, RecvStream};
+use h2::{Reason, RecvStream, SendStream};
 use http::Response;
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
@@ -25,12 +26,8 @@ const TICKETS_MAX: usize = 1_000;
 pub(super) struct Offered(Mutex<VecDeque<Ticket>>);
 
 impl Offered {
-    /// The next one, or one of nobody.
-    pub(super) fn ticket(&self) -> Ticket {
-        self.lock().pop_front().unwrap_or_else(|| Ticket {
-            number: 1,
-            token: Token::new([7; 16]),
-        })
+    pub(super) fn next(&self) -> Option<Ticket> {
+        self.lock().pop_front()
     }
 
     fn add(&self, ticket: Ticket) {
@@ -45,12 +42,13 @@ impl Offered {
     }
 }
 
-/// Keeps a tunnel up for the attack. The listener that does nothing never welcomes it.
+/// Keeps a tunnel up for the attack, and returns only why it is lost. The listener that does nothing
+/// never welcomes it.
 pub(super) async fn serve(
     target: &Target,
     key: &Arc<CertifiedKey>,
     offered: &Offered,
-) -> Result<()> {
+) -> Result<Infallible> {
     let stream = TcpStream::connect(target.address)
         .await
         .context("connect")?;
@@ -63,15 +61,16 @@ pub(super) async fn serve(
     }
 }
 
-async fn reset((mut connection, _streams): Tunnel) -> Result<()> {
-    while let Some(Ok((_, mut respond))) = connection.accept().await {
+async fn reset((mut connection, _streams): Tunnel) -> Result<Infallible> {
+    loop {
+        let arrival = connection.accept().await.context("the tunnel ended")?;
+        let (_, mut respond) = arrival.context("the tunnel broke")?;
         respond.send_reset(Reason::CANCEL);
     }
-    Ok(())
 }
 
 /// Takes what visitors send, so that legs are offered for them; never goes on on one.
-async fn take_offers((mut connection, streams): Tunnel, offered: &Offered) -> Result<()> {
+async fn take_offers((mut connection, streams): Tunnel, offered: &Offered) -> Result<Infallible> {
     let (_send, control) = streams;
     let mut visitors = JoinSet::new();
     let mut offers = Box::pin(read_offers(control, offered));
@@ -91,14 +90,16 @@ async fn take_offers((mut connection, streams): Tunnel, offered: &Offered) -> Re
     }
 }
 
-/// The answer's stream stays open as long as the visitor's.
-async fn take_all(mut body: RecvStream, _answer: h2::SendStream<Bytes>) {
+/// The answer's stream stays open as long as the visitor, who may have gone on on a leg: to drop it
+/// before would reset it.
+async fn take_all(mut body: RecvStream, mut answer: SendStream<Bytes>) {
     while let Some(Ok(data)) = body.data().await {
         let _ = body.flow_control().release_capacity(data.len());
     }
+    let _ = poll_fn(|cx| answer.poll_reset(cx)).await;
 }
 
-async fn read_offers(mut control: RecvStream, offered: &Offered) -> Result<()> {
+async fn read_offers(mut control: RecvStream, offered: &Offered) -> Result<Infallible> {
     let mut decoder = Decoder::new(control::MAX_LINE);
     loop {
         while let Some(line) = decoder.next_line().context("a line without an end")? {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
+use super::attack::Attacks;
 use super::backend::Certificate;
 use super::figures::{Figures, Row};
 use super::load::{Direction, Load};
@@ -47,10 +48,13 @@ const FAR: [Kind; 7] = [
 /// Runs everything that was asked for and prints it.
 pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let started = Instant::now();
-    debian::prepare(debian::RELAY_PEERS)?;
     // The other parts are about ours alone.
     let compares = |part: &Part| !matches!(part, Part::Attack | Part::Homes);
     let is_compared = options.only.is_empty() || options.only.iter().any(compares);
+    let is_far = [Part::Far, Part::Lossy, Part::Outages].map(|it| options.wants(it));
+    if is_far.contains(&true) || (is_compared && options.ways.iter().any(|it| it.is_program())) {
+        debian::prepare(debian::RELAY_PEERS)?;
+    }
     if is_compared && options.ways.contains(&Kind::Rathole) {
         rathole::prepare(workspace)?;
     }
@@ -68,6 +72,7 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> 
     run.near().await?;
     run.far().await?;
     let mut verdicts = Verdicts::default();
+    let mut attacks = None;
     goals::judge(&run.figures, &mut verdicts);
     print!("{}", run.figures.table(&options.ways));
     if run.wants(Part::Homes) {
@@ -77,7 +82,7 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> 
         run.outages(&mut verdicts).await?;
     }
     if run.wants(Part::Attack) {
-        run.attacks(&mut verdicts).await?;
+        attacks = Some(run.attacks(&mut verdicts).await?);
     }
     print!("{verdicts}");
     if let Some(path) = &options.plot {
@@ -88,7 +93,7 @@ pub(crate) async fn run(workspace: &Workspace, options: &Options) -> Result<()> 
         "\nMeasured in {:.0} minutes.",
         started.elapsed().as_secs_f64() / 60.0
     );
-    Ok(())
+    attacks.map_or(Ok(()), |it| it.require())
 }
 
 struct Run<'a> {
@@ -219,7 +224,7 @@ impl Run<'_> {
     }
 
     /// What attacks do to others.
-    async fn attacks(&mut self, verdicts: &mut Verdicts) -> Result<()> {
+    async fn attacks(&mut self, verdicts: &mut Verdicts) -> Result<Attacks> {
         let ground = Ground {
             workspace: self.workspace,
             certificate: &self.certificate,
@@ -230,7 +235,7 @@ impl Run<'_> {
         let attacks = attack::measure(&ground, &self.options.attacks, self.options.rounds).await?;
         print!("{}", attacks.table());
         attacks.judge(verdicts);
-        Ok(())
+        Ok(attacks)
     }
 
     /// The ways that have a relay in earnest.

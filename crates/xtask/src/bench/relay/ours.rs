@@ -1,5 +1,6 @@
 //! cloudless: relay and home as processes of the release, home passing the name on raw.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Stdio;
@@ -109,6 +110,21 @@ pub(crate) async fn reload(ground: &Ground<'_>, state: &Path) -> Result<()> {
     let program = ground.workspace.target("release/cloudless");
     run(&program, &ground.site.relay, &["relay", "reload"], state).await?;
     Ok(())
+}
+
+/// What a running relay has counted of connections so far, by class (docs/metrics.md).
+pub(crate) async fn outcomes(ground: &Ground<'_>, state: &Path) -> Result<BTreeMap<String, u64>> {
+    #[derive(Deserialize)]
+    struct Status {
+        running: bool,
+        outcomes: BTreeMap<String, u64>,
+    }
+    let program = ground.workspace.target("release/cloudless");
+    let status = ["relay", "status", "--json"];
+    let text = run(&program, &ground.site.relay, &status, state).await?;
+    let status: Status = serde_json::from_str(&text).context("read the relay's status")?;
+    ensure!(status.running, "the relay does not run any more");
+    Ok(status.outcomes)
 }
 
 /// What the relay of this state calls itself.

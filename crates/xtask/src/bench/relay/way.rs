@@ -101,6 +101,14 @@ impl Kind {
         }
     }
 
+    /// Whether it takes programs that Debian has.
+    pub(crate) fn is_program(self) -> bool {
+        matches!(
+            self,
+            Self::Haproxy | Self::Recipe | Self::SshHome | Self::Sshd
+        )
+    }
+
     /// The name of a folder.
     fn folder(self) -> &'static str {
         match self {
