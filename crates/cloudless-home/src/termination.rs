@@ -82,7 +82,9 @@ impl Termination {
         }
     }
 
-    async fn handshake(&self, stream: Stream) -> Result<Handshake, HandshakeError> {
+    async fn handshake(&self, mut stream: Stream) -> Result<Handshake, HandshakeError> {
+        // Many programs hang up without close_notify, upon which hyper drops the connection.
+        stream.end_with_visitor();
         let mut start = LazyConfigAcceptor::new(Acceptor::default(), stream)
             .await
             .map_err(HandshakeError::Tls)?;

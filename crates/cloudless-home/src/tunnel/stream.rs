@@ -34,7 +34,8 @@ const LINGER_ON_LEG: Duration = Duration::from_secs(30);
 
 /// A visitor's bytes, both ways. END_STREAM is the FIN of either direction, RST_STREAM a reset, and
 /// on a leg they are TCP's own. The stream's window is released as the reader consumes, so a reader
-/// that stops stops the visitor. Dropping it before the shutdown resets the visitor.
+/// that stops stops the visitor. Dropping it before the shutdown resets the visitor, but see
+/// [`Stream::end_with_visitor`].
 pub(crate) struct Stream {
     reading: Arc<Mutex<Reading>>,
     send: SendStream,
@@ -42,6 +43,8 @@ pub(crate) struct Stream {
     leg: Option<Arc<TcpStream>>,
     ways: Arc<Ways>,
     finished: bool,
+    /// Whether to drop it says FIN once the visitor has.
+    ends_with_visitor: bool,
     traffic: Arc<Traffic>,
 }
 
@@ -58,8 +61,15 @@ impl Stream {
             leg: None,
             ways,
             finished: false,
+            ends_with_visitor: false,
             traffic,
         }
+    }
+
+    /// Dropping it is then no reset once the visitor's FIN was read: for a protocol that tells by itself
+    /// whether all was said, as TLS does, and whose server just drops a connection that is over.
+    pub(crate) fn end_with_visitor(&mut self) {
+        self.ends_with_visitor = true;
     }
 
     /// The reading side, which outlives the stream: see [`Rest::discard`].
@@ -140,6 +150,19 @@ impl Stream {
         Ok(self.leg.as_deref())
     }
 
+    /// Ends what is written; once.
+    fn say_fin(&mut self) -> io::Result<()> {
+        if !self.finished {
+            self.finished = true;
+            match &self.leg {
+                Some(leg) => SockRef::from(&**leg).shutdown(std::net::Shutdown::Write)?,
+                None => self.send.finish(Bytes::new()).map_err(stream_error)?,
+            }
+            self.ways.finish();
+        }
+        Ok(())
+    }
+
     /// Waits until HTTP/2 takes bytes; returns how many, of those `wanted` at most.
     fn poll_capacity(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
         let room = ready!(self.send.poll_room(cx)).map_err(stream_error)?;
@@ -202,21 +225,17 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.finished {
-            self.finished = true;
-            match &self.leg {
-                Some(leg) => SockRef::from(&**leg).shutdown(std::net::Shutdown::Write)?,
-                None => self.send.finish(Bytes::new()).map_err(stream_error)?,
-            }
-            self.ways.finish();
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.say_fin())
     }
 }
 
 impl Drop for Stream {
     fn drop(&mut self) {
         if self.finished {
+            return;
+        }
+        let is_over = self.ends_with_visitor && lock(&self.reading).has_ended();
+        if is_over && self.say_fin().is_ok() {
             return;
         }
         self.send.reset(Reason::CANCEL);

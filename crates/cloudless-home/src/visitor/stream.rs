@@ -29,6 +29,13 @@ impl Stream {
         }
     }
 
+    /// Dropping it is then no reset once the visitor's FIN was read; only where TLS ends at home.
+    pub(crate) fn end_with_visitor(&mut self) {
+        if let Self::Tunnel(stream) = self {
+            stream.end_with_visitor();
+        }
+    }
+
     /// The first bytes, which stay to be read; none at the end of the stream. Sets no deadline.
     pub(crate) async fn opening(&self) -> Bytes {
         match self {

@@ -11,13 +11,21 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::relay::FakeSession;
 
 /// Joins a CONNECT stream to a byte stream as a relay joins it to a socket: END_STREAM is FIN.
-pub(crate) fn pipe((mut send, mut recv): (SendStream<Bytes>, RecvStream)) -> DuplexStream {
+pub(crate) fn pipe(stream: (SendStream<Bytes>, RecvStream)) -> DuplexStream {
+    pipe_to_end(stream).0
+}
+
+/// The same, with how home ends the stream: an error for a reset.
+pub(crate) fn pipe_to_end(
+    (mut send, mut recv): (SendStream<Bytes>, RecvStream),
+) -> (DuplexStream, JoinHandle<Result<(), h2::Error>>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let (mut from_visitor, mut to_visitor) = tokio::io::split(far);
     tokio::spawn(async move {
@@ -35,16 +43,17 @@ pub(crate) fn pipe((mut send, mut recv): (SendStream<Bytes>, RecvStream)) -> Dup
             }
         }
     });
-    tokio::spawn(async move {
-        while let Some(Ok(chunk)) = recv.data().await {
+    let end = tokio::spawn(async move {
+        while let Some(chunk) = recv.data().await {
+            let chunk = chunk?;
             let _ = recv.flow_control().release_capacity(chunk.len());
-            if to_visitor.write_all(&chunk).await.is_err() {
-                return;
-            }
+            // Whoever has gone hears no more, and home ends all the same.
+            let _ = to_visitor.write_all(&chunk).await;
         }
         let _ = to_visitor.shutdown().await;
+        Ok(())
     });
-    near
+    (near, end)
 }
 
 /// TLS to `hostname` over a new CONNECT stream.

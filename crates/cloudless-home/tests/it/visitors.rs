@@ -10,10 +10,11 @@ use http_body_util::Full;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
 use crate::fixture::{HOST, Home, PATIENCE};
 use crate::relay::{FakeRelay, FakeSession};
-use crate::visitor::{http1, http2, pipe, request, tls};
+use crate::visitor::{http1, http2, pipe, pipe_to_end, request, tls};
 
 const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:a\r\nFN:Ärmel\r\nEND:VCARD\r\n";
 const CARD_PATH: &str = "/dav/addressbooks/me/contacts/a.vcf";
@@ -390,6 +391,33 @@ impl RawVisitor {
     }
 }
 
+/// As curl and many others do. A reset would look like a leg that broke, and three of these in a row
+/// keep all of a home's visitors in the tunnel.
+#[tokio::test]
+async fn who_hangs_up_without_close_notify_is_answered_with_fin() {
+    let (_relay, home, session) = start().await;
+    for alpn in [&b"h2"[..], b"http/1.1"] {
+        let (stream, end) = pipe_to_end(session.connect(HOST).await);
+        let mut trust = home.trust();
+        trust.alpn_protocols = vec![alpn.to_vec()];
+        let name = ServerName::try_from(HOST).unwrap();
+        let connector = TlsConnector::from(Arc::new(trust));
+        let mut tls = connector.connect(name, stream).await.unwrap();
+        // Either protocol's first words, and home's.
+        let words: &[u8] = match alpn {
+            b"h2" => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0",
+            _ => b"OPTIONS /dav/ HTTP/1.1\r\nHost: home.example.org\r\n\r\n",
+        };
+        tls.write_all(words).await.unwrap();
+        tls.read_exact(&mut [0; 9]).await.unwrap();
+        let (stream, _) = tls.into_inner();
+        drop(stream);
+        let ended = timeout(PATIENCE, end).await.unwrap().unwrap();
+        ended.unwrap_or_else(|error| panic!("{error} for {}", alpn.escape_ascii()));
+    }
+    home.relay_status(|row| row.visitors_now == 0).await;
+}
+
 #[tokio::test]
 async fn a_visitors_reset_frees_its_place() {
     let (_relay, home, session) = start().await;
@@ -515,6 +543,7 @@ over_ipv6! {
     a_relay_that_drains_ends_idle_connections_and_takes_no_answer_from_a_new_one,
     a_visitor_that_says_fin_first_still_gets_its_answer,
     after_homes_fin_the_visitor_may_finish_its_sentence,
+    who_hangs_up_without_close_notify_is_answered_with_fin,
     a_visitors_reset_frees_its_place,
     a_visitor_that_does_not_read_stalls_no_other,
     visitors_that_ask_and_never_read_do_not_fill_the_memory,

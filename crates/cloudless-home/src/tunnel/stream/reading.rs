@@ -66,6 +66,11 @@ impl Reading {
         }
     }
 
+    /// Whether the visitor's FIN was read.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.source, Source::Ended)
+    }
+
     /// The leg has said FIN, to whoever reads it instead.
     pub(super) fn leg_ended(&mut self) -> io::Result<()> {
         self.ways.leg_ended().map_err(io::Error::other)?;
