@@ -44,14 +44,19 @@ pub(crate) fn pipe_to_end(
         }
     });
     let end = tokio::spawn(async move {
-        while let Some(chunk) = recv.data().await {
-            let chunk = chunk?;
-            let _ = recv.flow_control().release_capacity(chunk.len());
-            // Whoever has gone hears no more, and home ends all the same.
-            let _ = to_visitor.write_all(&chunk).await;
-        }
+        let ended = loop {
+            match recv.data().await {
+                None => break Ok(()),
+                Some(Err(error)) => break Err(error),
+                Some(Ok(chunk)) => {
+                    let _ = recv.flow_control().release_capacity(chunk.len());
+                    // Whoever has gone hears no more, and home ends all the same.
+                    let _ = to_visitor.write_all(&chunk).await;
+                }
+            }
+        };
         let _ = to_visitor.shutdown().await;
-        Ok(())
+        ended
     });
     (near, end)
 }
