@@ -17,7 +17,6 @@ AGENT = "akonadi_davgroupware_resource"
 CONTROL = "org.freedesktop.Akonadi.Control"
 MANAGER = "org.freedesktop.Akonadi.AgentManager"
 SETTINGS = "org.kde.Akonadi.davGroupware.Settings"
-READY = 0
 RUNNING = 1
 # What is called of the wallet: the types of what goes in and comes out, and the answer but for passwords.
 WALLET = {
@@ -210,12 +209,8 @@ class Akonadi:
         self.edit("remove", self.item(name))
 
     def look(self):
-        """Has the resource go on with what it has to tell home: of itself it sometimes waits, and
-        after an error, of its own too, for five minutes."""
-        status = self.synchronize()
-        if status[0] != READY:
-            self.work_online()
-        return status
+        """Has the resource go on with what it has to tell home: of itself it sometimes waits."""
+        self.synchronize()
 
     def item(self, name):
         ((item,),) = self.items("SELECT id FROM pimitemtable WHERE remoteid LIKE ?", f"%/{name}")
