@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use cloudless_proto::proxy_protocol::{self, Version};
 use cloudless_proto::{Hostname, UpstreamAddress};
@@ -26,6 +27,8 @@ use crate::upstream::{self, Server};
 const ASKED_MAX: usize = 128;
 /// and how many of them are those that connections to web servers were for last.
 const PASSED_ON_MAX: usize = 32;
+/// Whoever gives a command waits for no longer than that.
+const COVERAGE_MAX: Duration = Duration::from_secs(10);
 const HTTP2: &[u8] = b"h2";
 
 /// The certificates that web servers showed last, to clients that speak HTTP/2.
@@ -161,8 +164,7 @@ pub enum Coverage {
 }
 
 /// Asks the web servers of `config` once, for a command that is given while no relay runs: a running
-/// one knows. Takes as long as they let it, [`Timings::connect`](crate::Timings::connect) for each of
-/// some names.
+/// one knows. Takes ten seconds at most, however many fall silent.
 ///
 /// # Errors
 /// When the system's TLS cannot be set up.
@@ -170,17 +172,21 @@ pub async fn coverage(config: &Config, hostname: &Hostname) -> io::Result<Covera
     let client = onlooker::client(vec![HTTP2.to_vec()]).map_err(io::Error::other)?;
     let connector = TlsConnector::from(Arc::new(client));
     let asked = asked(config, vec![hostname.clone()], std::iter::empty());
-    let mut coverage = Coverage::No;
-    for (address, version) in routes::https(&config.fallback, &config.routes) {
-        match shown(&connector, config, &address, version, &asked).await {
-            Some(certificates) if covers(&certificates, hostname) => {
-                return Ok(Coverage::By(address));
+    let looks = async {
+        let mut coverage = Coverage::No;
+        for (address, version) in routes::https(&config.fallback, &config.routes) {
+            match shown(&connector, config, &address, version, &asked).await {
+                Some(certificates) if covers(&certificates, hostname) => {
+                    return Coverage::By(address);
+                }
+                Some(_) => {}
+                None => coverage = Coverage::Unknown,
             }
-            Some(_) => {}
-            None => coverage = Coverage::Unknown,
         }
-    }
-    Ok(coverage)
+        coverage
+    };
+    let coverage = timeout(COVERAGE_MAX, looks).await;
+    Ok(coverage.unwrap_or(Coverage::Unknown))
 }
 
 /// The names that web servers are asked for: what one has by a name of its own is often refused under

@@ -1,10 +1,11 @@
 //! A web server whose certificate covers a home's name.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use cloudless_relay::admin::{Command, Reply, execute_offline};
-use cloudless_relay::{Registry, Reread, Servers, Source, Status};
+use cloudless_relay::{Coverage, Registry, Reread, Servers, Source, Status, coverage};
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCertUsingSni;
 use rustls::sign::CertifiedKey;
@@ -12,6 +13,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::support::{HOME_NAME, HomeKey, TestRelay, Visitor, test_config};
@@ -66,7 +68,7 @@ fn serve(listener: TcpListener, config: ServerConfig) -> JoinHandle<()> {
     })
 }
 
-async fn relay_beside(address: std::net::SocketAddr) -> TestRelay {
+async fn relay_beside(address: SocketAddr) -> TestRelay {
     TestRelay::start_with(|config| {
         config.fallback.https = Some(address.into());
         config.timings.certificates = Some(Duration::from_millis(20));
@@ -208,7 +210,7 @@ fn without_a_relay_an_invite_says_that_nobody_has_looked() {
         let registry = Registry::open(directory.path()).unwrap();
         let mut config = test_config();
         if has_web_server {
-            config.fallback.https = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 9)).into());
+            config.fallback.https = Some(SocketAddr::from(([127, 0, 0, 1], 9)).into());
         }
         let invite = Command::Invite {
             hostname: HOME_NAME.parse().unwrap(),
@@ -220,4 +222,27 @@ fn without_a_relay_an_invite_says_that_nobody_has_looked() {
         };
         assert_eq!(not_looked, has_web_server);
     }
+}
+
+/// Each of them takes a connection and says nothing.
+#[tokio::test(start_paused = true)]
+async fn a_look_without_a_relay_ends_however_many_web_servers_are_silent() {
+    let silent = TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut config = test_config();
+    config.timings.connect = Duration::from_secs(5);
+    for n in 0..50 {
+        let servers = Servers {
+            https: Some(SocketAddr::from(([127, 0, 0, n + 1], address.port())).into()),
+            ..Servers::default()
+        };
+        let pattern = format!("{n}.example.org").parse().unwrap();
+        config.routes.0.insert(pattern, servers);
+    }
+    let begun = Instant::now();
+    let found = coverage(&config, &HOME_NAME.parse().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(found, Coverage::Unknown);
+    assert!(begun.elapsed() <= Duration::from_secs(10), "{begun:?}");
 }
