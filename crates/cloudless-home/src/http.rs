@@ -29,7 +29,7 @@ pub(crate) use self::requests::{Waiting, WaitingGuard};
 use crate::config::Timings;
 use crate::tunnel::{Activity, Watched};
 use crate::upstream::{self, Current, Found, Tunnels, Visit};
-use crate::visitor::Refusals;
+use crate::visitor::{Refusals, VisitorRefusal};
 
 /// The longest request head, HTTP/1 and HTTP/2 alike, in bytes.
 const HEAD_MAX: u32 = 32 * 1024;
@@ -263,15 +263,21 @@ async fn respond(
     deadline: Duration,
 ) -> Response<Answer> {
     let version = request.version();
+    let refuse = |status, text| {
+        if let Some(visit) = visit {
+            visit.refusals.count(VisitorRefusal::RequestRefused);
+        }
+        refusal(status, text, version)
+    };
     match site.hosts.permit(&request) {
         Ok(()) => {}
         Err(Refusal::NotOneHost) => {
             let text = "an HTTP/1.1 request has one Host header\n";
-            return refusal(StatusCode::BAD_REQUEST, text, version);
+            return refuse(StatusCode::BAD_REQUEST, text);
         }
         Err(Refusal::OtherHost) => {
             let text = "this host is not served on this connection\n";
-            return refusal(StatusCode::MISDIRECTED_REQUEST, text, version);
+            return refuse(StatusCode::MISDIRECTED_REQUEST, text);
         }
     }
     if let (Some(visit), Some(behind)) = (visit, &site.behind) {
@@ -282,17 +288,13 @@ async fn respond(
             Found::NoSlash => return upstream::to_slash(request.uri()),
             Found::DotSegment => {
                 let text = "the path must not contain `.` or `..`\n";
-                return refusal(StatusCode::BAD_REQUEST, text, version);
+                return refuse(StatusCode::BAD_REQUEST, text);
             }
         }
     }
     match timeout(deadline, site.carddav.respond(request)).await {
         Ok(response) => response.map(Answer::CardDav),
-        Err(_) => refusal(
-            StatusCode::REQUEST_TIMEOUT,
-            "the request took too long\n",
-            version,
-        ),
+        Err(_) => refuse(StatusCode::REQUEST_TIMEOUT, "the request took too long\n"),
     }
 }
 

@@ -70,7 +70,7 @@ impl Termination {
                 tokio::select! {
                     () = http::serve(tls, site, &self.timings, shutdown) => {}
                     () = self.demand.until_revoked(certificate) => {
-                        tracing::debug!("Connection ended: its client certificate was revoked");
+                        self.refusals.count(VisitorRefusal::DeviceRevoked);
                     }
                 }
             }

@@ -60,6 +60,19 @@ enum ExchangeError {
     Malformed(#[source] MalformedAnswer),
 }
 
+impl ExchangeError {
+    /// What the visitor's request is counted as.
+    fn refusal(&self) -> VisitorRefusal {
+        match self {
+            Self::Request(_) | Self::Visitor => VisitorRefusal::RequestRefused,
+            Self::Busy => VisitorRefusal::UpstreamBusy,
+            Self::Slow { .. } => VisitorRefusal::UpstreamSlow,
+            Self::Failed(cause) if cause.is_connect() => VisitorRefusal::UpstreamUnreachable,
+            Self::Failed(_) | Self::Malformed(_) => VisitorRefusal::UpstreamFailed,
+        }
+    }
+}
+
 impl Server {
     /// Sends a request on, and answers with what the server answers, or with why it does not.
     pub(crate) async fn serve(
@@ -69,6 +82,7 @@ impl Server {
     ) -> Response<Answer> {
         let version = request.version();
         if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+            visit.refusals.count(VisitorRefusal::RequestRefused);
             return says(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this method is not passed on\n",
@@ -77,7 +91,10 @@ impl Server {
         self.count();
         match self.exchange(request, visit).await {
             Ok(response) => response,
-            Err(error) => self.failure(&error, version, &visit.refusals),
+            Err(error) => {
+                visit.refusals.count(error.refusal());
+                self.failure(&error, version)
+            }
         }
     }
 
@@ -250,17 +267,11 @@ impl Server {
     }
 
     /// What a visitor is told, which is nothing about the server; its owner finds more in the status.
-    fn failure(
-        &self,
-        error: &ExchangeError,
-        version: Version,
-        refusals: &Refusals,
-    ) -> Response<Answer> {
+    fn failure(&self, error: &ExchangeError, version: Version) -> Response<Answer> {
         match error {
             ExchangeError::Failed(cause) if cause.is_connect() => {
                 self.failures.unreached(error);
                 self.failures.note(error);
-                refusals.count(VisitorRefusal::UpstreamUnreachable);
             }
             ExchangeError::Visitor | ExchangeError::Request(_) => {}
             _ => self.failures.note(error),

@@ -320,6 +320,10 @@ async fn a_revocation_ends_connections_and_no_ticket_outlives_it() {
         let read = timeout(PATIENCE, stream.read_to_end(&mut Vec::new())).await;
         let _ = read.expect("the connection ends");
     }
+    let counted = timeout(PATIENCE, async {
+        while demanding.home.status().await.refused.get("device_revoked") != Some(&2) {}
+    });
+    counted.await.expect("both are counted");
     let told = demanding
         .ask(DEMANDING, &client, &phone.authorization)
         .await;

@@ -75,7 +75,7 @@ pub(crate) fn home(state: &Path, text: &mut Exposition) -> anyhow::Result<()> {
     }
     let mut refused = text.counters(
         "cloudless_home_visitors_refused_total",
-        "Visitors that were not served, by why.",
+        "Visitors, or requests of theirs, that were not served, by why.",
     );
     for (class, count) in &status.refused {
         refused.sample(&[("class", class)], count);

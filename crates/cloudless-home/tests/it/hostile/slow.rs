@@ -51,4 +51,6 @@ async fn a_body_that_never_ends_meets_its_deadline() {
     drop((body, requests));
     connection.abort();
     assert_eq!(target.status_of("slow.vcf").await, 404);
+    let refused = target.home.status().await.refused;
+    assert_eq!(refused.get("request_refused"), Some(&2), "{refused:?}");
 }
