@@ -4,6 +4,7 @@
 //! runs all of them, so that what was found once stays found.
 
 pub mod answers;
+pub mod basic;
 pub mod caa;
 pub mod client_hello;
 pub mod content_lines;

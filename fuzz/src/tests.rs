@@ -27,6 +27,7 @@ macro_rules! targets {
 
 targets!(
     answers,
+    basic,
     caa,
     client_hello,
     content_lines,

@@ -10,11 +10,13 @@
 //! - [`error`] writes the `DAV:error` body of a refused request.
 //! - [`header`] reads the request headers that WebDAV adds to HTTP.
 //! - [`push`] writes what WebDAV-Push adds: properties and messages.
+//! - [`basic`] reads who asks, in HTTP's own `Authorization`.
 //! - [`href`] turns a card's name into a path segment and a path back into names.
 //!
-//! Nothing here knows HTTP, the store or vCard.
+//! Nothing here knows messages of HTTP, the store or vCard.
 
 pub mod answer;
+pub mod basic;
 pub mod error;
 pub mod filter;
 pub mod header;
