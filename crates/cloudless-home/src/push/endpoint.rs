@@ -26,15 +26,25 @@ impl Endpoint {
         if uri.scheme_str() != Some("https") || authority.as_str().contains('@') {
             return None;
         }
+        let port = match authority.as_str().strip_prefix(authority.host())? {
+            "" | ":" => 443,
+            port => {
+                let digits = port.strip_prefix(':')?;
+                let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+                is_number.then(|| digits.parse().ok())??
+            }
+        };
         let host = authority.host().to_ascii_lowercase();
         let host = host
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
+        let query = uri.query().map(|query| format!("?{query}"));
         Some(Self {
             server_name: ServerName::try_from(host.clone()).ok()?,
-            port: authority.port_u16().unwrap_or(443),
-            path: uri.path_and_query()?.as_str().to_owned(),
+            port,
+            // A URL without a path asks for `/` (RFC 9112 section 3.2.1).
+            path: format!("{}{}", uri.path(), query.unwrap_or_default()),
             host,
         })
     }
@@ -124,6 +134,25 @@ mod tests {
             "https://under_score..example/",
         ] {
             assert_eq!(origin(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_another_one() {
+        let place = |url| Endpoint::parse(url).map(|it| (it.port, it.path));
+        for (url, expected) in [
+            ("https://up.example.net:0/", Some((0, "/"))),
+            ("https://up.example.net:65535/", Some((65_535, "/"))),
+            ("https://up.example.net:65536/", None),
+            ("https://up.example.net:99999/", None),
+            ("https://up.example.net:+1/", None),
+            ("https://up.example.net:/", Some((443, "/"))),
+            ("https://[2001:4860::1]:99999/", None),
+            ("https://up.example.net?x", Some((443, "/?x"))),
+            ("https://up.example.net:1?x", Some((1, "/?x"))),
+        ] {
+            let expected = expected.map(|(port, path)| (port, path.to_owned()));
+            assert_eq!(place(url), expected, "{url}");
         }
     }
 
