@@ -94,7 +94,7 @@ outcomes! {
     RefusedUnknownKey = "refused_unknown_key": "a home refused: no name is its key's",
     RefusedVersion = "refused_version": "a home refused: it speaks another version",
     Route = "route": "a ClientHello for a name with a route: to its server, or closed",
-    ServerUnreachable = "server_unreachable": "closed: the server that it is for cannot be reached",
+    ServerUnreachable = "server_unreachable": "closed, on port 80 with a 502: the server that it is for cannot be reached",
     Session = "session": "a home online",
     SessionLimit = "session_limit": "a home turned away: as many are online as may be",
     SourceLimit = "source_limit": "closed for a newcomer: its source has as many connections as it may",

@@ -46,16 +46,10 @@ pub(crate) async fn serve(relay: &Arc<Relay>, mut connection: Connection) {
         && let Some(address) = &servers.http
     {
         let opening = Bytes::from_owner(head);
-        let version = servers.proxy_protocol;
-        return upstream::pass(
-            relay,
-            Arc::clone(&config),
-            connection,
-            opening,
-            address,
-            version,
-        )
-        .await;
+        let server = (address, servers.proxy_protocol);
+        let last_words = || answer("502 Bad Gateway", None);
+        let config = Arc::clone(&config);
+        return upstream::pass(relay, config, connection, opening, server, last_words).await;
     }
     drop(head);
     if let Route::Validation(hostname, key, Some(request)) = &route {

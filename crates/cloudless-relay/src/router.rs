@@ -65,16 +65,9 @@ pub(crate) async fn route(
             if let Parsed::Name(hostname, _) = &parsed {
                 relay.coalescing.passed_on(hostname);
             }
-            let version = servers.proxy_protocol;
-            upstream::pass(
-                relay,
-                Arc::clone(&config),
-                connection,
-                opening,
-                address,
-                version,
-            )
-            .await;
+            let server = (address, servers.proxy_protocol);
+            let config = Arc::clone(&config);
+            upstream::pass(relay, config, connection, opening, server, Vec::new).await;
         }
         None if is_plain_http(&opening) => {
             socket::close(connection.stream, HTTPS_IS_SPOKEN_HERE).await;

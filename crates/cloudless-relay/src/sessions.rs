@@ -148,13 +148,15 @@ impl Sessions {
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
     /// returns whether there was a session.
     pub(crate) fn close(&self, key: &HomeKey) -> bool {
+        // First: a visitor that hears of the end of its session looks here for why.
+        self.names.send_replace(());
         let is_live = {
             let mut state = self.lock();
             let live = state.places.forget(key);
             state.end(live);
             live.is_some()
         };
-        self.names_changed();
+        self.announce();
         is_live
     }
 

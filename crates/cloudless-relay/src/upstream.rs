@@ -47,7 +47,7 @@ pub(crate) async fn connect(address: &UpstreamAddress, opening: &[u8]) -> io::Re
 
 /// Sends `opening`, which was read from the visitor already, to the server at `address`, and then
 /// all that either side says to the other. A server that speaks the PROXY protocol is told the
-/// visitor's address first.
+/// visitor's address first. Who asks for one that cannot be reached is told `last_words`.
 ///
 /// All of that is done in the background: anybody can ask for it, and the visitors of homes go first.
 pub(crate) async fn pass(
@@ -55,8 +55,8 @@ pub(crate) async fn pass(
     config: Arc<Config>,
     mut connection: Connection,
     opening: Bytes,
-    address: &UpstreamAddress,
-    version: Option<Version>,
+    (address, version): (&UpstreamAddress, Option<Version>),
+    last_words: fn() -> Vec<u8>,
 ) {
     let (source, shed) = (connection.peer.ip(), &connection.permits.shed);
     let limits = &config.limits;
@@ -83,6 +83,7 @@ pub(crate) async fn pass(
             Err(error) => return tracing::debug!(%error, "A connection cannot be passed on"),
         },
         seat: Arc::clone(&seat),
+        last_words,
     };
     let serve = Box::pin(relay.connections.track_future(passed.serve(opening)));
     relay.passing.work(serve).await;
@@ -96,6 +97,7 @@ struct Passed {
     /// Of no runtime yet.
     client: std::net::TcpStream,
     seat: Arc<Seat>,
+    last_words: fn() -> Vec<u8>,
 }
 
 impl Passed {
@@ -106,6 +108,7 @@ impl Passed {
             address,
             client,
             seat,
+            last_words,
         } = self;
         let client = match TcpStream::from_std(client) {
             Ok(client) => client,
@@ -120,7 +123,7 @@ impl Passed {
             Err(error) => {
                 relay.health.failed(&address, &error);
                 relay.counters.count(Outcome::ServerUnreachable);
-                return socket::close(client, b"").await;
+                return socket::close(client, &last_words()).await;
             }
         };
         relay.health.reached(&address);

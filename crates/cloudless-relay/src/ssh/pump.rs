@@ -88,11 +88,13 @@ pub(crate) async fn pump(
         n_written: 0,
     };
     let outcome = tokio::select! {
+        // First: its session may end because the name was lost.
+        biased;
+        () = unbound => Err(Cut::Unbound),
         outcome = down.run(first) => outcome,
         cut = up => Err(cut),
         () = shared.activity.silent(&timings, &relay.draining) => Err(Cut::Silent),
         () = closed.cancelled() => Err(Cut::Session),
-        () = unbound => Err(Cut::Unbound),
     };
     match outcome {
         Ok(()) => {

@@ -209,10 +209,11 @@ async fn a_web_server_that_goes_is_told_once_and_serves_again_once_it_is_back() 
             if looks {
                 relay.until(is(false)).await;
             }
-            // A clean end without a word, on both ports.
-            for (mut visitor, _) in ask_both(&relay, family).await {
-                assert_eq!(visitor.read_to_end().await, b"");
-            }
+            let [(mut tls, _), (mut plain, _)] = ask_both(&relay, family).await;
+            assert_eq!(tls.read_to_end().await, b"", "a clean end");
+            let told = String::from_utf8(plain.read_to_end().await).unwrap();
+            assert!(told.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{told}");
+            assert!(told.ends_with("\r\n\r\n"), "{told}");
             relay.until_outcome("server_unreachable", 2).await;
             relay.until(is(false)).await;
             until_told(&log, [1, 0]).await;
