@@ -1,6 +1,7 @@
 //! Visitors that go past the tunnel, between a relay and a home that run.
 
 mod gate;
+mod hang_up;
 mod pair;
 mod random;
 

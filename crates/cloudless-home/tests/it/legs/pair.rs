@@ -42,6 +42,8 @@ pub(crate) struct Terms {
     /// The index of the relay's address that home dials; through the gate if `None`.
     pub(crate) dial: Option<usize>,
     pub(crate) home_legs: bool,
+    /// That are bound to home. Only [`NAS`] has its server beside home.
+    pub(crate) names: &'static [&'static str],
     pub(crate) relay: fn(&mut cloudless_relay::Config),
 }
 
@@ -51,6 +53,7 @@ impl Default for Terms {
             fate: Fate::Pass,
             dial: None,
             home_legs: true,
+            names: &[NAS],
             relay: |_| {},
         }
     }
@@ -84,7 +87,9 @@ impl Pair {
             key,
         };
         let home = Home::start_with(vec![relay], |home| {
-            enroll(&registry, &config, public_key(&home.identity));
+            for name in terms.names {
+                enroll(&registry, &config, public_key(&home.identity), name);
+            }
             home.legs = terms.home_legs;
             home.hostnames.push(NAS.parse().unwrap());
             let passthrough = Passthrough {
@@ -221,13 +226,18 @@ pub(crate) async fn soon<T>(event: impl Future<Output = T>) -> T {
     timeout(PATIENCE, event).await.expect("this takes too long")
 }
 
-fn enroll(registry: &Registry, config: &cloudless_relay::Config, key: cloudless_proto::PublicKey) {
+fn enroll(
+    registry: &Registry,
+    config: &cloudless_relay::Config,
+    key: cloudless_proto::PublicKey,
+    name: &str,
+) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
     let terms = InviteTerms {
-        hostname: NAS.parse().unwrap(),
+        hostname: name.parse().unwrap(),
         ttl: Duration::from_secs(600),
         replace: false,
     };
