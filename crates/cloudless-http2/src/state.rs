@@ -60,7 +60,8 @@ pub(crate) struct State {
     /// The peer has heard how much it may send on a stream.
     knows_window: bool,
     pub(crate) parser: Parser,
-    pub(crate) streams: HashMap<u32, Stream>,
+    /// Each frame looks here several times.
+    pub(crate) streams: HashMap<u32, Stream, foldhash::fast::RandomState>,
     /// Streams that have something to send, in turns.
     pub(crate) ready: VecDeque<u32>,
     /// Streams whose reader has made room that the peer does not know of.
@@ -118,7 +119,7 @@ impl State {
             peer: Peer::new(),
             has_peers_settings: false,
             knows_window: false,
-            streams: HashMap::new(),
+            streams: HashMap::default(),
             ready: VecDeque::new(),
             updates: VecDeque::new(),
             resets: VecDeque::new(),
