@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::places::Place;
 use super::server::Failures;
-use crate::http::{Waiting, WaitingGuard};
+use crate::http::{Received, Waiting, WaitingGuard};
 
 /// Why an answer broke off. The visitor's connection is reset then.
 #[derive(Debug, thiserror::Error)]
@@ -114,7 +114,7 @@ impl Body for UpstreamBody {
 
 /// The body of a visitor's request, and how far it is.
 pub(super) struct RequestBody {
-    body: Option<Incoming>,
+    body: Option<Received>,
     progress: watch::Sender<(Turn, Instant)>,
 }
 
@@ -137,7 +137,7 @@ pub(super) type Progress = watch::Receiver<(Turn, Instant)>;
 
 impl RequestBody {
     /// A visitor's body; `None` for one that is empty.
-    pub(super) fn new(body: Option<Incoming>) -> (Self, Progress) {
+    pub(super) fn new(body: Option<Received>) -> (Self, Progress) {
         let turn = match body {
             Some(_) => Turn::Server,
             None => Turn::Answer,

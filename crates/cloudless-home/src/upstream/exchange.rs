@@ -22,7 +22,7 @@ use super::fields::{self, Edge, MalformedAnswer};
 use super::places::Place;
 use super::server::Server;
 use super::tunnel::{self, Tunnels};
-use crate::http::{Answer, Waiting};
+use crate::http::{Answer, Received, Waiting};
 use crate::visitor::{Refusals, VisitorRefusal};
 
 /// When a visitor may try again, in seconds.
@@ -77,7 +77,7 @@ impl Server {
     /// Sends a request on, and answers with what the server answers, or with why it does not.
     pub(crate) async fn serve(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         visit: &Visit,
     ) -> Response<Answer> {
         let version = request.version();
@@ -100,7 +100,7 @@ impl Server {
 
     async fn exchange(
         &self,
-        request: Request<Incoming>,
+        request: Request<Received>,
         visit: &Visit,
     ) -> Result<Response<Answer>, ExchangeError> {
         let _waiting = visit.waiting.begin();

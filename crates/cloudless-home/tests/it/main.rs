@@ -7,6 +7,7 @@ mod family;
 
 mod admin;
 mod alarm;
+mod bodies;
 mod book;
 mod client_certificates;
 mod duplicates;

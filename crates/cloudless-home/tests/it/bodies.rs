@@ -1,0 +1,123 @@
+//! Bodies of requests that are answered before anybody has read them.
+
+use std::time::Duration;
+
+use cloudless_home::{Config, Timings};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
+
+use crate::fixture::{HOST, Home, PATIENCE};
+use crate::relay::{FakeRelay, FakeSession};
+use crate::visitor::tls;
+
+const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:a\r\nFN:A\r\nEND:VCARD\r\n";
+
+struct Visit {
+    home: Home,
+    session: FakeSession,
+    _relay: FakeRelay,
+}
+
+impl Visit {
+    async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    async fn start_with(adjust: impl FnOnce(&mut Timings)) -> Self {
+        let relay = FakeRelay::bind().await;
+        let adjust = |config: &mut Config| adjust(&mut config.timings);
+        let home = Home::start_with(vec![relay.relay()], adjust).await;
+        let session = relay.welcome(HOST).await;
+        home.connected().await;
+        Self {
+            home,
+            session,
+            _relay: relay,
+        }
+    }
+
+    async fn connect(&self) -> TlsStream<DuplexStream> {
+        let stream = tls(&self.session, self.home.trust(), HOST, b"http/1.1").await;
+        stream.unwrap()
+    }
+}
+
+fn head(method: &str, name: &str, len: usize, further: &str) -> String {
+    format!(
+        "{method} /dav/addressbooks/me/contacts/{name} HTTP/1.1\r\nhost: {HOST}\r\n\
+         content-type: text/vcard\r\ncontent-length: {len}\r\n{further}\r\n"
+    )
+}
+
+/// One whole answer.
+async fn answer(stream: &mut TlsStream<DuplexStream>) -> String {
+    let read = async {
+        let mut bytes = Vec::new();
+        while !bytes.ends_with(b"\r\n\r\n") {
+            bytes.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(bytes).unwrap().to_lowercase();
+        let len = head.split_once("content-length: ").map_or(0, |(_, rest)| {
+            rest.split_once("\r\n").unwrap().0.parse().unwrap()
+        });
+        stream.read_exact(&mut vec![0; len]).await.unwrap();
+        head
+    };
+    timeout(PATIENCE, read).await.expect("there is an answer")
+}
+
+/// As KDE's do: it was told that the connection to the server is broken, and tried again five minutes
+/// later.
+#[tokio::test]
+async fn a_body_that_comes_behind_its_head_is_waited_for_before_a_password_is() {
+    let visit = Visit::start().await;
+    let mut stream = visit.connect().await;
+    let authorization = format!("authorization: {}\r\n", visit.home.authorization);
+    for round in 0..10 {
+        let done = if round == 0 { 201 } else { 204 };
+        for (further, expected) in [("", 401), (&*authorization, done)] {
+            let head = head("PUT", "a.vcf", CARD.len(), further);
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let (first, second) = CARD.split_at(round);
+            stream.write_all(first.as_bytes()).await.unwrap();
+            stream.flush().await.unwrap();
+            // Until home has seen this, and could have answered.
+            for _ in 0..5 {
+                visit.home.status().await;
+            }
+            stream.write_all(second.as_bytes()).await.unwrap();
+            let answer = answer(&mut stream).await;
+            let status = format!("http/1.1 {expected} ");
+            assert!(answer.starts_with(&status), "{round}: {answer}");
+            assert!(!answer.contains("\r\nconnection:"), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_is_not_asked_for_and_has_a_bound() {
+    let visit = Visit::start().await;
+    for (len, further) in [
+        (CARD.len(), "expect: 100-continue\r\n"),
+        (10 * 1024 * 1024 + 1, ""),
+    ] {
+        let mut stream = visit.connect().await;
+        let head = head("PUT", "a.vcf", len, further);
+        stream.write_all(head.as_bytes()).await.unwrap();
+        let answer = answer(&mut stream).await;
+        assert!(answer.starts_with("http/1.1 401 "), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_wants_and_that_never_comes_is_not_waited_for_long() {
+    let visit = Visit::start_with(|timings| timings.header_read = Duration::from_millis(200)).await;
+    let mut stream = visit.connect().await;
+    let head = head("PUT", "a.vcf", CARD.len(), "");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let answer = answer(&mut stream).await;
+    assert!(answer.starts_with("http/1.1 401 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
