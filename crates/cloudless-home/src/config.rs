@@ -228,7 +228,7 @@ pub struct Timings {
     pub pings: Pings,
     /// A visitor's whole TLS handshake (default 10 s).
     pub tls_handshake: Duration,
-    /// A request's head, the pause between two HTTP/1 requests, and the rest of a body that nobody
+    /// A request's head, the pause between two HTTP/1 requests, and a pause in a body that nobody
     /// wants (default 60 s).
     pub header_read: Duration,
     /// From a request's head to the head of its response, body upload included (default 5 min).

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use cloudless_carddav::CardDav;
 use cloudless_proto::Hostname;
-use http::header::{CONNECTION, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -26,7 +26,6 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::answer::Answer;
 pub(crate) use self::received::Received;
-use self::received::Rest;
 use self::requests::Requests;
 pub(crate) use self::requests::{Waiting, WaitingGuard};
 use crate::config::Timings;
@@ -175,27 +174,26 @@ pub(crate) async fn serve<C>(
     let waiting = Waiting::new();
     let visit = Arc::new(site.visit(waiting.clone(), &shutdown));
     let site = Arc::new(site);
-    let (deadline, rest_deadline) = (timings.request, timings.header_read);
+    let (deadline, silence) = (timings.request, timings.header_read);
+    let stop = shutdown.clone();
     let counter = requests.clone();
     let visiting = visit.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (site, visit) = (site.clone(), visiting.clone());
+        let (site, visit, stop) = (site.clone(), visiting.clone(), stop.clone());
         let under_way = counter.begin();
         async move {
             let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
             let version = request.version();
             let visit = Option::as_ref(&visit);
-            let waits_for_word = request.headers().contains_key(EXPECT);
-            let rest = Rest::default();
-            let request = request.map(|body| Received::new(body, &rest));
+            let (request, rest) = Received::of(request);
             let mut response = respond(request, &site, visit, deadline).await;
-            if version < Version::HTTP_2 && !response.headers().contains_key(CONNECTION) {
-                // Who waits to be asked for a body is not asked for one that nobody wants.
-                let is_done = match waits_for_word {
-                    true => rest.is_empty(),
-                    false => rest.discard(rest_deadline).await,
+            if version < Version::HTTP_2 {
+                let silence = received::patience(&response, silence);
+                let is_done = tokio::select! {
+                    is_done = timeout(deadline, rest.discard(silence)) => is_done,
+                    () = stop.cancelled() => Ok(rest.is_done()),
                 };
-                if !is_done {
+                if !is_done.unwrap_or(false) {
                     close_after(&mut response);
                 }
             }

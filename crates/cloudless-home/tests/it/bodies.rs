@@ -1,9 +1,11 @@
 //! Bodies of requests that are answered before anybody has read them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use cloudless_home::{Config, Timings};
+use cloudless_home::Config;
+use cloudless_home::upstream::{Upstream, UpstreamServer, UpstreamTimeouts};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
@@ -11,6 +13,8 @@ use crate::fixture::{HOST, Home, PATIENCE};
 use crate::relay::{FakeRelay, FakeSession};
 use crate::visitor::tls;
 
+const SILENCE: Duration = Duration::from_millis(200);
+const CARD_PATH: &str = "/dav/addressbooks/me/contacts/a.vcf";
 const CARD: &str = "BEGIN:VCARD\r\nVERSION:3.0\r\nUID:a\r\nFN:A\r\nEND:VCARD\r\n";
 
 struct Visit {
@@ -24,9 +28,8 @@ impl Visit {
         Self::start_with(|_| {}).await
     }
 
-    async fn start_with(adjust: impl FnOnce(&mut Timings)) -> Self {
+    async fn start_with(adjust: impl FnOnce(&mut Config)) -> Self {
         let relay = FakeRelay::bind().await;
-        let adjust = |config: &mut Config| adjust(&mut config.timings);
         let home = Home::start_with(vec![relay.relay()], adjust).await;
         let session = relay.welcome(HOST).await;
         home.connected().await;
@@ -43,9 +46,9 @@ impl Visit {
     }
 }
 
-fn head(method: &str, name: &str, len: usize, further: &str) -> String {
+fn head(path: &str, len: usize, further: &str) -> String {
     format!(
-        "{method} /dav/addressbooks/me/contacts/{name} HTTP/1.1\r\nhost: {HOST}\r\n\
+        "PUT {path} HTTP/1.1\r\nhost: {HOST}\r\n\
          content-type: text/vcard\r\ncontent-length: {len}\r\n{further}\r\n"
     )
 }
@@ -77,7 +80,7 @@ async fn a_body_that_comes_behind_its_head_is_waited_for_before_a_password_is() 
     for round in 0..10 {
         let done = if round == 0 { 201 } else { 204 };
         for (further, expected) in [("", 401), (&*authorization, done)] {
-            let head = head("PUT", "a.vcf", CARD.len(), further);
+            let head = head(CARD_PATH, CARD.len(), further);
             stream.write_all(head.as_bytes()).await.unwrap();
             let (first, second) = CARD.split_at(round);
             stream.write_all(first.as_bytes()).await.unwrap();
@@ -103,7 +106,7 @@ async fn a_body_that_nobody_wants_is_not_asked_for_and_has_a_bound() {
         (10 * 1024 * 1024 + 1, ""),
     ] {
         let mut stream = visit.connect().await;
-        let head = head("PUT", "a.vcf", len, further);
+        let head = head(CARD_PATH, len, further);
         stream.write_all(head.as_bytes()).await.unwrap();
         let answer = answer(&mut stream).await;
         assert!(answer.starts_with("http/1.1 401 "), "{answer}");
@@ -113,11 +116,66 @@ async fn a_body_that_nobody_wants_is_not_asked_for_and_has_a_bound() {
 
 #[tokio::test]
 async fn a_body_that_nobody_wants_and_that_never_comes_is_not_waited_for_long() {
-    let visit = Visit::start_with(|timings| timings.header_read = Duration::from_millis(200)).await;
+    let visit = Visit::start_with(|config| config.timings.header_read = SILENCE).await;
     let mut stream = visit.connect().await;
-    let head = head("PUT", "a.vcf", CARD.len(), "");
+    let head = head(CARD_PATH, CARD.len(), "");
     stream.write_all(head.as_bytes()).await.unwrap();
+    let begun = Instant::now();
     let answer = answer(&mut stream).await;
+    assert!(begun.elapsed() >= SILENCE / 2, "it was waited for");
+    assert!(answer.starts_with("http/1.1 401 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+/// Nor is the answer lost that it would have had.
+#[tokio::test]
+async fn a_home_that_stops_does_not_wait_for_what_nobody_wants() {
+    let mut visit = Visit::start().await;
+    let mut stream = visit.connect().await;
+    let head = head(CARD_PATH, CARD.len(), "");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    for _ in 0..5 {
+        visit.home.status().await;
+    }
+    let (answer, ()) = tokio::join!(answer(&mut stream), visit.home.stop());
+    assert!(answer.starts_with("http/1.1 401 "), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+/// Whoever answers before it has all of a request says nothing of what follows.
+#[tokio::test]
+async fn an_early_answer_of_a_server_behind_home_is_the_last_of_its_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let place = UpstreamServer::Http(listener.local_addr().unwrap().to_string());
+    let adjust = |config: &mut Config| {
+        config.timings.upstream_check = Duration::from_secs(3600);
+        config.upstreams = vec![Upstream {
+            hostname: None,
+            path: "/up/".parse().unwrap(),
+            server: place,
+            strip_prefix: false,
+            timeouts: UpstreamTimeouts::default(),
+        }];
+    };
+    let visit = Visit::start_with(adjust).await;
+    let server = async {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            // Home looks whether there is a server, and says nothing.
+            if connection.read(&mut [0; 4096]).await.unwrap() > 0 {
+                let early = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+                connection.write_all(early).await.unwrap();
+                return connection;
+            }
+        }
+    };
+    let mut stream = visit.connect().await;
+    let head = head("/up/", CARD.len(), "");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let both = async { tokio::join!(answer(&mut stream), server) };
+    let (answer, _connection) = timeout(PATIENCE, both).await.unwrap();
     assert!(answer.starts_with("http/1.1 401 "), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
 }
