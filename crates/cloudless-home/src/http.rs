@@ -21,7 +21,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::answer::Answer;
@@ -185,12 +185,13 @@ pub(crate) async fn serve<C>(
             let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
             let version = request.version();
             let visit = Option::as_ref(&visit);
+            let due = Instant::now() + deadline;
             let (request, rest) = Received::of(request);
             let mut response = respond(request, &site, visit, deadline).await;
             if version < Version::HTTP_2 {
                 let silence = received::patience(&response, silence);
                 let is_done = tokio::select! {
-                    is_done = timeout(deadline, rest.discard(silence)) => is_done,
+                    is_done = timeout_at(due, rest.discard(silence)) => is_done,
                     () = stop.cancelled() => Ok(rest.is_done()),
                 };
                 if !is_done.unwrap_or(false) {

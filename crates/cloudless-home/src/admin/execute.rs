@@ -74,7 +74,8 @@ pub struct Facts {
     pub trust: Vec<NameReport>,
     /// What was asked of the contacts of a running home.
     pub requests: Vec<RequestStatus>,
-    /// How many visitors, or requests of theirs, a running home did not serve, by [class](crate::VisitorRefusal).
+    /// How many visitors, or requests of theirs, a running home did not serve, by
+    /// [class](crate::VisitorRefusal).
     pub refused: BTreeMap<String, u64>,
 }
 

@@ -210,7 +210,8 @@ pub struct Status {
     /// What was asked of the contacts; empty when not running.
     #[serde(default)]
     pub requests: Vec<RequestStatus>,
-    /// How many visitors, or requests of theirs, were not served, by [class](crate::VisitorRefusal); empty when not running.
+    /// How many visitors, or requests of theirs, were not served, by [class](crate::VisitorRefusal);
+    /// empty when not running.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub refused: BTreeMap<String, u64>,
     /// How many times a device asked to be told of changes of an address book, and is.

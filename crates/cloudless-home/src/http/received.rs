@@ -22,7 +22,7 @@ const PIECE_MIN: usize = 1024;
 
 /// A body that is left behind as a [`Rest`] when whoever reads it stops before its end.
 pub(crate) struct Received {
-    /// Always there, but while it is dropped.
+    /// `None` for one that is empty, and while it is dropped.
     body: Option<Incoming>,
     /// The client sends it, or will have to be asked for it.
     is_coming: bool,
@@ -30,6 +30,15 @@ pub(crate) struct Received {
 }
 
 impl Received {
+    /// The body of a request that has none.
+    pub(crate) fn empty() -> Self {
+        Self {
+            body: None,
+            is_coming: false,
+            rest: Rest(Arc::new(Mutex::new(State::Done))),
+        }
+    }
+
     /// A request with such a body, and what will be left of it.
     pub(super) fn of(request: Request<Incoming>) -> (Request<Self>, Rest) {
         let expected = request.headers().get(EXPECT);
@@ -87,7 +96,10 @@ impl Body for Received {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map(Body::size_hint).unwrap_or_default()
+        match &self.body {
+            Some(body) => body.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 
@@ -145,8 +157,9 @@ impl Rest {
     }
 }
 
-/// How long a client may be silent in a body that an answer has not waited for, where others may be for
-/// so long. Whoever was waited for in vain is not waited for again, and a server's answer waits for nobody.
+/// How long a client may be silent in a body that an answer has not waited for, where others may be
+/// for so long. Whoever was waited for in vain is not waited for again, and a server's answer waits
+/// for nobody.
 pub(super) fn patience(answer: &Response<Answer>, silence: Duration) -> Duration {
     let is_own = matches!(answer.body(), Answer::CardDav(_));
     let is_last = answer.headers().contains_key(CONNECTION);

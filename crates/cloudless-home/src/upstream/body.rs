@@ -114,7 +114,7 @@ impl Body for UpstreamBody {
 
 /// The body of a visitor's request, and how far it is.
 pub(super) struct RequestBody {
-    body: Option<Received>,
+    body: Received,
     progress: watch::Sender<(Turn, Instant)>,
 }
 
@@ -136,11 +136,10 @@ pub(super) enum Turn {
 pub(super) type Progress = watch::Receiver<(Turn, Instant)>;
 
 impl RequestBody {
-    /// A visitor's body; `None` for one that is empty.
-    pub(super) fn new(body: Option<Received>) -> (Self, Progress) {
-        let turn = match body {
-            Some(_) => Turn::Server,
-            None => Turn::Answer,
+    pub(super) fn new(body: Received) -> (Self, Progress) {
+        let turn = match body.is_end_stream() {
+            false => Turn::Server,
+            true => Turn::Answer,
         };
         let (sender, progress) = watch::channel((turn, Instant::now()));
         let body = Self {
@@ -168,11 +167,8 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         loop {
-            let Some(body) = &mut self.body else {
-                return Poll::Ready(None);
-            };
-            let polled = Pin::new(&mut *body).poll_frame(cx);
-            let is_end = body.is_end_stream();
+            let polled = Pin::new(&mut self.body).poll_frame(cx);
+            let is_end = self.body.is_end_stream();
             match polled {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     self.turn(if is_end { Turn::Answer } else { Turn::Server });
@@ -199,13 +195,10 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.body {
-            Some(body) => body.size_hint(),
-            None => SizeHint::with_exact(0),
-        }
+        self.body.size_hint()
     }
 }

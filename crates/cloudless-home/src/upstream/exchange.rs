@@ -121,12 +121,12 @@ impl Server {
         }
         let may_repeat = is_empty && method.is_idempotent();
         let again = may_repeat.then(|| head.clone());
-        let (body, progress) = RequestBody::new((!is_empty).then_some(body));
+        let (body, progress) = RequestBody::new(body);
         let answer = self.ask(&self.client, Request::from_parts(head, body), &progress);
         let answer = match (answer.await, again) {
             // The server closed a connection of the pool in the moment when it was used.
             (Err(ExchangeError::Failed(error)), Some(head)) if !error.is_connect() => {
-                let (body, progress) = RequestBody::new(None);
+                let (body, progress) = RequestBody::new(Received::empty());
                 self.ask(&self.client, Request::from_parts(head, body), &progress)
                     .await
             }
@@ -167,7 +167,7 @@ impl Server {
         let visitor = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         self.readdress(&mut head, visit)?;
         tunnel::ask_for_websocket(&mut head.headers);
-        let (body, progress) = RequestBody::new(None);
+        let (body, progress) = RequestBody::new(Received::empty());
         let request = Request::from_parts(head, body);
         let mut answer = self.ask(&self.upgrading, request, &progress).await?;
         let is_switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS

@@ -53,8 +53,8 @@ refusals! {
     VisitorLimit = "visitor_limit": "reset: as many are connected as may be",
 }
 
-/// Counts of visitors, and requests of theirs, that were not served, since the start. A clone is another handle on the same
-/// ones.
+/// Counts of visitors, and requests of theirs, that were not served, since the start. A clone is
+/// another handle on the same ones.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Refusals(Arc<Mutex<BTreeMap<VisitorRefusal, u64>>>);
 
