@@ -40,20 +40,21 @@ impl Fields {
         }
     }
 
-    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) {
-        let room = self
-            .room
-            .checked_sub(name.len() + value.len() + FIELD_OVERHEAD);
-        let Some(room) = room.filter(|_| !self.is_malformed) else {
-            self.is_malformed = true;
-            return;
+    /// Adds a field, if there is room for it; of a malformed list it is only counted.
+    pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) -> bool {
+        let len = name.len() + value.len() + FIELD_OVERHEAD;
+        let Some(room) = self.room.checked_sub(len) else {
+            return false;
         };
         self.room = room;
-        let added = match name.strip_prefix(b":") {
-            Some(name) => self.pseudo(name, value),
-            None => self.field(name, value),
-        };
-        self.is_malformed = added.is_none();
+        if !self.is_malformed {
+            let added = match name.strip_prefix(b":") {
+                Some(name) => self.pseudo(name, value),
+                None => self.field(name, value),
+            };
+            self.is_malformed = added.is_none();
+        }
+        true
     }
 
     /// Those stand before all others, once.

@@ -240,7 +240,8 @@ mod tests {
     fn decode(decoder: &mut Decoder, block: &[u8]) -> Decoded {
         let mut fields = Vec::new();
         decoder.decode(block, |name, value| {
-            fields.push((name.to_vec(), value.to_vec()))
+            fields.push((name.to_vec(), value.to_vec()));
+            true
         })?;
         Ok(fields)
     }

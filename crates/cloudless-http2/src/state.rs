@@ -21,6 +21,12 @@ const CONTROL_MAX: usize = 64 * 1024;
 /// The same for streams that were reset.
 const RESETS_MAX: usize = 16 * 1024;
 
+/// Header blocks that may come to nothing on a new connection, for each stream: its head and its
+/// trailers, and at most.
+const SPARE_BLOCKS: u32 = 100;
+const SPARE_BLOCKS_OF_STREAM: u32 = 2;
+const SPARE_BLOCKS_MAX: u32 = 4096;
+
 /// So many turns are kept whether their streams are there or not.
 const TURNS_MIN: usize = 64;
 /// Less room than this is not worth a WINDOW_UPDATE.
@@ -82,6 +88,8 @@ pub(crate) struct State {
     /// The last stream that the peer has opened.
     pub(crate) last_stream: u32,
     pub(crate) n_open: usize,
+    /// Header blocks that may still come to nothing.
+    pub(crate) spare_blocks: u32,
     /// Counts what is received at a time, from 1.
     pub(crate) batch: u64,
     /// Streams whose sinks have more of it than was written.
@@ -131,6 +139,7 @@ impl State {
             next_stream: 1,
             last_stream: 0,
             n_open: 0,
+            spare_blocks: SPARE_BLOCKS,
             batch: 0,
             touched: Vec::new(),
             n_settings: 0,
@@ -146,6 +155,8 @@ impl State {
     /// Opens a stream, of which nobody has a handle yet.
     pub(crate) fn open(&mut self, id: u32) -> &mut Stream {
         self.n_open += 1;
+        let spare = self.spare_blocks + SPARE_BLOCKS_OF_STREAM;
+        self.spare_blocks = spare.min(SPARE_BLOCKS_MAX);
         let stream = Stream::new(self.peer.window, self.receive_window_of_stream());
         self.streams.entry(id).or_insert(stream)
     }

@@ -23,6 +23,9 @@ pub(crate) enum DecodeError {
     /// An integer is larger than 32 bits or takes more bytes than such a one (section 5.1).
     #[error("an integer does not fit in 32 bits")]
     IntegerOverflow,
+    /// Whoever takes the fields takes no more of them.
+    #[error("the list of fields is too long")]
+    ListTooLong,
     /// A dynamic table size update follows a field (section 4.2).
     #[error("a dynamic table size update is not at the start of its header block")]
     TableSizeUpdateLate,
@@ -49,10 +52,11 @@ impl Decoder {
     }
 
     /// Decodes a whole header block, its CONTINUATION frames included, and hands each field over
-    /// in order, name first.
+    /// in order, name first, for as long as `field` says that it takes more.
     ///
     /// Names and values are any bytes: whether HTTP allows them is for the caller to check. A
-    /// field of 4 kB can take a single byte of the block, so the caller has to bound what it keeps.
+    /// field of 4 kB can take a single byte of the block, so the caller has to bound what it takes:
+    /// that bounds the work, too.
     ///
     /// # Errors
     ///
@@ -61,8 +65,12 @@ impl Decoder {
     pub(crate) fn decode(
         &mut self,
         block: &[u8],
-        mut field: impl FnMut(&[u8], &[u8]),
+        mut field: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), DecodeError> {
+        let mut take = |name: &[u8], value: &[u8]| match field(name, value) {
+            true => Ok(()),
+            false => Err(DecodeError::ListTooLong),
+        };
         let mut block = Reader(block);
         let mut name_buffer = Vec::new();
         let mut value_buffer = Vec::new();
@@ -73,7 +81,7 @@ impl Decoder {
                 // An indexed field (section 6.1).
                 0 => {
                     let (name, value) = self.entry(block.integer(7)?)?;
-                    field(name, value);
+                    take(name, value)?;
                 }
                 // A dynamic table size update (section 6.3).
                 2 => {
@@ -95,7 +103,7 @@ impl Decoder {
                         index => self.entry(index)?.0,
                     };
                     let value = block.string(&mut value_buffer)?;
-                    field(name, value);
+                    take(name, value)?;
                     if is_indexing {
                         // The name may lie in an entry that makes room for this one (section 4.4).
                         let entry = Field::new(name, value);
@@ -282,6 +290,7 @@ mod tests {
         let result = Decoder::new().decode(block, |name, value| {
             let text = |bytes| str::from_utf8(bytes).unwrap().to_owned();
             fields.push((text(name), text(value)));
+            true
         });
         let fields = fields
             .iter()

@@ -4,6 +4,7 @@ use super::{frame_size_error, protocol_error};
 use crate::error::{Error, Reason};
 use crate::frame::{END_HEADERS, END_STREAM, Header, PADDED, PRIORITY};
 use crate::head::Fields;
+use crate::hpack::DecodeError;
 use crate::state::{Role, State};
 
 /// A header block whose end has not come.
@@ -38,7 +39,7 @@ impl State {
         let Some(mut block) = self.parser.block.take() else {
             return Err(protocol_error());
         };
-        // Few are longer compressed than not: such a head is refused, too.
+        // Few are longer compressed than not: such a list is too long, too.
         if block.bytes.len() + payload.len() > self.config.header_list_len as usize {
             return Err(Error::connection(Reason::ENHANCE_YOUR_CALM));
         }
@@ -54,8 +55,19 @@ impl State {
         let mut fields = Fields::new(self.config.header_list_len as usize);
         let push = |name: &[u8], value: &[u8]| fields.push(name, value);
         let decoded = self.parser.hpack.decode(&block.bytes, push);
-        decoded.map_err(|_| Error::connection(Reason::COMPRESSION_ERROR))?;
+        decoded.map_err(|error| match error {
+            DecodeError::ListTooLong => Error::connection(Reason::ENHANCE_YOUR_CALM),
+            _ => Error::connection(Reason::COMPRESSION_ERROR),
+        })?;
         self.block(block.stream, block.ends, fields)
+    }
+
+    /// A header block came to nothing. A stream that was reset meanwhile has few of them; each costs
+    /// work, and a peer must not have us do that for ever.
+    fn in_vain(&mut self) -> Result<(), Error> {
+        let left = self.spare_blocks.checked_sub(1);
+        self.spare_blocks = left.ok_or_else(|| Error::connection(Reason::ENHANCE_YOUR_CALM))?;
+        Ok(())
     }
 
     /// A whole header block has come.
@@ -63,7 +75,7 @@ impl State {
         let role = self.role;
         if let Some(stream) = self.streams.get_mut(&id) {
             if stream.is_closed() {
-                return Ok(());
+                return self.in_vain();
             }
             let incoming = &mut stream.incoming;
             if incoming.has_ended {
@@ -80,6 +92,7 @@ impl State {
                         if ends {
                             self.reset(id, Reason::PROTOCOL_ERROR);
                         }
+                        return self.in_vain();
                     }
                     Some(response) => {
                         incoming.has_head = true;
@@ -98,11 +111,11 @@ impl State {
             return if self.is_idle(id) {
                 Err(protocol_error())
             } else {
-                Ok(())
+                self.in_vain()
             };
         }
         if id <= self.last_stream {
-            return Ok(());
+            return self.in_vain();
         }
         if self.is_leaving {
             // The peer tries elsewhere, as it was told (section 6.8).

@@ -1,14 +1,16 @@
 //! Header blocks that are none, or no head, and those that nobody reads.
 
 use super::super::frames::{
-    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, POST, Raw, frame, goaway, headers, rst_stream,
+    CONTINUATION, END_HEADERS, END_STREAM, HEADERS, OK, POST, RST_STREAM, Raw, frame, goaway,
+    headers, rst_stream,
 };
-use super::super::peers::{Server, pipe};
-use super::{Connection, Fine, LIMITS, Stream, Verdict, check_client};
+use super::super::peers::{Client, Server, pipe, soon};
+use super::{Connection, Fine, LIMITS, Stream, Verdict, check_client, check_server};
 use crate::Reason;
 
 const BROKEN: Verdict = Connection(Reason::COMPRESSION_ERROR);
 const MALFORMED: Verdict = Stream(1, Reason::PROTOCOL_ERROR);
+const CALM: Verdict = Connection(Reason::ENHANCE_YOUR_CALM);
 
 async fn check(case: &str, bytes: &[u8], expected: Verdict) {
     check_client(case, &[], bytes, expected).await;
@@ -137,22 +139,63 @@ async fn a_list_of_fields_has_a_length() {
     );
     let of = |n: usize| [POST, &block(&[field]).repeat(n)].concat();
     check("short", &headers(0, 1, &of(2)), Fine).await;
-    check("too long", &headers(0, 1, &of(10)), MALFORMED).await;
-    let calm = Connection(Reason::ENHANCE_YOUR_CALM);
-    check("far too long", &headers(0, 1, &of(20)), calm).await;
-    // One byte each stands for a field of 4 kB.
-    let bomb = [
-        &[0x40, 1, b'x', 0x7f, 0x81, 0x1e][..],
-        &[b'y'; 4000],
-        &[0xbe; 100],
+    check("too long", &headers(0, 1, &of(10)), CALM).await;
+    check("far too long", &headers(0, 1, &of(20)), CALM).await;
+    // One byte each stands for a field of 500 bytes.
+    let set = [&[0x40, 1, b'x', 0x7f, 0xf5, 0x02][..], &[b'y'; 500]].concat();
+    let bomb = |n| [POST, &set, &vec![0xbe; n]].concat();
+    check("when it is decoded", &headers(0, 1, &bomb(1)), CALM).await;
+    check("and decoded once", &headers(0, 1, &bomb(0)), Fine).await;
+    // What is no request is counted as well.
+    let malformed = [&block(&[(":no", "")]), &bomb(1)[..]].concat();
+    check("malformed before", &headers(0, 1, &malformed), CALM).await;
+}
+
+/// Each costs a decoding, and no stream is there to pay for it.
+#[tokio::test(start_paused = true)]
+async fn a_peer_sends_few_blocks_that_come_to_nothing() {
+    let early = headers(0, 1, &[0x08, 3, b'1', b'0', b'3']);
+    let answer = headers(0, 1, OK);
+    let trailers = headers(END_STREAM, 1, &[]);
+    let after = |end: Vec<u8>, late: &[u8], n| [end, late.repeat(n)].concat();
+    for (case, end, late) in [
+        ("early answers", Vec::new(), &early),
+        ("after its reset", rst_stream(1, Reason::CANCEL), &answer),
+        (
+            "trailers after that",
+            rst_stream(1, Reason::CANCEL),
+            &trailers,
+        ),
+    ] {
+        check_server(case, &[], &after(end.clone(), late, 50), Fine).await;
+        check_server(case, &[], &after(end, late, 500), CALM).await;
+    }
+    let late = [
+        headers(END_STREAM, 5, POST),
+        headers(0, 3, POST).repeat(500),
     ]
     .concat();
-    check(
-        "far too long when it is decoded",
-        &headers(0, 1, &bomb),
-        calm,
-    )
-    .await;
+    check("of streams passed over", &late, CALM).await;
+}
+
+/// A home that is asked much may be late much.
+#[tokio::test(start_paused = true)]
+async fn each_stream_may_bring_a_head_and_trailers_too_late() {
+    let (near, far) = pipe(256 * 1024);
+    let client = Client::new(near, LIMITS);
+    let mut raw = Raw::server(far).await;
+    for n in 0..500 {
+        let stream = client.open();
+        raw.hear_of(HEADERS).await;
+        drop(stream);
+        raw.hear_of(RST_STREAM).await;
+        let id = 2 * n + 1;
+        raw.say(&[headers(0, id, OK), headers(END_STREAM, id, &[])].concat())
+            .await;
+    }
+    let (answer, _send) = client.open();
+    raw.say(&headers(END_STREAM, 1001, OK)).await;
+    assert_eq!(soon(answer).await.unwrap().status(), 200);
 }
 
 #[tokio::test(start_paused = true)]
@@ -205,14 +248,6 @@ async fn the_table_is_kept_in_step_whatever_becomes_of_a_stream() {
         (
             "malformed",
             headers(0, 1, &[0x83, 0x40, 3, b'x', b'-', b'n', 1, b'1']),
-        ),
-        (
-            "a list too long",
-            headers(
-                0,
-                1,
-                &[POST, &block(&[("x", "y")]).repeat(80), &set("1")].concat(),
-            ),
         ),
         (
             "trailers",
