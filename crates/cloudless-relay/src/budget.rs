@@ -1,8 +1,8 @@
 //! How many bytes one home's visitors may leave waiting in the relay.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::CancellationToken;
 
@@ -19,20 +19,21 @@ const CHUNK_OVERHEAD: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Budget {
     max: usize,
-    waiting: AtomicUsize,
     accounts: Mutex<Accounts>,
 }
 
 #[derive(Debug, Default)]
 struct Accounts {
+    /// What waits in all of those that are open.
+    waiting: usize,
     next: u64,
-    open: HashMap<u64, Arc<Account>>,
+    /// Without those that were evicted: they are as good as gone, and cost nobody else anything.
+    open: HashMap<u64, Account>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Account {
-    waiting: AtomicUsize,
-    is_evicted: AtomicBool,
+    waiting: usize,
     evicted: CancellationToken,
 }
 
@@ -40,48 +41,61 @@ impl Budget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
-            waiting: AtomicUsize::new(0),
             accounts: Mutex::default(),
         })
     }
 
     /// Opens the account of one stream, until the share is dropped.
     pub(crate) fn open(self: &Arc<Self>) -> Share {
-        let account = Arc::new(Account::default());
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let evicted = CancellationToken::new();
+        let mut accounts = self.lock();
         let number = accounts.next;
         accounts.next += 1;
-        accounts.open.insert(number, Arc::clone(&account));
+        let account = Account {
+            waiting: 0,
+            evicted: evicted.clone(),
+        };
+        accounts.open.insert(number, account);
         Share {
             budget: Arc::clone(self),
-            account,
             number,
+            evicted,
+            set_to: AtomicUsize::new(0),
         }
     }
 
-    /// Evicts the streams with most waiting, until the others have no more than there is room for.
-    fn evict_largest(&self) {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.waiting.load(Ordering::Relaxed) > self.max {
-            let staying = accounts
-                .open
-                .values()
-                .filter(|account| !account.is_evicted());
-            let Some(largest) = staying.max_by_key(|it| it.waiting.load(Ordering::Relaxed)) else {
+    /// Sets what waits in one account to what `change` makes of it, and evicts the streams with most
+    /// waiting until there is room for the others.
+    fn change(&self, number: u64, change: impl FnOnce(usize) -> usize) {
+        let mut accounts = self.lock();
+        let Some(account) = accounts.open.get_mut(&number) else {
+            return;
+        };
+        let before = account.waiting;
+        let after = change(before);
+        account.waiting = after;
+        accounts.waiting = accounts.waiting - before + after;
+        while accounts.waiting > self.max {
+            let largest = accounts.open.iter().max_by_key(|(_, it)| it.waiting);
+            let Some(number) = largest.map(|(number, _)| *number) else {
                 return;
             };
-            largest.is_evicted.store(true, Ordering::Relaxed);
-            largest.evicted.cancel();
-            // It is as good as gone, and costs nobody else anything from here on.
-            let waiting = largest.waiting.swap(0, Ordering::Relaxed);
-            self.waiting.fetch_sub(waiting, Ordering::Relaxed);
+            if let Some(account) = accounts.close(number) {
+                account.evicted.cancel();
+            }
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Account {
-    fn is_evicted(&self) -> bool {
-        self.is_evicted.load(Ordering::Relaxed)
+impl Accounts {
+    fn close(&mut self, number: u64) -> Option<Account> {
+        let account = self.open.remove(&number)?;
+        self.waiting -= account.waiting;
+        Some(account)
     }
 }
 
@@ -89,73 +103,49 @@ impl Account {
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<Budget>,
-    account: Arc<Account>,
     number: u64,
+    evicted: CancellationToken,
+    /// What was [`set`](Self::set) last. Mostly nothing waits, neither before nor after.
+    set_to: AtomicUsize,
 }
 
 impl Share {
     /// So many bytes wait now, and the largest stream is evicted if that is too much for all.
     pub(crate) fn set(&self, n: usize) {
-        if self.account.is_evicted() {
-            return;
-        }
-        let before = self.account.waiting.swap(n, Ordering::Relaxed);
-        if n <= before {
-            self.budget.waiting.fetch_sub(before - n, Ordering::Relaxed);
-        } else {
-            self.more(n - before);
+        if self.set_to.swap(n, Ordering::Relaxed) != n {
+            self.budget.change(self.number, |_| n);
         }
     }
 
     /// Notes that a chunk waits, and evicts the largest stream if that is too much for all.
     pub(crate) fn add(&self, chunk: usize) {
-        if self.account.is_evicted() {
-            return;
-        }
         let cost = chunk + CHUNK_OVERHEAD;
-        self.account.waiting.fetch_add(cost, Ordering::Relaxed);
-        self.more(cost);
-    }
-
-    fn more(&self, n: usize) {
-        let waiting = self.budget.waiting.fetch_add(n, Ordering::Relaxed) + n;
-        if waiting > self.budget.max {
-            self.budget.evict_largest();
-        }
+        self.budget.change(self.number, |waiting| waiting + cost);
     }
 
     /// Notes that a chunk waits no longer.
     pub(crate) fn subtract(&self, chunk: usize) {
         let cost = chunk + CHUNK_OVERHEAD;
-        let less = |waiting: usize| Some(waiting.saturating_sub(cost));
-        let (ordering, account) = (Ordering::Relaxed, &self.account.waiting);
-        // Of one that was evicted nothing is counted any more.
-        if let Ok(before) = account.fetch_update(ordering, ordering, less) {
-            self.budget.waiting.fetch_sub(before.min(cost), ordering);
-        }
+        let less = |waiting: usize| waiting.saturating_sub(cost);
+        self.budget.change(self.number, less);
     }
 
     /// Returns when this stream has to go.
     pub(crate) async fn evicted(&self) {
-        self.account.evicted.cancelled().await;
+        self.evicted.cancelled().await;
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let waiting = self.account.waiting.load(Ordering::Relaxed);
-        self.budget.waiting.fetch_sub(waiting, Ordering::Relaxed);
-        let mut accounts = self
-            .budget
-            .accounts
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        accounts.open.remove(&self.number);
+        self.budget.lock().close(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -165,7 +155,7 @@ mod tests {
         small.add(100);
         large.add(500);
         middle.add(300);
-        let evicted = |share: &Share| share.account.evicted.is_cancelled();
+        let evicted = |share: &Share| share.evicted.is_cancelled();
         assert!(evicted(&large));
         // What is left fits, so nobody else goes while the large one is still there.
         small.add(10);
@@ -185,10 +175,29 @@ mod tests {
             share.set(900 - n);
             share.set(0);
         }
-        assert!(!share.account.evicted.is_cancelled());
+        assert!(!share.evicted.is_cancelled());
         share.set(900);
         drop(share);
-        assert_eq!(budget.waiting.load(Ordering::Relaxed), 0);
-        assert!(budget.accounts.lock().unwrap().open.is_empty());
+        assert_eq!(budget.lock().waiting, 0);
+        assert!(budget.lock().open.is_empty());
+    }
+
+    /// Counted off twice, it would leave room for too much, or for nothing at all for ever.
+    #[test]
+    fn whoever_goes_while_it_is_evicted_is_counted_off_once() {
+        let budget = Budget::new(1000);
+        let idle = budget.open();
+        thread::scope(|scope| {
+            for n in [900, 900, 200, 200] {
+                let budget = &budget;
+                scope.spawn(move || {
+                    for _ in 0..400_000 {
+                        budget.open().set(n);
+                    }
+                });
+            }
+        });
+        assert_eq!(budget.lock().waiting, 0);
+        assert!(!idle.evicted.is_cancelled());
     }
 }
