@@ -188,21 +188,17 @@ pub(crate) async fn serve<C>(
             let due = Instant::now() + deadline;
             let (request, rest) = Received::of(request);
             let mut response = respond(request, &site, visit, deadline).await;
-            if version < Version::HTTP_2 {
-                let silence = received::patience(&response, silence);
-                let is_done = tokio::select! {
-                    is_done = timeout_at(due, rest.discard(silence)) => is_done,
-                    () = stop.cancelled() => Ok(rest.is_done()),
-                };
-                if !is_done.unwrap_or(false) {
-                    close_after(&mut response);
-                }
-            }
+            let silence = received::patience(&response, silence);
+            let is_done = tokio::select! {
+                is_done = timeout_at(due, rest.discard(silence)) => is_done,
+                () = stop.cancelled() => Ok(rest.is_done()),
+            };
             let is_own = matches!(response.body(), Answer::CardDav(_));
             if is_own {
                 security_headers::add(response.headers_mut(), &site.hosts);
             }
-            if is_chunked && version < Version::HTTP_2 {
+            // HTTP/2 ends the stream only.
+            if version < Version::HTTP_2 && (is_chunked || !is_done.unwrap_or(false)) {
                 close_after(&mut response);
             }
             Ok::<_, Infallible>(response.map(|body| under_way.until_sent(body)))

@@ -42,8 +42,8 @@ impl Received {
     /// A request with such a body, and what will be left of it.
     pub(super) fn of(request: Request<Incoming>) -> (Request<Self>, Rest) {
         let expected = request.headers().get(EXPECT);
-        // RFC 9110 section 10.1.1: then it comes once it is asked for.
-        let comes_unasked = request.version() != Version::HTTP_11
+        // RFC 9110 section 10.1.1: then it comes once it is asked for, which HTTP/1.0 does not know.
+        let comes_unasked = request.version() < Version::HTTP_11
             || expected.is_none_or(|it| !it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let rest = Rest(Arc::new(Mutex::new(match request.body().is_end_stream() {
             true => State::Done,
@@ -125,7 +125,8 @@ impl Rest {
     /// request can follow on the same HTTP/1 connection.
     ///
     /// Many clients send a body right after the head, and take it for an error of the network if the
-    /// connection ends before they are done: with an answer that asks for a password, say.
+    /// connection, or the stream of HTTP/2, ends before they are done: with an answer that asks for a
+    /// password, say.
     pub(super) async fn discard(&self, silence: Duration) -> bool {
         if self.is_done() {
             return true;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use cloudless_home::Config;
 use cloudless_home::upstream::{Upstream, UpstreamServer, UpstreamTimeouts};
+use http::Request;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::time::timeout;
@@ -125,6 +126,35 @@ async fn a_body_that_nobody_wants_and_that_never_comes_is_not_waited_for_long() 
     assert!(begun.elapsed() >= SILENCE / 2, "it was waited for");
     assert!(answer.starts_with("http/1.1 401 "), "{answer}");
     assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+}
+
+/// As curl's do: it tells of an error of HTTP/2 in place of the answer that it has.
+#[tokio::test]
+async fn over_http2_a_body_is_waited_for_as_well_and_asked_for_as_little() {
+    let visit = Visit::start().await;
+    let stream = tls(&visit.session, visit.home.trust(), HOST, b"h2").await;
+    let (mut requests, connection) = h2::client::handshake(stream.unwrap()).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let put =
+        || Request::put(format!("https://{HOST}{CARD_PATH}")).header("content-type", "text/vcard");
+    for round in 0..10 {
+        let put = put().body(()).unwrap();
+        let (answer, mut body) = requests.send_request(put, false).unwrap();
+        let (first, second) = CARD.split_at(round);
+        body.send_data(first.into(), false).unwrap();
+        for _ in 0..5 {
+            visit.home.status().await;
+        }
+        let sent = body.send_data(second.into(), true);
+        sent.expect("the stream is not reset before its body has come");
+        let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+        assert_eq!(answer.status(), 401);
+    }
+    let put = put().header("expect", "100-continue").body(()).unwrap();
+    let (answer, _body) = requests.send_request(put, false).unwrap();
+    let answer = timeout(PATIENCE, answer).await.unwrap().unwrap();
+    assert_eq!(answer.status(), 401);
+    connection.abort();
 }
 
 /// Nor is the answer lost that it would have had.
