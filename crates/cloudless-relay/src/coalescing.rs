@@ -47,6 +47,11 @@ impl Coalescing {
         self.look.notify_one();
     }
 
+    #[cfg(test)]
+    pub(crate) async fn is_to_look(&self) {
+        self.look.notified().await;
+    }
+
     /// A web server gets a connection for this name.
     pub(crate) fn passed_on(&self, hostname: &Hostname) {
         let mut names = self.names();

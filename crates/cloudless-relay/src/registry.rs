@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod pins;
+mod redemption;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
@@ -25,10 +26,12 @@ use pins::Pins;
 
 pub(crate) use error::ReloadError;
 pub(crate) use file::replace as replace_file;
+pub(crate) use redemption::Claim;
 
 pub use error::{
     AllowSshError, InviteError, RedeemError, RegistryError, RevokeError, RotationError, WriteError,
 };
+pub use redemption::Redeemed;
 
 /// The relay's key in the registry's directory. A rotation that is through replaces it.
 pub const KEY_FILE: &str = "relay.key";
@@ -196,64 +199,6 @@ impl Registry {
         })
     }
 
-    /// Whether [`redeem`](Self::redeem) would not reject this. It changes nothing and takes no lock
-    /// for long, however often strangers guess.
-    pub(crate) fn is_redeemable(
-        &self,
-        key: PublicKey,
-        hostname: &Hostname,
-        secret: &JoinSecret,
-        now: u64,
-    ) -> bool {
-        let tables = self.0.tables();
-        let invite = tables.open_invite(hostname, &secret.hash(), now);
-        let owner = tables.homes.get(hostname);
-        invite.is_some() || owner.is_some_and(|home| home.key == HomeKey::from(key))
-    }
-
-    /// Uses up the invite for `hostname` and binds the name to `key`; of several callers with the
-    /// same code exactly one succeeds. A name with one of `routes` of its own is not given away. `now`
-    /// is Unix time in seconds.
-    ///
-    /// A key that has the name already is told so again, because the answer to its first attempt
-    /// may have been lost on the way.
-    ///
-    /// # Errors
-    /// [`RedeemError::Rejected`] does not tell a wrong secret from a used or expired one.
-    pub fn redeem(
-        &self,
-        key: PublicKey,
-        hostname: &Hostname,
-        secret: &JoinSecret,
-        routes: &Routes,
-        now: u64,
-    ) -> Result<Redeemed, RedeemError> {
-        let key = HomeKey::from(key);
-        let secret_hash = secret.hash();
-        self.0.change(|tables| {
-            let owner = tables.homes.get(hostname).map(|home| home.key);
-            let invite = tables.open_invite(hostname, &secret_hash, now);
-            let directory = &self.0.directory;
-            if owner == Some(key) {
-                if invite.is_some() {
-                    tables.end_invites(hostname, now);
-                    file::write_invites(directory, &tables.invites).map_err(RedeemError::Write)?;
-                }
-                return Ok(Redeemed { replaced: None });
-            }
-            let replaces = invite.ok_or(RedeemError::Rejected)?.replaces;
-            if owner.is_some() && owner != replaces {
-                return Err(RedeemError::HostnameTaken);
-            }
-            if routes.names(hostname) {
-                return Err(RedeemError::Routed);
-            }
-            let bound = tables.bind(directory, hostname, key, now);
-            bound.map_err(RedeemError::Write)?;
-            Ok(Redeemed { replaced: owner })
-        })
-    }
-
     /// Binds `hostname` to an SSH client's key, taking it from the home that has it when `replace` is
     /// set, and ends an open invite for it. `now` is Unix time in seconds.
     ///
@@ -281,7 +226,7 @@ impl Registry {
         self.0.change(|tables| {
             let owner = tables.homes.get(&hostname).map(|home| home.key);
             if owner == Some(key) {
-                return Ok(Redeemed { replaced: None });
+                return Ok(Redeemed::nothing_new());
             }
             if owner.is_some() && !replace {
                 return Err(AllowSshError::HostnameTaken {
@@ -290,7 +235,7 @@ impl Registry {
             }
             let bound = tables.bind(&self.0.directory, &hostname, key, now);
             bound.map_err(AllowSshError::Write)?;
-            Ok(Redeemed { replaced: owner })
+            Ok(Redeemed::taken_from(owner))
         })
     }
 
@@ -412,13 +357,6 @@ pub struct InviteTerms {
     pub ttl: Duration,
     /// Whether the code may take the name from the home that has it.
     pub replace: bool,
-}
-
-/// The outcome of a redeemed join code, or of another binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Redeemed {
-    /// The other key that had the name until this moment: its sessions must end.
-    pub replaced: Option<HomeKey>,
 }
 
 /// One line of `homes.toml`.

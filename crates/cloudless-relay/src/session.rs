@@ -1,37 +1,35 @@
 //! One home's session: HTTP/2 over its tunnel, with the relay as the client.
 
 mod control;
+mod join;
 mod refused;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cloudless_http2::{PingPong, client};
 use cloudless_proto::control::{
     self as messages, DecodeError, FRAME_LEN, FromHome, FromRelay, Reach, Refusal, VERSION,
 };
-use cloudless_proto::join_code::JoinSecret;
 use cloudless_proto::ssh::Port;
 use cloudless_proto::takeover::SessionId;
 use cloudless_proto::{Hostname, PublicKey};
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::SOFTWARE;
 use crate::activity::Activity;
 use crate::budget::Budget;
 use crate::config::Config;
-use crate::crowd::source_of;
 use crate::home_key::HomeKey;
 use crate::legs::OfSession;
 use crate::listener::Permits;
 use crate::liveness::{Heard, Liveness};
 use crate::outcome::Outcome;
 use crate::reach::{Looked, Reaches};
-use crate::registry::RedeemError;
 use crate::run::Relay;
 use crate::sessions::NotInstalled;
 use crate::slots::Slots;
@@ -39,15 +37,18 @@ use crate::ssh;
 use crate::status::unix_now;
 use crate::tunnel::{Home, Tunnel};
 use control::{Control, ControlError};
+use join::join;
 use refused::Refused;
 
-/// What a home may send to one visitor ahead of it.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
-const HEADER_LIST_LEN: u32 = 16 * 1024;
+const HTTP2: cloudless_http2::Config = cloudless_http2::Config {
+    // What a home may send to one visitor ahead of it.
+    stream_window: 2 * 1024 * 1024,
+    frame_len: FRAME_LEN as u32,
+    streams_max: 0,
+    header_list_len: 16 * 1024,
+};
 /// How long a home has to close after it was told the last word.
 const FAREWELL: Duration = Duration::from_secs(2);
-/// Between what a home tells of its names.
-const REACH_PAUSE: Duration = Duration::from_millis(10);
 /// How long homes wait before they dial again when the relay shuts down.
 const RETRY_AFTER_DRAIN_MS: u64 = 1000;
 /// Messages that wait to be sent to a home. One that takes none of so many loses its session.
@@ -90,6 +91,30 @@ pub(crate) struct TunnelLink {
 }
 
 impl Session {
+    /// One whose home says and hears nothing.
+    #[cfg(test)]
+    pub(crate) fn idle(number: u64, key: HomeKey) -> Arc<Self> {
+        let (pipe, _) = tokio::io::duplex(1);
+        let tunnel = tokio::io::BufReader::new(pipe);
+        let (requests, _) = client::connect(tunnel, HTTP2);
+        let (messages, _) = mpsc::channel(MESSAGES_MAX);
+        Arc::new(Self {
+            number,
+            key,
+            since: unix_now(),
+            liveness: Liveness::new(Arc::new(Activity::new())),
+            budget: Budget::new(0),
+            slots: Arc::default(),
+            closed: CancellationToken::new(),
+            link: Link::Tunnel(TunnelLink {
+                requests,
+                legs: None,
+                reaches: Reaches::new(false),
+                messages,
+            }),
+        })
+    }
+
     /// Queues a message to the home. An SSH client understands none.
     pub(crate) fn tell(&self, message: FromRelay) {
         if let Link::Tunnel(link) = &self.link
@@ -140,13 +165,7 @@ impl Session {
 pub(crate) async fn serve(relay: &Arc<Relay>, tunnel: Tunnel, home: Home, permits: Permits) {
     let tunnel = Heard::new(tunnel);
     let heard = tunnel.heard();
-    let http2 = cloudless_http2::Config {
-        stream_window: STREAM_WINDOW,
-        frame_len: FRAME_LEN as u32,
-        streams_max: 0,
-        header_list_len: HEADER_LIST_LEN,
-    };
-    let (requests, connection) = client::connect(tunnel, http2);
+    let (requests, connection) = client::connect(tunnel, HTTP2);
     let ping_pong = connection.ping_pong();
     let mut connection = pin!(connection);
     let is_over = AtomicBool::new(false);
@@ -232,7 +251,7 @@ impl Dialog<'_> {
             }
             Ok(FromHome::Join {
                 hostname, secret, ..
-            }) => join(relay, self.home, hostname, secret).await,
+            }) => join(relay, &self.home, hostname, secret).await,
             Err(ControlError::Malformed(DecodeError::Version { version })) => {
                 let message = messages::skew(version, u64::from(VERSION));
                 if relay.failed(&self.home.key.into(), &message) {
@@ -379,8 +398,6 @@ impl Dialog<'_> {
                     }
                     Ok(FromHome::Reach { hostname, reach, message }) => {
                         session.told(relay, hostname, (reach, message));
-                        // Whoever says it without end says it slowly.
-                        sleep(REACH_PAUSE).await;
                         continue;
                     }
                     // A session is opened once; saying more is for later versions.
@@ -490,69 +507,4 @@ async fn finish(control: Control, last_word: &FromRelay, is_over: &AtomicBool) -
         Err(_) => tracing::debug!("A home did not leave after the last word"),
     }
     Ending::Polite
-}
-
-/// Redeems a join code for the home's key.
-async fn join(
-    relay: &Arc<Relay>,
-    home: Home,
-    hostname: Hostname,
-    secret: JoinSecret,
-) -> Result<Hostname, Refused> {
-    // Only guesses have a rate: who has a right code is kept from it by nobody of the same source.
-    if !relay
-        .registry
-        .is_redeemable(home.key, &hostname, &secret, unix_now())
-    {
-        let source = source_of(home.address.ip());
-        let admitted = {
-            let mut joins = relay.joins.lock().unwrap_or_else(PoisonError::into_inner);
-            let per_source_max = relay.config().limits.joins_per_minute_per_source;
-            joins.admit(source, per_source_max, Instant::now())
-        };
-        return Err(match admitted {
-            Ok(()) => Refused::new(Refusal::JoinRejected, &RedeemError::Rejected.to_string()),
-            Err(wait) => {
-                let message = "too many join requests: try again later";
-                Refused::new(Refusal::RateLimited, message).for_now(wait)
-            }
-        });
-    }
-    let (registry, config) = (relay.registry.clone(), relay.config());
-    let name = hostname.clone();
-    let redemption = tokio::task::spawn_blocking(move || {
-        registry.redeem(home.key, &name, &secret, &config.routes, unix_now())
-    });
-    match redemption.await {
-        Ok(Ok(redeemed)) => {
-            relay.coalescing.look();
-            if let Some(replaced) = redeemed.replaced {
-                relay.sessions.close(&replaced);
-            }
-            let key = HomeKey::from(home.key);
-            if let Some(session) = relay.sessions.live(&key) {
-                let hostnames = relay.registry.hostnames_of(&key);
-                session.tell(FromRelay::Hostnames { hostnames });
-            }
-            tracing::info!("A home joined");
-            Ok(hostname)
-        }
-        Ok(Err(error @ (RedeemError::HostnameTaken | RedeemError::Routed))) => {
-            Err(Refused::new(Refusal::HostnameTaken, &error.to_string()))
-        }
-        Ok(Err(error @ RedeemError::Rejected)) => {
-            Err(Refused::new(Refusal::JoinRejected, &error.to_string()))
-        }
-        Ok(Err(RedeemError::Write(error))) => {
-            tracing::error!(
-                ?error,
-                "A join code was refused because the state cannot be written"
-            );
-            Err(Refused::unavailable())
-        }
-        Err(error) => {
-            tracing::error!(%error, "Redeeming a join code failed");
-            Err(Refused::unavailable())
-        }
-    }
 }

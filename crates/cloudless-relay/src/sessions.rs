@@ -1,5 +1,7 @@
 //! The sessions that serve visitors: at most one for each home's key.
 
+mod waits;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,12 +13,12 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::home_key::HomeKey;
 use crate::session::Session;
+use waits::{Wait, Waits};
 
 #[derive(Debug)]
 pub(crate) struct Sessions {
     state: Mutex<State>,
-    /// Changes with each new session, and with whatever else may end a wait for one.
-    installed: watch::Sender<()>,
+    waits: Waits,
     /// Changes whenever names are taken from a home.
     names: watch::Sender<()>,
 }
@@ -32,7 +34,7 @@ impl Sessions {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
-            installed: watch::Sender::default(),
+            waits: Waits::default(),
             names: watch::Sender::default(),
         })
     }
@@ -67,7 +69,7 @@ impl Sessions {
                         state.sessions.insert(newcomer.number, Arc::clone(session));
                         state.end(replaced);
                         drop(state);
-                        self.installed.send_replace(());
+                        self.announce(&session.key);
                         return Ok(Ok(Installed {
                             sessions: Arc::clone(self),
                             session: Arc::clone(session),
@@ -95,15 +97,15 @@ impl Sessions {
     }
 
     /// The session of the key that `key_of` gives, waiting for one until `deadline`; none that is not
-    /// `wanted`. The key is asked for anew with each new session and whenever names move; without one
-    /// there is nothing to wait for.
+    /// `wanted`. The key is asked for anew with each session of its home and whenever names move; without
+    /// one there is nothing to wait for.
     pub(crate) async fn wait(
         &self,
         key_of: impl Fn() -> Option<HomeKey>,
         wanted: impl Fn(&Session) -> bool,
         deadline: Instant,
     ) -> Option<Arc<Session>> {
-        let mut installed = self.installed.subscribe();
+        let mut wait: Option<Wait<'_>> = None;
         loop {
             let key = key_of()?;
             match self.live(&key) {
@@ -111,14 +113,23 @@ impl Sessions {
                 Some(session) if wanted(&session) && key_of() == Some(key) => {
                     return Some(session);
                 }
-                _ => timeout_at(deadline, installed.changed()).await.ok()?.ok()?,
+                _ => {}
+            }
+            match &mut wait {
+                Some(wait) if wait.key() == key => {
+                    timeout_at(deadline, wait.woken()).await.ok()?.ok()?;
+                }
+                // Mostly the home is there, and nothing to wait for. What has come since that look is
+                // found by the next one.
+                _ => wait = Some(self.waits.subscribe(key)),
             }
         }
     }
 
-    /// Lets those who wait look again: there may be a session for visitors that had none before.
-    pub(crate) fn announce(&self) {
-        self.installed.send_replace(());
+    /// Lets those who wait for the home of `key` look again: it may take visitors that it did not take
+    /// before.
+    pub(crate) fn announce(&self, key: &HomeKey) {
+        self.waits.wake(key);
     }
 
     /// The session of `key`, if its home is online.
@@ -142,7 +153,7 @@ impl Sessions {
     /// look whose the name is now: that home may be there.
     pub(crate) fn names_changed(&self) {
         self.names.send_replace(());
-        self.announce();
+        self.waits.wake_all();
     }
 
     /// Ends the session of `key`, and all visitors of names that `key` has no more, on legs too;
@@ -156,7 +167,8 @@ impl Sessions {
             state.end(live);
             live.is_some()
         };
-        self.announce();
+        // Their names may be another home's now.
+        self.waits.wake_all();
         is_live
     }
 
@@ -210,3 +222,6 @@ impl Drop for Installed {
         state.sessions.remove(&session.number);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! The control stream: lines of JSON both ways, for as long as the session lives.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use cloudless_http2::client::Requests;
 use cloudless_http2::{RecvStream, SendStream};
@@ -7,6 +9,10 @@ use cloudless_proto::Hostname;
 use cloudless_proto::control::{self, CONTROL_PATH, DecodeError, FromHome, FromRelay, MAX_LINE};
 use cloudless_proto::lines::{self, LineTooLong};
 use http::{Method, Request, StatusCode};
+use tokio::time::{Instant, sleep_until};
+
+/// Between two messages of a home: whoever talks without end is heard slowly.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The relay's end of a control stream.
 #[derive(Debug)]
@@ -14,6 +20,8 @@ pub(super) struct Control {
     send: SendStream,
     receive: RecvStream,
     decoder: lines::Decoder,
+    /// When the next message is read at the earliest.
+    heard_from: Instant,
 }
 
 impl Control {
@@ -36,16 +44,28 @@ impl Control {
             send,
             receive: response.into_body(),
             decoder: lines::Decoder::new(MAX_LINE),
+            heard_from: Instant::now(),
         })
     }
 
-    /// The next message of a type that this relay knows. May be cancelled without losing bytes.
+    /// The next message of a type that this relay knows. May be cancelled without losing bytes, and
+    /// without beginning a pause anew.
     pub(super) async fn next(&mut self) -> Result<FromHome, ControlError> {
         loop {
-            while let Some(line) = self.decoder.next_line().map_err(ControlError::TooLong)? {
-                if let Some(message) = control::decode(&line).map_err(ControlError::Malformed)? {
-                    return Ok(message);
-                }
+            sleep_until(self.heard_from).await;
+            let line = self.line().await?;
+            // After a message of a later version, too: it takes as much work.
+            self.heard_from = Instant::now() + PAUSE;
+            if let Some(message) = control::decode(&line).map_err(ControlError::Malformed)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Result<Vec<u8>, ControlError> {
+        loop {
+            if let Some(line) = self.decoder.next_line().map_err(ControlError::TooLong)? {
+                return Ok(line);
             }
             let bytes = self.receive.data().await.ok_or(ControlError::Ended)?;
             let bytes = bytes.map_err(ControlError::Stream)?;
@@ -96,3 +116,6 @@ pub(super) enum ControlError {
     #[error("the home sent a line that is too long")]
     TooLong(#[source] LineTooLong),
 }
+
+#[cfg(test)]
+mod tests;

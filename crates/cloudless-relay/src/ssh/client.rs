@@ -246,13 +246,16 @@ impl Handler for Client {
                 }
             },
         };
-        if let session::Link::Ssh(link) = &home.link {
-            link.add(forward, address);
-        }
+        let is_new = match &home.link {
+            session::Link::Ssh(link) => link.add(forward, address),
+            session::Link::Tunnel(_) => false,
+        };
         if is_first {
             let _ = self.shared.session.set(home);
         }
-        self.relay.sessions.announce();
+        if is_new {
+            self.relay.sessions.announce(&key);
+        }
         Ok(true)
     }
 

@@ -47,9 +47,11 @@ impl Link {
         }
     }
 
-    pub(super) fn add(&self, forward: Forward, address: &str) {
-        self.lock().insert(forward, address.to_owned());
+    /// Returns whether visitors are taken now that were not before.
+    pub(super) fn add(&self, forward: Forward, address: &str) -> bool {
+        let before = self.lock().insert(forward, address.to_owned());
         self.probes.ask();
+        before.is_none()
     }
 
     pub(super) fn remove(&self, forward: &Forward) -> bool {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use cloudless_proto::control::{FromHome, FromRelay, Refusal, VERSION};
-use cloudless_proto::join_code::JoinSecret;
+use cloudless_proto::join_code::{JoinCode, JoinSecret};
 use cloudless_proto::takeover::Instance;
 use rustls::ClientConfig;
 use rustls::sign::CertifiedKey;
@@ -141,6 +141,27 @@ async fn a_second_name_is_told_to_the_session_that_is_up() {
     assert_eq!(hostnames.len(), 2);
     let (_visitor, hello) = Visitor::hello(relay.address(), "second.example.test").await;
     home.accept(&hello).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_is_joined_again_is_no_news_to_the_session_that_is_up() {
+    let relay = TestRelay::start().await;
+    let code = relay.invite(HOME_NAME).await;
+    let join = async |code: &JoinCode| {
+        let mut tunnel = Tunnel::dial(relay.address(), HomeKey(1)).await;
+        tunnel.join(code);
+        tunnel.hear_joined().await;
+    };
+    join(&code).await;
+    let mut home = Tunnel::online(relay.address(), HomeKey(1), 1).await;
+    join(&code).await;
+    let secret = JoinSecret::new([9; 16]);
+    join(&JoinCode { secret, ..code }).await;
+    relay.enroll(HomeKey(1), "second.example.test").await;
+    let Some(FromRelay::Hostnames { hostnames }) = home.hear().await else {
+        panic!()
+    };
+    assert_eq!(hostnames.len(), 2, "told before there was a second name");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,6 +320,7 @@ over_ipv6! {
     a_used_foreign_or_expired_code_makes_none,
     a_code_that_replaces_ends_the_old_home,
     a_second_name_is_told_to_the_session_that_is_up,
+    a_name_that_is_joined_again_is_no_news_to_the_session_that_is_up,
     an_unknown_key_is_refused,
     another_version_is_told_whom_to_upgrade,
     a_first_line_that_is_no_message_is_refused_and_an_unknown_one_skipped,

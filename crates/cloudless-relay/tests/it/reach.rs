@@ -1,6 +1,8 @@
 //! A home that tries its names from outside tells the relay what came of it.
 
-use cloudless_proto::control::{FromHome, Reach};
+use std::time::Duration;
+
+use cloudless_proto::control::{FromHome, FromRelay, Reach};
 use cloudless_relay::HomeStatus;
 
 use crate::support::{HOME_NAME, HomeKey, TestRelay, Tunnel, Visitor};
@@ -91,8 +93,31 @@ async fn a_home_that_tells_without_end_is_heard_slowly_and_keeps_its_visitors() 
     assert!(!error(row).contains("number 1999"));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_version_that_talks_without_end_is_heard_slowly_and_hears_the_relay() {
+    let relay =
+        TestRelay::start_with(|config| config.timings.drain_idle = Duration::from_secs(10)).await;
+    let mut home = relay.home(HomeKey(1), HOME_NAME).await;
+    home.say_bytes(b"{\"type\":\"from a later version\"}\n".repeat(2_000));
+    home.say(&tells(HOME_NAME, Reach::Fails, "it leads elsewhere"));
+    relay.enroll(HomeKey(1), OTHER_NAME).await;
+    let heard = home.hear().await;
+    assert!(
+        matches!(heard, Some(FromRelay::Hostnames { .. })),
+        "{heard:?}"
+    );
+    let (_visitor, hello) = Visitor::hello(relay.address(), OTHER_NAME).await;
+    let _stream = home.accept(&hello).await;
+    let row = relay.status().await.homes.remove(0);
+    assert!(row.online && row.probe.is_none(), "{row:?}");
+    relay.shutdown.cancel();
+    let heard = home.hear().await;
+    assert!(matches!(heard, Some(FromRelay::Drain { .. })), "{heard:?}");
+}
+
 over_ipv6! {
     a_home_that_tries_its_name_is_online_only_while_phones_reach_it,
     what_was_told_in_a_session_ends_with_it,
     a_home_that_tells_without_end_is_heard_slowly_and_keeps_its_visitors,
+    a_later_version_that_talks_without_end_is_heard_slowly_and_hears_the_relay,
 }
