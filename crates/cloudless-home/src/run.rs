@@ -34,8 +34,8 @@ use crate::surroundings::{self, Happened};
 use crate::termination::Termination;
 use crate::trust::{Alarm, Trust, TrustError};
 use crate::tunnel::{
-    self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Portals, Process, Transport,
-    Visits, ssh,
+    self, Context, Identity, IdentityError, Known, OwnRelay, Pinning, Portals, Process, Resolver,
+    Transport, Visits, ssh,
 };
 use crate::upstream::{Current, RouteError};
 use crate::visitor::{Refusals, Visitors};
@@ -240,6 +240,7 @@ pub async fn run(
         let server = ssh::Server::new(relay, config.hostnames.clone(), epochs.clone());
         transports.push((Transport::Ssh(Arc::new(server)), proxy));
     }
+    let resolver = Arc::new(Resolver::new(happened.clone()));
     for (index, (transport, proxy)) in transports.into_iter().enumerate() {
         if let Some(proxy) = &proxy {
             board.proxied(index, proxy.address());
@@ -248,7 +249,7 @@ pub async fn run(
             index,
             transport,
             proxy,
-            known: Known::default(),
+            known: Known::new(resolver.clone()),
             timings: timings.clone(),
             visits: Visits::new(stop.clone()),
             board: board.clone(),

@@ -14,6 +14,8 @@ use tokio::sync::Notify;
 pub(crate) struct Slots {
     n_open: AtomicUsize,
     freed: Notify,
+    /// Told apart: of those that wait for a slot, one is woken for each.
+    emptied: Notify,
 }
 
 impl Slots {
@@ -38,14 +40,14 @@ impl Slots {
 
     /// Returns once no visitor has one.
     pub(crate) async fn all_free(&self) {
-        let mut freed = pin!(self.freed.notified());
+        let mut emptied = pin!(self.emptied.notified());
         loop {
-            freed.as_mut().enable();
+            emptied.as_mut().enable();
             if self.n_open.load(Ordering::Relaxed) == 0 {
                 return;
             }
-            freed.as_mut().await;
-            freed.set(self.freed.notified());
+            emptied.as_mut().await;
+            emptied.set(self.emptied.notified());
         }
     }
 }
@@ -56,7 +58,46 @@ pub(crate) struct Slot(Arc<Slots>);
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+        let n_before = self.0.n_open.fetch_sub(1, Ordering::Relaxed);
         self.0.freed.notify_one();
+        if n_before == 1 {
+            self.0.emptied.notify_waiters();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_freed_slot_is_its_waiting_visitors_also_while_the_last_is_waited_for() {
+        let slots = Arc::new(Slots::default());
+        let take = || match poll(pin!(slots.acquire(|| 3))) {
+            Poll::Ready(slot) => slot,
+            Poll::Pending => panic!("no slot is free"),
+        };
+        let (first, second) = (take(), take());
+        let mut all_free = pin!(slots.all_free());
+        assert!(poll(all_free.as_mut()).is_pending());
+        let mut visitor = pin!(slots.acquire(|| 3));
+        assert!(poll(visitor.as_mut()).is_pending());
+
+        drop(first);
+        let Poll::Ready(third) = poll(visitor) else {
+            panic!("the visitor has missed the slot");
+        };
+        assert!(poll(all_free.as_mut()).is_pending());
+        drop(second);
+        assert!(poll(all_free.as_mut()).is_pending());
+        drop(third);
+        assert!(poll(all_free).is_ready());
+        assert!(poll(pin!(slots.all_free())).is_ready());
     }
 }

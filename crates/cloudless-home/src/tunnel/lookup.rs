@@ -4,13 +4,14 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::resolver::Resolver;
 use crate::proxy::Proxy;
 
 /// More addresses than this in one dial are left out.
@@ -20,17 +21,35 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The addresses that each of a relay's names had when the relay was last reached by one of them:
 /// DNS fails more often than relays move. Kept as long as this process.
-#[derive(Debug, Default)]
-pub(crate) struct Known(Mutex<HashMap<String, Vec<SocketAddr>>>);
+#[derive(Default)]
+pub(crate) struct Known {
+    addresses: Mutex<HashMap<String, Vec<SocketAddr>>>,
+    /// Says what they are now.
+    resolver: Arc<Resolver>,
+}
 
 impl Known {
+    /// Of one relay; the resolver is that of all.
+    pub(crate) fn new(resolver: Arc<Resolver>) -> Self {
+        Self {
+            addresses: Mutex::default(),
+            resolver,
+        }
+    }
+
     fn of(&self, name: &str) -> Vec<SocketAddr> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.get(name).cloned().unwrap_or_default()
     }
 
     fn keep(&self, name: &str, addresses: &[SocketAddr]) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self
+            .addresses
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         known.insert(name.to_owned(), addresses.to_owned());
     }
 }
@@ -72,7 +91,8 @@ pub(super) struct Found {
 }
 
 impl<'a> Lookup<'a> {
-    /// Asks DNS anew for each of the relay's addresses, or for the proxy where one is for it.
+    /// Asks DNS for each of the relay's addresses, or for the proxy where one is for it: anew, or
+    /// together with the dials just before.
     pub(super) fn start(addresses: &[String], proxy: Option<&Proxy>, known: &'a Known) -> Self {
         let mut tasks = JoinSet::new();
         let mut places = Vec::new();
@@ -86,7 +106,10 @@ impl<'a> Lookup<'a> {
                 told: None,
                 found: Vec::new(),
             });
-            tasks.spawn(async move { (number, lookup_host(name).await.map(Vec::from_iter)) });
+            let answer = known.resolver.ask(&name, async |name| {
+                lookup_host(name).await.map(Vec::from_iter)
+            });
+            tasks.spawn(async move { (number, answer.said().await) });
         }
         Self {
             known,
@@ -190,6 +213,8 @@ fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::oneshot;
+
     use super::*;
 
     fn parse(text: &str) -> SocketAddr {
@@ -261,5 +286,19 @@ mod tests {
         let mut lookup = lookup(&known, "relay.test:443");
         assert_eq!(lookup.recalled(0).len(), 1);
         assert_eq!(addresses(&lookup.answered(0, Ok(vec![old, new]))), [new]);
+    }
+
+    #[tokio::test]
+    async fn a_dial_hears_what_the_resolver_was_asked_before() {
+        let known = Known::default();
+        let name = "relay.test:443";
+        let (say, said) = oneshot::channel();
+        let asked = async |_| Ok(said.await.unwrap());
+        drop(known.resolver.ask(name, asked));
+        let mut lookup = Lookup::start(&[name.to_owned()], None, &known);
+        let address = parse("192.0.2.1:443");
+        say.send(vec![address]).unwrap();
+        assert_eq!(addresses(&lookup.next().await.unwrap()), [address]);
+        assert!(lookup.next().await.is_none());
     }
 }

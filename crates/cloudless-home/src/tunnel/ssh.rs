@@ -3,6 +3,7 @@
 //! serves a visitor is the tunnel's matter, as for a relay of cloudless.
 
 mod client;
+mod closings;
 mod cut;
 mod forward;
 mod handshake;

@@ -6,6 +6,7 @@ mod copy;
 mod crowd;
 mod doctor;
 mod fronts;
+mod gone;
 mod held_ports;
 mod home;
 mod outages;

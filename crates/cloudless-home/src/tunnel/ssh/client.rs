@@ -9,10 +9,11 @@ use russh::{Channel, ChannelId, ChannelOpenFailure};
 use tokio::sync::mpsc;
 
 use super::handshake::HandshakeError;
-use super::inbox::{End, Inboxes};
+use super::inbox::Inboxes;
 use super::known_hosts::{KnownHosts, Verdict, name};
 use super::server::SshRelay;
 use super::visit::Arrival;
+use crate::visitor::{Refusals, VisitorRefusal};
 
 /// The far end's view of home, in one connection.
 pub(super) struct Client {
@@ -20,6 +21,7 @@ pub(super) struct Client {
     pub(super) known_hosts: KnownHosts,
     pub(super) inboxes: Inboxes,
     pub(super) arrivals: mpsc::Sender<Arrival>,
+    pub(super) refusals: Refusals,
     pub(super) notes: Notes,
 }
 
@@ -98,7 +100,9 @@ impl Client {
                 .reject(ChannelOpenFailure::AdministrativelyProhibited)
                 .await;
         };
-        let Ok(place) = self.arrivals.try_reserve() else {
+        let place = self.arrivals.try_reserve().ok();
+        let Some(place) = place.filter(|_| self.inboxes.has_room()) else {
+            self.refusals.count(VisitorRefusal::VisitorLimit);
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };
         // What is received is kept in the inbox: nobody waits for a visitor that does not read.
@@ -176,7 +180,7 @@ impl Handler for Client {
         channel: ChannelId,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.inboxes.ended(channel.into(), End::Fin);
+        self.inboxes.finished(channel.into());
         Ok(())
     }
 
@@ -185,7 +189,7 @@ impl Handler for Client {
         channel: ChannelId,
         _: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.inboxes.ended(channel.into(), End::Reset);
+        self.inboxes.closed(channel.into());
         Ok(())
     }
 

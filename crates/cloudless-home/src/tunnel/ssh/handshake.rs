@@ -24,6 +24,7 @@ use super::server::SshRelay;
 use super::visit::Arrival;
 use crate::tunnel::activity::{Activity, Watched};
 use crate::tunnel::path::Path;
+use crate::visitor::Refusals;
 
 /// How home calls itself.
 pub(super) const SOFTWARE: &str = concat!("SSH-2.0-cloudless_", env!("CARGO_PKG_VERSION"));
@@ -159,7 +160,11 @@ pub(crate) struct Link {
 }
 
 /// Proves both keys. Sets no deadline: drop the future to give up.
-pub(super) async fn shake(server: Arc<SshRelay>, tcp: TcpStream) -> Result<Link, HandshakeError> {
+pub(super) async fn shake(
+    server: Arc<SshRelay>,
+    tcp: TcpStream,
+    refusals: Refusals,
+) -> Result<Link, HandshakeError> {
     let known_hosts = known_hosts(&server).await?;
     let preferred = preferred(&server, &known_hosts)?;
     let config = Arc::new(Config {
@@ -181,6 +186,7 @@ pub(super) async fn shake(server: Arc<SshRelay>, tcp: TcpStream) -> Result<Link,
         known_hosts,
         inboxes: Inboxes::new(),
         arrivals: arriving,
+        refusals,
         notes: notes.clone(),
     };
     let stream = Watched::new(Cut::new(tcp, cut), activity.clone());

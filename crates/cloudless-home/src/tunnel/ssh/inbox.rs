@@ -9,13 +9,24 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::ReadBuf;
+use tokio::sync::SetOnce;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::tunnel::connection::VISITORS_MAX;
+use crate::visitor::VisitorRefusal;
 
 /// What all visitors of a session may leave unread, in bytes.
 const UNREAD_MAX: usize = 64 * 1024 * 1024;
+/// Visitors of one session.
+const INBOXES_MAX: usize = VISITORS_MAX as usize;
+/// Whoever has been silent for so long makes room for another one: long enough for a visitor to answer
+/// home, and less than one that never says anything is waited for.
+const SILENT: Duration = Duration::from_secs(2);
 /// A buffer that has grown larger is not kept once it is empty.
 const KEPT_LEN: usize = 64 * 1024;
 
@@ -25,6 +36,7 @@ pub(super) struct Inboxes(Arc<Mutex<Table>>);
 
 struct Table {
     max: usize,
+    inboxes_max: usize,
     unread: usize,
     /// By the number of the channel.
     inboxes: HashMap<u32, Contents>,
@@ -36,12 +48,18 @@ struct Contents {
     bytes: BytesMut,
     end: Option<End>,
     reader: Option<Waker>,
-    evicted: CancellationToken,
+    /// When bytes last came or went.
+    heard: Instant,
+    evicted: Evicted,
+    closed: CancellationToken,
 }
+
+/// Why a visitor has to go, once it has.
+pub(super) type Evicted = Arc<SetOnce<VisitorRefusal>>;
 
 /// How the direction from a visitor has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+enum End {
     /// The visitor has said all.
     Fin,
     /// Nothing more comes, and perhaps something is missing.
@@ -50,33 +68,55 @@ pub(super) enum End {
 
 impl Inboxes {
     pub(super) fn new() -> Self {
-        Self::bounded(UNREAD_MAX)
+        Self::bounded(UNREAD_MAX, INBOXES_MAX)
     }
 
-    fn bounded(max: usize) -> Self {
+    fn bounded(max: usize, inboxes_max: usize) -> Self {
         Self(Arc::new(Mutex::new(Table {
             max,
+            inboxes_max,
             unread: 0,
             inboxes: HashMap::new(),
             is_closed: false,
         })))
     }
 
+    /// Whether there is room for one more visitor. If not, the one that has been silent longest makes
+    /// room for the next one, unless that is not long.
+    pub(super) fn has_room(&self) -> bool {
+        let mut table = self.lock();
+        if table.inboxes.len() >= table.inboxes_max {
+            table.evict_silent();
+        }
+        // Those who were told to go are there until their channels are closed.
+        let staying = table
+            .inboxes
+            .values()
+            .filter(|it| !it.evicted.initialized());
+        table.inboxes.len() < 2 * table.inboxes_max && staying.count() < table.inboxes_max
+    }
+
     /// An inbox for a new visitor, which is there until the returned value is dropped.
     pub(super) fn open(&self, channel: u32) -> Inbox {
-        let evicted = CancellationToken::new();
+        let (evicted, closed) = (Evicted::default(), CancellationToken::new());
         let mut table = self.lock();
-        let contents = Contents {
+        let mut contents = Contents {
             bytes: BytesMut::new(),
-            end: table.is_closed.then_some(End::Reset),
+            end: None,
             reader: None,
+            heard: Instant::now(),
             evicted: evicted.clone(),
+            closed: closed.clone(),
         };
+        if table.is_closed {
+            contents.close();
+        }
         table.inboxes.insert(channel, contents);
         Inbox {
             inboxes: self.clone(),
             channel,
             evicted,
+            closed,
         }
     }
 
@@ -89,6 +129,7 @@ impl Inboxes {
         if contents.end.is_some() {
             return;
         }
+        contents.heard = Instant::now();
         contents.bytes.extend_from_slice(bytes);
         contents.wake();
         table.unread += bytes.len();
@@ -97,19 +138,26 @@ impl Inboxes {
         }
     }
 
-    /// Nothing more comes from a visitor.
-    pub(super) fn ended(&self, channel: u32, end: End) {
+    /// A visitor has said all.
+    pub(super) fn finished(&self, channel: u32) {
         if let Some(contents) = self.lock().inboxes.get_mut(&channel) {
-            contents.ended(end);
+            contents.ended(End::Fin);
         }
     }
 
-    /// Nothing more comes from anybody.
+    /// A visitor is gone: nothing more comes from it, and nothing more gets to it.
+    pub(super) fn closed(&self, channel: u32) {
+        if let Some(contents) = self.lock().inboxes.get_mut(&channel) {
+            contents.close();
+        }
+    }
+
+    /// All of them are.
     pub(super) fn close(&self) {
         let mut table = self.lock();
         table.is_closed = true;
         for contents in table.inboxes.values_mut() {
-            contents.ended(End::Reset);
+            contents.close();
         }
     }
 
@@ -124,13 +172,24 @@ impl Table {
         let Some(largest) = inboxes.max_by_key(|contents| contents.bytes.len()) else {
             return;
         };
-        let length = largest.bytes.len();
-        tracing::debug!(length, "A visitor that leaves too much unread is reset");
-        largest.bytes = BytesMut::new();
-        largest.end = Some(End::Reset);
-        largest.evicted.cancel();
-        largest.wake();
-        self.unread -= length;
+        tracing::debug!(
+            length = largest.bytes.len(),
+            "A visitor that leaves too much unread is reset"
+        );
+        self.unread -= largest.evict(VisitorRefusal::UnreadLimit);
+    }
+
+    fn evict_silent(&mut self) {
+        let staying = self
+            .inboxes
+            .values_mut()
+            .filter(|it| !it.evicted.initialized());
+        let Some(silent) = staying.min_by_key(|contents| contents.heard) else {
+            return;
+        };
+        if silent.heard.elapsed() >= SILENT {
+            self.unread -= silent.evict(VisitorRefusal::VisitorLimit);
+        }
     }
 }
 
@@ -138,6 +197,22 @@ impl Contents {
     fn ended(&mut self, end: End) {
         self.end.get_or_insert(end);
         self.wake();
+    }
+
+    /// Returns how much it leaves unread.
+    fn evict(&mut self, why: VisitorRefusal) -> usize {
+        let unread = std::mem::take(&mut self.bytes).len();
+        self.end = Some(End::Reset);
+        // Whoever has to go already has a reason.
+        let _ = self.evicted.set(why);
+        self.wake();
+        unread
+    }
+
+    fn close(&mut self) {
+        // sshd closes the channel of whoever has said FIN, too.
+        self.ended(End::Reset);
+        self.closed.cancel();
     }
 
     fn wake(&mut self) {
@@ -156,11 +231,20 @@ impl Contents {
 pub(super) struct Inbox {
     inboxes: Inboxes,
     channel: u32,
-    /// Cancelled when the visitor has to go.
-    pub(super) evicted: CancellationToken,
+    /// Set when the visitor has to go.
+    pub(super) evicted: Evicted,
+    /// Cancelled when the server has closed the channel. What is written to it then waits for ever.
+    pub(super) closed: CancellationToken,
 }
 
 impl Inbox {
+    /// The visitor takes what it is told, which is as good as if it said something.
+    pub(super) fn listens(&self) {
+        if let Some(contents) = self.inboxes.lock().inboxes.get_mut(&self.channel) {
+            contents.heard = Instant::now();
+        }
+    }
+
     /// Reads what is there; nothing at the visitor's FIN.
     pub(super) fn poll_read(
         &self,
@@ -264,13 +348,13 @@ mod tests {
 
     #[tokio::test]
     async fn who_leaves_most_unread_is_reset_and_nobody_else() {
-        let inboxes = Inboxes::bounded(100);
+        let inboxes = Inboxes::bounded(100, 10);
         let (reader, hoarder) = (inboxes.open(1), inboxes.open(2));
         inboxes.received(1, &[1; 30]);
         inboxes.received(2, &[2; 70]);
-        assert!(!hoarder.evicted.is_cancelled());
+        assert!(!hoarder.evicted.initialized());
         inboxes.received(1, &[1]);
-        assert!(hoarder.evicted.is_cancelled() && !reader.evicted.is_cancelled());
+        assert!(hoarder.evicted.initialized() && !reader.evicted.initialized());
         assert!(read(&hoarder).await.is_err());
         // What it goes on sending counts no more, and the room is there for others.
         inboxes.received(2, &[2; 1000]);
@@ -278,7 +362,7 @@ mod tests {
         assert_eq!(read(&reader).await.unwrap().len(), 100);
         drop(hoarder);
         inboxes.received(1, &[1; 100]);
-        assert!(!reader.evicted.is_cancelled());
+        assert!(!reader.evicted.initialized());
         // What is dropped unread gives its room back too.
         drop(reader);
         assert_eq!(inboxes.lock().unread, 0);
@@ -286,17 +370,42 @@ mod tests {
         assert_eq!(inboxes.lock().unread, 0);
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn who_has_been_silent_longest_makes_room_and_nobody_who_has_just_come() {
+        let inboxes = Inboxes::bounded(100, 2);
+        let (silent, speaker) = (inboxes.open(1), inboxes.open(2));
+        assert!(!inboxes.has_room(), "both have just come");
+        tokio::time::advance(SILENT).await;
+        inboxes.received(2, b"hello");
+        assert!(inboxes.has_room());
+        assert_eq!(silent.evicted.get(), Some(&VisitorRefusal::VisitorLimit));
+        assert!(read(&silent).await.is_err());
+        let newcomer = inboxes.open(3);
+        assert!(!inboxes.has_room());
+        tokio::time::advance(SILENT).await;
+        newcomer.listens();
+        assert!(inboxes.has_room());
+        assert!(speaker.evicted.initialized() && !newcomer.evicted.initialized());
+        // What it had left unread counts no more.
+        assert_eq!(inboxes.lock().unread, 5);
+        // Nor are there more who have to go than who may stay.
+        let _last = inboxes.open(4);
+        tokio::time::advance(SILENT).await;
+        assert!(!inboxes.has_room());
+    }
+
     #[tokio::test]
     async fn what_has_come_is_read_before_the_end_and_a_reset_is_no_fin() {
-        let inboxes = Inboxes::bounded(100);
+        let inboxes = Inboxes::bounded(100, 10);
         let (polite, rude) = (inboxes.open(1), inboxes.open(2));
         for number in [1, 2] {
             inboxes.received(number, b"last words");
         }
-        inboxes.ended(1, End::Fin);
-        // sshd closes the channel of whoever has said FIN, too.
-        inboxes.ended(1, End::Reset);
-        inboxes.ended(2, End::Reset);
+        inboxes.finished(1);
+        assert!(!polite.closed.is_cancelled());
+        inboxes.closed(1);
+        inboxes.closed(2);
+        assert!(polite.closed.is_cancelled() && rude.closed.is_cancelled());
         for inbox in [&polite, &rude] {
             assert_eq!(read(inbox).await.unwrap(), "last words");
         }
@@ -306,7 +415,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peek_waits_for_more_and_takes_nothing() {
-        let inboxes = Inboxes::bounded(100);
+        let inboxes = Inboxes::bounded(100, 10);
         let inbox = inboxes.open(1);
         inboxes.received(1, b"one");
         assert_eq!(poll_fn(|cx| inbox.poll_peek(cx, 0)).await.unwrap(), "one");
@@ -316,6 +425,7 @@ mod tests {
         inboxes.close();
         assert_eq!(read(&inbox).await.unwrap(), "one two");
         // Who comes after the end of the session is told so.
-        assert!(read(&inboxes.open(2)).await.is_err());
+        let late = inboxes.open(2);
+        assert!(read(&late).await.is_err() && late.closed.is_cancelled());
     }
 }

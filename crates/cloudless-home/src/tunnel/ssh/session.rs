@@ -15,6 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::client::{Client, Notes};
+use super::closings::Closings;
 use super::forward::Forward;
 use super::handshake::{Link, shake};
 use super::holders::Holders;
@@ -29,13 +30,12 @@ use crate::tunnel::path::Path;
 use crate::tunnel::session::{Context, End, News, Tokens};
 use crate::visitor::VisitorRefusal;
 
-/// Visitors of one session, and of all sessions with the server.
-const SESSION_VISITORS_MAX: usize = VISITORS_MAX as usize;
-const ALL_VISITORS_MAX: usize = 2 * SESSION_VISITORS_MAX;
+/// Visitors of all sessions with the server, of which each has at most [`VISITORS_MAX`].
+const ALL_VISITORS_MAX: usize = 2 * VISITORS_MAX as usize;
 /// How soon, and then how often, a server is asked again for a place that it does not give.
 const ASK_SOON: Duration = Duration::from_millis(125);
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// How long a server may take to close a session that home has ended.
+/// How long a server may take to close a session that home has ended, or a channel.
 const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Why a session with an SSH server came to nothing.
@@ -143,6 +143,7 @@ pub(crate) async fn run(
         notes,
         cut,
         visitors: TaskTracker::new(),
+        closings: Arc::default(),
         retire: tokens.retire,
         probe: tokens.probe,
         _ended: ended.clone().drop_guard(),
@@ -175,9 +176,9 @@ async fn open(context: &Context, server: &Arc<SshRelay>, tell: &Teller) -> Resul
         answered: &answered,
     };
     let shake = |reached: Reached, tcp| {
-        let server = server.clone();
+        let (server, refusals) = (server.clone(), context.visitors.refusals.clone());
         async move {
-            let shaken = shake(server, tcp).await;
+            let shaken = shake(server, tcp, refusals).await;
             shaken.map_err(|source| DialError::Ssh {
                 address: reached.address,
                 source: Box::new(source),
@@ -223,6 +224,7 @@ struct Session {
     cut: DropGuard,
     liveness: Liveness,
     visitors: TaskTracker,
+    closings: Arc<Closings>,
     retire: CancellationToken,
     probe: Arc<Notify>,
     /// Ends the visitors, also when it is dropped.
@@ -308,6 +310,10 @@ impl Session {
         let (retire, probe) = (self.retire.clone(), self.probe.clone());
         let mut ping: Option<Ping> = None;
         loop {
+            if self.closings.are_too_many() {
+                tracing::debug!("A session has closed many channels: dialing beside it");
+                self.tell.tell(News::Draining(Duration::ZERO)).await;
+            }
             let now = Instant::now();
             if !self.visitors.is_empty() {
                 self.liveness.visited(now.into_std());
@@ -369,12 +375,12 @@ impl Session {
     fn admit(&mut self, arrival: Arrival) {
         let visits = self.context.visits.clone();
         self.liveness.visited(Instant::now().into_std());
-        let is_full =
-            self.visitors.len() >= SESSION_VISITORS_MAX || visits.tasks.len() >= ALL_VISITORS_MAX;
+        let is_full = visits.tasks.len() >= ALL_VISITORS_MAX;
         let count = self.context.board.visitor(self.context.index);
         let traffic = self.context.board.traffic(self.context.index);
         let visitors = self.context.visitors.clone();
         let (server, limit) = (self.server.clone(), self.context.timings.tls_handshake);
+        let closings = self.closings.clone();
         let (retire, ended) = (self.retire.clone(), self.ended.clone());
         let in_session = self.visitors.token();
         let tasks = visits.tasks.clone();
@@ -406,17 +412,18 @@ impl Session {
                 tokio::select! {
                     // First: its reader hears of that too.
                     biased;
-                    () = evicted.cancelled() => visitors.refusals.count(VisitorRefusal::UnreadLimit),
+                    why = evicted.wait() => visitors.refusals.count(*why),
                     () = visit => {}
                     () = ended.cancelled() => {}
                     () = visits.cut.cancelled() => {}
                 }
             }
             drop(count);
-            // The channel is there until both sides have closed it.
+            let has_to_go = is_full || evicted.initialized();
             tokio::select! {
-                _ = arrival.channel.close() => {}
+                () = close(&arrival, has_to_go, &closings) => {}
                 () = ended.cancelled() => {}
+                () = visits.cut.cancelled() => {}
             }
             drop(in_session);
         });
@@ -486,6 +493,20 @@ impl Session {
             Some(error) => ConnectionError::Ssh(SshError::Ssh(error)),
         }
     }
+}
+
+/// Ends a visitor's channel. Unless the visitor `has_to_go` the server ends it first if it does so soon: of
+/// one that home closes first russh keeps something.
+async fn close(arrival: &Arrival, has_to_go: bool, closings: &Closings) {
+    let by_server = async {
+        let _ = arrival.channel.eof().await;
+        arrival.inbox.closed.cancelled().await;
+    };
+    if has_to_go || timeout(FAREWELL, by_server).await.is_err() {
+        closings.add();
+    }
+    // There is no channel until both sides have closed it.
+    let _ = arrival.channel.close().await;
 }
 
 /// Awaits the answer to the ping on its way, for ever if there is none.

@@ -12,21 +12,29 @@ use cloudless_splice::{Chunk, Socket, finish, write};
 use russh::ChannelWriteHalf;
 use russh::client::Msg;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::inbox::Inbox;
 use crate::status::Traffic;
 use crate::tunnel::Cut;
+use crate::tunnel::activity::Activity;
 
 /// How long a visitor that was answered may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
 const READ_LEN: usize = 64 * 1024;
+/// How long a visitor that is passed through may be silent, as a relay of cloudless lets it be: sshd
+/// sets no limit.
+const SILENCE: Duration = Duration::from_secs(60 * 60);
+/// The same once one direction has ended.
+const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(60);
 
 /// A visitor's bytes, both ways. EOF is the FIN of either direction. What is written waits for the
 /// channel's window, so that a visitor that stops reading stops nobody else.
 pub(crate) struct Stream {
     inbox: Arc<Inbox>,
     writer: Pin<Box<dyn AsyncWrite + Send + Sync>>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
     is_finished: bool,
     has_written: Arc<AtomicBool>,
     traffic: Arc<Traffic>,
@@ -39,8 +47,9 @@ impl Stream {
         traffic: Arc<Traffic>,
     ) -> Self {
         Self {
-            inbox,
             writer: Box::pin(channel.make_writer()),
+            closed: Box::pin(inbox.closed.clone().cancelled_owned()),
+            inbox,
             is_finished: false,
             has_written: Arc::default(),
             traffic,
@@ -61,14 +70,36 @@ impl Stream {
     /// Moves all bytes both ways until visitor and server have both ended.
     ///
     /// # Errors
-    /// When one side cuts the other. The visitor is reset then; the server has to be told.
+    /// When one side cuts the other, or both are silent for too long. The visitor is reset then; the
+    /// server has to be told.
     pub(crate) async fn join(mut self, server: &impl Socket) -> Result<(), Cut> {
         let (inbox, traffic) = (self.inbox.clone(), self.traffic.clone());
-        let up = up(&inbox, &traffic, server);
-        tokio::try_join!(up, self.down(server)).map(drop)
+        let (activity, half_closed) = (Activity::new(), CancellationToken::new());
+        let up = async {
+            up(&inbox, &traffic, &activity, server).await?;
+            half_closed.cancel();
+            Ok(())
+        };
+        let down = async {
+            let gone = || Cut::Visitor(io::ErrorKind::ConnectionReset.into());
+            tokio::select! {
+                biased;
+                down = self.down(&activity, server) => down?,
+                // There is nobody to whom the rest would get. A server that says nothing would not
+                // let that be noticed.
+                () = inbox.closed.cancelled() => return Err(gone()),
+            }
+            half_closed.cancel();
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            joined = async { tokio::try_join!(up, down) } => joined.map(drop),
+            () = silent(&activity, &half_closed) => Err(Cut::Visitor(io::ErrorKind::TimedOut.into())),
+        }
     }
 
-    async fn down(&mut self, server: &impl Socket) -> Result<(), Cut> {
+    async fn down(&mut self, activity: &Activity, server: &impl Socket) -> Result<(), Cut> {
         loop {
             let ready = server.ready(Interest::READABLE).await;
             ready.map_err(Cut::Server)?;
@@ -76,7 +107,11 @@ impl Stream {
                 Ok(chunk) if chunk.bytes.is_empty() => {
                     return self.shutdown().await.map_err(Cut::Visitor);
                 }
-                Ok(chunk) => self.write_all(&chunk.bytes).await.map_err(Cut::Visitor)?,
+                Ok(chunk) => {
+                    let written = self.write_all(&chunk.bytes).await;
+                    written.map_err(Cut::Visitor)?;
+                    activity.has_written();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Cut::Server(error)),
             }
@@ -91,7 +126,32 @@ pub(super) async fn linger(inbox: &Inbox) {
     let _ = timeout(LINGER, discard).await;
 }
 
-async fn up(inbox: &Inbox, traffic: &Traffic, server: &impl Socket) -> Result<(), Cut> {
+/// Returns once nothing has moved for too long.
+async fn silent(activity: &Activity, half_closed: &CancellationToken) {
+    loop {
+        let is_half_closed = half_closed.is_cancelled();
+        let limit = if is_half_closed {
+            HALF_CLOSED_SILENCE
+        } else {
+            SILENCE
+        };
+        let deadline = activity.last() + limit;
+        if Instant::now() >= deadline {
+            return;
+        }
+        tokio::select! {
+            () = sleep_until(deadline) => {}
+            () = half_closed.cancelled(), if !is_half_closed => {}
+        }
+    }
+}
+
+async fn up(
+    inbox: &Inbox,
+    traffic: &Traffic,
+    activity: &Activity,
+    server: &impl Socket,
+) -> Result<(), Cut> {
     loop {
         let chunk = std::future::poll_fn(|cx| inbox.poll_chunk(cx, READ_LEN)).await;
         let mut chunk = chunk.map_err(Cut::Visitor)?;
@@ -101,7 +161,10 @@ async fn up(inbox: &Inbox, traffic: &Traffic, server: &impl Socket) -> Result<()
         traffic.came(chunk.len() as u64, false);
         while !chunk.is_empty() {
             match write(server, &chunk) {
-                Ok(n) => chunk.advance(n),
+                Ok(n) => {
+                    chunk.advance(n);
+                    activity.has_read();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let ready = server.ready(Interest::WRITABLE).await;
                     ready.map_err(Cut::Server)?;
@@ -135,8 +198,13 @@ impl AsyncWrite for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
+        // russh lets a writer wait for the window of a channel that is no more.
+        if self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
         let length = ready!(self.writer.as_mut().poll_write(cx, buf))?;
         self.has_written.store(true, Ordering::Relaxed);
+        self.inbox.listens();
         self.traffic.went(length as u64, false);
         Poll::Ready(Ok(length))
     }
@@ -151,5 +219,77 @@ impl AsyncWrite for Stream {
             self.is_finished = true;
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, sink};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::super::inbox::Inboxes;
+    use super::*;
+
+    const CHANNEL: u32 = 1;
+
+    /// A visitor that takes whatever it gets.
+    fn visitor(inboxes: &Inboxes) -> Stream {
+        let inbox = Arc::new(inboxes.open(CHANNEL));
+        Stream {
+            writer: Box::pin(sink()),
+            closed: Box::pin(inbox.closed.clone().cancelled_owned()),
+            inbox,
+            is_finished: false,
+            has_written: Arc::default(),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Both ends of a connection to a server that says nothing.
+    async fn server() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap());
+        let (near, far) = tokio::join!(near, listener.accept());
+        (near.unwrap(), far.unwrap().0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_silent_is_cut_after_an_hour_and_after_a_minute_once_one_side_has_said_all() {
+        for (has_finished, limit) in [(false, SILENCE), (true, HALF_CLOSED_SILENCE)] {
+            let inboxes = Inboxes::new();
+            let stream = visitor(&inboxes);
+            let (near, _far) = server().await;
+            if has_finished {
+                inboxes.finished(CHANNEL);
+            }
+            let start = Instant::now();
+            let joined = timeout(2 * limit, stream.join(&near)).await;
+            assert!(matches!(joined, Ok(Err(Cut::Visitor(_)))), "{joined:?}");
+            assert!(start.elapsed() >= limit, "{:?}", start.elapsed());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_is_closed_ends_what_waits_for_a_silent_server() {
+        let inboxes = Inboxes::new();
+        let stream = visitor(&inboxes);
+        let (near, mut far) = server().await;
+        inboxes.received(CHANNEL, b"last words");
+        inboxes.finished(CHANNEL);
+        let joined = tokio::join!(stream.join(&near), async {
+            far.read_exact(&mut [0; 10]).await.unwrap();
+            inboxes.closed(CHANNEL);
+        });
+        assert!(matches!(joined.0, Err(Cut::Visitor(_))), "{joined:?}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_written_to_a_channel_that_is_closed() {
+        let inboxes = Inboxes::new();
+        let mut stream = visitor(&inboxes);
+        stream.write_all(b"an answer").await.unwrap();
+        inboxes.closed(CHANNEL);
+        let error = stream.write_all(b"more of it").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }
 }
