@@ -158,8 +158,8 @@ impl Site {
 }
 
 /// Serves one connection to its end. On `shutdown` requests under way are finished, new ones are
-/// not accepted. A connection without a request is idle whatever bytes move: the pings of HTTP/2
-/// keep nobody's place.
+/// not accepted. A connection without a request is idle whatever bytes move, and one over HTTP/2 with
+/// requests that do not move on: pings keep nobody's place.
 pub(crate) async fn serve<C>(
     connection: C,
     site: Site,
@@ -180,17 +180,18 @@ pub(crate) async fn serve<C>(
     let visiting = visit.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (site, visit, stop) = (site.clone(), visiting.clone(), stop.clone());
-        let under_way = counter.begin();
+        let under_way = counter.begin(request.version());
+        let counter = counter.clone();
         async move {
             let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
             let version = request.version();
             let visit = Option::as_ref(&visit);
             let due = Instant::now() + deadline;
-            let (request, rest) = Received::of(request);
+            let (request, rest) = Received::of(request, &counter);
             let mut response = respond(request, &site, visit, deadline).await;
             let silence = received::patience(&response, silence);
             let is_done = tokio::select! {
-                is_done = timeout_at(due, rest.discard(silence)) => is_done,
+                is_done = timeout_at(due, rest.discard(silence, &counter)) => is_done,
                 () = stop.cancelled() => Ok(rest.is_done()),
             };
             let is_own = matches!(response.body(), Answer::CardDav(_));
@@ -214,8 +215,8 @@ pub(crate) async fn serve<C>(
     let mut is_shutting_down = false;
     let mut cut_off = None;
     loop {
-        let quiet_since = || requests.quiet_since().unwrap_or_else(|| activity.last());
-        let idle_end = || quiet_since().max(waiting.last()) + timings.idle;
+        let idle_since = || requests.idle_since(&activity).max(waiting.last());
+        let idle_end = || idle_since() + timings.idle;
         let wake = cut_off.unwrap_or_else(idle_end);
         tokio::select! {
             served = connection.as_mut() => {
@@ -231,7 +232,7 @@ pub(crate) async fn serve<C>(
             () = sleep_until(wake) => {
                 if Instant::now() < idle_end() {
                     cut_off = None;
-                } else if cut_off.is_some() || requests.quiet_since().is_none() {
+                } else if cut_off.is_some() || requests.is_any_under_way() {
                     return;
                 } else {
                     tracing::debug!("Connection idle");

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::proxy_protocol::{self, Addresses, Version};
-use cloudless_proto::{Hostname, UpstreamAddress};
+use cloudless_proto::{Hostname, Told, UpstreamAddress};
 use cloudless_splice::{Pipes, Socket};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::Passthrough;
 use crate::status::PassthroughStatus;
@@ -37,8 +37,14 @@ pub(crate) struct Server {
     address: UpstreamAddress,
     proxy_protocol: Option<Version>,
     pipes: Arc<Pipes>,
-    error: Mutex<Option<String>>,
+    reach: Mutex<Reach>,
     refusals: Refusals,
+}
+
+#[derive(Default)]
+struct Reach {
+    error: Option<String>,
+    told: Told,
 }
 
 impl Passthroughs {
@@ -51,7 +57,7 @@ impl Passthroughs {
                     address,
                     proxy_protocol,
                     pipes: pipes.clone(),
-                    error: Mutex::default(),
+                    reach: Mutex::default(),
                     refusals: refusals.clone(),
                 })
             };
@@ -82,7 +88,7 @@ impl Passthroughs {
         let row = |(hostname, server): (&Hostname, &Arc<Server>)| PassthroughStatus {
             hostname: hostname.clone(),
             address: server.address.clone(),
-            error: server.error().clone(),
+            error: server.reach().error.clone(),
         };
         let mut rows: Vec<_> = self.tls.iter().chain(&self.http).map(row).collect();
         rows.sort_by(|one, other| one.hostname.cmp(&other.hostname));
@@ -167,7 +173,7 @@ impl Server {
         let connected = timeout(CONNECT, connect).await;
         match connected.unwrap_or_else(|elapsed| Err(elapsed.into())) {
             Ok(server) => {
-                *self.error() = None;
+                self.reached();
                 Some(server)
             }
             Err(error) => {
@@ -183,14 +189,28 @@ impl Server {
             error = message,
             "A server behind `passthrough` is not reached"
         );
-        let is_news = self.error().replace(message).is_none();
-        if is_news {
+        if self.reach().note(Some(message)) {
             tracing::warn!("A server behind `passthrough` is out of reach; see the status");
         }
     }
 
-    fn error(&self) -> MutexGuard<'_, Option<String>> {
-        self.error.lock().unwrap_or_else(PoisonError::into_inner)
+    fn reached(&self) {
+        if self.reach().note(None) {
+            tracing::info!("A server behind `passthrough` is reached again");
+        }
+    }
+
+    fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Reach {
+    /// Says whether the log is to hear of it.
+    fn note(&mut self, error: Option<String>) -> bool {
+        self.error = error;
+        let now = Instant::now().into_std();
+        self.told.is_due(self.error.is_none(), now)
     }
 }
 
@@ -212,4 +232,24 @@ async fn read_answer(server: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let mut server = server.take(VALIDATION_LEN_MAX);
     server.read_to_end(&mut answer).await?;
     Ok(answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_flaps_is_told_once_in_a_while_and_shown_as_it_is() {
+        let mut server = Reach::default();
+        let mut lines = 0;
+        for number in 0..1000 {
+            let error = (number % 2 == 0).then(|| "refused".to_owned());
+            lines += usize::from(server.note(error.clone()));
+            assert_eq!(server.error, error);
+            advance(Duration::from_millis(9)).await;
+        }
+        assert_eq!(lines, 4, "in 9 s");
+    }
 }

@@ -13,6 +13,7 @@ mod path;
 mod places;
 mod routes;
 mod server;
+mod stay;
 mod tunnel;
 mod watch;
 

@@ -19,6 +19,7 @@
 //! - [`RoundTrip`] and [`exposition`]: what both roles measure, and how they tell it.
 //! - [`ssh`]: whose keys a relay knows that listens for SSH, and what it forwards.
 //! - [`takeover`]: which of two sessions with the same key stays.
+//! - [`Told`]: when the log hears that a server is up or down.
 //! - [`trust`]: how well a name is protected, and against whom.
 //! - [`UpstreamAddress`]: where a server is that connections are passed to.
 
@@ -43,6 +44,7 @@ pub mod rfc3339;
 mod round_trip;
 pub mod ssh;
 pub mod takeover;
+mod told;
 pub mod trust;
 mod upstream;
 
@@ -51,4 +53,5 @@ pub use pinned_keys::{InvalidPinnedKeys, PinnedKeys};
 pub use public_key::{InvalidPublicKey, PublicKey};
 pub use redacted::{Redacted, serialize_exposed};
 pub use round_trip::RoundTrip;
+pub use told::Told;
 pub use upstream::{InvalidUpstreamAddress, UpstreamAddress};

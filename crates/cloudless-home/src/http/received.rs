@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Answer;
+use super::requests::Requests;
 
 /// Of a body that nobody wants so much is read and thrown away: the largest card.
 const REST_MAX: usize = 10 * 1024 * 1024;
@@ -27,6 +28,8 @@ pub(crate) struct Received {
     /// The client sends it, or will have to be asked for it.
     is_coming: bool,
     rest: Rest,
+    /// Hears of each piece.
+    requests: Option<Requests>,
 }
 
 impl Received {
@@ -36,11 +39,12 @@ impl Received {
             body: None,
             is_coming: false,
             rest: Rest(Arc::new(Mutex::new(State::Done))),
+            requests: None,
         }
     }
 
     /// A request with such a body, and what will be left of it.
-    pub(super) fn of(request: Request<Incoming>) -> (Request<Self>, Rest) {
+    pub(super) fn of(request: Request<Incoming>, requests: &Requests) -> (Request<Self>, Rest) {
         let expected = request.headers().get(EXPECT);
         // RFC 9110 section 10.1.1: then it comes once it is asked for, which HTTP/1.0 does not know.
         let comes_unasked = request.version() < Version::HTTP_11
@@ -53,6 +57,7 @@ impl Received {
             body: Some(body),
             is_coming: comes_unasked,
             rest: rest.clone(),
+            requests: Some(requests.clone()),
         };
         (request.map(receive), rest)
     }
@@ -80,13 +85,19 @@ impl Body for Received {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        self.is_coming = true;
-        let Some(body) = &mut self.body else {
+        let this = &mut *self;
+        this.is_coming = true;
+        let Some(body) = &mut this.body else {
             return Poll::Ready(None);
         };
         let polled = Pin::new(&mut *body).poll_frame(cx);
+        if let (Poll::Ready(Some(Ok(frame))), Some(requests)) = (&polled, &this.requests)
+            && frame.data_ref().is_some_and(|it| !it.is_empty())
+        {
+            requests.moved();
+        }
         if matches!(polled, Poll::Ready(None)) || body.is_end_stream() {
-            *self.rest.lock() = State::Done;
+            *this.rest.lock() = State::Done;
         }
         polled
     }
@@ -127,7 +138,7 @@ impl Rest {
     /// Many clients send a body right after the head, and take it for an error of the network if the
     /// connection, or the stream of HTTP/2, ends before they are done: with an answer that asks for a
     /// password, say.
-    pub(super) async fn discard(&self, silence: Duration) -> bool {
+    pub(super) async fn discard(&self, silence: Duration, requests: &Requests) -> bool {
         if self.is_done() {
             return true;
         }
@@ -146,6 +157,9 @@ impl Rest {
                 Ok(Some(Err(_))) | Err(_) => return false,
             };
             let len = frame.data_ref().map_or(0, Bytes::len);
+            if len > 0 {
+                requests.moved();
+            }
             let Some(less) = room.checked_sub(len.max(PIECE_MIN)) else {
                 return false;
             };

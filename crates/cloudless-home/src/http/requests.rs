@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answer, AnswerError};
+use crate::tunnel::Activity;
 
 /// The requests of one connection.
 #[derive(Clone)]
@@ -19,8 +21,10 @@ struct State {
     /// Cancelled with the first one.
     begun: CancellationToken,
     under_way: usize,
-    /// When the last one ended; the beginning of the connection before the first.
-    last_end: Instant,
+    /// When one last began, moved on or ended; the beginning of the connection before the first.
+    last: Instant,
+    /// Whether there are bytes, such as pings, that move no request on.
+    is_http2: bool,
 }
 
 impl Requests {
@@ -28,14 +32,17 @@ impl Requests {
         Self(Arc::new(Mutex::new(State {
             begun: CancellationToken::new(),
             under_way: 0,
-            last_end: Instant::now(),
+            last: Instant::now(),
+            is_http2: false,
         })))
     }
 
     /// Counts a request until the returned value is dropped.
-    pub(super) fn begin(&self) -> UnderWay {
+    pub(super) fn begin(&self, version: Version) -> UnderWay {
         let mut state = self.lock();
         state.under_way += 1;
+        state.last = Instant::now();
+        state.is_http2 = version == Version::HTTP_2;
         state.begun.cancel();
         drop(state);
         UnderWay(self.clone())
@@ -47,10 +54,28 @@ impl Requests {
         begun.cancelled().await;
     }
 
-    /// Since when there is none; `None` while there is one.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
+    /// A piece of a request has come, or of an answer been asked for, which is when those before it
+    /// are taken.
+    pub(super) fn moved(&self) {
+        let mut state = self.lock();
+        if state.under_way > 0 {
+            state.last = Instant::now();
+        }
+    }
+
+    pub(super) fn is_any_under_way(&self) -> bool {
+        self.lock().under_way > 0
+    }
+
+    /// Since when the connection is idle, if it is: since the last request if there is none, or
+    /// since one moved on. That is any byte of HTTP/1; over HTTP/2 the pings of a visitor who takes
+    /// nothing of its answers keep nothing.
+    pub(super) fn idle_since(&self, activity: &Activity) -> Instant {
         let state = self.lock();
-        (state.under_way == 0).then_some(state.last_end)
+        match state.under_way > 0 && !state.is_http2 {
+            true => activity.last(),
+            false => state.last,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -66,7 +91,7 @@ impl UnderWay {
     pub(super) fn until_sent(self, body: Answer) -> CountedBody {
         CountedBody {
             body,
-            _under_way: self,
+            under_way: self,
         }
     }
 }
@@ -75,14 +100,14 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.under_way -= 1;
-        state.last_end = Instant::now();
+        state.last = Instant::now();
     }
 }
 
 /// The body of an answer, which keeps its request counted.
 pub(super) struct CountedBody {
     body: Answer,
-    _under_way: UnderWay,
+    under_way: UnderWay,
 }
 
 impl http_body::Body for CountedBody {
@@ -93,7 +118,11 @@ impl http_body::Body for CountedBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            self.under_way.0.moved();
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,9 +12,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::places::Place;
 use super::server::Failures;
+use super::stay::{Polled, Stay};
 use crate::http::{Received, Waiting, WaitingGuard};
 
 /// Why an answer broke off. The visitor's connection is reset then.
@@ -26,17 +28,21 @@ pub(crate) enum UpstreamBodyError {
     /// No byte came for too long.
     #[error("the server sent nothing for {0:?} in the middle of an answer")]
     Silent(Duration),
+    /// The visitor took nothing.
+    #[error("the answer was not taken, and others waited for the server")]
+    Stalled,
 }
 
 /// The body of a server's answer.
 pub(crate) struct UpstreamBody {
-    body: Incoming,
+    /// Has the body; `None` when it is at its end, so that one that is sent slowly, or never, keeps
+    /// nobody from the server.
+    place: Option<Place>,
     idle: Duration,
     /// Runs while the server is waited for.
     silence: Option<Silence>,
     waiting: Arc<Waiting>,
     failures: Failures,
-    _place: Place,
 }
 
 struct Silence {
@@ -52,14 +58,20 @@ impl UpstreamBody {
         failures: Failures,
         place: Place,
     ) -> Self {
+        let is_empty = body.is_end_stream();
+        place.stay().answer(body);
         Self {
-            body,
+            place: (!is_empty).then_some(place),
             idle,
             silence: None,
             waiting,
             failures,
-            _place: place,
         }
+    }
+
+    fn end(&mut self) {
+        self.silence = None;
+        self.place = None;
     }
 }
 
@@ -73,11 +85,20 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         let this = &mut *self;
         loop {
-            let polled = Pin::new(&mut this.body).poll_frame(cx);
-            if polled.is_ready() {
+            let Some(place) = &this.place else {
+                return Poll::Ready(None);
+            };
+            let Some(Polled { frame, is_last }) = place.stay().poll_answer(cx) else {
+                this.end();
+                return Poll::Ready(Some(Err(UpstreamBodyError::Stalled)));
+            };
+            if frame.is_ready() {
                 this.silence = None;
             }
-            match polled {
+            if is_last {
+                this.end();
+            }
+            match frame {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -95,6 +116,7 @@ impl Body for UpstreamBody {
                         _waiting: waiting.begin(),
                     });
                     ready!(silence.deadline.as_mut().poll(cx));
+                    this.end();
                     let error = UpstreamBodyError::Silent(idle);
                     this.failures.note(&error);
                     return Poll::Ready(Some(Err(error)));
@@ -104,18 +126,31 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.place.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let place = self.place.as_ref();
+        place.map_or_else(|| SizeHint::with_exact(0), |it| it.stay().size_hint())
     }
 }
 
 /// The body of a visitor's request, and how far it is.
 pub(super) struct RequestBody {
     body: Received,
+    stay: Arc<Stay>,
+    /// There once the visitor was waited for.
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     progress: watch::Sender<(Turn, Instant)>,
+}
+
+/// Why a request breaks off.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RequestBodyError {
+    #[error("the visitor's request broke off")]
+    Broken(#[source] hyper::Error),
+    #[error("the visitor sent too little, and others waited for the server")]
+    Stalled,
 }
 
 /// Who has to do something before an answer can begin.
@@ -136,7 +171,7 @@ pub(super) enum Turn {
 pub(super) type Progress = watch::Receiver<(Turn, Instant)>;
 
 impl RequestBody {
-    pub(super) fn new(body: Received) -> (Self, Progress) {
+    pub(super) fn new(body: Received, place: &Place) -> (Self, Progress) {
         let turn = match body.is_end_stream() {
             false => Turn::Server,
             true => Turn::Answer,
@@ -144,6 +179,8 @@ impl RequestBody {
         let (sender, progress) = watch::channel((turn, Instant::now()));
         let body = Self {
             body,
+            stay: place.stay().clone(),
+            cut: None,
             progress: sender,
         };
         (body, progress)
@@ -160,26 +197,28 @@ impl RequestBody {
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = RequestBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         loop {
             let polled = Pin::new(&mut self.body).poll_frame(cx);
             let is_end = self.body.is_end_stream();
             match polled {
                 Poll::Ready(Some(Ok(frame))) if frame.is_data() => {
+                    self.stay.requested(frame.data_ref().map_or(0, Bytes::len));
                     self.turn(if is_end { Turn::Answer } else { Turn::Server });
                     return Poll::Ready(Some(Ok(frame)));
                 }
                 Poll::Ready(Some(Ok(_trailers))) => {}
                 Poll::Ready(Some(Err(error))) => {
                     self.turn(Turn::Broken);
-                    return Poll::Ready(Some(Err(error)));
+                    return Poll::Ready(Some(Err(RequestBodyError::Broken(error))));
                 }
                 Poll::Ready(None) => {
+                    self.stay.requested(0);
                     self.turn(Turn::Answer);
                     return Poll::Ready(None);
                 }
@@ -188,7 +227,15 @@ impl Body for RequestBody {
                     if self.progress.borrow().0 != Turn::Visitor {
                         self.turn(Turn::Visitor);
                     }
-                    return Poll::Pending;
+                    let this = &mut *self;
+                    this.stay.wait_for_request();
+                    let token = this.stay.token();
+                    let cut = this
+                        .cut
+                        .get_or_insert_with(|| Box::pin(token.clone().cancelled_owned()));
+                    ready!(cut.as_mut().poll(cx));
+                    self.turn(Turn::Broken);
+                    return Poll::Ready(Some(Err(RequestBodyError::Stalled)));
                 }
             }
         }

@@ -121,14 +121,15 @@ impl Server {
         }
         let may_repeat = is_empty && method.is_idempotent();
         let again = may_repeat.then(|| head.clone());
-        let (body, progress) = RequestBody::new(body);
-        let answer = self.ask(&self.client, Request::from_parts(head, body), &progress);
+        let (body, progress) = RequestBody::new(body, &place);
+        let request = Request::from_parts(head, body);
+        let answer = self.ask(&self.client, request, &progress, &place);
         let answer = match (answer.await, again) {
             // The server closed a connection of the pool in the moment when it was used.
             (Err(ExchangeError::Failed(error)), Some(head)) if !error.is_connect() => {
-                let (body, progress) = RequestBody::new(Received::empty());
-                self.ask(&self.client, Request::from_parts(head, body), &progress)
-                    .await
+                let (body, progress) = RequestBody::new(Received::empty(), &place);
+                let request = Request::from_parts(head, body);
+                self.ask(&self.client, request, &progress, &place).await
             }
             (answer, _) => answer,
         };
@@ -167,9 +168,11 @@ impl Server {
         let visitor = head.extensions.remove::<hyper::upgrade::OnUpgrade>();
         self.readdress(&mut head, visit)?;
         tunnel::ask_for_websocket(&mut head.headers);
-        let (body, progress) = RequestBody::new(Received::empty());
+        let (body, progress) = RequestBody::new(Received::empty(), &place);
         let request = Request::from_parts(head, body);
-        let mut answer = self.ask(&self.upgrading, request, &progress).await?;
+        let mut answer = self
+            .ask(&self.upgrading, request, &progress, &place)
+            .await?;
         let is_switched = answer.status() == StatusCode::SWITCHING_PROTOCOLS
             && tunnel::is_websocket(answer.headers());
         let Some(visitor) = visitor.filter(|_| is_switched) else {
@@ -215,6 +218,7 @@ impl Server {
         client: &legacy::Client<super::connect::Connector, RequestBody>,
         request: Request<RequestBody>,
         progress: &Progress,
+        place: &Place,
     ) -> Result<Response<Incoming>, ExchangeError> {
         let mut answer = pin!(client.request(request));
         let mut changes = progress.clone();
@@ -234,6 +238,7 @@ impl Server {
                 }
                 // Whose body is dropped has had its turn.
                 Ok(()) = changes.changed() => {}
+                () = place.stay().token().cancelled() => return Err(ExchangeError::Visitor),
                 () = sleep_until(since + limit) => {
                     // The same turn may have moved on meanwhile.
                     if progress.borrow().1 == since {

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloudless_proto::Hostname;
+use cloudless_proto::{Hostname, Told};
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -31,6 +32,10 @@ const HEADERS_MAX: usize = 100;
 const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 const STREAM_SEND_BUFFER: usize = 64 * 1024;
+
+/// A visitor may keep a server waiting for so long, or as long as `idle` where that is less, before
+/// its request makes room for others when all places are taken.
+const STALLED_MAX: Duration = Duration::from_secs(10);
 
 /// One server behind home.
 pub(crate) struct Server {
@@ -69,7 +74,7 @@ impl Server {
             client: client(connector(true)?, owned.clone()),
             upgrading: client(upgrading.clone(), owned),
             connector: upgrading,
-            places: Places::new(),
+            places: Places::new(STALLED_MAX.min(upstream.timeouts.idle)),
             failures: Failures::new(clock.clone()),
             requests: AtomicU64::new(0),
             upstream,
@@ -155,6 +160,7 @@ pub(super) struct Failures {
 struct State {
     /// Why it was not reached the last time.
     unreached: Option<String>,
+    told: Told,
     last: Option<PastError>,
     count: u64,
 }
@@ -174,7 +180,7 @@ impl Failures {
     /// The server was not reached.
     pub(super) fn unreached(&self, error: &dyn Error) {
         let message = chain(error);
-        let is_news = self.lock().unreached.replace(message.clone()).is_none();
+        let is_news = self.lock().note_reach(Some(message.clone()));
         self.keep(message);
         if is_news {
             tracing::warn!("A server behind home ([[upstream]]) is out of reach; see the status");
@@ -183,7 +189,7 @@ impl Failures {
 
     /// The server was reached.
     pub(super) fn reached(&self) {
-        if self.lock().unreached.take().is_some() {
+        if self.lock().note_reach(None) {
             tracing::info!("A server behind home ([[upstream]]) is reached again");
         }
     }
@@ -195,6 +201,15 @@ impl Failures {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Says whether the log is to hear of it.
+    fn note_reach(&mut self, unreached: Option<String>) -> bool {
+        self.unreached = unreached;
+        let now = Instant::now().into_std();
+        self.told.is_due(self.unreached.is_none(), now)
     }
 }
 
@@ -215,5 +230,25 @@ where
         self.tasks.spawn(async move {
             stop.run_until_cancelled(future).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_flaps_is_told_once_in_a_while_and_shown_as_it_is() {
+        let mut server = State::default();
+        let mut lines = 0;
+        for number in 0..1000 {
+            let error = (number % 2 == 0).then(|| "refused".to_owned());
+            lines += usize::from(server.note_reach(error.clone()));
+            assert_eq!(server.unreached, error);
+            advance(Duration::from_millis(9)).await;
+        }
+        assert_eq!(lines, 4, "in 9 s");
     }
 }

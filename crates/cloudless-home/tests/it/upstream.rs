@@ -2,6 +2,7 @@
 
 mod answers;
 mod downgrade;
+mod places;
 mod requests;
 mod server;
 mod streaming;
@@ -31,6 +32,14 @@ struct Behind {
 
 impl Behind {
     async fn start(server: UpstreamServer, adjust: impl FnOnce(&mut Upstream)) -> Self {
+        Self::start_with(server, adjust, |_| {}).await
+    }
+
+    async fn start_with(
+        server: UpstreamServer,
+        adjust: impl FnOnce(&mut Upstream),
+        configure: impl FnOnce(&mut cloudless_home::Config),
+    ) -> Self {
         let relay = FakeRelay::bind().await;
         let mut upstream = Upstream {
             hostname: None,
@@ -41,6 +50,7 @@ impl Behind {
         };
         adjust(&mut upstream);
         let configure = |config: &mut cloudless_home::Config| {
+            configure(config);
             config.upstreams = vec![upstream];
             // It would take connections that the tests count.
             config.timings.upstream_check = Duration::from_secs(3600);
