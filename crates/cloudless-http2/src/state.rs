@@ -25,7 +25,7 @@ const RESETS_MAX: usize = 16 * 1024;
 /// trailers, and at most.
 const SPARE_BLOCKS: u32 = 100;
 const SPARE_BLOCKS_OF_STREAM: u32 = 2;
-const SPARE_BLOCKS_MAX: u32 = 4096;
+const SPARE_BLOCKS_MAX: u32 = 32 * 1024;
 
 /// So many turns are kept whether their streams are there or not.
 const TURNS_MIN: usize = 64;

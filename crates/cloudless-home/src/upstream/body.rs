@@ -35,9 +35,10 @@ pub(crate) enum UpstreamBodyError {
 
 /// The body of a server's answer.
 pub(crate) struct UpstreamBody {
-    /// Has the body; `None` when it is at its end, so that one that is sent slowly, or never, keeps
-    /// nobody from the server.
-    place: Option<Place>,
+    /// Has the body. It is left when that is at its end, so that one that is sent slowly, or never,
+    /// keeps nobody from the server.
+    place: Place,
+    is_over: bool,
     idle: Duration,
     /// Runs while the server is waited for.
     silence: Option<Silence>,
@@ -60,18 +61,24 @@ impl UpstreamBody {
     ) -> Self {
         let is_empty = body.is_end_stream();
         place.stay().answer(body);
-        Self {
-            place: (!is_empty).then_some(place),
+        let mut answer = Self {
+            place,
+            is_over: false,
             idle,
             silence: None,
             waiting,
             failures,
+        };
+        if is_empty {
+            answer.end();
         }
+        answer
     }
 
     fn end(&mut self) {
         self.silence = None;
-        self.place = None;
+        self.is_over = true;
+        self.place.leave();
     }
 }
 
@@ -85,10 +92,10 @@ impl Body for UpstreamBody {
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamBodyError>>> {
         let this = &mut *self;
         loop {
-            let Some(place) = &this.place else {
+            if this.is_over {
                 return Poll::Ready(None);
-            };
-            let Some(Polled { frame, is_last }) = place.stay().poll_answer(cx) else {
+            }
+            let Some(Polled { frame, is_last }) = this.place.stay().poll_answer(cx) else {
                 this.end();
                 return Poll::Ready(Some(Err(UpstreamBodyError::Stalled)));
             };
@@ -126,12 +133,14 @@ impl Body for UpstreamBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.place.is_none()
+        self.is_over
     }
 
     fn size_hint(&self) -> SizeHint {
-        let place = self.place.as_ref();
-        place.map_or_else(|| SizeHint::with_exact(0), |it| it.stay().size_hint())
+        match self.is_over {
+            true => SizeHint::with_exact(0),
+            false => self.place.stay().size_hint(),
+        }
     }
 }
 
@@ -192,6 +201,13 @@ impl RequestBody {
             *progress = (turn, Instant::now());
             is_another
         });
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        // A server that has answered may want no more of it.
+        self.stay.requested(0);
     }
 }
 

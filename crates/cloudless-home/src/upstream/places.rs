@@ -80,6 +80,7 @@ impl Places {
             number,
             stay,
             taken: self.taken.clone(),
+            share: Mutex::default(),
         })
     }
 
@@ -121,24 +122,34 @@ impl Places {
     }
 }
 
-/// One request's, until it is dropped or cut.
+/// One request's, until it is dropped, left or cut.
 pub(super) struct Place {
     number: u64,
     stay: Arc<Stay>,
     taken: Arc<Mutex<Taken>>,
+    /// Kept when it is left, until it is dropped: what the visitor has yet to take of an answer is in
+    /// home's memory.
+    share: Mutex<Option<Share>>,
 }
 
 impl Place {
     pub(super) fn stay(&self) -> &Arc<Stay> {
         &self.stay
     }
+
+    /// Lets somebody else have it: the server has said all.
+    pub(super) fn leave(&self) {
+        self.stay.end();
+        let held = lock(&self.taken).places.remove(&self.number);
+        if let Some(held) = held {
+            *lock(&self.share) = Some(held.share);
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.stay.end();
-        // Dropped when nothing is locked.
-        let _held = lock(&self.taken).places.remove(&self.number);
+        self.leave();
     }
 }
 
@@ -265,6 +276,24 @@ mod tests {
         assert_eq!(cut.count(), 2);
         drop((kept, first, second));
         assert_eq!(places.count(), 0);
+        assert!(lock(&places.shares).is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_left_is_free_for_others_and_counts_for_its_address_until_it_is_dropped() {
+        let places = Places::new(PATIENCE);
+        let visitor = Some("192.0.2.1:1".parse().unwrap());
+        let mut left = Vec::new();
+        for _ in 0..ADDRESS_MAX {
+            let place = places.take(visitor, LIMIT).await.unwrap();
+            place.leave();
+            left.push(place);
+        }
+        assert_eq!(places.count(), 0);
+        assert!(places.take(visitor, LIMIT).await.is_none());
+        left.pop();
+        assert!(places.take(visitor, LIMIT).await.is_some());
+        drop(left);
         assert!(lock(&places.shares).is_empty());
     }
 

@@ -3,7 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,11 +23,14 @@ pub(super) struct Stay {
 
 #[derive(Default)]
 struct State {
-    lag: Lag,
+    /// Of the request, and of the answer.
+    sending: Lag,
+    taking: Lag,
     /// Here and not with who sends it on, so that a cut ends it whether or not the visitor ever
     /// takes another byte.
     answer: Option<Incoming>,
-    is_answered: bool,
+    /// Whoever waits for the server to go on with it.
+    taker: Option<Waker>,
     /// Bytes of the answer that the visitor has yet to take.
     handed_out: usize,
 }
@@ -48,26 +51,18 @@ impl Stay {
 
     /// The visitor has to send more of its request.
     pub(super) fn wait_for_request(&self) {
-        let mut state = self.lock();
-        if !state.is_answered {
-            state.lag.wait();
-        }
+        self.lock().sending.wait();
     }
 
     /// So many bytes of the request have come.
     pub(super) fn requested(&self, bytes: usize) {
-        let mut state = self.lock();
-        if !state.is_answered {
-            state.lag.moved(bytes);
-        }
+        self.lock().sending.moved(bytes);
     }
 
     /// The server has begun to answer: the visitor has to take that.
     pub(super) fn answer(&self, body: Incoming) {
         let mut state = self.lock();
-        state.lag = Lag::default();
-        state.lag.wait();
-        state.is_answered = true;
+        state.taking.wait();
         if !self.cut.is_cancelled() {
             state.answer = Some(body);
         }
@@ -78,7 +73,8 @@ impl Stay {
     pub(super) fn poll_answer(&self, cx: &mut Context<'_>) -> Option<Polled> {
         let mut state = self.lock();
         let handed_out = std::mem::take(&mut state.handed_out);
-        state.lag.moved(handed_out);
+        state.taking.moved(handed_out);
+        state.taker = None;
         let body = state.answer.as_mut()?;
         let frame = Pin::new(&mut *body).poll_frame(cx);
         let is_last = match &frame {
@@ -86,9 +82,13 @@ impl Stay {
             Poll::Ready(_) => true,
             Poll::Pending => false,
         };
-        if let Poll::Ready(Some(Ok(frame))) = &frame {
-            state.handed_out = frame.data_ref().map_or(0, Bytes::len);
-            state.lag.wait();
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                state.handed_out = frame.data_ref().map_or(0, Bytes::len);
+                state.taking.wait();
+            }
+            Poll::Ready(_) => {}
+            Poll::Pending => state.taker = Some(cx.waker().clone()),
         }
         Some(Polled { frame, is_last })
     }
@@ -104,7 +104,8 @@ impl Stay {
 
     /// How far the visitor is behind; `None` while it is not the one who is waited for.
     pub(super) fn lag(&self) -> Option<Duration> {
-        self.lock().lag.get()
+        let state = self.lock();
+        state.taking.get().max(state.sending.get())
     }
 
     /// Ends the request, at the server at once.
@@ -120,8 +121,14 @@ impl Stay {
 
     /// Drops what is left of the answer, which ends its connection to the server.
     pub(super) fn end(&self) {
-        let answer = self.lock().answer.take();
+        let mut state = self.lock();
+        let (answer, taker) = (state.answer.take(), state.taker.take());
+        drop(state);
         drop(answer);
+        // It may have caught up just now, and hears of the end.
+        if let Some(taker) = taker {
+            taker.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -176,6 +183,20 @@ mod tests {
         stay.wait_for_request();
         let lag = stay.lag().unwrap();
         assert!(lag > 17 * SECOND && lag < 18 * SECOND, "{lag:?}");
+    }
+
+    /// A server may begin to answer before it has the request.
+    #[tokio::test(start_paused = true)]
+    async fn a_request_in_drops_is_behind_beside_an_answer_as_well() {
+        let stay = Stay::new();
+        stay.wait_for_request();
+        stay.lock().taking.wait();
+        advance(SECOND).await;
+        stay.lock().taking.moved(10_000);
+        assert_eq!(stay.lag(), Some(SECOND));
+        advance(SECOND).await;
+        stay.requested(1);
+        assert_eq!(stay.lag(), None);
     }
 
     #[tokio::test(start_paused = true)]

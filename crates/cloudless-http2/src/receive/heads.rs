@@ -119,14 +119,16 @@ impl State {
         }
         if self.is_leaving {
             // The peer tries elsewhere, as it was told (section 6.8).
-            return Ok(());
+            return self.in_vain();
         }
         self.last_stream = id;
         if self.n_open >= self.config.streams_max as usize {
-            return self.tell_reset(id, Reason::REFUSED_STREAM);
+            self.tell_reset(id, Reason::REFUSED_STREAM)?;
+            return self.in_vain();
         }
         let Some(request) = fields.request() else {
-            return self.tell_reset(id, Reason::PROTOCOL_ERROR);
+            self.tell_reset(id, Reason::PROTOCOL_ERROR)?;
+            return self.in_vain();
         };
         let stream = self.open(id);
         stream.incoming.has_head = true;

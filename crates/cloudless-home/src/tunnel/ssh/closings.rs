@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// So many of one session. russh keeps some kilobytes of each until the session ends, and sessions last
 /// for months.
-const MAX: usize = 8 * 1024;
+const MAX: usize = 16 * 1024;
 
 /// How many there were in one session.
 #[derive(Debug, Default)]

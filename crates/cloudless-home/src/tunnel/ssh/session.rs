@@ -1,8 +1,8 @@
 //! One session with an SSH server: from the dial to the end of its last visitor.
 
-use std::pin::Pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::Hostname;
@@ -91,6 +91,8 @@ pub(crate) struct Server {
     /// Whether it has listened for this home since the start.
     has_listened: AtomicBool,
     holders: Holders,
+    /// The session that closed too many channels last, which goes on for its visitors.
+    worn_out: Mutex<CancellationToken>,
 }
 
 impl Server {
@@ -101,7 +103,17 @@ impl Server {
             epochs,
             has_listened: AtomicBool::new(false),
             holders: Holders::default(),
+            worn_out: Mutex::default(),
         }
+    }
+
+    /// One session at a time goes on for its visitors when it has closed too many channels: the one
+    /// before ends.
+    fn wear_out(&self) -> CancellationToken {
+        let replaced = CancellationToken::new();
+        let mut worn_out = self.worn_out.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *worn_out, replaced.clone()).cancel();
+        replaced
     }
 }
 
@@ -144,6 +156,7 @@ pub(crate) async fn run(
         cut,
         visitors: TaskTracker::new(),
         closings: Arc::default(),
+        worn_out: None,
         retire: tokens.retire,
         probe: tokens.probe,
         _ended: ended.clone().drop_guard(),
@@ -225,6 +238,8 @@ struct Session {
     liveness: Liveness,
     visitors: TaskTracker,
     closings: Arc<Closings>,
+    /// Set when it has closed too many channels; cancelled when the next session has.
+    worn_out: Option<CancellationToken>,
     retire: CancellationToken,
     probe: Arc<Notify>,
     /// Ends the visitors, also when it is dropped.
@@ -312,6 +327,7 @@ impl Session {
         loop {
             if self.closings.are_too_many() {
                 tracing::debug!("A session has closed many channels: dialing beside it");
+                self.worn_out = Some(self.server.wear_out());
                 self.tell.tell(News::Draining(Duration::ZERO)).await;
             }
             let now = Instant::now();
@@ -447,7 +463,19 @@ impl Session {
         if timeout(FAREWELL, cancel).await.is_ok() {
             server.holders.remove(number);
         }
-        let deadline = Instant::now() + self.context.timings.drain;
+        let (worn_out, drain) = (self.worn_out.take(), self.context.timings.drain);
+        let stopping = self.context.visits.stopping.clone();
+        let limit = async {
+            if let Some(replaced) = worn_out {
+                // None of its visitors has done anything to be cut for.
+                tokio::select! {
+                    () = replaced.cancelled() => return,
+                    () = stopping.cancelled() => {}
+                }
+            }
+            sleep(drain).await;
+        };
+        let mut limit = pin!(limit);
         self.visitors.close();
         loop {
             tokio::select! {
@@ -457,7 +485,7 @@ impl Session {
                     None => break,
                 },
                 () = self.visitors.wait() => break,
-                () = sleep_until(deadline) => break,
+                () = &mut limit => break,
             }
         }
     }

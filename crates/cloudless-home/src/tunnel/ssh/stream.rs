@@ -75,22 +75,27 @@ impl Stream {
     pub(crate) async fn join(mut self, server: &impl Socket) -> Result<(), Cut> {
         let (inbox, traffic) = (self.inbox.clone(), self.traffic.clone());
         let (activity, half_closed) = (Activity::new(), CancellationToken::new());
+        let has_said_all = CancellationToken::new();
         let up = async {
             up(&inbox, &traffic, &activity, server).await?;
+            has_said_all.cancel();
             half_closed.cancel();
             Ok(())
         };
         let down = async {
-            let gone = || Cut::Visitor(io::ErrorKind::ConnectionReset.into());
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                down = self.down(&activity, server) => down?,
+                down = self.down(&activity, server) => down,
                 // There is nobody to whom the rest would get. A server that says nothing would not
                 // let that be noticed.
-                () = inbox.closed.cancelled() => return Err(gone()),
-            }
+                () = inbox.closed.cancelled() => Err(Cut::Visitor(io::ErrorKind::ConnectionReset.into())),
+            };
             half_closed.cancel();
-            Ok(())
+            if ended.is_err() && inbox.closed.is_cancelled() {
+                // What the visitor said before it went is for the server all the same.
+                has_said_all.cancelled().await;
+            }
+            ended
         };
         tokio::select! {
             biased;
@@ -281,6 +286,22 @@ mod tests {
             inboxes.closed(CHANNEL);
         });
         assert!(matches!(joined.0, Err(Cut::Visitor(_))), "{joined:?}");
+    }
+
+    #[tokio::test]
+    async fn what_came_before_a_channel_was_closed_gets_to_a_server_that_is_slow() {
+        let inboxes = Inboxes::new();
+        let stream = visitor(&inboxes);
+        let (near, mut far) = server().await;
+        let upload = vec![7; 8 * 1024 * 1024];
+        inboxes.received(CHANNEL, &upload);
+        inboxes.finished(CHANNEL);
+        inboxes.closed(CHANNEL);
+        let mut got = Vec::new();
+        let (joined, read) = tokio::join!(stream.join(&near), far.read_to_end(&mut got));
+        read.unwrap();
+        assert!(got == upload, "{} bytes", got.len());
+        assert!(matches!(joined, Err(Cut::Visitor(_))), "{joined:?}");
     }
 
     #[tokio::test]

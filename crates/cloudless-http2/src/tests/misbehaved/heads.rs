@@ -5,7 +5,9 @@ use super::super::frames::{
     headers, rst_stream,
 };
 use super::super::peers::{Client, Server, pipe, soon};
-use super::{Connection, Fine, LIMITS, Stream, Verdict, check_client, check_server};
+use super::{
+    CUTS, Connection, Fine, LIMITS, Stream, Verdict, assert_ended_by_us, check_client, check_server,
+};
 use crate::Reason;
 
 const BROKEN: Verdict = Connection(Reason::COMPRESSION_ERROR);
@@ -176,6 +178,18 @@ async fn a_peer_sends_few_blocks_that_come_to_nothing() {
     ]
     .concat();
     check("of streams passed over", &late, CALM).await;
+    // Nothing of it is a request.
+    let none: Vec<u8> = (0..500)
+        .flat_map(|n| headers(0, 2 * n + 1, &[0x83]))
+        .collect();
+    for cut in CUTS {
+        let (near, far) = pipe(256 * 1024);
+        let server = Server::new(far, LIMITS);
+        let mut raw = Raw::client(near).await;
+        raw.say_in_pieces(&none, cut).await;
+        let error = soon(server.end).await.unwrap();
+        assert_ended_by_us(&error, Reason::ENHANCE_YOUR_CALM, "no requests");
+    }
 }
 
 /// A home that is asked much may be late much.
