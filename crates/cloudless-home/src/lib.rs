@@ -20,6 +20,7 @@ mod passthrough;
 mod probe;
 mod proxy;
 mod push;
+mod reach;
 mod relay_keys;
 mod reload;
 mod retention;

@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cloudless_proto::proxy_protocol::{self, Addresses, Version};
-use cloudless_proto::{Hostname, Told, UpstreamAddress};
+use cloudless_proto::{Hostname, UpstreamAddress};
 use cloudless_splice::{Pipes, Socket};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::config::Passthrough;
+use crate::reach::Reach;
 use crate::status::PassthroughStatus;
 use crate::validation::{self, VALIDATION};
 use crate::visitor::{HTTPS_PORT, Refusals, Stream, VisitorRefusal};
@@ -39,12 +40,6 @@ pub(crate) struct Server {
     pipes: Arc<Pipes>,
     reach: Mutex<Reach>,
     refusals: Refusals,
-}
-
-#[derive(Default)]
-struct Reach {
-    error: Option<String>,
-    told: Told,
 }
 
 impl Passthroughs {
@@ -88,7 +83,7 @@ impl Passthroughs {
         let row = |(hostname, server): (&Hostname, &Arc<Server>)| PassthroughStatus {
             hostname: hostname.clone(),
             address: server.address.clone(),
-            error: server.reach().error.clone(),
+            error: server.reach().error().map(str::to_owned),
         };
         let mut rows: Vec<_> = self.tls.iter().chain(&self.http).map(row).collect();
         rows.sort_by(|one, other| one.hostname.cmp(&other.hostname));
@@ -205,15 +200,6 @@ impl Server {
     }
 }
 
-impl Reach {
-    /// Says whether the log is to hear of it.
-    fn note(&mut self, error: Option<String>) -> bool {
-        self.error = error;
-        let now = Instant::now().into_std();
-        self.told.is_due(self.error.is_none(), now)
-    }
-}
-
 enum Connected {
     Tcp(TcpStream),
     Unix(UnixStream),
@@ -232,24 +218,4 @@ async fn read_answer(server: impl AsyncRead + Unpin) -> io::Result<Vec<u8>> {
     let mut server = server.take(VALIDATION_LEN_MAX);
     server.read_to_end(&mut answer).await?;
     Ok(answer)
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_flaps_is_told_once_in_a_while_and_shown_as_it_is() {
-        let mut server = Reach::default();
-        let mut lines = 0;
-        for number in 0..1000 {
-            let error = (number % 2 == 0).then(|| "refused".to_owned());
-            lines += usize::from(server.note(error.clone()));
-            assert_eq!(server.error, error);
-            advance(Duration::from_millis(9)).await;
-        }
-        assert_eq!(lines, 4, "in 9 s");
-    }
 }

@@ -38,16 +38,6 @@ impl Activity {
         self.last_read().max(self.origin + written)
     }
 
-    /// A byte was read just now.
-    pub(crate) fn has_read(&self) {
-        self.mark(&self.read_ms);
-    }
-
-    /// A byte was written just now.
-    pub(crate) fn has_written(&self) {
-        self.mark(&self.written_ms);
-    }
-
     fn mark(&self, which: &AtomicU64) {
         let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
         which.store(elapsed, Ordering::Relaxed);
@@ -79,7 +69,7 @@ impl<C: AsyncRead + Unpin> AsyncRead for Watched<C> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.connection).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.activity.has_read();
+            self.activity.mark(&self.activity.read_ms);
         }
         polled
     }
@@ -93,7 +83,7 @@ impl<C: AsyncBufRead + Unpin> AsyncBufRead for Watched<C> {
         } = self.get_mut();
         let polled = Pin::new(connection).poll_fill_buf(cx);
         if matches!(&polled, Poll::Ready(Ok(bytes)) if !bytes.is_empty()) {
-            activity.has_read();
+            activity.mark(&activity.read_ms);
         }
         polled
     }
@@ -111,7 +101,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.connection).poll_write(cx, buf);
         if polled.is_ready() {
-            self.activity.has_written();
+            self.activity.mark(&self.activity.written_ms);
         }
         polled
     }
@@ -131,7 +121,7 @@ impl<C: AsyncWrite + Unpin> AsyncWrite for Watched<C> {
     ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.connection).poll_write_vectored(cx, bufs);
         if polled.is_ready() {
-            self.activity.has_written();
+            self.activity.mark(&self.activity.written_ms);
         }
         polled
     }

@@ -26,6 +26,8 @@ pub(super) struct Places {
     taken: Arc<Mutex<Taken>>,
     /// Whose visitor is behind by more makes room for others.
     patience: Duration,
+    /// Had by who looks for one: however many wait, one looks at a time.
+    look: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// By address; one counter for visitors of whom the relay says nothing.
@@ -51,6 +53,7 @@ impl Places {
             shares: Arc::default(),
             taken: Arc::default(),
             patience,
+            look: Arc::default(),
         }
     }
 
@@ -99,6 +102,7 @@ impl Places {
 
     /// Makes room, or waits a while for somebody to be behind.
     async fn room(&self) {
+        let _look = self.look.lock().await;
         if !self.make_room(|_| true) {
             sleep(LOOK.min(self.patience)).await;
         }
@@ -244,6 +248,7 @@ mod tests {
         kept.pop();
         assert!(places.take(None, LIMIT).await.is_some());
     }
+
     async fn fill(places: &Places) -> Vec<Place> {
         let mut kept = Vec::new();
         for number in 0..ALL_MAX {

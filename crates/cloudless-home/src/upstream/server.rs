@@ -5,11 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cloudless_proto::{Hostname, Told};
+use cloudless_proto::Hostname;
 use hyper::rt::Executor;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioTimer;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +18,7 @@ use super::path::UpstreamPath;
 use super::places::Places;
 use super::{RouteError, Upstream, UpstreamServer, UpstreamTimeouts};
 use crate::config::{Clock, unix_ms};
+use crate::reach::Reach;
 use crate::status::{PastError, UpstreamStatus, chain};
 
 /// Connections kept for the next request, and how long: less than servers keep theirs, so that
@@ -125,7 +125,7 @@ impl Server {
             hostname: self.upstream.hostname.clone(),
             path: self.upstream.path.to_string(),
             server: self.upstream.server.to_string(),
-            error: state.unreached.clone(),
+            error: state.reach.error().map(str::to_owned),
             last_error: state.last.clone(),
             requests_now: self.places.count(),
             requests_total: self.requests.load(Ordering::Relaxed),
@@ -158,9 +158,7 @@ pub(super) struct Failures {
 
 #[derive(Default)]
 struct State {
-    /// Why it was not reached the last time.
-    unreached: Option<String>,
-    told: Told,
+    reach: Reach,
     last: Option<PastError>,
     count: u64,
 }
@@ -180,7 +178,7 @@ impl Failures {
     /// The server was not reached.
     pub(super) fn unreached(&self, error: &dyn Error) {
         let message = chain(error);
-        let is_news = self.lock().note_reach(Some(message.clone()));
+        let is_news = self.lock().reach.note(Some(message.clone()));
         self.keep(message);
         if is_news {
             tracing::warn!("A server behind home ([[upstream]]) is out of reach; see the status");
@@ -189,7 +187,7 @@ impl Failures {
 
     /// The server was reached.
     pub(super) fn reached(&self) {
-        if self.lock().note_reach(None) {
+        if self.lock().reach.note(None) {
             tracing::info!("A server behind home ([[upstream]]) is reached again");
         }
     }
@@ -201,15 +199,6 @@ impl Failures {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    /// Says whether the log is to hear of it.
-    fn note_reach(&mut self, unreached: Option<String>) -> bool {
-        self.unreached = unreached;
-        let now = Instant::now().into_std();
-        self.told.is_due(self.unreached.is_none(), now)
     }
 }
 
@@ -230,25 +219,5 @@ where
         self.tasks.spawn(async move {
             stop.run_until_cancelled(future).await;
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::advance;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_server_that_flaps_is_told_once_in_a_while_and_shown_as_it_is() {
-        let mut server = State::default();
-        let mut lines = 0;
-        for number in 0..1000 {
-            let error = (number % 2 == 0).then(|| "refused".to_owned());
-            lines += usize::from(server.note_reach(error.clone()));
-            assert_eq!(server.unreached, error);
-            advance(Duration::from_millis(9)).await;
-        }
-        assert_eq!(lines, 4, "in 9 s");
     }
 }

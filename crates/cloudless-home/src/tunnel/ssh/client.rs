@@ -101,7 +101,7 @@ impl Client {
                 .await;
         };
         let place = self.arrivals.try_reserve().ok();
-        let Some(place) = place.filter(|_| self.inboxes.has_room()) else {
+        let Some(place) = place.filter(|_| self.inboxes.make_room()) else {
             self.refusals.count(VisitorRefusal::VisitorLimit);
             return reply.reject(ChannelOpenFailure::ResourceShortage).await;
         };

@@ -49,7 +49,7 @@ struct Contents {
     end: Option<End>,
     reader: Option<Waker>,
     /// When bytes last came or went.
-    heard: Instant,
+    moved: Instant,
     evicted: Evicted,
     closed: CancellationToken,
 }
@@ -81,19 +81,13 @@ impl Inboxes {
         })))
     }
 
-    /// Whether there is room for one more visitor. If not, the one that has been silent longest makes
-    /// room for the next one, unless that is not long.
-    pub(super) fn has_room(&self) -> bool {
+    /// Makes room for one more visitor: where there is none, the one that has been silent longest has to
+    /// go, unless that is not long. Returns whether there is room.
+    pub(super) fn make_room(&self) -> bool {
         let mut table = self.lock();
-        if table.inboxes.len() >= table.inboxes_max {
-            table.evict_silent();
-        }
         // Those who were told to go are there until their channels are closed.
-        let staying = table
-            .inboxes
-            .values()
-            .filter(|it| !it.evicted.initialized());
-        table.inboxes.len() < 2 * table.inboxes_max && staying.count() < table.inboxes_max
+        table.inboxes.len() < 2 * table.inboxes_max
+            && (table.staying().count() < table.inboxes_max || table.evict_silent())
     }
 
     /// An inbox for a new visitor, which is there until the returned value is dropped.
@@ -104,7 +98,7 @@ impl Inboxes {
             bytes: BytesMut::new(),
             end: None,
             reader: None,
-            heard: Instant::now(),
+            moved: Instant::now(),
             evicted: evicted.clone(),
             closed: closed.clone(),
         };
@@ -129,7 +123,7 @@ impl Inboxes {
         if contents.end.is_some() {
             return;
         }
-        contents.heard = Instant::now();
+        contents.moved = Instant::now();
         contents.bytes.extend_from_slice(bytes);
         contents.wake();
         table.unread += bytes.len();
@@ -179,17 +173,20 @@ impl Table {
         self.unread -= largest.evict(VisitorRefusal::UnreadLimit);
     }
 
-    fn evict_silent(&mut self) {
-        let staying = self
-            .inboxes
-            .values_mut()
-            .filter(|it| !it.evicted.initialized());
-        let Some(silent) = staying.min_by_key(|contents| contents.heard) else {
-            return;
+    fn staying(&mut self) -> impl Iterator<Item = &mut Contents> {
+        let inboxes = self.inboxes.values_mut();
+        inboxes.filter(|contents| !contents.evicted.initialized())
+    }
+
+    /// Returns whether anybody has been silent for long.
+    fn evict_silent(&mut self) -> bool {
+        let silent = self.staying().min_by_key(|contents| contents.moved);
+        let Some(silent) = silent.filter(|silent| silent.moved.elapsed() >= SILENT) else {
+            return false;
         };
-        if silent.heard.elapsed() >= SILENT {
-            self.unread -= silent.evict(VisitorRefusal::VisitorLimit);
-        }
+        let unread = silent.evict(VisitorRefusal::VisitorLimit);
+        self.unread -= unread;
+        true
     }
 }
 
@@ -238,11 +235,18 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    /// The visitor takes what it is told, which is as good as if it said something.
-    pub(super) fn listens(&self) {
+    /// Bytes have gone where they belong, either way, which is as good as if the visitor said something.
+    pub(super) fn moved(&self) {
         if let Some(contents) = self.inboxes.lock().inboxes.get_mut(&self.channel) {
-            contents.heard = Instant::now();
+            contents.moved = Instant::now();
         }
+    }
+
+    /// When bytes last came or went.
+    pub(super) fn last_moved(&self) -> Instant {
+        let table = self.inboxes.lock();
+        let contents = table.inboxes.get(&self.channel);
+        contents.map_or_else(Instant::now, |contents| contents.moved)
     }
 
     /// Reads what is there; nothing at the visitor's FIN.
@@ -374,24 +378,30 @@ mod tests {
     async fn who_has_been_silent_longest_makes_room_and_nobody_who_has_just_come() {
         let inboxes = Inboxes::bounded(100, 2);
         let (silent, speaker) = (inboxes.open(1), inboxes.open(2));
-        assert!(!inboxes.has_room(), "both have just come");
+        assert!(!inboxes.make_room(), "both have just come");
         tokio::time::advance(SILENT).await;
         inboxes.received(2, b"hello");
-        assert!(inboxes.has_room());
+        assert!(inboxes.make_room());
         assert_eq!(silent.evicted.get(), Some(&VisitorRefusal::VisitorLimit));
+        tokio::time::advance(SILENT).await;
+        assert!(
+            inboxes.make_room() && !speaker.evicted.initialized(),
+            "there is room"
+        );
+        inboxes.received(2, b"more");
         assert!(read(&silent).await.is_err());
         let newcomer = inboxes.open(3);
-        assert!(!inboxes.has_room());
+        assert!(!inboxes.make_room());
         tokio::time::advance(SILENT).await;
-        newcomer.listens();
-        assert!(inboxes.has_room());
+        newcomer.moved();
+        assert!(inboxes.make_room());
         assert!(speaker.evicted.initialized() && !newcomer.evicted.initialized());
         // What it had left unread counts no more.
         assert_eq!(inboxes.lock().unread, 0);
         // Nor are there more who have to go than who may stay.
         let _last = inboxes.open(4);
         tokio::time::advance(SILENT).await;
-        assert!(!inboxes.has_room());
+        assert!(!inboxes.make_room());
     }
 
     #[tokio::test]

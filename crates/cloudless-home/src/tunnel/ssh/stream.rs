@@ -18,7 +18,6 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use super::inbox::Inbox;
 use crate::status::Traffic;
 use crate::tunnel::Cut;
-use crate::tunnel::activity::Activity;
 
 /// How long a visitor that was answered may go on sending before it is reset.
 const LINGER: Duration = Duration::from_secs(2);
@@ -74,10 +73,9 @@ impl Stream {
     /// server has to be told.
     pub(crate) async fn join(mut self, server: &impl Socket) -> Result<(), Cut> {
         let (inbox, traffic) = (self.inbox.clone(), self.traffic.clone());
-        let (activity, half_closed) = (Activity::new(), CancellationToken::new());
-        let has_said_all = CancellationToken::new();
+        let (has_said_all, half_closed) = (CancellationToken::new(), CancellationToken::new());
         let up = async {
-            up(&inbox, &traffic, &activity, server).await?;
+            up(&inbox, &traffic, server).await?;
             has_said_all.cancel();
             half_closed.cancel();
             Ok(())
@@ -85,7 +83,7 @@ impl Stream {
         let down = async {
             let ended = tokio::select! {
                 biased;
-                down = self.down(&activity, server) => down,
+                down = self.down(server) => down,
                 // There is nobody to whom the rest would get. A server that says nothing would not
                 // let that be noticed.
                 () = inbox.closed.cancelled() => Err(Cut::Visitor(io::ErrorKind::ConnectionReset.into())),
@@ -100,11 +98,11 @@ impl Stream {
         tokio::select! {
             biased;
             joined = async { tokio::try_join!(up, down) } => joined.map(drop),
-            () = silent(&activity, &half_closed) => Err(Cut::Visitor(io::ErrorKind::TimedOut.into())),
+            () = silent(&inbox, &half_closed) => Err(Cut::Visitor(io::ErrorKind::TimedOut.into())),
         }
     }
 
-    async fn down(&mut self, activity: &Activity, server: &impl Socket) -> Result<(), Cut> {
+    async fn down(&mut self, server: &impl Socket) -> Result<(), Cut> {
         loop {
             let ready = server.ready(Interest::READABLE).await;
             ready.map_err(Cut::Server)?;
@@ -112,11 +110,7 @@ impl Stream {
                 Ok(chunk) if chunk.bytes.is_empty() => {
                     return self.shutdown().await.map_err(Cut::Visitor);
                 }
-                Ok(chunk) => {
-                    let written = self.write_all(&chunk.bytes).await;
-                    written.map_err(Cut::Visitor)?;
-                    activity.has_written();
-                }
+                Ok(chunk) => self.write_all(&chunk.bytes).await.map_err(Cut::Visitor)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(Cut::Server(error)),
             }
@@ -132,7 +126,7 @@ pub(super) async fn linger(inbox: &Inbox) {
 }
 
 /// Returns once nothing has moved for too long.
-async fn silent(activity: &Activity, half_closed: &CancellationToken) {
+async fn silent(inbox: &Inbox, half_closed: &CancellationToken) {
     loop {
         let is_half_closed = half_closed.is_cancelled();
         let limit = if is_half_closed {
@@ -140,7 +134,7 @@ async fn silent(activity: &Activity, half_closed: &CancellationToken) {
         } else {
             SILENCE
         };
-        let deadline = activity.last() + limit;
+        let deadline = inbox.last_moved() + limit;
         if Instant::now() >= deadline {
             return;
         }
@@ -151,12 +145,7 @@ async fn silent(activity: &Activity, half_closed: &CancellationToken) {
     }
 }
 
-async fn up(
-    inbox: &Inbox,
-    traffic: &Traffic,
-    activity: &Activity,
-    server: &impl Socket,
-) -> Result<(), Cut> {
+async fn up(inbox: &Inbox, traffic: &Traffic, server: &impl Socket) -> Result<(), Cut> {
     loop {
         let chunk = std::future::poll_fn(|cx| inbox.poll_chunk(cx, READ_LEN)).await;
         let mut chunk = chunk.map_err(Cut::Visitor)?;
@@ -168,7 +157,7 @@ async fn up(
             match write(server, &chunk) {
                 Ok(n) => {
                     chunk.advance(n);
-                    activity.has_read();
+                    inbox.moved();
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let ready = server.ready(Interest::WRITABLE).await;
@@ -209,7 +198,7 @@ impl AsyncWrite for Stream {
         }
         let length = ready!(self.writer.as_mut().poll_write(cx, buf))?;
         self.has_written.store(true, Ordering::Relaxed);
-        self.inbox.listens();
+        self.inbox.moved();
         self.traffic.went(length as u64, false);
         Poll::Ready(Ok(length))
     }

@@ -1,6 +1,7 @@
 //! Much through a real sshd: each byte of it, each end, and what becomes of whoever sends faster than a
 //! server behind home reads.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -67,6 +68,23 @@ async fn large_bodies_pass_unchanged() {
     }
 }
 
+/// A home that passes its visitors through to the listener, and what each of them says first.
+pub(super) async fn passing_through(
+    sshd: &Sshd,
+    forward: SocketAddr,
+) -> (Home, TcpListener, Vec<u8>) {
+    let listener = listen().await;
+    let address = listener.local_addr().unwrap();
+    let more = format!("[hostname.\"localhost\"]\npassthrough = \"{address}\"\n");
+    let mut home = Home::set_up(sshd, &forward.to_string(), &more);
+    home.start();
+    home.await_tunnel();
+    let folder = tempfile::TempDir::new().unwrap();
+    identity(folder.path());
+    let hello = Client::through_relay(forward, &folder.path().join("ca.pem"), "").hello();
+    (home, listener, hello)
+}
+
 /// Who ends first.
 #[derive(Clone, Copy, Debug)]
 enum First {
@@ -80,15 +98,8 @@ async fn what_is_passed_through_is_unchanged_and_each_side_ends_for_itself() {
     let Some(sshd) = Sshd::start(RECIPE) else {
         return;
     };
-    let (forward, listener) = (free_address(), listen().await);
-    let address = listener.local_addr().unwrap();
-    let more = format!("[hostname.\"localhost\"]\npassthrough = \"{address}\"\n");
-    let mut home = Home::set_up(&sshd, &forward.to_string(), &more);
-    home.start();
-    home.await_tunnel();
-    let folder = tempfile::TempDir::new().unwrap();
-    identity(folder.path());
-    let hello = Client::through_relay(forward, &folder.path().join("ca.pem"), "").hello();
+    let forward = free_address();
+    let (home, listener, hello) = passing_through(&sshd, forward).await;
     let (up, down) = (pattern::bytes(1, LARGE), pattern::bytes(2, LARGE));
     for first in [First::Visitor, First::Server, First::Both] {
         let mut visitor = TcpStream::connect(forward).await.unwrap();

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::acme::pebble::identity;
-use crate::client::Client;
+use super::bulk::passing_through;
 use crate::ssh::home::Home;
 use crate::ssh::sshd::{RECIPE, Sshd, free_address};
 
@@ -26,15 +25,7 @@ async fn a_visitor_that_breaks_off_a_download_ends_it_at_the_server_too() {
         return;
     };
     let forward = free_address();
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let more = format!("[hostname.\"localhost\"]\npassthrough = \"{address}\"\n");
-    let mut home = Home::set_up(&sshd, &forward.to_string(), &more);
-    home.start();
-    home.await_tunnel();
-    let folder = tempfile::TempDir::new().unwrap();
-    identity(folder.path());
-    let hello = Client::through_relay(forward, &folder.path().join("ca.pem"), "").hello();
+    let (home, listener, hello) = passing_through(&sshd, forward).await;
     for resets in [false, true] {
         let mut visitor = TcpStream::connect(forward).await.unwrap();
         visitor.write_all(&hello).await.unwrap();
