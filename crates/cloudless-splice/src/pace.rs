@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn waits_that_end_late_cost_nothing_of_the_rate() {
+    async fn what_a_late_wait_has_lost_is_caught_up_with() {
         let mut pace = Pace::on_leg();
         let start = Instant::now();
         let mut n = 0;
